@@ -1,0 +1,157 @@
+//! A reader that stops: at the document's size limit, and at the budget of one piece of markup,
+//! so that text without an end fails instead of filling the memory.
+
+use std::io::{self, BufRead, Read};
+
+/// Why [`Bounded`] stopped.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The inner reader failed: its own error, unchanged.
+    Io(io::Error),
+    /// The document goes on after its size limit.
+    Document,
+    /// One piece of markup or text goes on after its budget.
+    Piece,
+}
+
+/// Counts and bounds what passes through it. Both limits cut exactly, however the inner reader
+/// chunks its data.
+#[derive(Debug)]
+pub(super) struct Bounded<R> {
+    inner: R,
+    consumed: u64,
+    max_bytes: u64,
+    piece: u64,
+    piece_ceiling: u64,
+    stop: Option<Stop>,
+    ended: bool,
+}
+
+impl<R> Bounded<R> {
+    pub(super) fn new(inner: R, max_bytes: u64, piece: u64) -> Self {
+        Self {
+            inner,
+            consumed: 0,
+            max_bytes,
+            piece,
+            piece_ceiling: piece,
+            stop: None,
+            ended: false,
+        }
+    }
+
+    /// A new piece begins here, with a fresh budget.
+    pub(super) fn begin_piece(&mut self) {
+        self.piece_ceiling = self.consumed.saturating_add(self.piece);
+    }
+
+    /// Bytes consumed so far.
+    pub(super) fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    /// Whether the end of the data has been seen.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The reason behind the last error of `fill_buf`.
+    pub(super) fn take_stop(&mut self) -> Option<Stop> {
+        self.stop.take()
+    }
+}
+
+impl<R: BufRead> BufRead for Bounded<R> {
+    #[inline]
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let room = self.piece_ceiling.min(self.max_bytes).saturating_sub(self.consumed);
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        match self.inner.fill_buf() {
+            Ok([]) => {
+                self.ended = true;
+                Ok(&[])
+            }
+            // there is more, and no room for it
+            Ok(_) if room == 0 => {
+                let document = self.consumed >= self.max_bytes;
+                self.stop = Some(if document { Stop::Document } else { Stop::Piece });
+                Err(io::ErrorKind::Other.into())
+            }
+            Ok(chunk) => Ok(chunk.get(..room).unwrap_or(chunk)),
+            // callers try again by themselves
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => {
+                self.stop = Some(Stop::Io(error));
+                Err(io::ErrorKind::Other.into())
+            }
+        }
+    }
+
+    #[inline]
+    fn consume(&mut self, amount: usize) {
+        self.inner.consume(amount);
+        self.consumed += amount as u64;
+    }
+}
+
+impl<R: BufRead> Read for Bounded<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(out)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::BufReader;
+
+    /// Reads `data` through a buffer of `capacity`; answers the bytes that passed and the reason
+    /// of the end.
+    fn drain(data: &[u8], capacity: usize, max_bytes: u64, piece: u64) -> (u64, Option<Stop>) {
+        let mut reader = Bounded::new(BufReader::with_capacity(capacity, data), max_bytes, piece);
+        loop {
+            match reader.fill_buf().map(<[u8]>::len) {
+                Ok(0) | Err(_) => return (reader.consumed(), reader.take_stop()),
+                Ok(length) => reader.consume(length),
+            }
+        }
+    }
+
+    #[test]
+    fn both_limits_cut_at_the_same_byte_whatever_the_chunks() {
+        for capacity in [1, 7, 64, 4096] {
+            let data = [b'x'; 100];
+            assert!(matches!(drain(&data, capacity, 40, 1000), (40, Some(Stop::Document))));
+            assert!(matches!(drain(&data, capacity, 1000, 40), (40, Some(Stop::Piece))));
+            assert!(matches!(drain(&data, capacity, 100, 100), (100, None)));
+            assert!(matches!(drain(&data, capacity, 99, 100), (99, Some(Stop::Document))));
+        }
+    }
+
+    #[test]
+    fn a_new_piece_has_a_fresh_budget() {
+        let mut reader = Bounded::new(&b"0123456789"[..], 100, 4);
+        assert_eq!(reader.fill_buf().unwrap(), b"0123");
+        reader.consume(4);
+        assert!(reader.fill_buf().is_err());
+        reader.begin_piece();
+        assert_eq!(reader.fill_buf().unwrap(), b"4567");
+    }
+
+    #[test]
+    fn an_error_of_the_inner_reader_is_kept_unchanged() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer"))
+            }
+        }
+        let mut reader = Bounded::new(BufReader::new(Broken), 100, 100);
+        assert!(reader.fill_buf().is_err());
+        let Some(Stop::Io(error)) = reader.take_stop() else { panic!("no error kept") };
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(error.to_string(), "reset by peer");
+    }
+}

@@ -1,0 +1,162 @@
+//! Why a document is not proven, and where.
+
+use std::{fmt, io};
+
+/// The first thing found wrong with a document. The text is one clause without a full stop; it
+/// quotes at most 60 characters of the document, control characters escaped.
+#[derive(Debug, thiserror::Error)]
+pub enum Flaw {
+    /// More than the [`Limits`](super::Limits) allow.
+    #[error("too large: {what} ({place})")]
+    TooLarge { what: String, place: Place },
+    /// The document stops before its root element is closed.
+    #[error("the document ends early: {what} ({place})")]
+    Truncated { what: String, place: Place },
+    /// Not well-formed XML 1.0 in UTF-8.
+    #[error("not well-formed: {what} ({place})")]
+    Malformed { what: String, place: Place },
+    /// A document type declaration. The service sends none; HTML pages have one.
+    #[error("the document has a DOCTYPE, which a downloaded data source never has ({place})")]
+    Dtd { place: Place },
+    /// No root element at all, or one that does not begin with a schema.
+    #[error("not a downloaded data source: {what} ({place})")]
+    Root { what: String, place: Place },
+    /// The inline schema lacks or contradicts something.
+    #[error("the schema is not usable: {what} ({place})")]
+    Schema { what: String, place: Place },
+    /// An element where the schema has none: no entity type, no column, or inside a value.
+    #[error("unexpected element <{name}>: {what} ({place})")]
+    UnknownElement { name: String, what: &'static str, place: Place },
+    /// Text where only elements belong: between entities, or between an entity's values.
+    #[error("unexpected text \"{excerpt}\" between elements ({place})")]
+    StrayText { excerpt: String, place: Place },
+    /// A value that cannot be read as its column's type, or a column given twice.
+    #[error("bad value: {what} ({place})")]
+    BadValue { what: String, place: Place },
+    /// An entity without a primary key, or two entities with the same one.
+    #[error("bad primary key: {what} ({place})")]
+    Key { what: String, place: Place },
+    /// Something other than blanks, comments and processing instructions after the root element.
+    #[error("the document goes on after its root element: {what} ({place})")]
+    Trailing { what: String, place: Place },
+    /// The reader failed; this says nothing about the document.
+    #[error("reading the document: {0}")]
+    Io(#[source] io::Error),
+}
+
+/// Where in a document something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Bytes before the offending markup or text, a byte order mark included. A key met twice is
+    /// noticed at the document's end.
+    pub offset: u64,
+    /// The entity's number in the document, the first is 1.
+    pub entity: Option<u64>,
+    /// The column, when it is about one.
+    pub element: Option<String>,
+}
+
+impl Place {
+    pub(super) fn at(offset: u64) -> Self {
+        Self { offset, entity: None, element: None }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at byte {}", self.offset)?;
+        if let Some(entity) = self.entity {
+            write!(f, ", entity {entity}")?;
+        }
+        if let Some(element) = &self.element {
+            write!(f, ", element <{element}>")?;
+        }
+        Ok(())
+    }
+}
+
+impl Flaw {
+    /// The same flaw, its place completed by the entity and column that were being read.
+    #[cold]
+    pub(super) fn within(mut self, number: u64, column: Option<&str>) -> Self {
+        if let Some(place) = self.place_mut() {
+            place.entity.get_or_insert(number);
+            if place.element.is_none() {
+                place.element = column.map(excerpt);
+            }
+        }
+        self
+    }
+
+    /// Where the flaw is; none for a failure of the reader.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::TooLarge { place, .. }
+            | Self::Truncated { place, .. }
+            | Self::Malformed { place, .. }
+            | Self::Dtd { place }
+            | Self::Root { place, .. }
+            | Self::Schema { place, .. }
+            | Self::UnknownElement { place, .. }
+            | Self::StrayText { place, .. }
+            | Self::BadValue { place, .. }
+            | Self::Key { place, .. }
+            | Self::Trailing { place, .. } => Some(place),
+            Self::Io(_) => None,
+        }
+    }
+
+    fn place_mut(&mut self) -> Option<&mut Place> {
+        match self {
+            Self::TooLarge { place, .. }
+            | Self::Truncated { place, .. }
+            | Self::Malformed { place, .. }
+            | Self::Dtd { place }
+            | Self::Root { place, .. }
+            | Self::Schema { place, .. }
+            | Self::UnknownElement { place, .. }
+            | Self::StrayText { place, .. }
+            | Self::BadValue { place, .. }
+            | Self::Key { place, .. }
+            | Self::Trailing { place, .. } => Some(place),
+            Self::Io(_) => None,
+        }
+    }
+}
+
+/// Characters of the document that a flaw may quote in one piece.
+const EXCERPT: usize = 60;
+
+/// The beginning of `text`, fit for a log line: what does not print is escaped.
+pub(super) fn excerpt(text: &str) -> String {
+    let mut out = String::new();
+    let mut length = 0;
+    for c in text.chars() {
+        let plain = matches!(c, '"' | '\'' | '\\');
+        length += if plain { 1 } else { c.escape_debug().len() };
+        if length > EXCERPT {
+            out.push('…');
+            break;
+        }
+        if plain {
+            out.push(c);
+        } else {
+            out.extend(c.escape_debug());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_short_and_prints_on_one_line() {
+        assert_eq!(excerpt("a \"b\" 'c' \\ é ☃"), "a \"b\" 'c' \\ é ☃");
+        assert_eq!(excerpt("a\n\u{1b}[31m\u{202e}"), "a\\n\\u{1b}[31m\\u{202e}");
+        let long = excerpt(&"\u{7}".repeat(1000));
+        assert!(long.chars().count() <= EXCERPT + 1, "{long}");
+        assert!(long.ends_with('…'));
+    }
+}

@@ -1,0 +1,252 @@
+//! The document as a sequence of checked tokens: quick-xml, with the gaps closed that it leaves.
+//!
+//! quick-xml finds the tokens, matches end tags with start tags and checks UTF-8. It does not
+//! check names, attributes, characters, references, `]]>` in text or where the declaration
+//! stands; and it recognises a byte order mark only when one read happens to return all of it.
+
+use super::Limits;
+use super::bounded::{Bounded, Stop};
+use super::flaw::{Flaw, Place, excerpt};
+use super::markup;
+use quick_xml::errors::{Error, IllFormedError, SyntaxError};
+use quick_xml::events::{BytesDecl, BytesPI, BytesStart, Event};
+use quick_xml::reader::Reader;
+use std::borrow::Cow;
+use std::io::{self, BufRead};
+
+/// Markup around the longest value: a tag with its attributes, or `<![CDATA[ ]]>`.
+const MARKUP_ROOM: u64 = 4 << 10;
+
+const BOM: [u8; 3] = [0xEF, 0xBB, 0xBF];
+
+/// A start tag with a legal name and well-formed attributes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tag<'e> {
+    start: &'e BytesStart<'e>,
+    /// `<x/>`: no [`Token::Close`] follows.
+    pub(super) empty: bool,
+}
+
+impl<'e> Tag<'e> {
+    /// The name as written.
+    #[inline]
+    pub(super) fn name(self) -> &'e str {
+        self.start.name().0
+    }
+
+    /// The name without its prefix.
+    #[inline]
+    pub(super) fn local(self) -> &'e str {
+        markup::local(self.name())
+    }
+
+    /// (name, unescaped value) of each attribute.
+    pub(super) fn attributes(self) -> impl Iterator<Item = (&'e str, Cow<'e, str>)> {
+        // they have been checked: none of them is an error
+        markup::attributes(self.start.attributes_raw()).filter_map(Result::ok)
+    }
+
+    /// Whether it says `xsi:nil="true"`.
+    #[inline]
+    pub(super) fn nil(self) -> bool {
+        // nearly no tag has attributes
+        !self.start.attributes_raw().is_empty()
+            && self.attributes().any(|(name, value)| {
+                markup::local(name) == "nil" && matches!(value.trim(), "true" | "1")
+            })
+    }
+}
+
+/// One piece of a document, checked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Token<'e> {
+    Open(Tag<'e>),
+    /// The end tag of the element opened last.
+    Close,
+    /// Character data, to be taken as it is.
+    Text(&'e str),
+    /// What a CDATA section holds.
+    CData(&'e str),
+    /// A reference, resolved.
+    Char(char),
+    /// A comment or processing instruction: nothing to anybody.
+    Aside,
+    /// The end of the document, whatever is still open.
+    End,
+}
+
+/// The token stream. Reading and checking are two steps, so that a token can borrow from what was
+/// read and nothing is moved: `let raw = source.read(&mut piece); match source.check(&raw)? { … }`
+#[derive(Debug)]
+pub(super) struct Source<R> {
+    reader: Reader<Bounded<R>>,
+    /// Bytes of the byte order mark, which quick-xml is never shown.
+    lead: u64,
+    /// Where the current token starts.
+    at: u64,
+}
+
+/// What was read, not checked yet.
+pub(super) type Raw<'p> = Result<Event<'p>, Error>;
+
+impl<R: BufRead> Source<R> {
+    /// Reads the byte order mark, if any.
+    pub(super) fn open(inner: R, limits: &Limits) -> Result<Self, Flaw> {
+        let piece = (limits.max_value_bytes as u64).saturating_add(MARKUP_ROOM);
+        let mut bounded = Bounded::new(inner, limits.max_bytes, piece);
+        let lead = read_bom(&mut bounded)?;
+        let mut reader = Reader::from_reader(bounded);
+        reader.config_mut().check_comments = true;
+        Ok(Self { reader, lead, at: 0 })
+    }
+
+    /// Reads the next piece of the document into `piece`, which is cleared first.
+    // inlined, as `check` is, so that an event is matched where quick-xml has put it: a move at each
+    // event costs more than all the checks
+    #[inline(always)]
+    pub(super) fn read<'p>(&mut self, piece: &'p mut Vec<u8>) -> Raw<'p> {
+        piece.clear();
+        self.reader.get_mut().begin_piece();
+        self.at = self.lead + self.reader.buffer_position();
+        self.reader.read_event_into(piece)
+    }
+
+    /// Checks what has just been read. After an error the source is of no further use.
+    #[inline(always)]
+    pub(super) fn check<'e>(&mut self, raw: &'e Raw<'_>) -> Result<Token<'e>, Flaw> {
+        let checked = match raw {
+            Ok(Event::Start(start)) => {
+                check_tag(start).map(|()| Token::Open(Tag { start, empty: false }))
+            }
+            Ok(Event::Empty(start)) => {
+                check_tag(start).map(|()| Token::Open(Tag { start, empty: true }))
+            }
+            Ok(Event::End(_)) => Ok(Token::Close),
+            Ok(Event::Text(text)) => markup::check_text(text).map(|()| Token::Text(text)),
+            Ok(Event::CData(text)) => markup::check_inside(text).map(|()| Token::CData(text)),
+            Ok(Event::GeneralRef(name)) => markup::reference(name)
+                .map(Token::Char)
+                .ok_or_else(|| format!("&{}; stands for no legal character", excerpt(name))),
+            Ok(Event::Comment(text)) => markup::check_inside(text).map(|()| Token::Aside),
+            Ok(Event::PI(text)) => check_instruction(text).map(|()| Token::Aside),
+            Ok(Event::Decl(text)) => {
+                check_declaration(text, self.at == self.lead).map(|()| Token::Aside)
+            }
+            Ok(Event::DocType(_)) => return Err(Flaw::Dtd { place: self.place() }),
+            Ok(Event::Eof) => Ok(Token::End),
+            Err(error) => return Err(flaw(error, self.reader.get_mut(), self.at)),
+        };
+        checked.map_err(|what| Flaw::Malformed { what, place: self.place() })
+    }
+
+    /// Where the current token starts.
+    pub(super) fn place(&self) -> Place {
+        Place::at(self.at)
+    }
+
+    /// Bytes read so far; after [`Token::End`] the document's size.
+    pub(super) fn bytes(&self) -> u64 {
+        self.reader.get_ref().consumed()
+    }
+}
+
+#[inline]
+fn check_tag(start: &BytesStart<'_>) -> Result<(), String> {
+    let name = start.name().0;
+    if !markup::is_name(name) {
+        return Err(format!("\"{}\" is no name for an element", excerpt(name)));
+    }
+    let attributes = start.attributes_raw();
+    if attributes.is_empty() {
+        return Ok(());
+    }
+    markup::check_attributes(attributes).map_err(|what| format!("<{}> has {what}", excerpt(name)))
+}
+
+fn check_instruction(text: &BytesPI<'_>) -> Result<(), String> {
+    if !markup::is_name(text.target()) || text.target().eq_ignore_ascii_case("xml") {
+        return Err("a processing instruction with an illegal name".to_owned());
+    }
+    markup::check_inside(text)
+}
+
+fn check_declaration(text: &BytesDecl<'_>, at_start: bool) -> Result<(), String> {
+    if !at_start {
+        return Err("an XML declaration that is not the very beginning".to_owned());
+    }
+    markup::check_declaration(text.strip_prefix("xml").unwrap_or_default())
+}
+
+/// Consumes a UTF-8 byte order mark and answers its length. The byte 0xEF cannot begin anything
+/// else that is XML.
+fn read_bom<R: BufRead>(bounded: &mut Bounded<R>) -> Result<u64, Flaw> {
+    let malformed =
+        |what: &str| Err(Flaw::Malformed { what: what.to_owned(), place: Place::at(0) });
+    match peek(bounded)? {
+        None => {
+            return Err(Flaw::Root {
+                what: "the document is empty".to_owned(),
+                place: Place::at(0),
+            });
+        }
+        Some(0xFE | 0xFF) => return malformed("the document is in UTF-16, not UTF-8"),
+        Some(0xEF) => {}
+        Some(_) => return Ok(0),
+    }
+    for expected in BOM {
+        if peek(bounded)? != Some(expected) {
+            return malformed("the document begins with a broken byte order mark");
+        }
+        bounded.consume(1);
+    }
+    if peek(bounded)? == Some(0xEF) {
+        return malformed("the byte order mark is not followed by XML");
+    }
+    Ok(BOM.len() as u64)
+}
+
+fn peek<R: BufRead>(bounded: &mut Bounded<R>) -> Result<Option<u8>, Flaw> {
+    loop {
+        match bounded.fill_buf() {
+            Ok(bytes) => return Ok(bytes.first().copied()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(flaw(&error.into(), bounded, 0)),
+        }
+    }
+}
+
+/// What a parser's error means, with no more of the document in it than fits a log line.
+#[cold]
+fn flaw<R>(error: &Error, bounded: &mut Bounded<R>, at: u64) -> Flaw {
+    let place = Place::at(at);
+    if let Error::Io(error) = error {
+        let what = match bounded.take_stop() {
+            Some(Stop::Io(error)) => return Flaw::Io(error),
+            Some(Stop::Document) => "the document goes on after its size limit",
+            Some(Stop::Piece) => "one value or piece of markup goes on after its size limit",
+            // not met: every other error of the reader has left its reason
+            None => return Flaw::Io(error.kind().into()),
+        };
+        return Flaw::TooLarge { what: what.to_owned(), place };
+    }
+    let what = match error {
+        Error::Syntax(SyntaxError::UnclosedDoctype)
+        | Error::IllFormed(IllFormedError::MissingDoctypeName) => return Flaw::Dtd { place },
+        // the parser wanted more, and there was no more
+        _ if bounded.ended() => {
+            return Flaw::Truncated { what: "within markup or text".to_owned(), place };
+        }
+        Error::IllFormed(IllFormedError::MismatchedEndTag { expected, found }) => {
+            format!("</{}> closes <{}>", excerpt(found), excerpt(expected))
+        }
+        Error::IllFormed(IllFormedError::UnmatchedEndTag(found)) => {
+            format!("</{}> closes nothing", excerpt(found))
+        }
+        Error::IllFormed(IllFormedError::UnclosedReference) => {
+            "\"&\" that begins no entity".to_owned()
+        }
+        Error::Encoding(_) => "bytes that are not UTF-8".to_owned(),
+        other => excerpt(&other.to_string()),
+    };
+    Flaw::Malformed { what, place }
+}

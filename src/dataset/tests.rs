@@ -1,0 +1,497 @@
+//! Whole documents: good ones, broken ones, and every start of one.
+
+mod random;
+
+use super::*;
+use std::io::{BufRead, BufReader, Read};
+
+const SCHEMA: &str = r#"<xs:schema id="Shops" xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:msdata="urn:schemas-microsoft-com:xml-msdata">
+<xs:element name="Shops" msdata:IsDataSet="true"><xs:complexType><xs:choice minOccurs="0" maxOccurs="unbounded">
+<xs:element name="Shop"><xs:complexType><xs:sequence>
+<xs:element name="EntityID" type="xs:string"/>
+<xs:element name="Name" type="xs:string" minOccurs="0"/>
+<xs:element name="Size" type="xs:long" minOccurs="0"/>
+<xs:element name="Latitude" type="xs:double" minOccurs="0"/>
+<xs:element name="Open" type="xs:boolean" minOccurs="0"/>
+<xs:element name="Since" type="xs:dateTime" msdata:DateTimeMode="Utc" minOccurs="0"/>
+<xs:element name="Area" type="xs:anyType" minOccurs="0"/>
+</xs:sequence></xs:complexType></xs:element></xs:choice></xs:complexType>
+<xs:unique name="Key" msdata:PrimaryKey="true"><xs:selector xpath=".//Shop"/><xs:field xpath="EntityID"/></xs:unique>
+</xs:element></xs:schema>"#;
+
+/// A document with `entities` in it.
+fn document(entities: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<MainRoot>\n{SCHEMA}\n{entities}\n</MainRoot>\n"
+    )
+}
+
+/// A document with one entity that has `values` beside its key.
+fn shop(values: &str) -> String {
+    document(&format!("<Shop><EntityID>1</EntityID>{values}</Shop>"))
+}
+
+fn run(document: impl AsRef<[u8]>) -> Result<Summary, Flaw> {
+    prove(document.as_ref(), &Limits::default())
+}
+
+#[track_caller]
+fn flawed(document: impl AsRef<[u8]>, fragment: &str) -> Flaw {
+    let flaw = run(document).expect_err(fragment);
+    let text = flaw.to_string();
+    assert!(text.contains(fragment), "{text:?} does not say {fragment:?}");
+    assert!(text.chars().count() < 300 && !text.contains(char::is_control), "{text:?}");
+    flaw
+}
+
+#[test]
+fn a_summary_says_what_the_document_holds() {
+    let text = document(
+        "<Shop><EntityID>1</EntityID><Name>A &amp; B</Name><Size>-7</Size><Latitude>4.5E1</Latitude>\
+         <Open>True</Open><Since>2011-11-17T20:38:31.5</Since><Area>POINT (1 2)</Area></Shop>\
+         <Shop><EntityID>2</EntityID></Shop>",
+    );
+    let summary = run(&text).unwrap();
+    assert_eq!(summary.root, "MainRoot");
+    assert_eq!(summary.entity_type, "Shop");
+    assert_eq!(summary.primary_key, "EntityID");
+    assert_eq!(summary.entities, 2);
+    assert_eq!(summary.bytes, text.len() as u64);
+    let columns: Vec<_> = summary.columns.iter().map(|c| (&*c.name, &*c.r#type)).collect();
+    assert_eq!(
+        columns,
+        [
+            ("EntityID", "xs:string"),
+            ("Name", "xs:string"),
+            ("Size", "xs:long"),
+            ("Latitude", "xs:double"),
+            ("Open", "xs:boolean"),
+            ("Since", "xs:dateTime"),
+            ("Area", "xs:anyType"),
+        ]
+    );
+    let json = serde_json::to_string(&summary.columns[0]).unwrap();
+    assert_eq!(json, r#"{"name":"EntityID","type":"xs:string"}"#);
+}
+
+#[test]
+fn every_lawful_way_to_write_a_document_passes() {
+    let cases = [
+        ("no entities", document("")),
+        ("a byte order mark", format!("\u{FEFF}{}", document(""))),
+        ("no declaration", document("").split_once("?>\n").unwrap().1.to_owned()),
+        (
+            "comments and processing instructions all over",
+            document(
+                "<?a b?><!-- <c> & --><Shop><!--d--><EntityID><!--e-->1<?f?></EntityID></Shop>",
+            )
+            .replace("<MainRoot>", "<!--x--><?y z?><MainRoot><!--first-->")
+                + "<!-- after --> <?after?>\n",
+        ),
+        ("https namespace", document("").replace("http://www.w3.org", "https://www.w3.org")),
+        ("another prefix", document("").replace("xs:", "xsd:")),
+        (
+            "the default namespace",
+            document("").replace("<xs:", "<").replace("</xs:", "</").replace("xmlns:xs", "xmlns"),
+        ),
+        (
+            "the namespace on the root",
+            document("")
+                .replace("<MainRoot", "<MainRoot xmlns:xs='http://www.w3.org/2001/XMLSchema'"),
+        ),
+        ("types without a prefix", document("").replace("\"xs:", "\"")),
+        ("a prefixed root", document("").replace("MainRoot", "r:Main.Root-é")),
+        ("prefixed entities", document("<n:Shop><n:EntityID>1</n:EntityID></n:Shop>")),
+        ("entities named like keywords", {
+            let named = document("<Shop><EntityID>1</EntityID></Shop>").replace("EntityID", "xml");
+            named.replace("Shop", "schema")
+        }),
+        ("an empty text, self-closed or not", shop("<Name/>") + &" ".repeat(9)),
+        ("nil", shop("<Size xsi:nil=\"true\"/><Open xsi:nil='1'></Open>")),
+        ("not nil", shop("<Size xsi:nil=\"false\">1</Size>")),
+        (
+            "CDATA and references",
+            shop("<Name>a&lt;<![CDATA[<b>&amp;]]]]>&#x2603;&#10;]]&gt;</Name>"),
+        ),
+        ("a number in pieces", shop("<Size>1<!-- -->2<![CDATA[3]]>&#52;</Size>")),
+        ("a blank in a tag", shop("<Name >x</Name\n>")),
+        ("columns in another order", document("<Shop><Size>1</Size><EntityID>1</EntityID></Shop>")),
+        ("a selector that does not fit", document("").replace(".//Shop", ".//Shops")),
+        ("a selector with a prefix", document("").replace(".//Shop", "./mstns:Shop")),
+        (
+            "a key with prefix and dots",
+            document("").replace("\"EntityID\"/></xs:un", "\"./@m:EntityID\"/></xs:un"),
+        ),
+        ("keys that differ in case or blanks", {
+            let keys = ["a", "A", " a", "a ", "ä"];
+            document(&keys.map(|k| format!("<Shop><EntityID>{k}</EntityID></Shop>")).concat())
+        }),
+    ];
+    for (what, text) in cases {
+        if let Err(flaw) = run(&text) {
+            panic!("{what}: {flaw}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn a_restricted_type_is_read_as_its_base() {
+    let restricted = "<xs:element name=\"Name\"><xs:simpleType><xs:restriction base=\"xs:string\">\
+                      <xs:maxLength value=\"50\"/></xs:restriction></xs:simpleType></xs:element>";
+    let text = document("")
+        .replace("<xs:element name=\"Name\" type=\"xs:string\" minOccurs=\"0\"/>", restricted);
+    assert_eq!(run(&text).unwrap().columns[1].r#type, "xs:string");
+    let text = text.replace("base=\"xs:string\"", "base=\"xs:int\"");
+    assert_eq!(run(&text).unwrap().columns[1].r#type, "xs:int");
+}
+
+#[test]
+fn several_entity_types_have_their_own_columns_and_keys() {
+    let schema = r#"<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"><xs:element name="D" IsDataSet="true">
+        <xs:complexType><xs:choice>
+        <xs:element name="A"><xs:complexType><xs:sequence><xs:element name="Id" type="xs:string"/><xs:element name="N" type="xs:long"/></xs:sequence></xs:complexType></xs:element>
+        <xs:element name="B"><xs:complexType><xs:sequence><xs:element name="Key" type="xs:long"/><xs:element name="N" type="xs:string"/></xs:sequence></xs:complexType></xs:element>
+        </xs:choice></xs:complexType>
+        <xs:unique name="b"><xs:selector xpath=".//B"/><xs:field xpath="Key"/></xs:unique>
+        <xs:unique name="a"><xs:selector xpath=".//A"/><xs:field xpath="Id"/></xs:unique>
+        </xs:element></xs:schema>"#;
+    let text = |entities: &str| format!("<R>{schema}{entities}</R>");
+    let summary = run(text("<A><Id>1</Id><N>2</N></A><B><Key>1</Key><N>x</N></B>")).unwrap();
+    assert_eq!((&*summary.entity_type, &*summary.primary_key, summary.entities), ("A", "Id", 2));
+    flawed(text("<A><Id>1</Id><N>x</N></A>"), "\"x\" is no xs:long");
+    flawed(text("<B><Key>1</Key></B><B><Key>1</Key></B>"), "entities 1 and 2");
+    flawed(text("").replace(".//A", ".//C"), "no unique names the key of entity type A");
+    flawed(text("").replace("\"B\"", "\"A\""), "two entity types are named A");
+}
+
+#[test]
+fn a_document_that_is_something_else_is_told_apart() {
+    for (text, fragment) in [
+        ("", "the document is empty"),
+        (" \n", "no root element"),
+        ("\u{FEFF}", "no root element"),
+        ("<!-- nothing -->", "no root element"),
+        ("{\"error\":\"gone\"}", "begins with text: \"{\"error\":\"gone\"}\""),
+        ("Service unavailable", "begins with text: \"Service unavailable\""),
+        ("<MainRoot/>", "<MainRoot> is empty"),
+        ("<MainRoot></MainRoot>", "<MainRoot> has no schema"),
+        (
+            "<Response><StatusCode>500</StatusCode></Response>",
+            "<Response> begins with <StatusCode>",
+        ),
+        ("<html><head/></html>", "<html> begins with <head>"),
+        ("<r>text<schema/></r>", "begins with text: \"text\""),
+        ("<r>&amp;<schema/></r>", "<r> begins with text"),
+        ("<r><s:schema xmlns:s='urn:x'/></r>", "a schema of another kind: urn:x"),
+    ] {
+        let flaw = flawed(text, fragment);
+        assert!(matches!(flaw, Flaw::Root { .. }), "{flaw:?}");
+    }
+    for text in [
+        "<!DOCTYPE html><html></html>",
+        "<!doctype html>\n<html></html>",
+        "<!DOCTYPE r [<!ENTITY a \"b\"><!ENTITY c SYSTEM 'file:///etc/passwd'>]><r>&c;</r>",
+    ] {
+        assert!(matches!(flawed(text, "DOCTYPE"), Flaw::Dtd { .. }));
+    }
+}
+
+#[test]
+fn every_way_to_be_ill_formed_is_found() {
+    let not_utf8 = |bytes: &[u8]| {
+        let text = shop("<Name>@@</Name>");
+        let (before, after) = text.split_once("@@").unwrap();
+        [before.as_bytes(), bytes, after.as_bytes()].concat()
+    };
+    let cases: Vec<(Vec<u8>, &str)> = vec![
+        (not_utf8(b"\xff"), "not UTF-8"),
+        (not_utf8(b"\xc0\xaf"), "not UTF-8"),
+        (not_utf8(b"\xed\xa0\x80"), "not UTF-8"),
+        (not_utf8(b"caf\xe9"), "not UTF-8"),
+        (not_utf8(b"\0"), "U+0000"),
+        (not_utf8(b"\x1b"), "U+001B"),
+        (not_utf8("\u{FFFE}".as_bytes()), "\\u{fffe} is not allowed"),
+        (not_utf8(b"<![CDATA[\x01]]>"), "U+0001"),
+        (not_utf8(b"<!--\x02-->"), "U+0002"),
+        (not_utf8(b"<?pi \x03?>"), "U+0003"),
+        (not_utf8(b"]]>"), "\"]]>\" in text"),
+        (not_utf8(b"a & b"), "\"&\" that begins no entity"),
+        (not_utf8(b"a &amp b"), "\"&\" that begins no entity"),
+        (not_utf8(b"&nbsp;"), "&nbsp; stands for no legal character"),
+        (not_utf8(b"&#0;"), "&#0; stands"),
+        (not_utf8(b"&#xFFFF;"), "&#xFFFF; stands"),
+        (not_utf8(b"&#xD83D;&#xDE00;"), "&#xD83D; stands"),
+        (not_utf8(b"&;"), "&; stands"),
+        (not_utf8(b"&evil\x1b[2J;"), "&evil\\u{1b}[2J; stands"),
+        (not_utf8(b"<!-- a -- b -->"), "`--`"),
+        (not_utf8(b"<!-- a --->"), "`--`"),
+        (not_utf8(b"<?xml version='1.0'?>"), "not the very beginning"),
+        (not_utf8(b"<?XML a?>"), "illegal name"),
+        (not_utf8(b"<? a?>"), "illegal name"),
+        (not_utf8(b"<??>"), "illegal name"),
+        (not_utf8(b"<!ELEMENT a>"), "not well-formed"),
+        (not_utf8(b"<![cdata[x]]>"), "not well-formed"),
+        (not_utf8(b"</Shop>"), "</Shop> closes <Name>"),
+        (not_utf8(b"</name>"), "</name> closes <Name>"),
+        (not_utf8(b"</>"), "</> closes <Name>"),
+        (not_utf8(b"</ Name>"), "</ Name> closes <Name>"),
+        (not_utf8(b"</Name a='1'>"), "closes <Name>"),
+        (not_utf8(b"</Name><>"), "\"\" is no name"),
+        (not_utf8(b"</Name>< Size>"), "\"\" is no name"),
+        (not_utf8(b"</Name><1/>"), "\"1\" is no name"),
+        (not_utf8(b"</Name><Size/ >"), "\"Size/\" is no name"),
+        (not_utf8(b"</Name><a<b>"), "\"a<b\" is no name"),
+        (not_utf8(b"</Name><Size a='1' a='2'>"), "<Size> has an attribute given twice"),
+        (not_utf8(b"</Name><Size a=1>"), "an attribute value without quotes"),
+        (not_utf8(b"</Name><Size a>"), "an attribute without a value"),
+        (not_utf8(b"</Name><Size a='1'b='2'>"), "no blank before an attribute"),
+        (not_utf8(b"</Name><Size a='<'>"), "\"<\" in an attribute value"),
+        (not_utf8(b"</Name><Size a='&x;'>"), "an unknown entity in an attribute value"),
+        (shop("").replace("1.0", "2.0").into(), "wrong version"),
+        (shop("").replace("UTF-8", "utf-16").into(), "the encoding is utf-16, not UTF-8"),
+        (shop("").replace("UTF-8", "windows-1252").into(), "the encoding is windows-1252"),
+        (format!(" {}", shop("")).into(), "not the very beginning"),
+        (format!("\u{FEFF}\u{FEFF}{}", shop("")).into(), "byte order mark"),
+        (b"\xef\xbbx<r/>".to_vec(), "broken byte order mark"),
+        (b"\xff\xfe<\0r\0/\0>\0".to_vec(), "UTF-16"),
+        (b"\xfe\xff\0<\0r\0/\0>".to_vec(), "UTF-16"),
+        (b"<\0r\0/\0>\0".to_vec(), "no name"),
+        (b"</r>".to_vec(), "</r> closes nothing"),
+    ];
+    for (bytes, fragment) in cases {
+        let flaw = flawed(&bytes, fragment);
+        assert!(matches!(flaw, Flaw::Malformed { .. }), "{fragment}: {flaw:?}");
+    }
+}
+
+#[test]
+fn nothing_may_follow_the_root_element() {
+    for (tail, fragment) in [
+        ("garbage", "with text: \"garbage\""),
+        ("\n\n&#32;", "with text"),
+        ("<![CDATA[ ]]>", "with text"),
+        ("<MainRoot></MainRoot>", "with <MainRoot>"),
+        ("<again/>", "with <again>"),
+    ] {
+        let flaw = flawed(document("") + tail, fragment);
+        assert!(matches!(flaw, Flaw::Trailing { .. }), "{flaw:?}");
+    }
+    flawed(document("") + "</MainRoot>", "closes nothing");
+    flawed(document("") + "<?xml version='1.0'?>", "not the very beginning");
+    flawed(document("") + "\0", "U+0000");
+}
+
+#[test]
+fn a_schema_that_lacks_or_contradicts_something_is_found() {
+    let good = document("");
+    for (from, to, fragment) in [
+        ("msdata:IsDataSet=\"true\"", "", "no element has IsDataSet"),
+        ("IsDataSet=\"true\"", "IsDataSet=\"false\"", "no element has IsDataSet"),
+        ("xs:choice", "xs:group", "no choice of entity types"),
+        ("<xs:element name=\"Shop\">", "<xs:element>", "an entity type has no name"),
+        ("xs:sequence", "xs:group", "entity type Shop has no sequence"),
+        ("name=\"Size\"", "", "a column has no name"),
+        ("name=\"Size\"", "name=\"a b\"", "a column has the impossible name \"a b\""),
+        ("name=\"Size\"", "name=\"Name\"", "two columns are named Name"),
+        ("xs:unique", "xs:other", "no unique names the key of entity type Shop"),
+        ("<xs:field xpath=\"EntityID\"/>", "", "without a field/@xpath"),
+        ("<xs:field xpath=\"EntityID\"/>", "<xs:field xpath=\"Id\"/>", "key Id is no column"),
+        (
+            "<xs:field xpath=\"EntityID\"/>",
+            "<xs:field xpath=\"EntityID\"/><xs:field xpath=\"Name\"/>",
+            "several fields",
+        ),
+    ] {
+        let text = good.replace(from, to);
+        assert_ne!(text, good, "{from}");
+        let flaw = flawed(text, fragment);
+        assert!(matches!(flaw, Flaw::Schema { .. }), "{flaw:?}");
+    }
+    flawed("<r><schema/></r>", "no element has IsDataSet");
+}
+
+#[test]
+fn an_element_or_text_out_of_place_is_found_with_its_entity() {
+    let flaw = flawed(
+        document("<Shop><EntityID>1</EntityID></Shop>\n<Ship/>"),
+        "<Ship>: the schema has no such entity type",
+    );
+    assert_eq!(flaw.place().unwrap().entity, Some(2));
+    flawed(document("<shop/>"), "<shop>");
+    let flaw = flawed(shop("<Colour>red</Colour>"), "<Colour>: the schema has no such column");
+    assert_eq!(flaw.place().unwrap().entity, Some(1));
+    let flaw = flawed(shop("<Name>a<b>c</b></Name>"), "<b>: a value holds no elements");
+    assert_eq!(flaw.place().unwrap().element.as_deref(), Some("Name"));
+    flawed(shop("<Name><EntityID/></Name>"), "a value holds no elements");
+    for text in ["x", "&#32;", "<![CDATA[x]]>"] {
+        assert!(matches!(flawed(document(text), "between elements"), Flaw::StrayText { .. }));
+        let flaw = flawed(shop(text), "between elements (at byte ");
+        assert!(matches!(flaw, Flaw::StrayText { .. }));
+        assert_eq!(flaw.place().unwrap().entity, Some(1));
+    }
+}
+
+#[test]
+fn a_value_that_is_not_of_its_type_is_found_with_its_place() {
+    let text = document(
+        "<Shop><EntityID>1</EntityID></Shop><Shop><EntityID>2</EntityID><Size>12x</Size></Shop>",
+    );
+    let flaw = flawed(&text, "\"12x\" is no xs:long");
+    let offset = text.find("<Size>12x").unwrap();
+    let place = Place { offset: offset as u64, entity: Some(2), element: Some("Size".to_owned()) };
+    assert_eq!(flaw.place(), Some(&place));
+    assert!(flaw.to_string().ends_with(&format!("(at byte {offset}, entity 2, element <Size>)")));
+
+    // the byte order mark counts
+    let flaw = flawed(format!("\u{FEFF}{text}"), "\"12x\" is no xs:long");
+    assert_eq!(flaw.place().unwrap().offset, offset as u64 + 3);
+
+    for (value, fragment) in [
+        ("<Size/>", "\"\" is no xs:long"),
+        ("<Size></Size>", "\"\" is no xs:long"),
+        ("<Latitude>north</Latitude>", "\"north\" is no xs:double"),
+        ("<Open>maybe</Open>", "\"maybe\" is no xs:boolean"),
+        ("<Since>2011-02-29T00:00:00</Since>", "is no xs:dateTime"),
+        ("<Area>POINT (1 2</Area>", "\"POINT (1 2\" is no xs:anyType"),
+        ("<Size>1</Size><Size>1</Size>", "given before in this entity"),
+        ("<Name/><Name/>", "given before in this entity"),
+        ("<EntityID>1</EntityID>", "given before in this entity"),
+        ("<Size xsi:nil='true'>1</Size>", "it says nil, but is not empty"),
+        ("<Size>\u{7f}\u{9f}</Size>", "\"\\u{7f}\\u{9f}\" is no xs:long"),
+    ] {
+        assert!(matches!(flawed(shop(value), fragment), Flaw::BadValue { .. }));
+    }
+    flawed(shop(&format!("<Size>{}</Size>", "9".repeat(5000))), "9…\" is no xs:long");
+}
+
+#[test]
+fn keys_are_present_and_unique() {
+    let with = |keys: &[&str]| {
+        document(&keys.iter().map(|key| format!("<Shop>{key}</Shop>")).collect::<String>())
+    };
+    let one = "<EntityID>a&amp;b</EntityID>";
+    for (text, fragment) in [
+        (with(&[one, "<Name>x</Name>"]), "the entity has none (at byte "),
+        (with(&[one, ""]), "entity 2, element <EntityID>"),
+        (document("<Shop/>"), "the entity has none"),
+        (with(&["<EntityID/>"]), "it is empty"),
+        (with(&["<EntityID></EntityID>"]), "it is empty"),
+        (with(&["<EntityID><![CDATA[]]></EntityID>"]), "it is empty"),
+        (with(&["<EntityID xsi:nil='true'/>"]), "the entity has none"),
+        (
+            with(&[
+                "<EntityID>x</EntityID>",
+                one,
+                "<EntityID>y</EntityID>",
+                "<EntityID><![CDATA[a&b]]></EntityID>",
+            ]),
+            "entities 2 and 4 have the same",
+        ),
+    ] {
+        let flaw = flawed(text, fragment);
+        assert!(matches!(flaw, Flaw::Key { .. }), "{flaw:?}");
+    }
+}
+
+#[test]
+fn every_limit_holds() {
+    let text = shop("<Name>0123456789</Name>");
+    let size = text.len() as u64;
+    let with = |change: &dyn Fn(&mut Limits)| {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        prove(text.as_bytes(), &limits).map_err(|flaw| flaw.to_string())
+    };
+    let said = |result: Result<Summary, String>| result.unwrap_err();
+    assert!(with(&|l| l.max_bytes = size).is_ok());
+    assert!(said(with(&|l| l.max_bytes = size - 1)).contains("goes on after its size limit"));
+    assert!(with(&|l| l.max_value_bytes = 10).is_ok());
+    assert!(said(with(&|l| l.max_value_bytes = 9)).contains("a value of more than 9 bytes"));
+    assert!(with(&|l| l.max_entities = 1).is_ok());
+    assert!(said(with(&|l| l.max_entities = 0)).contains("more than 0 entities"));
+    assert!(with(&|l| l.max_columns = 7).is_ok());
+    assert!(said(with(&|l| l.max_columns = 6)).contains("Shop has too many columns"));
+    assert!(said(with(&|l| l.max_columns = 0)).contains("too many elements"));
+    assert!(with(&|l| l.max_depth = 8).is_ok());
+    assert!(said(with(&|l| l.max_depth = 7)).contains("nested too deeply"));
+}
+
+/// `head`, then `byte` for ever.
+fn endless(head: &str, byte: u8) -> impl BufRead + '_ {
+    BufReader::new(head.as_bytes().chain(std::io::repeat(byte)))
+}
+
+#[test]
+fn markup_and_text_without_an_end_do_not_fill_the_memory() {
+    let limits = Limits { max_value_bytes: 1 << 20, ..Limits::default() };
+    let open = document("").replace("\n</MainRoot>\n", "");
+    for head in [
+        "",
+        "<",
+        "<a ",
+        "<a b='",
+        "<!--",
+        "<?a ",
+        "<!DOCTYPE a [",
+        &format!("{open}<Shop><EntityID>"),
+        &format!("{open}<Shop><EntityID>&"),
+        &format!("{open}<Shop><EntityID><![CDATA["),
+        &format!("{open}<Shop>"),
+        &format!("{open}</MainRoot>"),
+    ] {
+        let flaw = prove(endless(head, b' '), &limits).expect_err(head);
+        assert!(matches!(flaw, Flaw::TooLarge { .. }), "{head}: {flaw}");
+    }
+    // many small pieces of one value, of comments, of a schema
+    for (head, repeated) in [
+        (format!("{open}<Shop><EntityID>"), "<![CDATA[xxxx]]>"),
+        (format!("{open}<Shop><EntityID>"), "&amp;"),
+        ("<r><schema>".to_owned(), "<a/>"),
+        ("<r><schema>".to_owned(), "<a>"),
+        ("<r>".to_owned(), "<!-- -->"),
+    ] {
+        let limits = Limits { max_bytes: 8 << 20, ..limits.clone() };
+        let text = head.clone() + &repeated.repeat((8 << 20) / repeated.len() + 1);
+        let flaw = prove(text.as_bytes(), &limits).expect_err(&head);
+        assert!(matches!(flaw, Flaw::TooLarge { .. }), "{head} {repeated}: {flaw}");
+    }
+}
+
+#[test]
+fn a_broken_connection_is_no_flaw_of_the_document() {
+    struct Reset;
+    impl Read for Reset {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "reset by peer"))
+        }
+    }
+    let text = shop("<Name>A &amp; B</Name>");
+    for cut in 0..=text.len() {
+        let reader = BufReader::new(text.as_bytes()[..cut].chain(Reset));
+        let Err(Flaw::Io(error)) = prove(reader, &Limits::default()) else {
+            panic!("cut at {cut}: no transport error");
+        };
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        assert_eq!(error.to_string(), "reset by peer");
+    }
+}
+
+#[test]
+fn every_start_of_a_document_is_a_flaw() {
+    let text = format!(
+        "\u{FEFF}{}",
+        shop("<Name a='b'>A &amp; <![CDATA[ü]]><!-- c -->☃</Name><?pi?><Size>12</Size>")
+    );
+    let whole = text.trim_end().len();
+    for cut in 0..whole {
+        let flaw = run(&text.as_bytes()[..cut]).expect_err(&text[..text.floor_char_boundary(cut)]);
+        assert!(
+            matches!(flaw, Flaw::Truncated { .. } | Flaw::Root { .. } | Flaw::Malformed { .. }),
+            "cut at {cut}: {flaw}"
+        );
+        // from the schema on, it is always told as what it is
+        let schema = text.find("<xs:schema").unwrap() + 10;
+        assert!(cut < schema || matches!(flaw, Flaw::Truncated { .. }), "cut at {cut}: {flaw}");
+    }
+    assert!(run(&text.as_bytes()[..whole]).is_ok());
+}
