@@ -1,0 +1,229 @@
+//! HTTP/1.1 on loopback for the simulated service: what its memory decides is sent here, and
+//! broken here where it says so.
+
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures_util::{StreamExt as _, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::data::Chunks;
+use super::request::{Host, Kind, Request};
+use super::world::{Body, BodyEnd, Reply, Response, World};
+
+/// The connection is to be closed here and now.
+#[derive(Debug, thiserror::Error)]
+#[error("the simulated service breaks the connection")]
+struct Broken;
+
+type SentBody = UnsyncBoxBody<Bytes, Broken>;
+
+/// Serves one host until dropped, with all its connections.
+pub(super) async fn serve(listener: TcpListener, host: Host, world: Arc<Mutex<World>>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { continue };
+                // Without this, small answers wait for the delayed acknowledgements of others.
+                let _ = stream.set_nodelay(true);
+                let world = world.clone();
+                let service = service_fn(move |request| answer(host, world.clone(), request));
+                let connection =
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                // How a connection ends is the client's concern, or the scenario's.
+                connections.spawn(async move { drop(connection.await) });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn answer(
+    host: Host,
+    world: Arc<Mutex<World>>,
+    request: hyper::Request<Incoming>,
+) -> Result<hyper::Response<SentBody>, Broken> {
+    let request = received(host, request);
+    let range = request.header("range").and_then(range_start);
+    let accepts_gzip =
+        request.header("accept-encoding").is_some_and(|accepted| accepted.contains("gzip"));
+    let reply = world.lock().unwrap_or_else(PoisonError::into_inner).receive(request);
+    match reply {
+        Reply::Close => Err(Broken),
+        Reply::Silence => std::future::pending().await,
+        Reply::Answer(response) => sent(response, range, accepts_gzip),
+    }
+}
+
+fn received(host: Host, request: hyper::Request<Incoming>) -> Request {
+    let uri = request.uri();
+    Request {
+        host,
+        kind: Kind::Other,
+        method: request.method().to_string(),
+        path: uri.path().to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
+        headers: request
+            .headers()
+            .iter()
+            .map(|(name, value)| {
+                (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            })
+            .collect(),
+        carries_key: false,
+    }
+}
+
+/// The start of `bytes=N-`, the only form of range that is honoured.
+fn range_start(range: &str) -> Option<u64> {
+    range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
+}
+
+fn sent(
+    response: Response,
+    range: Option<u64>,
+    accepts_gzip: bool,
+) -> Result<hyper::Response<SentBody>, Broken> {
+    let Response { mut status, mut headers, body, end } = response;
+    let (whole, length, chunks): (u64, Option<u64>, Chunks) = match body {
+        Body::Bytes(bytes) => {
+            let length = u64::try_from(bytes.len()).unwrap_or(0);
+            (length, Some(length), Box::new(std::iter::once(bytes)))
+        }
+        Body::Data { data, gzip, content_length, ranges } => {
+            let whole = data.length();
+            let length = content_length.then_some(whole);
+            match range.filter(|start| ranges && *start < whole) {
+                Some(start) => {
+                    status = 206;
+                    headers.push(("content-range", format!("bytes {start}-{}/{whole}", whole - 1)));
+                    let rest = Clipped { chunks: data.chunks(), skip: start, left: u64::MAX };
+                    (whole - start, length.map(|_| whole - start), Box::new(rest))
+                }
+                None if gzip && accepts_gzip => {
+                    headers.push(("content-encoding", "gzip".into()));
+                    (whole, None, Box::new(Gzipped::new(data.chunks())))
+                }
+                None => (whole, length, data.chunks()),
+            }
+        }
+    };
+    let declared = match end {
+        BodyEnd::LengthTooLong(by) => Some(whole + by),
+        _ => length,
+    };
+    let body = match end {
+        BodyEnd::Whole => whole_body(chunks),
+        BodyEnd::LengthTooLong(_) => broken_body(chunks),
+        BodyEnd::BrokenHalfway => broken_body(first(chunks, whole / 2)),
+        BodyEnd::BrokenAfter(bytes) => broken_body(first(chunks, bytes)),
+        BodyEnd::StalledAfter(bytes) => stalled_body(first(chunks, bytes)),
+    };
+
+    let mut answer = hyper::Response::builder().status(status);
+    for (name, value) in headers {
+        let value = HeaderValue::from_str(&value).map_err(|_| Broken)?;
+        answer = answer.header(HeaderName::from_static(name), value);
+    }
+    if let Some(length) = declared {
+        answer = answer.header(CONTENT_LENGTH, length);
+    }
+    answer.body(body).map_err(|_| Broken)
+}
+
+// All bodies are streams of unknown length: then hyper takes the header's word for it, true or not.
+
+fn whole_body(chunks: Chunks) -> SentBody {
+    StreamBody::new(stream::iter(chunks.map(|chunk| Ok(Frame::data(chunk))))).boxed_unsync()
+}
+
+fn broken_body(chunks: Chunks) -> SentBody {
+    let ending = stream::once(async {
+        // A pause, in which what was sent so far leaves the buffers.
+        tokio::task::yield_now().await;
+        Err(Broken)
+    });
+    let chunks = stream::iter(chunks.map(|chunk| Ok(Frame::data(chunk))));
+    StreamBody::new(chunks.chain(ending)).boxed_unsync()
+}
+
+fn stalled_body(chunks: Chunks) -> SentBody {
+    let chunks = stream::iter(chunks.map(|chunk| Ok(Frame::data(chunk))));
+    StreamBody::new(chunks.chain(stream::pending())).boxed_unsync()
+}
+
+fn first(chunks: Chunks, left: u64) -> Chunks {
+    Box::new(Clipped { chunks, skip: 0, left })
+}
+
+/// Some of a document's bytes: those after the first `skip`, and `left` of them at most.
+struct Clipped {
+    chunks: Chunks,
+    skip: u64,
+    left: u64,
+}
+
+impl Iterator for Clipped {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        while self.left > 0 {
+            let mut chunk = self.chunks.next()?;
+            let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+            let skipped = self.skip.min(length);
+            self.skip -= skipped;
+            let taken = self.left.min(length - skipped);
+            if taken > 0 {
+                self.left -= taken;
+                // Both fit: neither is more than the chunk's length.
+                drop(chunk.split_to(usize::try_from(skipped).unwrap_or(0)));
+                chunk.truncate(usize::try_from(taken).unwrap_or(usize::MAX));
+                return Some(chunk);
+            }
+        }
+        None
+    }
+}
+
+/// A document compressed while it is sent.
+struct Gzipped {
+    chunks: Chunks,
+    /// `None` once all is out.
+    encoder: Option<GzEncoder<Vec<u8>>>,
+}
+
+impl Gzipped {
+    fn new(chunks: Chunks) -> Self {
+        Self { chunks, encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) }
+    }
+}
+
+impl Iterator for Gzipped {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        const ENOUGH: usize = 64 * 1024;
+        loop {
+            let encoder = self.encoder.as_mut()?;
+            let Some(chunk) = self.chunks.next() else {
+                return self.encoder.take()?.finish().ok().map(Bytes::from);
+            };
+            encoder.write_all(&chunk).ok()?;
+            if encoder.get_ref().len() >= ENOUGH {
+                return Some(std::mem::take(encoder.get_mut()).into());
+            }
+        }
+    }
+}
