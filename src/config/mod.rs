@@ -1,0 +1,122 @@
+//! Finds, reads and validates the configuration file, and reads the keys that it points to.
+//!
+//! A file is taken whole or not at all: [`load`] gives [`Settings`] or every mistake, each with
+//! its place. Keys are never part of it; [`read_key`] fetches one when it is needed.
+
+mod keys;
+mod parse;
+mod reader;
+mod schema;
+pub mod units;
+mod values;
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+pub use self::keys::{KeyError, Warning, read_key};
+pub use self::parse::parse;
+pub use self::reader::Mistake;
+
+use crate::settings::Settings;
+
+/// Where the configuration is unless something else is said.
+const DEFAULT_FILE: &str = "/etc/nightjar/config.toml";
+
+/// What a file's meaning depends on besides its text.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `$STATE_DIRECTORY`: the folders that systemd made for the service, separated by colons.
+    pub state_directory: Option<OsString>,
+    /// Where a relative path of the file itself starts.
+    pub current_dir: PathBuf,
+}
+
+impl Environment {
+    /// That of this process.
+    fn of_process() -> Self {
+        Self {
+            state_directory: variable("STATE_DIRECTORY"),
+            current_dir: std::env::current_dir().unwrap_or_default(),
+        }
+    }
+
+    /// The first of systemd's folders.
+    fn state_dir(&self) -> Option<PathBuf> {
+        let first = self.state_directory.as_ref()?.as_bytes().split(|byte| *byte == b':').next()?;
+        (!first.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(first)))
+    }
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error(
+        "there is no configuration {}: name another with `--config FILE` or $NIGHTJAR_CONFIG, or \
+         make this one from a copy of config.example.toml",
+        file.display()
+    )]
+    Missing { file: PathBuf },
+    #[error("the configuration {} cannot be read", file.display())]
+    Unreadable { file: PathBuf, source: io::Error },
+    /// Never empty.
+    #[error("{}", lines(.0))]
+    Mistakes(Vec<Mistake>),
+}
+
+impl ConfigError {
+    /// The error as a list of mistakes; one that concerns the whole file stands at its beginning.
+    pub fn into_mistakes(self) -> Vec<Mistake> {
+        let message = match &self {
+            Self::Unreadable { source, .. } => format!("{self}: {source}"),
+            _ => self.to_string(),
+        };
+        match self {
+            Self::Missing { file } | Self::Unreadable { file, .. } => {
+                vec![Mistake { file, line: 1, column: 1, message }]
+            }
+            Self::Mistakes(mistakes) => mistakes,
+        }
+    }
+}
+
+fn lines(mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(Mistake::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The configuration file to use: the one given, or `$NIGHTJAR_CONFIG`, or
+/// `/etc/nightjar/config.toml`.
+pub fn locate(flag: Option<PathBuf>) -> PathBuf {
+    flag.or_else(|| variable("NIGHTJAR_CONFIG").map(PathBuf::from))
+        .unwrap_or_else(|| DEFAULT_FILE.into())
+}
+
+/// Reads and validates a configuration file. It reads no key.
+///
+/// # Errors
+/// The file is missing or cannot be read, or has mistakes: then all of them.
+pub fn load(path: &Path) -> Result<Settings, ConfigError> {
+    let file = path.to_owned();
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(ConfigError::Missing { file });
+        }
+        Err(source) => return Err(ConfigError::Unreadable { file, source }),
+    };
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let end = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes());
+        let (line, column) = reader::position(&text, end);
+        let message = "not TOML: found a byte that is no UTF-8".to_owned();
+        ConfigError::Mistakes(vec![Mistake { file, line, column, message }])
+    })?;
+    parse(&text, path, &Environment::of_process()).map_err(ConfigError::Mistakes)
+}
+
+/// An environment variable that is set and not empty.
+#[allow(clippy::disallowed_methods, reason = "this module is an edge where it may be read")]
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}

@@ -1,0 +1,333 @@
+//! From the text of a configuration file to [`Settings`], or to every mistake in it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::de::DeTable;
+use url::Url;
+
+use super::Environment;
+use super::reader::{Document, Mistake, Table};
+use super::schema::{self, nearest};
+use super::units::duration_text;
+use super::values::{self, quoted};
+use crate::settings::{Account, Http, KeySource, Poll, Retention, Retry, Settings, Source};
+
+/// Where the state is kept when neither the file nor systemd says so.
+const STATE_DIR: &str = "/var/lib/nightjar";
+
+/// Where the page listens when the file has `[web]` without an address.
+const LISTEN: &str = "127.0.0.1:8787";
+
+/// Reads the text of a configuration file. Relative paths in it start at the file's folder.
+///
+/// # Errors
+/// Every mistake, in the file's order; never an empty list. Where the text is no TOML, only that
+/// is reported: what follows from it would be noise.
+pub fn parse(text: &str, file: &Path, env: &Environment) -> Result<Settings, Vec<Mistake>> {
+    let doc = Document::new(file, text);
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut readable = true;
+    let mut last_line = 0;
+    for error in errors {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        if error.message() == "duplicate key" {
+            let name = text.get(span.clone()).unwrap_or_default();
+            doc.mistake(span.start, format!("{} is already there, expected it once", quoted(name)));
+            continue;
+        }
+        readable = false;
+        // of several on one line the later ones follow from the first
+        let line = doc.line(span.start);
+        if line != last_line {
+            doc.mistake(span.start, format!("not TOML: {}", error.message()));
+        }
+        last_line = line;
+    }
+    let settings = readable.then(|| {
+        let table = Table::new(&doc, &schema::ROOT, 0, root.get_ref());
+        settings(&table, file, env)
+    });
+    let mistakes = doc.into_mistakes();
+    match settings {
+        Some(settings) if mistakes.is_empty() => Ok(settings),
+        _ => Err(mistakes),
+    }
+}
+
+/// The whole file. What has a mistake is replaced by a default or left out, so that the rest can
+/// be read.
+fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
+    let file = env.current_dir.join(file);
+    let folder = file.parent().unwrap_or(&env.current_dir);
+
+    let state_dir = root
+        .get("state_dir", values::path(folder))
+        .or_else(|| env.state_dir())
+        .unwrap_or_else(|| STATE_DIR.into());
+    let archive_dir =
+        root.get("archive_dir", values::path(folder)).unwrap_or_else(|| state_dir.join("archive"));
+    let place = root.place_of_value("archive_dir");
+    if archive_dir == state_dir {
+        root.mistake(
+            place,
+            "`archive_dir`: found the folder of `state_dir`, expected another one: each folder of \
+             the archive belongs to a source",
+        );
+    } else if archive_dir.starts_with(state_dir.join("quarantine")) {
+        root.mistake(
+            place,
+            "`archive_dir`: found the quarantine of `state_dir`, expected another folder",
+        );
+    }
+
+    let timezone = root.get("timezone", values::timezone).unwrap_or(chrono_tz::UTC);
+    let web = root.table("web", &schema::WEB);
+    let listen = if web.is_present() {
+        web.get("listen", values::listen).unwrap_or_else(|| LISTEN.parse().ok())
+    } else {
+        None
+    };
+    let (names, accounts) = accounts(root, folder);
+    let retention = retention(&root.table("retention", &schema::RETENTION), Retention::default());
+    let mut settings = Settings {
+        state_dir,
+        archive_dir,
+        timezone,
+        listen,
+        accounts,
+        poll: poll(&root.table("poll", &schema::POLL)),
+        retry: retry(&root.table("retry", &schema::RETRY)),
+        http: http(&root.table("http", &schema::HTTP), folder),
+        retention,
+        sources: Vec::new(),
+        file,
+    };
+    settings.sources = sources(root, &names, &settings);
+    settings
+}
+
+/// All accounts' names, and those accounts that can be read.
+fn accounts<'d>(root: &Table<'d>, folder: &Path) -> (Vec<&'d str>, BTreeMap<String, Account>) {
+    let tables = root.named_tables("accounts", &schema::ACCOUNT);
+    let names = tables.iter().map(|(name, _)| *name).collect();
+    let accounts = tables
+        .into_iter()
+        .filter_map(|(name, table)| account(name, &table?, folder))
+        .map(|account| (account.name.clone(), account))
+        .collect();
+    (names, accounts)
+}
+
+fn account(name: &str, table: &Table<'_>, folder: &Path) -> Option<Account> {
+    if name.trim().is_empty() || name.chars().any(char::is_control) || name.chars().count() > 64 {
+        table.mistake(table.at, "the account's name: expected 1 to 64 printable characters");
+    }
+    let key = key_source(table, folder);
+    let endpoint =
+        table.get("endpoint", values::endpoint).or_else(|| Url::parse(Account::ENDPOINT).ok());
+    let max_in_process =
+        table.get("max_in_process", values::whole(1)).unwrap_or(Account::MAX_IN_PROCESS);
+    let max_jobs_per_day =
+        table.get("max_jobs_per_day", values::whole(1)).unwrap_or(Account::MAX_JOBS_PER_DAY);
+    Some(Account {
+        name: name.to_owned(),
+        key: key?,
+        endpoint: endpoint?,
+        max_in_process,
+        max_jobs_per_day,
+    })
+}
+
+/// Exactly one of the three places where a key may be.
+fn key_source(table: &Table<'_>, folder: &Path) -> Option<KeySource> {
+    const EXPECTED: &str =
+        "one of key_file = \"FILE\", key_env = \"VARIABLE\" or credential = \"NAME\"";
+    let file = table.get("key_file", values::key_file(folder)).map(KeySource::File);
+    let env = table.get("key_env", values::variable).map(KeySource::Env);
+    let credential = table.get("credential", values::credential).map(KeySource::Credential);
+
+    let mut given: Vec<_> = ["key_file", "key_env", "credential"]
+        .into_iter()
+        .filter_map(|key| Some((table.place_of(key)?, key)))
+        .collect();
+    given.sort_unstable();
+    match given.as_slice() {
+        // a key in the open has its own message already
+        [] if table.holds_secret() => {}
+        [] => table.mistake(table.at, format!("the key's place is missing: expected {EXPECTED}")),
+        [_] => {}
+        [(first, name), others @ ..] => {
+            for (place, other) in others {
+                let line = table.line(*first);
+                table.mistake(
+                    *place,
+                    format!(
+                        "`{other}`: found beside `{name}` of line {line}, expected only {EXPECTED}"
+                    ),
+                );
+            }
+        }
+    }
+    file.or(env).or(credential)
+}
+
+fn poll(table: &Table<'_>) -> Poll {
+    let default = Poll::default();
+    let (initial, max) = waits(table, default.initial, default.max);
+    Poll {
+        initial,
+        max,
+        factor: table
+            .get(
+                "factor",
+                values::number("a number of at least 1", |it| it >= 1.0 && it.is_finite()),
+            )
+            .unwrap_or(default.factor),
+        jitter: table
+            .get(
+                "jitter",
+                values::number("a number from 0 to below 1", |it| (0.0..1.0).contains(&it)),
+            )
+            .unwrap_or(default.jitter),
+        deadline: table.get("deadline", values::positive_duration).unwrap_or(default.deadline),
+    }
+}
+
+fn retry(table: &Table<'_>) -> Retry {
+    let default = Retry::default();
+    let (initial, max) = waits(table, default.initial, default.max);
+    Retry {
+        initial,
+        max,
+        attempts: table.get("attempts", values::whole(1)).unwrap_or(default.attempts),
+        job_attempts: table.get("job_attempts", values::whole(1)).unwrap_or(default.job_attempts),
+    }
+}
+
+/// The first and the longest wait, which may not be shorter.
+fn waits(table: &Table<'_>, initial: Duration, max: Duration) -> (Duration, Duration) {
+    let given_initial = table.get("initial", values::positive_duration);
+    let given_max = table.get("max", values::positive_duration);
+    let (initial, max) = (given_initial.unwrap_or(initial), given_max.unwrap_or(max));
+    let (first, longest) = (duration_text(initial), duration_text(max));
+    if initial > max && given_max.is_some() {
+        table.mistake(
+            table.place_of_value("max"),
+            format!("`max`: found {longest}, expected at least `initial`, {first}"),
+        );
+    } else if initial > max && table.place_of("max").is_none() {
+        table.mistake(
+            table.place_of_value("initial"),
+            format!("`initial`: found {first}, expected at most `max`, {longest} by default"),
+        );
+    }
+    (initial, max)
+}
+
+fn http(table: &Table<'_>, folder: &Path) -> Http {
+    let default = Http::default();
+    let time = |key, default| table.get(key, values::positive_duration).unwrap_or(default);
+    Http {
+        connect_timeout: time("connect_timeout", default.connect_timeout),
+        idle_timeout: time("idle_timeout", default.idle_timeout),
+        fetch_deadline: time("fetch_deadline", default.fetch_deadline),
+        max_bytes: table.get("max_bytes", values::positive_size).unwrap_or(default.max_bytes),
+        lost_after: table.get("lost_after", values::duration).unwrap_or(default.lost_after),
+        ca_file: table.get("ca_file", values::path(folder)),
+    }
+}
+
+/// A policy whose absent keys are those of `default`.
+fn retention(table: &Table<'_>, default: Retention) -> Retention {
+    let keep = |key, default| table.get(key, values::whole(0)).unwrap_or(default);
+    let retention = Retention {
+        keep_last: keep("keep_last", default.keep_last),
+        keep_daily: keep("keep_daily", default.keep_daily),
+        keep_weekly: keep("keep_weekly", default.keep_weekly),
+        keep_monthly: keep("keep_monthly", default.keep_monthly),
+        keep_yearly: keep("keep_yearly", default.keep_yearly),
+    };
+    let Retention { keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly } = retention;
+    let rules = [keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly];
+    if table.is_present() && rules.iter().all(|count| *count == 0) {
+        table.mistake(
+            table.at,
+            "every keep_… is 0, expected at least one above: nothing would be kept",
+        );
+    }
+    retention
+}
+
+fn sources(root: &Table<'_>, accounts: &[&str], settings: &Settings) -> Vec<Source> {
+    let tables = root.tables("sources", &schema::SOURCE);
+    let mut first_use: BTreeMap<String, usize> = BTreeMap::new();
+    for table in &tables {
+        let place = table.place_of_value("name");
+        // a wrong name is reported where the source is read
+        let Some(name) = table.text("name") else { continue };
+        if let Some(first) = first_use.get(name) {
+            let line = table.line(*first);
+            table.mistake(
+                place,
+                format!(
+                    "`name`: {} is already the source of line {line}, expected another",
+                    quoted(name)
+                ),
+            );
+        } else {
+            first_use.insert(name.to_owned(), place);
+        }
+    }
+    tables.iter().filter_map(|table| source(table, accounts, settings)).collect()
+}
+
+fn source(table: &Table<'_>, accounts: &[&str], settings: &Settings) -> Option<Source> {
+    let name = table.require("name", "the source's folder in the archive", values::source_name);
+    let account = table.require("account", "the name of an [accounts.NAME] table", |value| {
+        let name = values::text(value)?;
+        if accounts.contains(&name) {
+            return Ok(name.to_owned());
+        }
+        Err(match (nearest(name, accounts.iter().copied()).as_slice(), accounts) {
+            ([near, ..], _) => format!("no account {}, did you mean `{near}`?", quoted(name)),
+            ([], []) => format!("no account {}, the file has no [accounts.NAME]", quoted(name)),
+            ([], known) => {
+                let known: Vec<_> = known.iter().map(|name| quoted(name)).collect();
+                format!("no account {}, known: {}", quoted(name), known.join(", "))
+            }
+        })
+    });
+    let access_id =
+        table.require("access_id", "it stands in the data source's URL", values::access_id);
+    let data_source =
+        table.require("data_source", "the service's name for the data", values::data_source);
+    let schedule = table.require(
+        "schedule",
+        "when to back up, such as \"0 2 * * *\" or \"@daily\"",
+        values::schedule,
+    );
+    let job_id = table.get("job_id", values::job_id);
+    let catch_up = table.get("catch_up", values::boolean).unwrap_or(Source::CATCH_UP);
+    let min_entities = table.get("min_entities", values::whole(0)).unwrap_or(Source::MIN_ENTITIES);
+    let max_shrink = table
+        .get("max_shrink", values::number("a part from 0.0 to 1.0", |it| (0.0..=1.0).contains(&it)))
+        .unwrap_or(Source::MAX_SHRINK);
+    let grace = table.get("grace", values::duration).unwrap_or(Source::GRACE);
+    let retention = retention(&table.table("retention", &schema::RETENTION), settings.retention);
+    Some(Source {
+        name: name?,
+        account: account?,
+        access_id: access_id?,
+        data_source: data_source?,
+        schedule: schedule?,
+        timezone: settings.timezone,
+        job_id,
+        catch_up,
+        min_entities,
+        max_shrink,
+        grace,
+        retention,
+    })
+}

@@ -1,0 +1,280 @@
+//! Reads TOML tables and collects every mistake with its place, instead of ending at the first.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Serialize, Serializer};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::schema::{self, Section};
+use super::values::{kind, looks_like_key, quoted};
+
+/// One mistake in a configuration file. The message never contains what may be a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mistake {
+    #[serde(serialize_with = "path_as_text")]
+    pub file: PathBuf,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// What was found and what was expected.
+    pub message: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file.display(), self.line, self.column, self.message)
+    }
+}
+
+/// A path is not always text, and a report of mistakes must not fail because of it.
+fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+/// Line and column, both from 1, of a byte offset; columns count characters.
+pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..text.floor_char_boundary(offset)).unwrap_or_default();
+    // no editor shows a byte order mark as a column
+    let before = before.strip_prefix('\u{feff}').unwrap_or(before);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    (before.matches('\n').count() + 1, line.chars().count() + 1)
+}
+
+/// The text of a file and the mistakes found in it so far.
+pub(super) struct Document<'t> {
+    file: &'t Path,
+    text: &'t str,
+    found: RefCell<Vec<(usize, String)>>,
+}
+
+impl<'t> Document<'t> {
+    pub(super) fn new(file: &'t Path, text: &'t str) -> Self {
+        Self { file, text, found: RefCell::default() }
+    }
+
+    /// Records a mistake at a byte offset.
+    pub(super) fn mistake(&self, at: usize, message: impl Into<String>) {
+        self.found.borrow_mut().push((at, message.into()));
+    }
+
+    /// The line, from 1, of a byte offset.
+    pub(super) fn line(&self, at: usize) -> usize {
+        position(self.text, at).0
+    }
+
+    /// All mistakes, in the file's order.
+    pub(super) fn into_mistakes(self) -> Vec<Mistake> {
+        let mut found = self.found.into_inner();
+        found.sort_by_key(|(at, _)| *at);
+        found
+            .into_iter()
+            .map(|(at, message)| {
+                let (line, column) = position(self.text, at);
+                Mistake { file: self.file.to_owned(), line, column, message }
+            })
+            .collect()
+    }
+}
+
+/// One table of the file, or the absence of an optional one, which reads like an empty table.
+#[derive(Clone, Copy)]
+pub(super) struct Table<'d> {
+    doc: &'d Document<'d>,
+    /// Where mistakes are shown that concern the table as a whole.
+    pub(super) at: usize,
+    entries: Option<&'d DeTable<'d>>,
+}
+
+impl<'d> Table<'d> {
+    /// Takes a table of a known kind; every key that the kind does not have is a mistake.
+    pub(super) fn new(
+        doc: &'d Document<'d>,
+        section: &Section,
+        at: usize,
+        entries: &'d DeTable<'d>,
+    ) -> Self {
+        for (key, value) in entries {
+            if !section.keys.contains(&key.get_ref().as_ref()) {
+                doc.mistake(key.span().start, unknown(key.get_ref(), value.get_ref(), section));
+            }
+        }
+        Self { doc, at, entries: Some(entries) }
+    }
+
+    /// The value of a key, read by `read`, whose error says what was found and expected. A wrong
+    /// value is recorded as a mistake and then as good as absent.
+    pub(super) fn get<T>(
+        &self,
+        key: &str,
+        read: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.value(key)?;
+        match read(value.get_ref()) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.doc.mistake(value.span().start, format!("`{key}`: {problem}"));
+                None
+            }
+        }
+    }
+
+    /// Like [`get`](Self::get), and absence is a mistake too.
+    pub(super) fn require<T>(
+        &self,
+        key: &str,
+        meaning: &str,
+        read: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
+    ) -> Option<T> {
+        if self.value(key).is_none() {
+            self.doc.mistake(self.at, format!("`{key}` is missing: {meaning}"));
+        }
+        self.get(key, read)
+    }
+
+    /// The table under a key.
+    pub(super) fn table(&self, key: &str, section: &Section) -> Self {
+        let absent = Self { doc: self.doc, at: self.at, entries: None };
+        let Some(value) = self.value(key) else { return absent };
+        let Some(entries) = value.get_ref().as_table() else {
+            let found = kind(value.get_ref());
+            let problem = format!("`{key}`: found {found}, expected the table {}", section.title);
+            self.doc.mistake(value.span().start, problem);
+            return absent;
+        };
+        Self::new(self.doc, section, value.span().start, entries)
+    }
+
+    /// The tables of an array under a key.
+    pub(super) fn tables(&self, key: &str, section: &Section) -> Vec<Self> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let expected = format!("expected tables that each begin with {}", section.title);
+        let Some(items) = value.get_ref().as_array() else {
+            let problem = format!("`{key}`: found {}, {expected}", kind(value.get_ref()));
+            self.doc.mistake(value.span().start, problem);
+            return Vec::new();
+        };
+        let table = |item: &'d Spanned<DeValue<'d>>| {
+            let at = item.span().start;
+            let Some(entries) = item.get_ref().as_table() else {
+                let problem = format!("`{key}`: found {}, {expected}", kind(item.get_ref()));
+                self.doc.mistake(at, problem);
+                return None;
+            };
+            Some(Self::new(self.doc, section, at, entries))
+        };
+        items.iter().filter_map(table).collect()
+    }
+
+    /// The tables under a key whose names the user chooses. `None` stands for one that is no
+    /// table, which is recorded as a mistake.
+    pub(super) fn named_tables(
+        &self,
+        key: &str,
+        section: &Section,
+    ) -> Vec<(&'d str, Option<Self>)> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let Some(entries) = value.get_ref().as_table() else {
+            let found = kind(value.get_ref());
+            let problem = format!("`{key}`: found {found}, expected tables {}", section.title);
+            self.doc.mistake(value.span().start, problem);
+            return Vec::new();
+        };
+        let table = |(name, value): (&'d Spanned<_>, &'d Spanned<DeValue<'d>>)| {
+            let name: &'d std::borrow::Cow<'d, str> = name.get_ref();
+            let entries = value.get_ref().as_table();
+            if entries.is_none() {
+                let (shown, found) = (quoted(name), kind(value.get_ref()));
+                let problem = format!("{shown}: found {found}, expected a table {}", section.title);
+                self.doc.mistake(value.span().start, problem);
+            }
+            let table = entries.map(|it| Self::new(self.doc, section, value.span().start, it));
+            (name.as_ref(), table)
+        };
+        entries.iter().map(table).collect()
+    }
+
+    /// The text under a key, where it is one.
+    pub(super) fn text(&self, key: &str) -> Option<&'d str> {
+        self.value(key)?.get_ref().as_str()
+    }
+
+    /// Whether the table is in the file.
+    pub(super) fn is_present(&self) -> bool {
+        self.entries.is_some()
+    }
+
+    /// Where a key stands, if it does.
+    pub(super) fn place_of(&self, key: &str) -> Option<usize> {
+        Some(self.entries?.get_key_value(key)?.0.span().start)
+    }
+
+    /// Where a key's value stands, or else the table.
+    pub(super) fn place_of_value(&self, key: &str) -> usize {
+        self.value(key).map_or(self.at, |value| value.span().start)
+    }
+
+    /// Whether any key is there under which people expect to write the secret itself.
+    pub(super) fn holds_secret(&self) -> bool {
+        self.entries.is_some_and(|entries| entries.keys().any(|key| is_secret(key.get_ref())))
+    }
+
+    /// Records a mistake at a byte offset.
+    pub(super) fn mistake(&self, at: usize, message: impl Into<String>) {
+        self.doc.mistake(at, message);
+    }
+
+    /// The line, from 1, of a byte offset.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.doc.line(at)
+    }
+
+    fn value(&self, key: &str) -> Option<&'d Spanned<DeValue<'d>>> {
+        self.entries?.get(key)
+    }
+}
+
+/// What is wrong with a key that its table does not have. Its value is not looked at: it may be
+/// anything, a key of the service too.
+fn unknown(key: &str, value: &DeValue<'_>, section: &Section) -> String {
+    if is_secret(key) || looks_like_key(key) {
+        return "a key itself is never written in this file: its account names where it is, with \
+                one of key_file = \"FILE\", key_env = \"VARIABLE\" or credential = \"NAME\""
+            .to_owned();
+    }
+    let is_table = match value {
+        DeValue::Table(_) => true,
+        DeValue::Array(items) => items.first().is_some_and(|item| item.get_ref().is_table()),
+        _ => false,
+    };
+    let what = if is_table { "table" } else { "key" };
+    let place = match section.title {
+        "" => String::new(),
+        title => format!(" in {title}"),
+    };
+    format!("unknown {what} {}{place}, {}", quoted(key), schema::advice(key, is_table, section))
+}
+
+/// Whether a key's name says that its value is meant to be secret.
+fn is_secret(key: &str) -> bool {
+    const SECRETS: [&str; 12] = [
+        "key",
+        "apikey",
+        "masterkey",
+        "querykey",
+        "accountkey",
+        "accesskey",
+        "bingkey",
+        "mapskey",
+        "bingmapskey",
+        "secret",
+        "password",
+        "token",
+    ];
+    let plain: String =
+        key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    SECRETS.contains(&plain.as_str())
+}

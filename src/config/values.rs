@@ -1,0 +1,349 @@
+//! Reads single values. An error says what was found and what was expected, without the key's
+//! name and without any text that may be a secret.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono_tz::{TZ_VARIANTS, Tz};
+use toml::de::DeValue;
+use url::{Host, Url};
+
+use super::schema::nearest;
+use super::units;
+use crate::plan::schedule::Schedule;
+
+/// The kind of a value, with its article.
+pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// Whether a text may be a key of the service, pasted into the wrong place: long, and letters of
+/// both cases and digits mixed. File names, variables and access ids do not look like that.
+pub(super) fn looks_like_key(text: &str) -> bool {
+    let has = |of: fn(&char) -> bool| text.chars().any(|c| of(&c));
+    text.len() >= 40
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+        && has(char::is_ascii_uppercase)
+        && has(char::is_ascii_lowercase)
+        && has(char::is_ascii_digit)
+}
+
+/// A text of the file as it may be shown: short, on one line, and no key.
+pub(super) fn quoted(text: &str) -> String {
+    const SHOWN: usize = 60;
+    if text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').any(looks_like_key)
+    {
+        return "a text that looks like a key".to_owned();
+    }
+    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    if text.chars().count() > SHOWN {
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
+/// A text.
+pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
+    value.as_str().ok_or_else(|| format!("found {}, expected a text in quotes", kind(value)))
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, String> {
+    value.as_bool().ok_or_else(|| format!("found {}, expected true or false", kind(value)))
+}
+
+/// A whole number from `least` up to what `T` holds.
+pub(super) fn whole<T: TryFrom<i128>>(
+    least: i128,
+) -> impl FnOnce(&DeValue<'_>) -> Result<T, String> {
+    move |value| {
+        let expected = match least {
+            0 => "expected a whole number, 0 or more".to_owned(),
+            least => format!("expected a whole number of at least {least}"),
+        };
+        let DeValue::Integer(digits) = value else {
+            return Err(format!("found {}, {expected}", kind(value)));
+        };
+        let number = i128::from_str_radix(digits.as_str(), digits.radix())
+            .map_err(|_| "the number is too large".to_owned())?;
+        if number < least {
+            return Err(format!("found {number}, {expected}"));
+        }
+        T::try_from(number).map_err(|_| "the number is too large".to_owned())
+    }
+}
+
+/// A number, with or without a decimal point, that `fits`.
+pub(super) fn number(
+    expected: &str,
+    fits: impl FnOnce(f64) -> bool,
+) -> impl FnOnce(&DeValue<'_>) -> Result<f64, String> {
+    move |value| {
+        let number = match value {
+            DeValue::Float(digits) => digits.as_str().parse().ok(),
+            DeValue::Integer(digits) => {
+                i128::from_str_radix(digits.as_str(), digits.radix()).ok().map(|it| it as f64)
+            }
+            _ => return Err(format!("found {}, expected {expected}", kind(value))),
+        };
+        match number {
+            Some(number) if fits(number) => Ok(number),
+            Some(number) => Err(format!("found {number}, expected {expected}")),
+            None => Err(format!("found no such number, expected {expected}")),
+        }
+    }
+}
+
+/// A duration, zero included.
+pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
+    match value {
+        DeValue::String(text) => units::parse_duration(text)
+            .map_err(|problem| format!("found {}: {problem}", quoted(text))),
+        DeValue::Integer(number) => Err(format!(
+            "found {number} without a unit, expected a duration such as \"{number}s\" \
+             (units: ms, s, m, h, d)"
+        )),
+        _ => Err(format!("found {}, expected a duration such as \"90s\"", kind(value))),
+    }
+}
+
+/// A duration above zero.
+pub(super) fn positive_duration(value: &DeValue<'_>) -> Result<Duration, String> {
+    let duration = duration(value)?;
+    if duration.is_zero() {
+        return Err("found zero, expected a duration above zero".to_owned());
+    }
+    Ok(duration)
+}
+
+/// A size in bytes, above zero.
+pub(super) fn positive_size(value: &DeValue<'_>) -> Result<u64, String> {
+    let size = match value {
+        DeValue::String(text) => units::parse_size(text)
+            .map_err(|problem| format!("found {}: {problem}", quoted(text)))?,
+        DeValue::Integer(number) => {
+            return Err(format!(
+                "found {number} without a unit, expected a size such as \"{number} B\" or \"2 GiB\""
+            ));
+        }
+        _ => return Err(format!("found {}, expected a size such as \"2 GiB\"", kind(value))),
+    };
+    if size == 0 {
+        return Err("found zero, expected a size above zero".to_owned());
+    }
+    Ok(size)
+}
+
+/// A path; a relative one starts at `folder`.
+pub(super) fn path(folder: &Path) -> impl Fn(&DeValue<'_>) -> Result<PathBuf, String> {
+    move |value| match text(value)? {
+        "" => Err("found an empty text, expected a path".to_owned()),
+        text if text.contains('\0') => {
+            Err("found a text with a NUL character, expected a path".to_owned())
+        }
+        text => Ok(folder.join(text)),
+    }
+}
+
+/// The path of a key file, and not the key itself.
+pub(super) fn key_file(folder: &Path) -> impl Fn(&DeValue<'_>) -> Result<PathBuf, String> {
+    move |value| {
+        not_a_key(value, "the path of a file that holds the key")?;
+        path(folder)(value)
+    }
+}
+
+/// The name of an environment variable.
+pub(super) fn variable(value: &DeValue<'_>) -> Result<String, String> {
+    const EXPECTED: &str = "the name of an environment variable: letters, digits and _";
+    let name = not_a_key(value, EXPECTED)?;
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !plain || !name.starts_with(|c: char| !c.is_ascii_digit()) {
+        return Err(format!("expected {EXPECTED}"));
+    }
+    Ok(name.to_owned())
+}
+
+/// The name of a systemd credential, which is a file name.
+pub(super) fn credential(value: &DeValue<'_>) -> Result<String, String> {
+    const EXPECTED: &str = "the name of a credential as in systemd's LoadCredential=NAME:FILE";
+    let name = not_a_key(value, EXPECTED)?;
+    let plain = name.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '/' | ':'));
+    if name.is_empty() || !plain || matches!(name, "." | "..") || name.len() > 255 {
+        return Err(format!("expected {EXPECTED}"));
+    }
+    Ok(name.to_owned())
+}
+
+fn not_a_key<'v>(value: &'v DeValue<'_>, expected: &str) -> Result<&'v str, String> {
+    let text = text(value)?;
+    if looks_like_key(text) {
+        return Err(format!("this looks like the key itself, expected {expected}"));
+    }
+    Ok(text)
+}
+
+/// An IANA time zone.
+pub(super) fn timezone(value: &DeValue<'_>) -> Result<Tz, String> {
+    let name = text(value)?;
+    Tz::from_str(name).map_err(|_| {
+        let found = format!("found {}, expected an IANA time zone", quoted(name));
+        match zones_like(name).as_slice() {
+            [] => format!("{found} such as `Europe/Berlin` or `UTC`"),
+            zones => format!("{found}; did you mean `{}`?", zones.join("`, `")),
+        }
+    })
+}
+
+/// Zones whose name, or city alone, resembles the text.
+fn zones_like(text: &str) -> Vec<&'static str> {
+    let text = text.replace(' ', "_");
+    let city = |zone: &'static str| zone.rsplit('/').next().unwrap_or(zone);
+    let zones = || TZ_VARIANTS.iter().map(|zone| zone.name());
+    let exact: Vec<_> = zones()
+        .filter(|zone| zone.eq_ignore_ascii_case(&text) || city(zone).eq_ignore_ascii_case(&text))
+        .take(3)
+        .collect();
+    if !exact.is_empty() {
+        return exact;
+    }
+    if text.contains('/') {
+        return nearest(&text, zones());
+    }
+    let cities = nearest(&text, zones().map(city));
+    zones().filter(|zone| cities.first() == Some(&city(zone))).take(3).collect()
+}
+
+/// The page's address, or `None` for the empty text.
+pub(super) fn listen(value: &DeValue<'_>) -> Result<Option<SocketAddr>, String> {
+    let address = text(value)?;
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let parsed = SocketAddr::from_str(address).map_err(|_| {
+        format!(
+            "found {}, expected an address with a port such as \"127.0.0.1:8787\", or \"\" for no \
+             page",
+            quoted(address)
+        )
+    })?;
+    if !parsed.ip().is_loopback() {
+        return Err(format!(
+            "found {}, expected a loopback address such as \"127.0.0.1:{}\": the page has no \
+             login; put a proxy with one in front of it",
+            quoted(address),
+            parsed.port()
+        ));
+    }
+    Ok(Some(parsed))
+}
+
+/// The address of the service. What was found is not shown: it may carry a key.
+pub(super) fn endpoint(value: &DeValue<'_>) -> Result<Url, String> {
+    const EXPECTED: &str = "expected an address such as \
+                            \"https://spatial.virtualearth.net/REST/v1\"";
+    let mut url =
+        Url::parse(text(value)?).map_err(|problem| format!("not a URL ({problem}), {EXPECTED}"))?;
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => {
+            ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip: Ipv4Addr| ip.is_loopback())
+        }
+        None => return Err(format!("the host is missing, {EXPECTED}")),
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if loopback => {}
+        "http" => {
+            return Err(
+                "found http, expected https: the key would cross the network in the open; \
+                        http is accepted for loopback addresses only"
+                    .to_owned(),
+            );
+        }
+        _ => return Err(format!("found neither https nor http, {EXPECTED}")),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("found a user or password, expected an address without".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("found a `?` or `#`, expected an address without query or fragment, and \
+                    without a key"
+            .to_owned());
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Ok(url)
+}
+
+/// The name of a source, which is also its folder in the archive.
+pub(super) fn source_name(value: &DeValue<'_>) -> Result<String, String> {
+    let name = text(value)?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if !name.starts_with(plain) || !name.chars().all(|c| plain(c) || matches!(c, '_' | '-')) {
+        return Err(format!(
+            "found {}, expected lower-case letters, digits, _ and -, beginning with a letter or \
+             digit",
+            quoted(name)
+        ));
+    }
+    if name.len() > 64 {
+        return Err(format!("found {} characters, expected at most 64", name.len()));
+    }
+    Ok(name.to_owned())
+}
+
+/// The access id of a data source. It is not shown: the field next to it in the portal is a key.
+pub(super) fn access_id(value: &DeValue<'_>) -> Result<String, String> {
+    const EXPECTED: &str = "the access id that stands in the data source's URL: letters, digits \
+                            and -";
+    let id = not_a_key(value, EXPECTED)?;
+    if id.is_empty() || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        return Err(format!("expected {EXPECTED}"));
+    }
+    Ok(id.to_owned())
+}
+
+/// The service's own name of a data source ("Data Source Management API", names).
+pub(super) fn data_source(value: &DeValue<'_>) -> Result<String, String> {
+    let name = text(value)?;
+    if let Some(wrong) = name.chars().find(|c| !c.is_alphanumeric() && !"~`!$^_={}".contains(*c)) {
+        return Err(format!(
+            "found {}, expected letters, digits and any of ~ ` ! $ ^ _ = {{ }}",
+            quoted(&wrong.to_string())
+        ));
+    }
+    match name.chars().count() {
+        1..=50 => Ok(name.to_owned()),
+        count => Err(format!("found {count} characters, expected 1 to 50")),
+    }
+}
+
+/// The id of a version; braces around it are dropped.
+pub(super) fn job_id(value: &DeValue<'_>) -> Result<String, String> {
+    let id = text(value)?.trim();
+    let bare = id.strip_prefix('{').and_then(|id| id.strip_suffix('}')).unwrap_or(id);
+    let digits = bare.chars().filter(char::is_ascii_hexdigit).count();
+    let plain = bare.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+    if !plain || digits == 0 || bare.len() > 64 {
+        return Err("expected the id of a version: hexadecimal digits and dashes".to_owned());
+    }
+    Ok(bare.to_owned())
+}
+
+/// When a source is backed up.
+pub(super) fn schedule(value: &DeValue<'_>) -> Result<Schedule, String> {
+    let text = text(value)?;
+    Schedule::parse(text).map_err(|problem| format!("found {}: {problem}", quoted(text)))
+}

@@ -1,0 +1,211 @@
+//! What the program has been told to do, as plain data: a configuration file that was read and
+//! found free of mistakes. `Default` holds the documented defaults.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use url::Url;
+
+use crate::plan::schedule::Schedule;
+
+/// One whole configuration. Every path is absolute when the file was loaded from disk.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The file that it came from.
+    pub file: PathBuf,
+    /// Holds the database and the quarantine.
+    pub state_dir: PathBuf,
+    /// Holds one folder per source.
+    pub archive_dir: PathBuf,
+    /// The zone of every schedule and of retention's days, weeks, months and years.
+    pub timezone: Tz,
+    /// Where the status page listens, always a loopback address; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// By name.
+    pub accounts: BTreeMap<String, Account>,
+    pub poll: Poll,
+    pub retry: Retry,
+    pub http: Http,
+    /// The default for sources; each [`Source`] carries its own, already merged.
+    pub retention: Retention,
+    /// In the file's order, with unique names; each one's account exists.
+    pub sources: Vec<Source>,
+}
+
+impl Settings {
+    /// The source of that name.
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.sources.iter().find(|source| source.name == name)
+    }
+
+    /// The account that a source belongs to. `None` only for a source of another configuration.
+    pub fn account_of(&self, source: &Source) -> Option<&Account> {
+        self.accounts.get(&source.account)
+    }
+}
+
+/// Keys that share one quota at the service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub name: String,
+    pub key: KeySource,
+    /// Without query, fragment, user and trailing slash; https, or http on a loopback host.
+    pub endpoint: Url,
+    /// Remote jobs that may be unfinished at once, at least 1.
+    pub max_in_process: u32,
+    /// Remote jobs that may be started in any 24 hours, at least 1.
+    pub max_jobs_per_day: u32,
+}
+
+impl Account {
+    /// The service's address unless the file names another.
+    pub const ENDPOINT: &'static str = "https://spatial.virtualearth.net/REST/v1";
+    pub const MAX_IN_PROCESS: u32 = 10;
+    pub const MAX_JOBS_PER_DAY: u32 = 50;
+}
+
+/// Where an account's key is kept. The key itself is never part of the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file that holds the key and nothing else.
+    File(PathBuf),
+    /// The name of an environment variable.
+    Env(String),
+    /// The name of a credential that systemd hands to the service.
+    Credential(String),
+}
+
+/// How often the service is asked whether a job is done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Poll {
+    /// The wait before the first question, above zero.
+    pub initial: Duration,
+    /// The longest wait, at least `initial`.
+    pub max: Duration,
+    /// What a wait is multiplied with to get the next, at least 1.
+    pub factor: f64,
+    /// The part of a wait that chance may add or take, from 0 to below 1.
+    pub jitter: f64,
+    /// From a remote job's creation to its completion, above zero.
+    pub deadline: Duration,
+}
+
+impl Default for Poll {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_secs(5),
+            max: Duration::from_mins(5),
+            factor: 2.0,
+            jitter: 0.2,
+            deadline: Duration::from_hours(24),
+        }
+    }
+}
+
+/// What happens to requests that fail in passing, and to jobs whose remote job is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// The wait after the first failure, above zero.
+    pub initial: Duration,
+    /// The longest wait, at least `initial`.
+    pub max: Duration,
+    /// Consecutive failures of one request after which the step gives up, at least 1.
+    pub attempts: u32,
+    /// Remote jobs that may come to exist for one job, at least 1.
+    pub job_attempts: u32,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_secs(1),
+            max: Duration::from_mins(5),
+            attempts: 8,
+            job_attempts: 3,
+        }
+    }
+}
+
+/// Limits of a connection and of a download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    pub connect_timeout: Duration,
+    /// Between two bytes of an answer, its headers included.
+    pub idle_timeout: Duration,
+    /// One download from first to last byte.
+    pub fetch_deadline: Duration,
+    /// The most bytes that one result may have after its content encoding is undone.
+    pub max_bytes: u64,
+    /// How long a 404 for a status or result URL may last before the remote job counts as lost.
+    pub lost_after: Duration,
+    /// A PEM file of certificates to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            fetch_deadline: Duration::from_hours(6),
+            max_bytes: 2 << 30,
+            lost_after: Duration::from_mins(15),
+            ca_file: None,
+        }
+    }
+}
+
+/// How many snapshots each rule keeps; a snapshot that any rule keeps stays. Never all zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    pub keep_last: u32,
+    pub keep_daily: u32,
+    /// ISO weeks.
+    pub keep_weekly: u32,
+    pub keep_monthly: u32,
+    pub keep_yearly: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { keep_last: 7, keep_daily: 14, keep_weekly: 8, keep_monthly: 12, keep_yearly: 3 }
+    }
+}
+
+/// One data source to back up.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// `[a-z0-9][a-z0-9_-]*`, at most 64 characters; the archive's folder.
+    pub name: String,
+    /// A name in [`Settings::accounts`].
+    pub account: String,
+    /// Letters, digits and dashes.
+    pub access_id: String,
+    /// The service's name for the data, to be percent-encoded in a URL.
+    pub data_source: String,
+    pub schedule: Schedule,
+    /// The file's zone, the same for every source.
+    pub timezone: Tz,
+    /// The version to take instead of the published one.
+    pub job_id: Option<String>,
+    /// Whether to run once after a downtime in which a run was missed.
+    pub catch_up: bool,
+    /// Fewer entities than this are suspicious.
+    pub min_entities: u64,
+    /// Losing a larger part than this since the last good snapshot is suspicious; 0 to 1.
+    pub max_shrink: f64,
+    /// How long after a scheduled time a good snapshot may still be missing.
+    pub grace: Duration,
+    /// The file's default, overridden key by key.
+    pub retention: Retention,
+}
+
+impl Source {
+    pub const CATCH_UP: bool = true;
+    pub const MIN_ENTITIES: u64 = 1;
+    pub const MAX_SHRINK: f64 = 0.5;
+    pub const GRACE: Duration = Duration::from_hours(6);
+}
