@@ -1,0 +1,445 @@
+//! The one place where it is decided what follows from what came of a step.
+
+use super::{
+    ErrorKind, Failure, FailureKind, Hold, HoldKind, Job, JobError, Outcome, Polled, Progress,
+    State, Submitted,
+};
+use crate::plan::backoff::Backoff;
+use chrono::{DateTime, TimeDelta, Utc};
+use std::time::Duration;
+
+/// A remote job that is completed without a link to its result is asked again this often.
+const POLLS_FOR_A_LINK: u32 = 3;
+/// A key that was accepted for the submission must be refused this often in a row to be believed.
+const REFUSALS_OF_AN_ACCEPTED_KEY: u32 = 3;
+
+/// The numbers that decisions are made by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Waits between polls, and between refusals for quota.
+    pub poll: Backoff,
+    /// From the first submission to completion.
+    pub deadline: Duration,
+    /// Waits after requests that failed in passing.
+    pub retry: Backoff,
+    /// Failures in a row of one request, then the step gives up.
+    pub attempts: u32,
+    /// Remote jobs that may come to exist for one job.
+    pub job_attempts: u32,
+    /// How long a 404 for a status or result URL may last.
+    pub lost_after: Duration,
+}
+
+/// One line of a job's timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// A word for programs.
+    pub kind: &'static str,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl Event {
+    /// An event of this kind.
+    pub fn new(kind: &'static str, message: impl Into<String>) -> Event {
+        Event { kind, message: message.into() }
+    }
+}
+
+/// What becomes of the record of the present remote job, from which quotas are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemoteEffect {
+    /// As it was.
+    Keep,
+    /// It exists: the service accepted the submission.
+    Accepted,
+    /// It may exist: the submission's answer was lost. Counted as if it did.
+    Unanswered,
+    /// It never came to exist: the submission was refused or not sent. Not counted.
+    Refused,
+    /// It has come to its end and holds no place any more.
+    Ended,
+}
+
+/// What follows: the job's next row, the lines to add to its timeline, and what becomes of its
+/// remote job's record. The store applies it as one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The job as it is from now on.
+    pub job: Job,
+    /// What to add to its timeline.
+    pub events: Vec<Event>,
+    /// What becomes of the remote job's record.
+    pub remote: RemoteEffect,
+}
+
+/// Decides what follows from `outcome` for `job`. `random` in [0, 1) is the jitter's source.
+pub fn decide(
+    job: &Job,
+    outcome: &Outcome,
+    policy: &Policy,
+    now: DateTime<Utc>,
+    random: f64,
+) -> Decision {
+    let mut next = Next {
+        decision: Decision { job: job.clone(), events: Vec::new(), remote: RemoteEffect::Keep },
+        policy,
+        now,
+        random,
+    };
+    next.decision.job.submitting = false;
+    next.decision.job.hold = None;
+    match outcome {
+        Outcome::Submitted(answer) => next.submitted(answer),
+        Outcome::Polled(answer) => next.polled(answer),
+        Outcome::Archived { manifest, message, suspicious } => {
+            next.event("archived", message.clone());
+            for reason in suspicious {
+                next.event("suspicious", reason.clone());
+            }
+            next.decision.job.snapshot = Some(manifest.clone());
+            next.end(State::Archived);
+        }
+        Outcome::Unproven { kind, message } => next.replace(*kind, message),
+        Outcome::Storage(message) => {
+            let wait = policy.retry.wait(job.rounds, random);
+            next.decision.job.rounds += 1;
+            next.hold_for(HoldKind::Storage, message, wait);
+        }
+        Outcome::Failed(failure) => match job.state {
+            State::Queued => next.submit_failed(failure),
+            State::Waiting => next.poll_failed(failure),
+            _ => next.fetch_failed(failure),
+        },
+    }
+    next.decision
+}
+
+/// Decides what follows for a job whose worker died between writing that it submits and writing
+/// what was answered: a remote job may exist, so it is charged, and another one is tried while
+/// `job_attempts` allows.
+pub fn unanswered(job: &Job, policy: &Policy, now: DateTime<Utc>) -> Decision {
+    let lost = Failure {
+        kind: FailureKind::Lost,
+        message: "the program ended before the service's answer to the submission was known".into(),
+        retry_after: Some(Duration::ZERO),
+        maybe_started: true,
+    };
+    decide(job, &Outcome::Failed(lost), policy, now, 0.5)
+}
+
+/// A decision in the making.
+struct Next<'a> {
+    decision: Decision,
+    policy: &'a Policy,
+    now: DateTime<Utc>,
+    random: f64,
+}
+
+impl Next<'_> {
+    fn event(&mut self, kind: &'static str, message: impl Into<String>) {
+        self.decision.events.push(Event::new(kind, message));
+    }
+
+    fn due_in(&mut self, wait: Duration) {
+        self.decision.job.due_at = later(self.now, wait);
+    }
+
+    fn end(&mut self, state: State) {
+        let job = &mut self.decision.job;
+        job.state = state;
+        job.finished_at = Some(self.now);
+        job.due_at = self.now;
+    }
+
+    fn fail(&mut self, kind: ErrorKind, message: &str) {
+        self.event("failed", format!("{kind}: {message}"));
+        self.decision.job.error = Some(JobError { kind, message: message.to_owned() });
+        self.end(State::Failed);
+    }
+
+    /// The same step once more, `wait` from now.
+    fn hold_for(&mut self, why: HoldKind, message: &str, wait: Duration) {
+        self.due_in(wait);
+        let until = self.decision.job.due_at.format("%Y-%m-%dT%H:%M:%SZ");
+        self.event(why.as_str(), format!("{message}; next try at {until}"));
+        self.decision.job.hold = Some(Hold { why, message: message.to_owned() });
+    }
+
+    /// The same step once more after a failure in passing; `Retry-After` wins over the backoff.
+    fn retry(&mut self, failure: &Failure) {
+        let backoff = self.policy.retry.wait(self.decision.job.failures, self.random);
+        self.decision.job.failures += 1;
+        self.hold_for(HoldKind::Retry, &failure.message, failure.retry_after.unwrap_or(backoff));
+    }
+
+    /// The same step once more, unless it has failed `most` times in a row now.
+    fn retry_up_to(&mut self, most: u32, kind: ErrorKind, failure: &Failure) {
+        let failures = self.decision.job.failures + 1;
+        if failures >= most {
+            self.fail(kind, &giving_up(failures, &failure.message));
+        } else {
+            self.retry(failure);
+        }
+    }
+
+    /// A fresh remote job in place of the present one, while `job_attempts` allows.
+    fn replace(&mut self, kind: ErrorKind, message: &str) {
+        self.decision.remote = RemoteEffect::Ended;
+        self.resubmit(kind, message, None);
+    }
+
+    fn resubmit(&mut self, kind: ErrorKind, message: &str, wait: Option<Duration>) {
+        let attempts = self.decision.job.attempts;
+        if attempts >= self.policy.job_attempts {
+            let message = match attempts {
+                0 | 1 => message.to_owned(),
+                n => format!("{message} (the last of {n} remote jobs)"),
+            };
+            return self.fail(kind, &message);
+        }
+        if let Some(deadline) = self.deadline()
+            && self.now >= deadline
+        {
+            return self.fail(kind, &format!("{message} (and no time is left for another try)"));
+        }
+        let job = &mut self.decision.job;
+        job.state = State::Queued;
+        job.rounds = 0;
+        job.failures = 0;
+        job.remote = None;
+        job.remote_id = None;
+        job.status_url = None;
+        job.result_url = None;
+        job.submitted_at = None;
+        job.expected = None;
+        job.missing_since = None;
+        let backoff = self.policy.retry.wait(attempts.saturating_sub(1), self.random);
+        let message = format!("{kind}: {message}; a fresh remote job takes its place");
+        self.hold_for(HoldKind::Retry, &message, wait.unwrap_or(backoff));
+    }
+
+    fn deadline(&self) -> Option<DateTime<Utc>> {
+        self.decision.job.first_submitted_at.map(|first| later(first, self.policy.deadline))
+    }
+
+    fn submitted(&mut self, answer: &Submitted) {
+        let now = self.now;
+        let job = &mut self.decision.job;
+        job.state = State::Waiting;
+        job.remote_id = answer.remote_id.clone();
+        job.status_url = Some(answer.status_url.clone());
+        job.submitted_at.get_or_insert(now);
+        job.first_submitted_at = job.first_submitted_at.or(job.submitted_at);
+        job.rounds = 0;
+        job.failures = 0;
+        let id = answer.remote_id.as_deref().unwrap_or("without an id");
+        let line = format!("accepted as remote job {id} (attempt {})", job.attempts);
+        self.decision.remote = RemoteEffect::Accepted;
+        self.event("submitted", line);
+        self.notes(&answer.notes);
+        self.due_in(self.policy.poll.wait(0, self.random));
+        self.not_past_deadline();
+    }
+
+    fn notes(&mut self, notes: &[String]) {
+        for note in notes {
+            self.event("note", note.clone());
+        }
+    }
+
+    fn submit_failed(&mut self, failure: &Failure) {
+        let message = failure.message.as_str();
+        if failure.maybe_started {
+            self.decision.remote = RemoteEffect::Unanswered;
+            let job = &mut self.decision.job;
+            job.first_submitted_at = job.first_submitted_at.or(job.submitted_at);
+            let kind = match failure.kind {
+                FailureKind::Protocol => ErrorKind::Protocol,
+                _ => ErrorKind::Unavailable,
+            };
+            return self.resubmit(kind, message, failure.retry_after);
+        }
+        self.decision.remote = RemoteEffect::Refused;
+        let job = &mut self.decision.job;
+        job.attempts = job.attempts.saturating_sub(1);
+        job.submitted_at = None;
+        job.remote = None;
+        match failure.kind {
+            FailureKind::Quota => {
+                let backoff = self.policy.poll.wait(self.decision.job.rounds, self.random);
+                self.decision.job.rounds += 1;
+                self.decision.job.failures = 0;
+                let wait = failure.retry_after.unwrap_or(backoff);
+                self.hold_for(HoldKind::Quota, message, wait);
+            }
+            FailureKind::Credentials => self.fail(ErrorKind::Credentials, message),
+            FailureKind::NotFound => self.fail(ErrorKind::NotFound, message),
+            FailureKind::Rejected => self.fail(ErrorKind::Rejected, message),
+            FailureKind::Protocol => {
+                self.retry_up_to(self.policy.attempts, ErrorKind::Protocol, failure);
+            }
+            FailureKind::NotSent | FailureKind::Lost | FailureKind::Unavailable => {
+                self.retry_up_to(self.policy.attempts, ErrorKind::Unavailable, failure);
+            }
+        }
+    }
+
+    fn polled(&mut self, answer: &Polled) {
+        let job = &mut self.decision.job;
+        job.polls += 1;
+        job.missing_since = None;
+        if job.polls == 1 {
+            self.notes(&answer.notes);
+        }
+        match &answer.progress {
+            Progress::Pending { word, known, retry_after } => {
+                self.decision.job.failures = 0;
+                self.decision.job.rounds += 1;
+                if self.decision.job.rounds == 1 && !known {
+                    self.event("note", format!("unknown status \"{word}\" taken as pending"));
+                }
+                let wait = self.policy.poll.wait(self.decision.job.rounds, self.random);
+                self.due_in(retry_after.unwrap_or(wait));
+                self.past_deadline(None);
+            }
+            Progress::Completed { result_url: Some(url), expected } => {
+                let job = &mut self.decision.job;
+                job.state = State::Ready;
+                job.result_url = Some(url.clone());
+                job.expected = *expected;
+                job.rounds = 0;
+                job.failures = 0;
+                job.due_at = self.now;
+                self.decision.remote = RemoteEffect::Ended;
+                let announced = match expected {
+                    Some(1) => "1 entity announced".to_owned(),
+                    Some(n) => format!("{n} entities announced"),
+                    None => "no number of entities announced".to_owned(),
+                };
+                self.event("completed", format!("the remote job is completed, {announced}"));
+            }
+            Progress::Completed { result_url: None, .. } => {
+                let message = "the service says Completed, but gives no link to the result";
+                if self.decision.job.failures >= POLLS_FOR_A_LINK {
+                    return self.replace(ErrorKind::Protocol, message);
+                }
+                let wait = self.policy.poll.wait(self.decision.job.failures, self.random);
+                self.decision.job.failures += 1;
+                self.hold_for(HoldKind::Retry, message, wait);
+                self.past_deadline(Some(message));
+            }
+            Progress::Aborted { message, .. } => {
+                self.replace(ErrorKind::Aborted, &format!("the service aborted it: {message}"));
+            }
+        }
+    }
+
+    fn poll_failed(&mut self, failure: &Failure) {
+        match failure.kind {
+            FailureKind::NotFound => self.missing(failure, "status"),
+            FailureKind::Credentials => self.accepted_key_refused(failure),
+            FailureKind::Rejected => {
+                self.retry_up_to(self.policy.attempts, ErrorKind::Rejected, failure);
+            }
+            FailureKind::Protocol => {
+                self.retry_up_to(self.policy.attempts, ErrorKind::Protocol, failure);
+            }
+            // Failing to ask is not the remote job failing: only the deadline ends this.
+            FailureKind::NotSent
+            | FailureKind::Lost
+            | FailureKind::Unavailable
+            | FailureKind::Quota => self.retry(failure),
+        }
+        self.past_deadline(Some(&failure.message));
+    }
+
+    fn fetch_failed(&mut self, failure: &Failure) {
+        let most = self.policy.attempts;
+        match failure.kind {
+            FailureKind::NotFound => self.missing(failure, "result"),
+            FailureKind::Credentials => self.accepted_key_refused(failure),
+            FailureKind::Rejected => self.retry_up_to(most, ErrorKind::Rejected, failure),
+            FailureKind::Protocol => self.retry_up_to(most, ErrorKind::Protocol, failure),
+            FailureKind::NotSent
+            | FailureKind::Lost
+            | FailureKind::Unavailable
+            | FailureKind::Quota => self.retry_up_to(most, ErrorKind::Unavailable, failure),
+        }
+    }
+
+    fn accepted_key_refused(&mut self, failure: &Failure) {
+        let most = self.policy.attempts.min(REFUSALS_OF_AN_ACCEPTED_KEY);
+        self.retry_up_to(most, ErrorKind::Credentials, failure);
+    }
+
+    /// A 404 just after creation may pass; one that lasts means that the remote job is lost.
+    fn missing(&mut self, failure: &Failure, what: &str) {
+        let since = *self.decision.job.missing_since.get_or_insert(self.now);
+        let lost_at = later(since, self.policy.lost_after);
+        if self.now >= lost_at {
+            let message = format!(
+                "the remote job's {what} was not found for {}, it counts as lost: {}",
+                spell(self.policy.lost_after),
+                failure.message
+            );
+            return self.replace(ErrorKind::NotFound, &message);
+        }
+        self.retry(failure);
+        let job = &mut self.decision.job;
+        job.due_at = job.due_at.min(lost_at);
+    }
+
+    /// A waiting job is looked at once more when its deadline comes, and not later.
+    fn not_past_deadline(&mut self) {
+        if let Some(deadline) = self.deadline() {
+            let job = &mut self.decision.job;
+            job.due_at = job.due_at.min(deadline.max(self.now));
+        }
+    }
+
+    fn past_deadline(&mut self, last: Option<&str>) {
+        if self.decision.job.state != State::Waiting {
+            return;
+        }
+        match self.deadline() {
+            Some(deadline) if self.now >= deadline => {
+                let mut message = format!(
+                    "the remote job was not completed within {}",
+                    spell(self.policy.deadline)
+                );
+                if let Some(last) = last {
+                    message.push_str(&format!("; the last answer: {last}"));
+                }
+                self.decision.job.hold = None;
+                self.fail(ErrorKind::Deadline, &message);
+            }
+            _ => self.not_past_deadline(),
+        }
+    }
+}
+
+fn giving_up(failures: u32, message: &str) -> String {
+    match failures {
+        0 | 1 => message.to_owned(),
+        n => format!("{message} ({n} times in a row)"),
+    }
+}
+
+/// `now` plus `wait`, in whole milliseconds as the store keeps them, and never overflowing.
+fn later(now: DateTime<Utc>, wait: Duration) -> DateTime<Utc> {
+    let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+    TimeDelta::try_milliseconds(wait)
+        .and_then(|wait| now.checked_add_signed(wait))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// A duration in the words of the configuration.
+fn spell(duration: Duration) -> String {
+    match (duration.as_secs(), duration.subsec_millis()) {
+        (0, ms) => format!("{ms} ms"),
+        (s, _) if s % 3600 == 0 => format!("{} h", s / 3600),
+        (s, _) if s % 60 == 0 => format!("{} min", s / 60),
+        (s, _) => format!("{s} s"),
+    }
+}

@@ -1,0 +1,117 @@
+//! What may come of a step: the facts that the decision is made from.
+
+use super::ErrorKind;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The service accepted a submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// The remote job's identifier, where the answer carries one.
+    pub remote_id: Option<String>,
+    /// Where to ask for its status, as the service gave it (never with a key).
+    pub status_url: String,
+    /// Oddities worth a line in the timeline.
+    pub notes: Vec<String>,
+}
+
+/// How a remote job is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Still at work.
+    Pending {
+        /// The service's own word.
+        word: String,
+        /// Whether the word is one that the service is known to use.
+        known: bool,
+        /// How long the service asks to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// Done.
+    Completed {
+        /// Where the result lies; `None` when the answer has no usable link.
+        result_url: Option<String>,
+        /// How many entities it announces; `None` for none and for 0, which proves nothing.
+        expected: Option<u64>,
+    },
+    /// Given up by the service.
+    Aborted {
+        /// The service's reasons.
+        message: String,
+        /// Where its error log lies.
+        error_log_url: Option<String>,
+    },
+}
+
+/// One status answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Polled {
+    /// How the remote job is doing.
+    pub progress: Progress,
+    /// Oddities worth a line in the timeline.
+    pub notes: Vec<String>,
+}
+
+/// What a request that did not do its job means to whoever decides what follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// It never reached the service: nothing happened there.
+    NotSent,
+    /// It was sent, and no whole answer came: something may have happened there.
+    Lost,
+    /// The service answered: try later.
+    Unavailable,
+    /// The account's limits do not allow it now.
+    Quota,
+    /// The key is refused.
+    Credentials,
+    /// What was asked for does not exist.
+    NotFound,
+    /// The request is refused as it is.
+    Rejected,
+    /// The answer makes no sense.
+    Protocol,
+}
+
+/// A request that did not do its job.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What it means.
+    pub kind: FailureKind,
+    /// A whole sentence, free of keys and query strings.
+    pub message: String,
+    /// How long the service asks to be left alone, at most an hour.
+    pub retry_after: Option<Duration>,
+    /// Whether a remote job may have come to exist all the same (submissions only).
+    pub maybe_started: bool,
+}
+
+/// What came of one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Submit: a remote job exists.
+    Submitted(Submitted),
+    /// Poll: the service answered.
+    Polled(Polled),
+    /// Fetch: a proven snapshot is in the archive.
+    Archived {
+        /// Its manifest.
+        manifest: PathBuf,
+        /// A line for the timeline.
+        message: String,
+        /// Why it deserves a second look; empty when it does not.
+        suspicious: Vec<String>,
+    },
+    /// Fetch: the result arrived whole, and the proof failed.
+    Unproven {
+        /// [`ErrorKind::Incomplete`] or [`ErrorKind::Corrupt`].
+        kind: ErrorKind,
+        /// What is wrong with it, and where it is kept.
+        message: String,
+    },
+    /// Fetch: the archive cannot be written.
+    Storage(String),
+    /// Any request: it did not do its job.
+    Failed(Failure),
+}
