@@ -1,6 +1,6 @@
 //! Nightjar
 
-//pub mod archive;
+pub mod archive;
 pub mod config;
 pub mod dataset;
 pub mod job;
@@ -9,4 +9,4 @@ pub mod plan;
 pub mod secret;
 pub mod settings;
 pub mod simulator;
-//pub mod store;
+pub mod store;

@@ -1,0 +1,63 @@
+//! Reading one archived data file to its end: what its bytes really are.
+
+use super::pipeline::hex;
+use crate::dataset::{self, Limits, Summary};
+use crate::manifest::Content;
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+/// What a data file was found to be.
+#[derive(Debug)]
+pub(super) struct Examined {
+    /// The file's own bytes.
+    pub(super) stored: Content,
+    /// The bytes that decompress from it and what they prove, or why they do not.
+    pub(super) content: Result<(Content, Summary), String>,
+}
+
+/// Reads the whole file, once. More than `most` decompressed bytes are not looked at: a damaged
+/// file may claim any length.
+pub(super) fn examine(path: &Path, most: u64) -> io::Result<Examined> {
+    let mut file = Digesting::new(File::open(path)?);
+    let content = decompress(&mut file, most);
+    // The decoder stops at the end of its frame, or where it finds damage; the digest is of all.
+    io::copy(&mut file, &mut io::sink())?;
+    Ok(Examined { stored: file.content(), content })
+}
+
+fn decompress(file: &mut Digesting<File>, most: u64) -> Result<(Content, Summary), String> {
+    let undecodable = |error: io::Error| format!("it does not decompress: {error}");
+    let decoder = zstd::Decoder::new(file).map_err(undecodable)?;
+    let mut reader = BufReader::with_capacity(128 << 10, Digesting::new(decoder));
+    let limits = Limits { max_bytes: most, ..Limits::default() };
+    let summary = dataset::prove(&mut reader, &limits).map_err(|flaw| flaw.to_string())?;
+    Ok((reader.into_inner().content(), summary))
+}
+
+/// Hashes and counts what is read through it.
+struct Digesting<R> {
+    inner: R,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl<R: Read> Digesting<R> {
+    fn new(inner: R) -> Digesting<R> {
+        Digesting { inner, hasher: Sha256::new(), bytes: 0 }
+    }
+
+    fn content(self) -> Content {
+        Content { bytes: self.bytes, sha256: hex(&self.hasher.finalize()) }
+    }
+}
+
+impl<R: Read> Read for Digesting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,193 @@
+//! Giving a proven download its final names, in an order that a crash at any point survives:
+//! data, folder, manifest, folder, link.
+
+use super::catalogue::Snapshot;
+use super::pipeline::{Received, hex};
+use super::{Archive, partial_name, sync_folder};
+use crate::dataset::Summary;
+use crate::manifest::{FORMAT, LATEST, Manifest, Name, Stored};
+use chrono::{DateTime, Utc};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::path::Path;
+
+/// What the manifest says beside what the proof found.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The source's name.
+    pub source: String,
+    /// The data source's access id.
+    pub access_id: String,
+    /// The data source's name.
+    pub data_source: String,
+    /// The version that was asked for.
+    pub version: Option<String>,
+    /// The job's number.
+    pub job: i64,
+    /// The remote job's identifier.
+    pub remote_id: Option<String>,
+    /// The scheduled time that the job accounts for.
+    pub scheduled_for: Option<DateTime<Utc>>,
+    /// When the remote job was submitted.
+    pub created_at: DateTime<Utc>,
+    /// When the proof was complete.
+    pub completed_at: DateTime<Utc>,
+    /// How many entities the service announced.
+    pub expected: Option<u64>,
+    /// Why it deserves a second look.
+    pub suspicious: Vec<String>,
+}
+
+/// A snapshot that has just been filed.
+pub type Filed = Snapshot;
+
+impl Archive {
+    /// Files a proven download. When this returns, the snapshot is complete and on disk.
+    pub fn file(&self, received: Received, summary: Summary, facts: Facts) -> io::Result<Filed> {
+        let folder = self.folder(&facts.source);
+        let name = Name::new(facts.created_at, facts.job);
+        let twin = self.twin(&facts.source, name, &received)?;
+        let data = folder.join(name.data());
+        let stored = match &twin {
+            Some(twin) if link(&twin.data(), &data)? => {
+                Stored { file: name.data(), ..twin.manifest.stored.clone() }
+            }
+            _ => {
+                give_name(&received.partial.path, &data)?;
+                Stored {
+                    file: name.data(),
+                    bytes: received.stored.bytes,
+                    sha256: received.stored.sha256.clone(),
+                    encoding: "zstd".to_owned(),
+                }
+            }
+        };
+        // A manifest never reaches the disk before the data that it speaks of.
+        sync_folder(&folder)?;
+        let manifest = Manifest {
+            format: FORMAT,
+            source: facts.source,
+            access_id: facts.access_id,
+            data_source: facts.data_source,
+            version: facts.version,
+            job: facts.job,
+            remote_id: facts.remote_id,
+            scheduled_for: facts.scheduled_for,
+            created_at: facts.created_at,
+            completed_at: facts.completed_at,
+            entities: summary.entities,
+            expected_entities: facts.expected,
+            entity_type: summary.entity_type,
+            primary_key: summary.primary_key,
+            columns: summary.columns,
+            content: received.content.clone(),
+            stored,
+            suspicious: facts.suspicious,
+            same_content_as: twin.map(|twin| twin.manifest.name().manifest()),
+            generator: concat!("nightjar ", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        let path = folder.join(name.manifest());
+        write_whole(&folder, &name.manifest(), &manifest)?;
+        self.point_latest(&manifest.source)?;
+        sync_folder(&folder)?;
+        Ok(Snapshot { path, manifest })
+    }
+
+    /// Lets `latest.json` name the newest manifest.
+    fn point_latest(&self, source: &str) -> io::Result<()> {
+        let folder = self.folder(source);
+        let Some(newest) = self.names(source)?.into_iter().next() else { return Ok(()) };
+        let partial = folder.join(partial_name(LATEST));
+        match fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => symlink(newest.manifest(), &partial)?,
+        }
+        give_name(&partial, &folder.join(LATEST))
+    }
+
+    /// The newest snapshot, if its content equals the download's and its data file is sound: a link
+    /// to a damaged file would be no backup.
+    fn twin(&self, source: &str, own: Name, received: &Received) -> io::Result<Option<Snapshot>> {
+        let Some(newest) = self.snapshots(source)?.find(|one| one.manifest.name() != own) else {
+            return Ok(None);
+        };
+        if newest.manifest.content != received.content {
+            return Ok(None);
+        }
+        match digest(&newest.data()) {
+            Ok(found) if found == newest.manifest.stored.sha256 => Ok(Some(newest)),
+            Ok(_) => {
+                tracing::error!(
+                    file = %newest.data().display(),
+                    "an archived file is damaged; the new snapshot is stored in full. \
+                     Run `nightjar verify {source}`"
+                );
+                Ok(None)
+            }
+            Err(error) => {
+                tracing::error!(
+                    file = %newest.data().display(), %error,
+                    "an archived file cannot be read; the new snapshot is stored in full. \
+                     Run `nightjar verify {source}`"
+                );
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Links `new` to the file `old`; `false` where the file system has no (more) such links.
+fn link(old: &Path, new: &Path) -> io::Result<bool> {
+    if let Err(error) = fs::remove_file(new)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    match fs::hard_link(old, new) {
+        Ok(()) => Ok(true),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::Unsupported
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::CrossesDevices
+                    | io::ErrorKind::TooManyLinks
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The one place where a file gets its final name; it is on disk by then.
+#[allow(clippy::disallowed_methods, reason = "after its fsync, in the archive")]
+pub(super) fn give_name(partial: &Path, name: &Path) -> io::Result<()> {
+    fs::rename(partial, name)
+}
+
+fn write_whole(folder: &Path, name: &str, manifest: &Manifest) -> io::Result<()> {
+    let partial = folder.join(partial_name(name));
+    let mut text = serde_json::to_vec_pretty(manifest)?;
+    text.push(b'\n');
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    file.write_all(&text)?;
+    file.sync_all()?;
+    give_name(&partial, &folder.join(name))
+}
+
+/// The SHA-256 of a file.
+pub(super) fn digest(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            count => hasher.update(buffer.get(..count).unwrap_or_default()),
+        }
+    }
+}

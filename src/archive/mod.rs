@@ -1,0 +1,107 @@
+//! The archive: where proven snapshots lie, by source, each with its manifest.
+//!
+//! The folder alone is the truth: no list of snapshots is kept elsewhere. A file under its final
+//! name is complete, proven and on disk; what is unfinished has a hidden name that ends in
+//! `.partial`. `docs/archive-format.md` describes the format for people and other programs.
+
+mod catalogue;
+mod examine;
+mod filing;
+mod pipeline;
+mod quarantine;
+mod verify;
+
+pub use catalogue::Snapshot;
+pub use filing::{Facts, Filed};
+pub use pipeline::{Interrupted, Received};
+pub use verify::{Finding, Reading, Severity, Verification};
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// How the name of an unfinished file ends; it begins with a dot.
+const PARTIAL: &str = ".partial";
+
+/// The archive's folder, and the one where failed downloads are kept aside.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    root: PathBuf,
+    quarantine: PathBuf,
+}
+
+impl Archive {
+    /// The archive in `root`; nothing is touched yet.
+    pub fn new(root: &Path, state_dir: &Path) -> Archive {
+        Archive { root: root.to_owned(), quarantine: state_dir.join("quarantine") }
+    }
+
+    /// Its folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A source's folder.
+    pub fn folder(&self, source: &str) -> PathBuf {
+        self.root.join(source)
+    }
+
+    /// Makes sure that the archive can be written.
+    pub fn prepare(&self) -> io::Result<()> {
+        make_private(&self.root)?;
+        let probe = self.root.join(format!(".{}{PARTIAL}", std::process::id()));
+        File::create(&probe)?;
+        fs::remove_file(&probe)
+    }
+
+    /// How many bytes are free where the archive lies.
+    pub fn free_space(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.root)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Removes what interrupted downloads have left, except of the jobs in `live`: another process
+    /// may be working on those.
+    pub fn sweep(&self, live: &[i64]) -> io::Result<usize> {
+        let mut removed = 0;
+        for source in self.sources()? {
+            for entry in fs::read_dir(self.folder(&source))? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let Some(job) = name.to_str().and_then(partial_of) else { continue };
+                if !live.contains(&job) {
+                    fs::remove_file(entry.path())?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// The hidden name under which a file is written before it has its final one.
+fn partial_name(name: &str) -> String {
+    format!(".{name}{PARTIAL}")
+}
+
+/// The job whose unfinished file this is, by its name.
+fn partial_of(file: &str) -> Option<i64> {
+    let inner = file.strip_prefix('.')?.strip_suffix(PARTIAL)?;
+    let name = inner.split_once('.').map_or(inner, |(name, _)| name);
+    name.parse::<crate::manifest::Name>().ok().map(|name| name.job())
+}
+
+/// Makes a folder that only its owner may enter, with all above it that is missing.
+fn make_private(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // The new name is on disk once the folder that holds it is.
+    folder.parent().map_or(Ok(()), sync_folder)
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}

@@ -1,0 +1,254 @@
+//! From the service's bytes to a file on disk, in one pass and constant memory.
+//!
+//! ```text
+//! chunks ──┬──▶ prover thread:      sha256, then the XML proof
+//!          └──▶ compressor thread:  zstd, sha256, file, fsync
+//! ```
+//!
+//! Both threads read the same chunks. What lies in their queues is bounded in bytes, for a chunk is
+//! as large as the network makes it.
+
+use super::{Archive, make_private, partial_name};
+use crate::dataset::{self, Flaw, Summary};
+use crate::manifest::{Content, Name};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use zstd::stream::raw::CParameter;
+
+/// How many bytes may wait in the queues of one download.
+const QUEUED: u32 = 768 << 10;
+/// A chunk is passed on in pieces no larger than this.
+const PIECE: usize = 128 << 10;
+const LEVEL: i32 = 3;
+/// A window of 1 MiB in place of level 3's 2 MiB: half the memory for about 1 % more bytes.
+const WINDOW_LOG: u32 = 20;
+
+/// A whole download, on disk under a hidden name, with what the proof says of it. The file goes
+/// with the value unless it is filed.
+#[derive(Debug)]
+pub struct Received {
+    pub(super) partial: Partial,
+    /// The bytes that the service sent.
+    pub content: Content,
+    /// The file's bytes.
+    pub stored: Content,
+    /// What the proof says.
+    pub verdict: Result<Summary, Flaw>,
+}
+
+/// A file under its hidden name.
+#[derive(Debug)]
+pub(super) struct Partial {
+    pub(super) path: PathBuf,
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // Filed or kept aside: then it has another name by now, and this finds nothing.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Why a download did not arrive whole.
+#[derive(Debug)]
+pub enum Interrupted<E> {
+    /// The stream broke.
+    Remote(E),
+    /// The file could not be written.
+    Storage(io::Error),
+}
+
+impl Archive {
+    /// Receives a download of the snapshot to be called `name`. `progress` is told how many bytes
+    /// have come.
+    pub async fn receive<E>(
+        &self,
+        source: &str,
+        name: Name,
+        limits: &dataset::Limits,
+        mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
+        mut progress: impl FnMut(u64),
+    ) -> Result<Received, Interrupted<E>> {
+        let folder = self.folder(source);
+        make_private(&folder).map_err(Interrupted::Storage)?;
+        let partial = Partial { path: folder.join(partial_name(&name.data())) };
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&partial.path)
+            .map_err(Interrupted::Storage)?;
+
+        let (to_prover, from_stream) = mpsc::unbounded_channel();
+        let (to_compressor, pieces) = mpsc::unbounded_channel();
+        let bounds = limits.clone();
+        let prover = tokio::task::spawn_blocking(move || prove(from_stream, &bounds));
+        let compressor = tokio::task::spawn_blocking(move || compress(pieces, file));
+
+        let room = Arc::new(Semaphore::new(QUEUED as usize));
+        let mut received: u64 = 0;
+        'stream: while let Some(chunk) = chunks.next().await {
+            let mut chunk = chunk.map_err(Interrupted::Remote)?;
+            received += chunk.len() as u64;
+            progress(received);
+            while !chunk.is_empty() {
+                let piece = chunk.split_to(chunk.len().min(PIECE));
+                // Never closed; and a piece is smaller than the whole room.
+                let permit = Arc::clone(&room).acquire_many_owned(piece.len() as u32).await.ok();
+                let piece = Piece::Bytes(piece, Arc::new(permit));
+                let proving = to_prover.send(piece.clone()).is_ok();
+                // The compressor stops early when the disk fails, the prover never does.
+                if to_compressor.send(piece).is_err() || !proving {
+                    break 'stream;
+                }
+            }
+            if received > limits.max_bytes {
+                break;
+            }
+        }
+        // Without this word the threads know that the stream broke, and throw their work away.
+        let _ = to_prover.send(Piece::End);
+        let _ = to_compressor.send(Piece::End);
+        drop((to_prover, to_compressor));
+        let stored = joined(compressor).await.map_err(Interrupted::Storage)?;
+        let (content, verdict) = joined(prover).await.map_err(Interrupted::Storage)?;
+        Ok(Received { partial, content, stored, verdict })
+    }
+}
+
+/// What a thread returns; its panic, should there be one, becomes an error.
+async fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
+    thread.await.map_err(io::Error::other)?
+}
+
+#[derive(Clone)]
+enum Piece {
+    /// Some bytes, and the room in the queues that they take until both threads are done with them.
+    Bytes(Bytes, #[allow(dead_code)] Arc<Option<OwnedSemaphorePermit>>),
+    /// The stream is at its end, whole.
+    End,
+}
+
+type Pieces = mpsc::UnboundedReceiver<Piece>;
+
+fn broken() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the download broke off")
+}
+
+/// The prover's view of the queue: hashes what passes.
+struct Hashing {
+    pieces: Pieces,
+    current: Piece,
+    ended: bool,
+    hasher: Sha256,
+    total: u64,
+}
+
+impl Hashing {
+    fn unread(&self) -> &[u8] {
+        match &self.current {
+            Piece::Bytes(bytes, _) => bytes,
+            Piece::End => &[],
+        }
+    }
+}
+
+impl BufRead for Hashing {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while self.unread().is_empty() && !self.ended {
+            // Frees the last piece's room before it waits for the next.
+            self.current = Piece::End;
+            match self.pieces.blocking_recv() {
+                Some(Piece::Bytes(bytes, permit)) => {
+                    self.hasher.update(&bytes);
+                    self.total += bytes.len() as u64;
+                    self.current = Piece::Bytes(bytes, permit);
+                }
+                Some(Piece::End) => self.ended = true,
+                None => return Err(broken()),
+            }
+        }
+        Ok(self.unread())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        if let Piece::Bytes(bytes, _) = &mut self.current {
+            let _ = bytes.split_to(amount.min(bytes.len()));
+        }
+    }
+}
+
+impl Read for Hashing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+fn prove(pieces: Pieces, limits: &dataset::Limits) -> io::Result<(Content, Result<Summary, Flaw>)> {
+    let mut reader =
+        Hashing { pieces, current: Piece::End, ended: false, hasher: Sha256::new(), total: 0 };
+    let verdict = dataset::prove(&mut reader, limits);
+    // A flaw ends the proof, not the download: what is kept aside is kept whole.
+    loop {
+        let unread = reader.fill_buf()?.len();
+        if unread == 0 {
+            break;
+        }
+        reader.consume(unread);
+    }
+    let content = Content { bytes: reader.total, sha256: hex(&reader.hasher.finalize()) };
+    Ok((content, verdict))
+}
+
+/// A file that hashes what is written to it.
+struct Digesting {
+    file: File,
+    hasher: Sha256,
+    total: u64,
+}
+
+impl Write for Digesting {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(buffer)?;
+        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        self.total += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn compress(mut pieces: Pieces, file: File) -> io::Result<Content> {
+    let sink = Digesting { file, hasher: Sha256::new(), total: 0 };
+    let mut encoder = zstd::stream::write::Encoder::new(sink, LEVEL)?;
+    encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+    encoder.include_checksum(true)?;
+    loop {
+        match pieces.blocking_recv() {
+            Some(Piece::Bytes(bytes, _room)) => encoder.write_all(&bytes)?,
+            Some(Piece::End) => break,
+            None => return Err(broken()),
+        }
+    }
+    let sink = encoder.finish()?;
+    sink.file.sync_all()?;
+    Ok(Content { bytes: sink.total, sha256: hex(&sink.hasher.finalize()) })
+}
+
+/// Lower-case hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

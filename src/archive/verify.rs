@@ -1,0 +1,416 @@
+//! Proving the archive: every stored byte is read again and every claim of every manifest checked.
+//! All findings are collected; none ends the search for the next.
+
+use super::examine::{Examined, examine};
+use super::{Archive, catalogue, partial_of};
+use crate::manifest::{DATA_SUFFIX, FORMAT, LATEST, Manifest, Name};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// More threads than this only make a disk seek.
+const MOST_THREADS: usize = 4;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// A snapshot is damaged, incomplete or not what its manifest claims.
+    Error,
+    /// Something does not belong here; every snapshot is whole all the same.
+    Warning,
+}
+
+/// One thing that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The source whose folder it is in; `null` for the archive's own folder.
+    pub source: Option<String>,
+    /// The snapshot that it concerns, as `SOURCE@TIMESTAMP-JOB` is made of; `null` for none.
+    pub snapshot: Option<String>,
+    /// The file's path.
+    pub file: PathBuf,
+    /// A word for programs: `missing`, `damaged`, `claim`, `unproven`, `manifest`, `unreadable`,
+    /// `orphan`, `unfinished`, `foreign`, `latest`.
+    pub kind: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// What became of looking at all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// Whether every snapshot is whole: there is no [`Severity::Error`].
+    pub ok: bool,
+    /// How many snapshots were looked at.
+    pub checked: usize,
+    /// Everything found, by source and file.
+    pub findings: Vec<Finding>,
+}
+
+/// How far the reading has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Data files read to their end.
+    pub done: usize,
+    /// Data files to read.
+    pub files: usize,
+}
+
+/// A manifest and the place of its data.
+struct Claimed {
+    source: String,
+    name: Name,
+    path: PathBuf,
+    manifest: Manifest,
+    /// Its data file among those to read; hard links share one.
+    file: Option<usize>,
+}
+
+/// A data file to read, once however many names it has.
+struct DataFile {
+    path: PathBuf,
+    most: u64,
+    examined: OnceLock<io::Result<Examined>>,
+}
+
+impl Archive {
+    /// Verifies these sources, or every folder of the archive where none is named. A named source
+    /// without a folder is a source without snapshots.
+    pub fn verify(&self, only: &[String], progress: &(dyn Fn(Reading) + Sync)) -> Verification {
+        let mut survey = Survey::default();
+        if only.is_empty() {
+            survey.root(self);
+        } else {
+            for source in only {
+                survey.folder(source, &self.folder(source));
+            }
+        }
+        read_all(&survey.files, progress);
+        survey.compare();
+        let mut findings = survey.findings;
+        findings.sort_by(|a, b| (&a.source, &a.file, a.kind).cmp(&(&b.source, &b.file, b.kind)));
+        Verification {
+            ok: findings.iter().all(|finding| finding.severity != Severity::Error),
+            checked: survey.checked,
+            findings,
+        }
+    }
+}
+
+/// Reads the files on a few threads.
+fn read_all(files: &[DataFile], progress: &(dyn Fn(Reading) + Sync)) {
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    progress(Reading { done: 0, files: files.len() });
+    thread::scope(|scope| {
+        for _ in 0..threads.min(files.len()) {
+            scope.spawn(|| {
+                while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let _ = file.examined.set(examine(&file.path, file.most));
+                    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                    progress(Reading { done, files: files.len() });
+                }
+            });
+        }
+    });
+}
+
+/// What lies in the archive, and what is wrong with it.
+#[derive(Default)]
+struct Survey {
+    checked: usize,
+    claims: Vec<Claimed>,
+    files: Vec<DataFile>,
+    /// Which entry of `files` an inode is.
+    inodes: HashMap<(u64, u64), usize>,
+    findings: Vec<Finding>,
+}
+
+impl Survey {
+    fn find(
+        &mut self,
+        (source, snapshot): (Option<&str>, Option<Name>),
+        file: &Path,
+        kind: &'static str,
+        severity: Severity,
+        message: impl Into<String>,
+    ) {
+        self.findings.push(Finding {
+            source: source.map(str::to_owned),
+            snapshot: snapshot.map(|name| name.to_string()),
+            file: file.to_owned(),
+            kind,
+            severity,
+            message: message.into(),
+        });
+    }
+
+    /// Every folder, and what else lies beside them.
+    fn root(&mut self, archive: &Archive) {
+        let sources: BTreeSet<String> = match archive.sources() {
+            Ok(sources) => sources.into_iter().collect(),
+            Err(error) => {
+                let message = format!("the archive's folder cannot be read: {error}");
+                let root = archive.root();
+                return self.find((None, None), root, "unreadable", Severity::Error, message);
+            }
+        };
+        for entry in fs::read_dir(archive.root()).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let known = name.to_str().is_some_and(|name| sources.contains(name));
+            if !known && name != "lost+found" {
+                let message = "it belongs to no source of the archive";
+                self.find((None, None), &entry.path(), "foreign", Severity::Warning, message);
+            }
+        }
+        for source in &sources {
+            self.folder(source, &archive.folder(source));
+        }
+    }
+
+    /// One source's folder: each file is a manifest, a manifest's data, or nobody's.
+    fn folder(&mut self, source: &str, folder: &Path) {
+        let entries = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                let message = format!("the source's folder cannot be read: {error}");
+                let about = (Some(source), None);
+                return self.find(about, folder, "unreadable", Severity::Error, message);
+            }
+        };
+        let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+        for entry in entries {
+            match entry.file_name().into_string() {
+                Ok(name) => drop(files.insert(name, entry.path())),
+                Err(_) => self.foreign(source, &entry.path()),
+            }
+        }
+        let names: Vec<Name> =
+            files.keys().filter_map(|file| catalogue::manifest_name(file)).collect();
+        if let Some(newest) = names.iter().max() {
+            self.latest(source, folder, *newest);
+        }
+        for name in names {
+            files.remove(&name.manifest());
+            let data = files.remove(&name.data());
+            self.snapshot(source, folder, name, data.as_deref());
+        }
+        for (file, path) in files {
+            self.left_over(source, &file, &path);
+        }
+    }
+
+    fn snapshot(&mut self, source: &str, folder: &Path, name: Name, data: Option<&Path>) {
+        self.checked += 1;
+        let about = (Some(source), Some(name));
+        let path = folder.join(name.manifest());
+        let manifest = match catalogue::read(&path) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                let message = format!("the manifest cannot be read: {error}");
+                return self.find(about, &path, "manifest", Severity::Error, message);
+            }
+        };
+        let file = data.and_then(|data| self.data_file(data, manifest.content.bytes));
+        if file.is_none() {
+            let message = "the data that the manifest speaks of is missing";
+            let data = folder.join(name.data());
+            self.find(about, &data, "missing", Severity::Error, message);
+        }
+        self.claims.push(Claimed { source: source.to_owned(), name, path, manifest, file });
+    }
+
+    /// The number of this file among those to read.
+    fn data_file(&mut self, path: &Path, most: u64) -> Option<usize> {
+        let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+        let next = self.files.len();
+        let number = *self.inodes.entry((meta.dev(), meta.ino())).or_insert(next);
+        match self.files.get_mut(number) {
+            Some(known) => known.most = known.most.max(most),
+            None => {
+                self.files.push(DataFile { path: path.to_owned(), most, examined: OnceLock::new() })
+            }
+        }
+        Some(number)
+    }
+
+    /// `latest.json` should name the newest manifest.
+    fn latest(&mut self, source: &str, folder: &Path, newest: Name) {
+        let path = folder.join(LATEST);
+        let problem = match fs::read_link(&path) {
+            Ok(target) if target == Path::new(&newest.manifest()) => return,
+            Ok(target) => format!("it names {}", target.display()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "it is missing".to_owned(),
+            Err(_) => "it is no link".to_owned(),
+        };
+        let message = format!(
+            "it should be a link to the newest manifest, {}, but {problem}; the next backup of \
+             the source sets it",
+            newest.manifest()
+        );
+        self.find((Some(source), None), &path, "latest", Severity::Warning, message);
+    }
+
+    fn foreign(&mut self, source: &str, path: &Path) {
+        let message = "it belongs to no snapshot, and nightjar did not write it";
+        self.find((Some(source), None), path, "foreign", Severity::Warning, message);
+    }
+
+    /// A file that no manifest speaks of.
+    fn left_over(&mut self, source: &str, file: &str, path: &Path) {
+        if file == LATEST {
+            // Told already where there is a manifest that it should name.
+            return;
+        }
+        if partial_of(file).is_some() {
+            let message = "a download that is under way or was interrupted; the next start of \
+                           the daemon clears away what is interrupted";
+            return self.find((Some(source), None), path, "unfinished", Severity::Warning, message);
+        }
+        match file.strip_suffix(DATA_SUFFIX).and_then(|stem| stem.parse::<Name>().ok()) {
+            Some(name) => {
+                let message = "data without a manifest: it belongs to nobody, and nothing says \
+                               whether it is whole";
+                let about = (Some(source), Some(name));
+                self.find(about, path, "orphan", Severity::Warning, message);
+            }
+            None => self.foreign(source, path),
+        }
+    }
+
+    /// Holds every claim against what was found.
+    fn compare(&mut self) {
+        let claims = std::mem::take(&mut self.claims);
+        let files = std::mem::take(&mut self.files);
+        let contents: HashMap<(&str, String), &Manifest> = claims
+            .iter()
+            .map(|claim| ((claim.source.as_str(), claim.name.manifest()), &claim.manifest))
+            .collect();
+        for claim in &claims {
+            let about = (Some(claim.source.as_str()), Some(claim.name));
+            for message in contradictions(claim, &contents) {
+                self.find(about, &claim.path, "claim", Severity::Error, message);
+            }
+            let Some(file) = claim.file.and_then(|number| files.get(number)) else { continue };
+            let data = claim.path.with_file_name(claim.name.data());
+            match file.examined.get() {
+                Some(Ok(examined)) => {
+                    for (kind, message) in differences(&claim.manifest, examined) {
+                        let file = if kind == "claim" { &claim.path } else { &data };
+                        self.find(about, file, kind, Severity::Error, message);
+                    }
+                }
+                Some(Err(error)) => {
+                    let message = format!("the data cannot be read: {error}");
+                    self.find(about, &data, "unreadable", Severity::Error, message);
+                }
+                None => {
+                    let message = "the data was not read";
+                    self.find(about, &data, "unreadable", Severity::Error, message);
+                }
+            }
+        }
+    }
+}
+
+/// What a manifest says that cannot be so, whatever the data is.
+fn contradictions(claim: &Claimed, contents: &HashMap<(&str, String), &Manifest>) -> Vec<String> {
+    let manifest = &claim.manifest;
+    let mut found = Vec::new();
+    if manifest.format > FORMAT {
+        found.push(format!(
+            "it is of format {}, and this version knows formats up to {FORMAT}: verify it with \
+             the version that wrote it ({})",
+            manifest.format, manifest.generator
+        ));
+    }
+    if manifest.source != claim.source {
+        found.push(format!("it is of source {}, not of this folder's", manifest.source));
+    }
+    if manifest.name() != claim.name {
+        found.push(format!("its instant and job make it {}, not this file", manifest.name()));
+    }
+    if manifest.stored.file != claim.name.data() {
+        found.push(format!("it speaks of the data file {}", manifest.stored.file));
+    }
+    if manifest.stored.encoding != "zstd" {
+        found.push(format!("it speaks of an unknown encoding, {}", manifest.stored.encoding));
+    }
+    if let Some(expected) = manifest.expected_entities
+        && expected != manifest.entities
+    {
+        found.push(format!(
+            "{expected} entities were announced, and it speaks of {}",
+            manifest.entities
+        ));
+    }
+    if let Some(twin) = &manifest.same_content_as
+        && let Some(other) = contents.get(&(claim.source.as_str(), twin.clone()))
+        && other.content != manifest.content
+    {
+        found.push(format!("its content is said to be that of {twin}, whose digest differs"));
+    }
+    found
+}
+
+/// Where the data is not what its manifest says.
+fn differences(manifest: &Manifest, examined: &Examined) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let (claimed, stored) = (&manifest.stored, &examined.stored);
+    let altered = claimed.bytes != stored.bytes || claimed.sha256 != stored.sha256;
+    if claimed.bytes != stored.bytes {
+        found.push((
+            "damaged",
+            format!("it has {} bytes, and should have {}", stored.bytes, claimed.bytes),
+        ));
+    } else if altered {
+        found.push((
+            "damaged",
+            format!("its SHA-256 is {}, and should be {}", stored.sha256, claimed.sha256),
+        ));
+    }
+    match &examined.content {
+        // One cause, one finding: altered bytes seldom decompress.
+        Err(_) if altered => {}
+        Err(message) => found.push(("unproven", message.clone())),
+        Ok((content, summary)) => {
+            if *content != manifest.content {
+                found.push((
+                    if altered { "damaged" } else { "claim" },
+                    format!(
+                        "it decompresses to {} bytes with SHA-256 {}, and the manifest claims {} \
+                         with {}",
+                        content.bytes,
+                        content.sha256,
+                        manifest.content.bytes,
+                        manifest.content.sha256
+                    ),
+                ));
+            }
+            let mut claims = |what: &str, claimed: &str, real: &str| {
+                if claimed != real {
+                    let message = format!("{what}: {real} in the data, {claimed} in the manifest");
+                    found.push(("claim", message));
+                }
+            };
+            claims("entities", &manifest.entities.to_string(), &summary.entities.to_string());
+            claims("entity_type", &manifest.entity_type, &summary.entity_type);
+            claims("primary_key", &manifest.primary_key, &summary.primary_key);
+            if manifest.columns != summary.columns {
+                let message = "the manifest's columns are not those of the data's schema";
+                found.push(("claim", message.to_owned()));
+            }
+        }
+    }
+    found
+}

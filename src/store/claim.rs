@@ -1,0 +1,313 @@
+//! Taking jobs to work on: one guarded statement with a lease, and for a submission the quota and
+//! the intent in the same transaction.
+
+use super::jobs::{add_event, record, update};
+use super::row::{self, at, instant};
+use super::{Result, Store};
+use crate::job::{self, Event, Hold, HoldKind, Job, Policy};
+use crate::plan::quota::{self, Quota, Room};
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+use std::collections::BTreeMap;
+
+/// A remote job that is not known to have ended is presumed to hold its place this long: the
+/// service's documents put the longest job at 12 hours ("Bing Maps Data Source Limits").
+const LONGEST_REMOTE_JOB: TimeDelta = TimeDelta::hours(12);
+const DAY: TimeDelta = TimeDelta::hours(24);
+
+/// What a worker asks for.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The worker's name.
+    pub owner: String,
+    /// When its lease ends unless renewed.
+    pub lease_until: DateTime<Utc>,
+    /// At most this many jobs to submit or poll.
+    pub requests: u32,
+    /// At most this many results to fetch.
+    pub fetches: u32,
+    /// Only these jobs, where given.
+    pub only: Option<Vec<i64>>,
+    /// What the accounts allow, by name; a job of another account stays where it is.
+    pub limits: BTreeMap<String, Limits>,
+}
+
+/// What one account allows, and how to decide for its jobs.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Its quotas.
+    pub quota: Quota,
+    /// For a submission that a dead worker left unanswered.
+    pub policy: Policy,
+}
+
+impl Store {
+    /// Takes due jobs. A queued one is only taken when its account has room, and then the intent to
+    /// submit is written and charged before this returns: whatever happens afterwards, it is known
+    /// that a remote job may exist.
+    pub async fn claim(&self, claim: Claim, now: DateTime<Utc>) -> Result<Vec<Job>> {
+        self.write(move |db| {
+            Box::pin(async move {
+                let taken = lease(db, &claim, now).await?;
+                let mut claimed = Vec::new();
+                let mut usage = BTreeMap::new();
+                for job in taken {
+                    let job = match (job.step(), claim.limits.get(&job.account)) {
+                        (Some(job::Step::Submit), Some(limits)) => {
+                            submit(db, job, limits, &claim.owner, &mut usage, now).await?
+                        }
+                        (_, Some(_)) => Some(job),
+                        (_, None) => None,
+                    };
+                    claimed.extend(job);
+                }
+                Ok(claimed)
+            })
+        })
+        .await
+    }
+
+    /// Renews every lease of this worker, and says which jobs it still holds.
+    pub async fn renew(&self, owner: &str, until: DateTime<Utc>) -> Result<Vec<i64>> {
+        let owner = owner.to_owned();
+        self.write(move |db| {
+            Box::pin(async move {
+                sqlx::query("UPDATE jobs SET lease_until = ? WHERE lease_owner = ? RETURNING id")
+                    .bind(at(until))
+                    .bind(&owner)
+                    .fetch_all(db)
+                    .await?
+                    .iter()
+                    .map(|row| row.try_get(0))
+                    .collect()
+            })
+        })
+        .await
+    }
+
+    /// Which jobs this worker holds.
+    pub async fn held(&self, owner: &str) -> Result<Vec<i64>> {
+        let rows = sqlx::query("SELECT id FROM jobs WHERE lease_owner = ?")
+            .bind(owner)
+            .fetch_all(&self.readers)
+            .await?;
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?)
+    }
+
+    /// Who holds leases.
+    pub async fn lease_owners(&self) -> Result<Vec<String>> {
+        let rows =
+            sqlx::query("SELECT DISTINCT lease_owner FROM jobs WHERE lease_owner IS NOT NULL")
+                .fetch_all(&self.readers)
+                .await?;
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?)
+    }
+
+    /// Frees every lease of a worker: at its own end, or when it is known to be dead.
+    pub async fn release_all(&self, owner: &str) -> Result<u64> {
+        let owner = owner.to_owned();
+        self.write(move |db| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE jobs SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = ?",
+                )
+                .bind(&owner)
+                .execute(db)
+                .await
+                .map(|done| done.rows_affected())
+            })
+        })
+        .await
+    }
+
+    /// Frees one job, which stays as it is and due as it was.
+    pub async fn release(&self, id: i64, owner: &str) -> Result<()> {
+        let owner = owner.to_owned();
+        self.write(move |db| {
+            Box::pin(async move {
+                sqlx::query(
+                    "UPDATE jobs SET lease_owner = NULL, lease_until = NULL \
+                     WHERE id = ? AND lease_owner = ?",
+                )
+                .bind(id)
+                .bind(&owner)
+                .execute(db)
+                .await
+                .map(drop)
+            })
+        })
+        .await
+    }
+
+    /// When the next job falls due that nobody holds, among those that there is room for.
+    pub async fn next_due(
+        &self,
+        requests: bool,
+        fetches: bool,
+        only: Option<&[i64]>,
+    ) -> Result<Option<DateTime<Utc>>> {
+        let row = sqlx::query(NEXT_DUE)
+            .bind(requests)
+            .bind(fetches)
+            .bind(only.map(list))
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?.map(instant))
+    }
+}
+
+/// What both of these scan is the index of live jobs by due time, from its beginning, and no
+/// further than it takes.
+const NEXT_DUE: &str = "SELECT due_at FROM jobs \
+    WHERE state IN ('queued', 'waiting', 'ready') AND lease_owner IS NULL \
+      AND ((state = 'ready' AND ?2) OR (state <> 'ready' AND ?1)) \
+      AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3))) \
+    ORDER BY due_at LIMIT 1";
+const LEASE: &str = "UPDATE jobs SET lease_owner = ?1, lease_until = ?2 WHERE id IN ( \
+      SELECT id FROM jobs \
+      WHERE state IN ('queued', 'waiting', 'ready') AND due_at <= ?3 \
+        AND (lease_until IS NULL OR lease_until <= ?3) AND (state = 'ready') = ?4 \
+        AND (?5 IS NULL OR id IN (SELECT value FROM json_each(?5))) \
+      ORDER BY due_at LIMIT ?6) \
+    RETURNING *";
+
+fn list(ids: &[i64]) -> String {
+    serde_json::json!(ids).to_string()
+}
+
+async fn lease(
+    db: &mut SqliteConnection,
+    claim: &Claim,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for (fetches, most) in [(false, claim.requests), (true, claim.fetches)] {
+        let rows = sqlx::query(LEASE)
+            .bind(&claim.owner)
+            .bind(at(claim.lease_until))
+            .bind(at(now))
+            .bind(fetches)
+            .bind(claim.only.as_deref().map(list))
+            .bind(most)
+            .fetch_all(&mut *db)
+            .await?;
+        for row in &rows {
+            jobs.push(row::job(row)?);
+        }
+    }
+    // UPDATE … RETURNING gives no order; the longest due goes first.
+    jobs.sort_by_key(|job| (job.due_at, job.id));
+    Ok(jobs)
+}
+
+/// What an account has running and has started, as its remote jobs' rows say.
+#[derive(Debug)]
+struct Usage {
+    presumed_ends: Vec<DateTime<Utc>>,
+    starts: Vec<DateTime<Utc>>,
+}
+
+async fn usage(
+    db: &mut SqliteConnection,
+    account: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Usage> {
+    let running = sqlx::query(
+        "SELECT started_at FROM remote_jobs \
+         WHERE account = ? AND started_at > ? AND ended_at IS NULL",
+    )
+    .bind(account)
+    .bind(at(now - LONGEST_REMOTE_JOB))
+    .fetch_all(&mut *db)
+    .await?;
+    let started =
+        sqlx::query("SELECT started_at FROM remote_jobs WHERE account = ? AND started_at > ?")
+            .bind(account)
+            .bind(at(now - DAY))
+            .fetch_all(&mut *db)
+            .await?;
+    let instants = |rows: &[sqlx::sqlite::SqliteRow]| -> sqlx::Result<Vec<DateTime<Utc>>> {
+        rows.iter().map(|row| Ok(instant(row.try_get(0)?))).collect()
+    };
+    let presumed_ends =
+        instants(&running)?.into_iter().map(|start| start + LONGEST_REMOTE_JOB).collect();
+    Ok(Usage { presumed_ends, starts: instants(&started)? })
+}
+
+/// A queued job, leased: writes the intent to submit when the account has room, otherwise until
+/// when it waits. `None` when it is not to be submitted now.
+async fn submit(
+    db: &mut SqliteConnection,
+    mut job: Job,
+    limits: &Limits,
+    owner: &str,
+    known: &mut BTreeMap<String, Usage>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Job>> {
+    if job.submitting {
+        let decision = job::unanswered(&job, &limits.policy, now);
+        if update(db, &decision.job, job.state, owner).await? {
+            record(db, &decision, now).await?;
+        }
+        return Ok(None);
+    }
+    if !known.contains_key(&job.account) {
+        known.insert(job.account.clone(), usage(db, &job.account, now).await?);
+    }
+    let Some(usage) = known.get_mut(&job.account) else { return Ok(None) };
+    if let Room::Wait { until, reason } =
+        quota::room(&limits.quota, &usage.presumed_ends, &usage.starts, now)
+    {
+        wait_for_room(db, job, until, &reason.to_string(), owner, now).await?;
+        return Ok(None);
+    }
+    usage.presumed_ends.push(now + LONGEST_REMOTE_JOB);
+    usage.starts.push(now);
+    let remote: i64 = sqlx::query(
+        "INSERT INTO remote_jobs (job, account, started_at) VALUES (?, ?, ?) RETURNING id",
+    )
+    .bind(job.id)
+    .bind(&job.account)
+    .bind(at(now))
+    .fetch_one(&mut *db)
+    .await?
+    .try_get(0)?;
+    job.attempts += 1;
+    job.remote = Some(remote);
+    job.submitting = true;
+    job.submitted_at = Some(now);
+    sqlx::query(
+        "UPDATE jobs SET attempts = ?, remote = ?, submitting = 1, submitted_at = ? WHERE id = ?",
+    )
+    .bind(job.attempts)
+    .bind(remote)
+    .bind(at(now))
+    .bind(job.id)
+    .execute(&mut *db)
+    .await?;
+    Ok(Some(job))
+}
+
+/// How soon a job that waits for a place looks again: a place comes free when another job
+/// completes, which is sooner than the documents' longest.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(30);
+
+async fn wait_for_room(
+    db: &mut SqliteConnection,
+    mut job: Job,
+    until: Option<DateTime<Utc>>,
+    reason: &str,
+    owner: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let news = job.hold.as_ref().is_none_or(|hold| hold.message != reason);
+    job.due_at = until.unwrap_or(now + LOOK_AGAIN);
+    job.hold = Some(Hold { why: HoldKind::Quota, message: reason.to_owned() });
+    if update(db, &job, job.state, owner).await? && news {
+        let message = format!("{reason}; waits until {}", job.due_at.format("%Y-%m-%dT%H:%M:%SZ"));
+        let event = Event::new("quota", message);
+        add_event(db, Some(job.id), &job.source, &event, now).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! Making, moving and ending jobs. Every move is guarded by the state that it expects.
+
+use super::row::{self, at};
+use super::{Result, Store};
+use crate::job::{Decision, Event, Job, RemoteEffect, State, Trigger};
+use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqliteConnection;
+
+/// A job to be made.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// The source's name.
+    pub source: String,
+    /// The account whose quota it will spend.
+    pub account: String,
+    /// Why it is made.
+    pub trigger: Trigger,
+    /// The first line of its timeline.
+    pub note: String,
+}
+
+/// What came of asking to end a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It was live and is cancelled now.
+    Now,
+    /// It had ended before, in this state.
+    Before(State),
+    /// There is no such job.
+    Unknown,
+}
+
+impl Store {
+    /// The source's live job, or a new one. The flag says whether it is new.
+    pub async fn job_for(&self, new: NewJob, now: DateTime<Utc>) -> Result<(Job, bool)> {
+        self.write(move |db| {
+            Box::pin(async move {
+                if let Some(job) = live_job(db, &new.source).await? {
+                    return Ok((job, false));
+                }
+                Ok((insert(db, &new, None, now).await?, true))
+            })
+        })
+        .await
+    }
+
+    /// Applies a decision made for a job that stood in state `from` and that `owner` holds. `false`
+    /// means that it no longer stood there (cancelled, or rescued by another worker): nothing was
+    /// changed then.
+    pub async fn apply(
+        &self,
+        decision: Decision,
+        from: State,
+        owner: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let owner = owner.to_owned();
+        self.write(move |db| {
+            Box::pin(async move {
+                let applied = update(db, &decision.job, from, &owner).await?;
+                if applied {
+                    record(db, &decision, now).await?;
+                }
+                Ok(applied)
+            })
+        })
+        .await
+    }
+
+    /// A snapshot reached the archive, and then its job was found cancelled: what is archived
+    /// stays archived, and the job says so.
+    pub async fn archived_after_cancel(&self, job: Job, now: DateTime<Utc>) -> Result<bool> {
+        self.write(move |db| {
+            Box::pin(async move {
+                let changed = sqlx::query(
+                    "UPDATE jobs SET state = 'archived', snapshot = ? \
+                     WHERE id = ? AND state = 'cancelled'",
+                )
+                .bind(job.snapshot.as_ref().map(|path| path.to_string_lossy().into_owned()))
+                .bind(job.id)
+                .execute(&mut *db)
+                .await?
+                .rows_affected();
+                if changed > 0 {
+                    let event =
+                        Event::new("archived", "the snapshot was in the archive before the cancel");
+                    add_event(db, Some(job.id), &job.source, &event, now).await?;
+                }
+                Ok(changed > 0)
+            })
+        })
+        .await
+    }
+
+    /// Ends a live job.
+    pub async fn cancel(&self, id: i64, now: DateTime<Utc>) -> Result<Cancelled> {
+        self.write(move |db| {
+            Box::pin(async move {
+                let Some(job) = find(db, id).await? else { return Ok(Cancelled::Unknown) };
+                if job.state.is_final() {
+                    return Ok(Cancelled::Before(job.state));
+                }
+                sqlx::query(
+                    "UPDATE jobs SET state = 'cancelled', finished_at = ?, hold_kind = NULL, \
+                     hold_message = NULL, lease_owner = NULL, lease_until = NULL WHERE id = ?",
+                )
+                .bind(at(now))
+                .bind(id)
+                .execute(&mut *db)
+                .await?;
+                let event = Event::new("cancelled", "cancelled by hand");
+                add_event(db, Some(id), &job.source, &event, now).await?;
+                Ok(Cancelled::Now)
+            })
+        })
+        .await
+    }
+
+    /// One job.
+    pub async fn job(&self, id: i64) -> Result<Option<Job>> {
+        let row = sqlx::query("SELECT * FROM jobs WHERE id = ?")
+            .bind(id)
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(row.as_ref().map(row::job).transpose()?)
+    }
+}
+
+/// The source's live job.
+pub(super) async fn live_job(db: &mut SqliteConnection, source: &str) -> sqlx::Result<Option<Job>> {
+    sqlx::query("SELECT * FROM jobs WHERE source = ? AND state IN ('queued', 'waiting', 'ready')")
+        .bind(source)
+        .fetch_optional(db)
+        .await?
+        .as_ref()
+        .map(row::job)
+        .transpose()
+}
+
+async fn find(db: &mut SqliteConnection, id: i64) -> sqlx::Result<Option<Job>> {
+    sqlx::query("SELECT * FROM jobs WHERE id = ?")
+        .bind(id)
+        .fetch_optional(db)
+        .await?
+        .as_ref()
+        .map(row::job)
+        .transpose()
+}
+
+/// Makes a job. The unique indexes refuse a second live one, and a second one for the same time.
+pub(super) async fn insert(
+    db: &mut SqliteConnection,
+    new: &NewJob,
+    scheduled_for: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Job> {
+    let row = sqlx::query(
+        "INSERT INTO jobs (source, account, state, trigger, scheduled_for, created_at, due_at) \
+         VALUES (?, ?, 'queued', ?, ?, ?, ?) RETURNING *",
+    )
+    .bind(&new.source)
+    .bind(&new.account)
+    .bind(new.trigger.as_str())
+    .bind(scheduled_for.map(at))
+    .bind(at(now))
+    .bind(at(now))
+    .fetch_one(&mut *db)
+    .await?;
+    let job = row::job(&row)?;
+    let event = Event::new("queued", new.note.clone());
+    add_event(db, Some(job.id), &job.source, &event, now).await?;
+    Ok(job)
+}
+
+/// Writes a job's next row, frees its lease, and says whether it still stood where it was expected.
+pub(super) async fn update(
+    db: &mut SqliteConnection,
+    job: &Job,
+    from: State,
+    owner: &str,
+) -> sqlx::Result<bool> {
+    let changed = sqlx::query(
+        "UPDATE jobs SET state = ?, finished_at = ?, due_at = ?, hold_kind = ?, hold_message = ?, \
+         lease_owner = NULL, lease_until = NULL, attempts = ?, polls = ?, rounds = ?, \
+         failures = ?, remote = ?, submitting = ?, remote_id = ?, status_url = ?, result_url = ?, \
+         first_submitted_at = ?, submitted_at = ?, expected = ?, missing_since = ?, \
+         error_kind = ?, error_message = ?, snapshot = ? \
+         WHERE id = ? AND state = ? AND lease_owner = ?",
+    )
+    .bind(job.state.as_str())
+    .bind(job.finished_at.map(at))
+    .bind(at(job.due_at))
+    .bind(job.hold.as_ref().map(|hold| hold.why.as_str()))
+    .bind(job.hold.as_ref().map(|hold| hold.message.as_str()))
+    .bind(job.attempts)
+    .bind(job.polls)
+    .bind(job.rounds)
+    .bind(job.failures)
+    .bind(job.remote)
+    .bind(job.submitting)
+    .bind(&job.remote_id)
+    .bind(&job.status_url)
+    .bind(&job.result_url)
+    .bind(job.first_submitted_at.map(at))
+    .bind(job.submitted_at.map(at))
+    .bind(job.expected.map(|expected| i64::try_from(expected).unwrap_or(i64::MAX)))
+    .bind(job.missing_since.map(at))
+    .bind(job.error.as_ref().map(|error| error.kind.as_str()))
+    .bind(job.error.as_ref().map(|error| error.message.as_str()))
+    .bind(job.snapshot.as_ref().map(|path| path.to_string_lossy().into_owned()))
+    .bind(job.id)
+    .bind(from.as_str())
+    .bind(owner)
+    .execute(db)
+    .await?
+    .rows_affected();
+    Ok(changed == 1)
+}
+
+/// Writes what a decision says beside the job's row: its timeline and its remote job's record.
+///
+/// The remote job's row is found through the job, for the next row may name none any more.
+pub(super) async fn record(
+    db: &mut SqliteConnection,
+    decision: &Decision,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let job = &decision.job;
+    for event in &decision.events {
+        add_event(db, Some(job.id), &job.source, event, now).await?;
+    }
+    let statement = match decision.remote {
+        RemoteEffect::Keep => return Ok(()),
+        RemoteEffect::Accepted => {
+            "UPDATE remote_jobs SET answered = 1 \
+             WHERE id = (SELECT max(id) FROM remote_jobs WHERE job = ?)"
+        }
+        // As the intent left it: counted, unanswered, and presumed to run.
+        RemoteEffect::Unanswered => return Ok(()),
+        RemoteEffect::Refused => {
+            "DELETE FROM remote_jobs WHERE id = (SELECT max(id) FROM remote_jobs WHERE job = ?)"
+        }
+        RemoteEffect::Ended => {
+            return sqlx::query(
+                "UPDATE remote_jobs SET ended_at = ? \
+                 WHERE id = (SELECT max(id) FROM remote_jobs WHERE job = ?) AND ended_at IS NULL",
+            )
+            .bind(at(now))
+            .bind(job.id)
+            .execute(db)
+            .await
+            .map(drop);
+        }
+    };
+    sqlx::query(statement).bind(job.id).execute(db).await.map(drop)
+}
+
+/// Adds a line to a job's timeline, or to its source's where it belongs to no job.
+pub(super) async fn add_event(
+    db: &mut SqliteConnection,
+    job: Option<i64>,
+    source: &str,
+    event: &Event,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO events (job, source, at, kind, message) VALUES (?, ?, ?, ?, ?)")
+        .bind(job)
+        .bind(source)
+        .bind(at(now))
+        .bind(event.kind)
+        .bind(&event.message)
+        .execute(db)
+        .await
+        .map(drop)
+}

@@ -1,0 +1,122 @@
+//! Locks that end with the process that holds them, however it ends.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A file that this process holds locked; the lock ends with the value, or with the process.
+#[derive(Debug)]
+pub struct Held {
+    file: File,
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Waits for the lock.
+pub fn wait_for(path: &Path) -> io::Result<Held> {
+    let file = open(path)?;
+    file.lock()?;
+    Ok(Held { file })
+}
+
+/// Takes the lock if it is free. `Err` inside `Ok` carries what its holder has written into it.
+pub fn try_take(path: &Path) -> io::Result<Result<Held, String>> {
+    let mut file = open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Ok(Held { file })),
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            Ok(Err(text.trim().to_owned()))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+impl Held {
+    /// Leaves a word for those who find the lock taken.
+    pub fn write(&mut self, text: &str) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(text.as_bytes())
+    }
+}
+
+/// The one daemon of a state folder. `Err` inside `Ok` is the other daemon's process id.
+pub fn daemon(state_dir: &Path) -> io::Result<Result<Held, String>> {
+    let taken = try_take(&state_dir.join("daemon.lock"))?;
+    Ok(match taken {
+        Ok(mut held) => {
+            held.write(&format!("{}\n", std::process::id()))?;
+            Ok(held)
+        }
+        Err(other) => Err(other),
+    })
+}
+
+/// A process that works on jobs: its name stands in the leases that it holds, and a lock on a file
+/// of that name says that it lives.
+#[derive(Debug)]
+pub struct Worker {
+    /// Unique among all workers of this state folder.
+    pub name: String,
+    folder: PathBuf,
+    _held: Held,
+}
+
+impl Worker {
+    /// Enrols this process.
+    pub fn enrol(state_dir: &Path, unique: u64) -> io::Result<Worker> {
+        let folder = state_dir.join("workers");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        let name = format!("{}-{unique:016x}", std::process::id());
+        let path = folder.join(&name);
+        // Somebody may look at the file, or sweep it, just before it is locked: once more, then.
+        for _ in 0..10 {
+            if let Ok(held) = try_take(&path)?
+                && path.exists()
+            {
+                return Ok(Worker { name, folder, _held: held });
+            }
+        }
+        Err(io::Error::other(format!("{} stays locked by another process", path.display())))
+    }
+
+    /// Whether the worker of this name still lives. What a dead one left behind is removed.
+    pub fn lives(&self, name: &str) -> bool {
+        if name == self.name {
+            return true;
+        }
+        let path = self.folder.join(name);
+        if !path.exists() {
+            return false;
+        }
+        match try_take(&path) {
+            Ok(Ok(_held)) => {
+                let _ = fs::remove_file(&path);
+                false
+            }
+            // Taken, or impossible to tell: then its lease's end will tell.
+            _ => true,
+        }
+    }
+
+    /// Removes the files of workers that died without a trace in any lease.
+    pub fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        for entry in entries.flatten() {
+            if let Some(name) = entry.file_name().to_str() {
+                self.lives(name);
+            }
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.folder.join(&self.name));
+    }
+}

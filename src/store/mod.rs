@@ -1,0 +1,250 @@
+//! SQLite: jobs, their timelines, quotas and schedules, shared safely by several processes.
+//!
+//! Every statement stands in a named function of this room. Writes go through one writer
+//! ([`writer`]): operations that come while a commit is under way share the next one. A write that
+//! an effect depends on (the intent to submit) is durable before the function returns, for
+//! `synchronous` is FULL.
+
+mod claim;
+mod history;
+mod jobs;
+pub mod lock;
+mod row;
+mod schedules;
+mod writer;
+
+pub use claim::{Claim, Limits};
+pub use history::{Filter, TimelineEvent};
+pub use jobs::{Cancelled, NewJob};
+pub use schedules::{Accounted, Cursor};
+
+use futures_util::future::BoxFuture;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Connection, Row, SqlitePool};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+/// The database's file name in the state folder.
+pub const FILE: &str = "nightjar.db";
+/// How long a process waits for another one's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What can go wrong with the database. Each sentence says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder cannot be made or written.
+    #[error(
+        "cannot use the state folder {}: {error}; make it, or let the program's user write to it",
+        .path.display()
+    )]
+    Folder {
+        /// The state folder, or what is in it.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The database was written by a newer version.
+    #[error(
+        "{} was written by a newer version of nightjar (schema {found}, this one knows {known}); \
+         install that version again, or move the file away to start an empty history (the archive \
+         is not touched)", .path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest schema that this program knows.
+        known: i64,
+    },
+    /// The file is not a database, or a damaged one.
+    #[error(
+        "{} is not a usable database: {error}; move it away to start an empty history (the archive \
+         is not touched, and its snapshots stay listed)", .path.display()
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        error: sqlx::Error,
+    },
+    /// Any other failure of a statement.
+    #[error("the database: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// A commit that several writes shared has failed.
+    #[error("the database: {0}")]
+    Commit(String),
+    /// The writer has stopped.
+    #[error("the database is closed")]
+    Closed,
+}
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// The database of one state folder.
+#[derive(Debug, Clone)]
+pub struct Store {
+    path: PathBuf,
+    writer: writer::Writer,
+    readers: SqlitePool,
+}
+
+impl Store {
+    /// Opens the database in `state_dir`, makes it where there is none, and brings an older one up
+    /// to date, keeping a copy. Job ids go on above `used_ids`, the highest in the archive.
+    pub async fn open(state_dir: &Path, used_ids: i64) -> Result<Store> {
+        let folder = |error| StoreError::Folder { path: state_dir.to_owned(), error };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(folder)?;
+        let path = state_dir.join(FILE);
+        // Opening is the one time that the schema may change: one process at once.
+        let _guard = lock::wait_for(&state_dir.join("open.lock")).map_err(folder)?;
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| StoreError::Folder { path: path.clone(), error })?;
+        let mut connection = connect(&path).await?;
+        migrate(&mut connection, &path).await?;
+        sqlx::query(
+            "INSERT INTO sqlite_sequence (name, seq) \
+             SELECT 'jobs', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'jobs')",
+        )
+        .execute(&mut connection)
+        .await?;
+        sqlx::query("UPDATE sqlite_sequence SET seq = ? WHERE name = 'jobs' AND seq < ?")
+            .bind(used_ids)
+            .bind(used_ids)
+            .execute(&mut connection)
+            .await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(2)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .connect_lazy_with(options(&path).read_only(true));
+        Ok(Store { path, writer: writer::Writer::start(connection), readers })
+    }
+
+    /// Opens the database for reading its history; `None` where none was ever made.
+    pub async fn open_existing(state_dir: &Path) -> Result<Option<Store>> {
+        let path = state_dir.join(FILE);
+        match fs::metadata(&path) {
+            Ok(_) => Ok(Some(Store::open(state_dir, 0).await?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::Folder { path, error }),
+        }
+    }
+
+    /// The file that changes with every commit, by whichever process: a cheap sign to look again.
+    pub fn change_sign(&self) -> Option<(std::time::SystemTime, u64)> {
+        let mut wal = self.path.clone().into_os_string();
+        wal.push("-wal");
+        let meta = fs::metadata(wal).ok()?;
+        Some((meta.modified().ok()?, meta.len()))
+    }
+
+    /// Waits for what is under way, then closes.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// One write, in a transaction of its own or shared with others.
+    async fn write<T, F>(&self, operation: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<T>>
+            + Send
+            + 'static,
+    {
+        self.writer.write(operation).await
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+}
+
+async fn connect(path: &Path) -> Result<SqliteConnection> {
+    SqliteConnection::connect_with(&options(path))
+        .await
+        .map_err(|error| StoreError::Damaged { path: path.to_owned(), error })
+}
+
+async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
+    let damaged = |error| StoreError::Damaged { path: path.to_owned(), error };
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let tables: i64 =
+        sqlx::query("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
+            .fetch_one(&mut *connection)
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(damaged)?;
+    if tables > 0 {
+        let found: i64 = sqlx::query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+            .fetch_one(&mut *connection)
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(damaged)?;
+        if found > known {
+            return Err(StoreError::Newer { path: path.to_owned(), found, known });
+        }
+        if found == known {
+            return Ok(());
+        }
+        keep_copy(connection, path, found).await?;
+    }
+    MIGRATIONS.run(&mut *connection).await.map_err(|error| match error {
+        sqlx::migrate::MigrateError::Execute(error) => StoreError::Sql(error),
+        other => StoreError::Sql(sqlx::Error::Migrate(Box::new(other))),
+    })
+}
+
+/// A whole copy of the database before its schema changes, beside it, private like it.
+async fn keep_copy(connection: &mut SqliteConnection, path: &Path, version: i64) -> Result<()> {
+    let mut copy = path.to_owned().into_os_string();
+    copy.push(format!(".schema-{version}"));
+    let copy = PathBuf::from(copy);
+    if copy.exists() {
+        return Ok(());
+    }
+    fs::OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&copy)
+        .map_err(|error| StoreError::Folder { path: copy.clone(), error })?;
+    sqlx::query("VACUUM INTO ?")
+        .bind(copy.to_string_lossy().into_owned())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+impl StoreError {
+    /// Whether the trouble is the storage's (full, read-only, failing), and may pass.
+    pub fn is_storage(&self) -> bool {
+        match self {
+            StoreError::Folder { .. } | StoreError::Commit(_) => true,
+            // SQLITE_FULL, SQLITE_IOERR, SQLITE_READONLY, SQLITE_CANTOPEN, SQLITE_BUSY
+            StoreError::Sql(sqlx::Error::Database(error)) => error
+                .code()
+                .and_then(|code| code.parse::<i32>().ok())
+                .is_some_and(|code| matches!(code & 0xff, 5 | 8 | 10 | 13 | 14)),
+            _ => false,
+        }
+    }
+}

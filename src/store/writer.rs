@@ -1,0 +1,132 @@
+//! One writer a process. Writes that wait while a commit is under way share the next one, so that
+//! a busy daemon pays one fsync for many transitions.
+
+use super::StoreError;
+use futures_util::future::BoxFuture;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, Executor};
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// The most operations that one commit carries.
+const BATCH: usize = 256;
+
+/// Tells the one who waits: with the operation's own result, or with the commit's failure.
+type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
+
+/// An operation, ready to run inside a transaction. Says whether its changes are to stay.
+type Operation =
+    Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, (bool, Answer)> + Send>;
+
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    operations: mpsc::Sender<Operation>,
+    closing: Arc<Notify>,
+}
+
+impl Writer {
+    pub(super) fn start(connection: SqliteConnection) -> Writer {
+        let (operations, queue) = mpsc::channel(BATCH);
+        let closing = Arc::new(Notify::new());
+        tokio::spawn(run(connection, queue, Arc::clone(&closing)));
+        Writer { operations, closing }
+    }
+
+    /// Runs `operation` in a transaction and returns once it is durable.
+    pub(super) async fn write<T, F>(&self, operation: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, sqlx::Result<T>>
+            + Send
+            + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let boxed: Operation = Box::new(move |connection| {
+            Box::pin(async move {
+                let result = operation(connection).await;
+                let keep = result.is_ok();
+                let answer: Answer = Box::new(move |commit| {
+                    let result = match (result, commit) {
+                        (Err(error), _) => Err(StoreError::Sql(error)),
+                        (Ok(_), Err(error)) => Err(StoreError::Commit(error)),
+                        (Ok(value), Ok(())) => Ok(value),
+                    };
+                    // Whoever no longer waits does not want to know.
+                    let _ = reply.send(result);
+                });
+                (keep, answer)
+            })
+        });
+        self.operations.send(boxed).await.map_err(|_| StoreError::Closed)?;
+        // Dropped unanswered: its transaction could not begin, or was given up before its turn.
+        answer.await.map_err(|_| StoreError::Commit("the transaction was given up".into()))?
+    }
+
+    pub(super) async fn close(&self) {
+        self.closing.notify_one();
+        self.operations.closed().await;
+    }
+}
+
+async fn run(
+    mut connection: SqliteConnection,
+    mut queue: mpsc::Receiver<Operation>,
+    closing: Arc<Notify>,
+) {
+    loop {
+        let first = tokio::select! {
+            biased;
+            operation = queue.recv() => operation,
+            () = closing.notified() => None,
+        };
+        let Some(first) = first else { break };
+        let mut batch = vec![first];
+        while batch.len() < BATCH
+            && let Ok(operation) = queue.try_recv()
+        {
+            batch.push(operation);
+        }
+        let (answers, commit) = transaction(&mut connection, batch).await;
+        for answer in answers {
+            answer(commit.clone());
+        }
+    }
+    if let Err(error) = connection.close().await {
+        tracing::warn!(%error, "the database did not close cleanly");
+    }
+}
+
+async fn transaction(
+    connection: &mut SqliteConnection,
+    batch: Vec<Operation>,
+) -> (Vec<Answer>, Result<(), String>) {
+    let begun = connection.execute("BEGIN IMMEDIATE").await;
+    let mut answers = Vec::with_capacity(batch.len());
+    if let Err(error) = begun {
+        // Nothing may run outside a transaction: dropping the operations tells those who wait.
+        tracing::warn!(%error, "the database cannot be written");
+        return (answers, Err(error.to_string()));
+    }
+    for operation in batch {
+        let savepoint = connection.execute("SAVEPOINT one").await;
+        let (keep, answer) = operation(connection).await;
+        answers.push(answer);
+        let closed = match (keep, savepoint) {
+            (true, Ok(_)) => connection.execute("RELEASE one").await,
+            (_, Ok(_)) => connection.execute("ROLLBACK TO one; RELEASE one").await,
+            (_, Err(error)) => Err(error),
+        };
+        if let Err(error) = closed {
+            // SQLite has given the whole transaction up (a full disk does that).
+            let _ = connection.execute("ROLLBACK").await;
+            return (answers, Err(error.to_string()));
+        }
+    }
+    match connection.execute("COMMIT").await {
+        Ok(_) => (answers, Ok(())),
+        Err(error) => {
+            let _ = connection.execute("ROLLBACK").await;
+            (answers, Err(error.to_string()))
+        }
+    }
+}
