@@ -87,6 +87,13 @@ pub struct Failure {
     pub maybe_started: bool,
 }
 
+impl Failure {
+    /// A failure with neither a wish of the service nor a job that may exist.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
+        Failure { kind, message: message.into(), retry_after: None, maybe_started: false }
+    }
+}
+
 /// What came of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {

@@ -1,0 +1,223 @@
+//! Whose address is whose, and the one place where a key joins one.
+
+use crate::secret::Key;
+use crate::service::Target;
+use crate::service::http::is_loopback;
+use url::Url;
+
+/// Microsoft's documents name several hosts of the service, all under this domain.
+const DOMAIN: &str = "virtualearth.net";
+
+/// The addresses of one account.
+#[derive(Debug, Clone)]
+pub(super) struct Addresses {
+    endpoint: Url,
+}
+
+impl Addresses {
+    pub(super) fn new(endpoint: &Url) -> Addresses {
+        Addresses { endpoint: endpoint.clone() }
+    }
+
+    /// "Create a Download Job": each GET of it starts a job.
+    pub(super) fn create(&self, target: &Target) -> Url {
+        let path = ["Dataflows", "DataSourceDownload", &target.access_id, &target.data_source];
+        let mut url = self.below(&path);
+        url.query_pairs_mut().append_pair("output", "json");
+        if let Some(version) = &target.version {
+            url.query_pairs_mut().append_pair("jobId", version);
+        }
+        url
+    }
+
+    /// "Get Data Source Information": the versions of one source, without any effect.
+    pub(super) fn versions(&self, target: &Target) -> Url {
+        let mut url = self.below(&["data", &target.access_id, &target.data_source]);
+        url.query_pairs_mut().append_pair("showAllVersions", "true");
+        url
+    }
+
+    fn below(&self, path: &[&str]) -> Url {
+        let mut url = self.endpoint.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+
+    /// A link of the service as an address to ask, without any key: relative ones belong to `base`,
+    /// and one to the account's host is asked over TLS where the endpoint is. `None` when it is no
+    /// http address.
+    pub(super) fn link(&self, text: &str, base: &Url) -> Option<Url> {
+        let mut url = base.join(text.trim()).ok()?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return None;
+        }
+        url.set_fragment(None);
+        // A user or password in a link is nobody's business here.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        let mut secure = url.clone();
+        if url.scheme() == "http"
+            && self.endpoint.scheme() == "https"
+            && secure.set_scheme("https").is_ok()
+            && self.owns(&secure)
+        {
+            url = secure;
+        }
+        Some(without_key(url))
+    }
+
+    /// Whether an address is the account's: the endpoint's host and port, and where that is under
+    /// `virtualearth.net`, any host under it.
+    pub(super) fn owns(&self, url: &Url) -> bool {
+        let port = |url: &Url| url.port_or_known_default();
+        if port(url) != port(&self.endpoint) || url.scheme() != self.endpoint.scheme() {
+            return false;
+        }
+        match (url.host_str(), self.endpoint.host_str()) {
+            (Some(host), Some(own)) => host == own || (is_bing(host) && is_bing(own)),
+            _ => false,
+        }
+    }
+
+    /// The address as it is sent: with the key if and only if it is the account's and nobody can
+    /// listen on the way.
+    pub(super) fn sealed(&self, url: &Url, key: &Key) -> Url {
+        let mut url = without_key(url.clone());
+        if self.owns(&url) && (url.scheme() == "https" || is_loopback(&url)) {
+            url.query_pairs_mut().append_pair("key", key.expose());
+        }
+        url
+    }
+}
+
+/// Asks for JSON, which a link of the service does not do by itself.
+pub(super) fn as_json(mut url: Url) -> Url {
+    if !url.query_pairs().any(|(name, _)| name.eq_ignore_ascii_case("output")) {
+        url.query_pairs_mut().append_pair("output", "json");
+    }
+    url
+}
+
+fn is_bing(host: &str) -> bool {
+    host == DOMAIN || host.strip_suffix(DOMAIN).is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// Takes a key out of an address; any other query stays byte for byte, for it may be signed.
+fn without_key(mut url: Url) -> Url {
+    let Some(query) = url.query() else { return url };
+    let is_key = |part: &&str| {
+        let name = part.split('=').next().unwrap_or_default();
+        url::form_urlencoded::parse(name.as_bytes())
+            .any(|(name, _)| name.eq_ignore_ascii_case("key"))
+    };
+    if query.split('&').any(|part| is_key(&part)) {
+        let rest: Vec<_> = query.split('&').filter(|part| !is_key(part)).collect();
+        let rest = rest.join("&");
+        url.set_query((!rest.is_empty()).then_some(&rest));
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KEY: &str = "CANARY-0123456789abcdef";
+
+    fn addresses(endpoint: &str) -> Addresses {
+        Addresses::new(&Url::parse(endpoint).unwrap())
+    }
+
+    fn bing() -> Addresses {
+        addresses("https://spatial.virtualearth.net/REST/v1")
+    }
+
+    fn sealed(addresses: &Addresses, url: &str) -> String {
+        let key = Key::new(KEY).unwrap();
+        addresses.sealed(&Url::parse(url).unwrap(), &key).into()
+    }
+
+    #[test]
+    fn a_job_is_created_below_the_endpoint_with_its_names_encoded() {
+        let target = Target {
+            access_id: "20181f26".into(),
+            data_source: "Fourth`{}^=Coffee".into(),
+            version: Some("0123-abc".into()),
+        };
+        assert_eq!(
+            bing().create(&target).as_str(),
+            "https://spatial.virtualearth.net/REST/v1/Dataflows/DataSourceDownload/20181f26/\
+             Fourth%60%7B%7D%5E=Coffee?output=json&jobId=0123-abc"
+        );
+    }
+
+    #[test]
+    fn the_key_goes_to_the_account_s_hosts_over_tls_alone() {
+        let with = |url: &str| sealed(&bing(), url).contains(KEY);
+        assert!(with("https://spatial.virtualearth.net/x"));
+        assert!(with("https://dev.virtualearth.net/x?a=b"));
+        assert!(!with("http://spatial.virtualearth.net/x"));
+        assert!(!with("https://spatial.virtualearth.net:8443/x"));
+        assert!(!with("https://spatial.virtualearth.com/x"));
+        assert!(!with("https://evilvirtualearth.net/x"));
+        assert!(!with("https://virtualearth.net.evil.example/x"));
+        assert!(!with("https://storage.example/x"));
+    }
+
+    #[test]
+    fn another_endpoint_has_one_host_and_port() {
+        let local = addresses("http://127.0.0.1:4000/REST/v1");
+        assert!(sealed(&local, "http://127.0.0.1:4000/x").contains(KEY));
+        assert!(!sealed(&local, "http://127.0.0.1:4001/x").contains(KEY));
+        assert!(!sealed(&local, "http://localhost:4000/x").contains(KEY));
+        assert!(!sealed(&local, "https://spatial.virtualearth.net/x").contains(KEY));
+    }
+
+    #[test]
+    fn an_existing_query_stays_and_an_existing_key_is_replaced() {
+        assert_eq!(
+            sealed(&bing(), "https://spatial.virtualearth.net/x?a=%20b&Key=old&k%65y=older"),
+            format!("https://spatial.virtualearth.net/x?a=%20b&key={KEY}")
+        );
+        assert_eq!(
+            as_json(Url::parse("https://h/x?Output=xml").unwrap()).as_str(),
+            "https://h/x?Output=xml"
+        );
+    }
+
+    #[test]
+    fn links_lose_their_key_and_gain_tls_on_the_account_s_host() {
+        let bing = bing();
+        let base = Url::parse("https://spatial.virtualearth.net/REST/v1/Dataflows/x").unwrap();
+        let link = |text| bing.link(text, &base).map(String::from);
+        assert_eq!(
+            link("http://dev.virtualearth.net/s?key=abc").as_deref(),
+            Some("https://dev.virtualearth.net/s")
+        );
+        assert_eq!(link("../y").as_deref(), Some("https://spatial.virtualearth.net/REST/v1/y"));
+        assert_eq!(
+            link("https://storage.example/r?sig=a%2Bb&sv=1").as_deref(),
+            Some("https://storage.example/r?sig=a%2Bb&sv=1")
+        );
+        assert_eq!(link("http://storage.example/r").as_deref(), Some("http://storage.example/r"));
+        assert_eq!(link("ftp://storage.example/r"), None);
+        assert_eq!(link("mailto:somebody"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_foreign_address_ever_gets_the_key(url in "https?://[a-z.@:0-9]{1,30}/[a-zA-Z0-9?&=%/#]{0,20}") {
+            let bing = bing();
+            if let Ok(url) = Url::parse(&url) {
+                let sent = bing.sealed(&url, &Key::new(KEY).unwrap());
+                let ours = sent.host_str().is_some_and(is_bing) && sent.scheme() == "https";
+                prop_assert_eq!(sent.as_str().contains(KEY), ours && bing.owns(&sent));
+                let again = bing.sealed(&sent, &Key::new(KEY).unwrap());
+                prop_assert_eq!(sent, again);
+            }
+        }
+    }
+}

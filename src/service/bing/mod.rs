@@ -1,0 +1,413 @@
+//! Bing Maps Spatial Data Services, the DataSourceDownload dataflow: create, status, result.
+
+mod address;
+mod judge;
+mod text;
+mod wire;
+
+use self::address::{Addresses, as_json};
+use self::judge::{Answered, Asked, Judge};
+use self::text::{tidy, tidy_lines};
+use self::wire::{Answer, DataflowJob};
+use super::http::{Connection, HttpClients, is_loopback, place};
+use super::{Download, ExportService, Failure, FailureKind, Polled, Progress, Submitted, Target};
+use crate::secret::Key;
+use crate::settings::Account;
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
+use reqwest::{Response, header};
+use tokio::time::Instant;
+use url::Url;
+
+/// The most of a control answer that is read.
+const CONTROL_LIMIT: usize = 1 << 20;
+/// The most of an error log that is kept.
+const ERROR_LOG_LIMIT: usize = 64 << 10;
+const MOST_REDIRECTS: usize = 10;
+const JSON: &str = "application/json";
+/// Result and log are not JSON; some hosts insist on being asked for what they have.
+const ANYTHING: &str = "application/xml, text/xml;q=0.9, */*;q=0.8";
+
+/// One account at the service.
+pub struct Bing {
+    addresses: Addresses,
+    account: String,
+    key: Key,
+    clients: HttpClients,
+}
+
+impl std::fmt::Debug for Bing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bing").field("account", &self.account).finish_non_exhaustive()
+    }
+}
+
+impl Bing {
+    /// The account as configured, with its key.
+    pub fn new(account: &Account, key: Key, clients: HttpClients) -> Bing {
+        Bing {
+            addresses: Addresses::new(&account.endpoint),
+            account: account.name.clone(),
+            key,
+            clients,
+        }
+    }
+
+    fn judge(&self, asked: Asked, now: DateTime<Utc>) -> Judge<'_> {
+        Judge { account: &self.account, key: &self.key, asked, now }
+    }
+
+    /// Asks the account's own host and reads the whole answer. Redirects are followed by hand, and
+    /// only within the host: elsewhere the key would be missing, or worse, not.
+    async fn ask(
+        &self,
+        url: Url,
+        connection: Connection,
+        accept: &'static str,
+        limit: usize,
+    ) -> Result<Answered, Failure> {
+        let mut url = url;
+        for _ in 0..=MOST_REDIRECTS {
+            if !self.addresses.owns(&url) {
+                return Err(Failure::new(
+                    FailureKind::Protocol,
+                    format!(
+                        "the service points to {}, which is not the host of account {}; nothing \
+                         is asked there",
+                        place(&url),
+                        self.account
+                    ),
+                ));
+            }
+            let sealed = self.addresses.sealed(&url, &self.key);
+            let response = self.clients.get(sealed, connection, accept).await?;
+            match self.redirect(&response, &url)? {
+                Some(next) => url = next,
+                None => return self.read(response, url, limit).await,
+            }
+        }
+        Err(too_many_redirects(&url))
+    }
+
+    async fn read(&self, response: Response, url: Url, limit: usize) -> Result<Answered, Failure> {
+        let header = |name| {
+            let value = response.headers().get(name)?;
+            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let (location, retry_after) = (header(header::LOCATION), header(header::RETRY_AFTER));
+        let status = response.status().as_u16();
+        // A body that breaks off may still come with all that is needed in its head.
+        let (body, broken) = match self.clients.body(response, limit).await {
+            Ok((body, _)) => (body, None),
+            Err(failure) => (Vec::new(), Some(failure)),
+        };
+        Ok(Answered { url, status, location, retry_after, body, broken })
+    }
+
+    /// Where a redirect leads; `None` for any other answer.
+    fn redirect(&self, response: &Response, from: &Url) -> Result<Option<Url>, Failure> {
+        if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+            return Ok(None);
+        }
+        let location = response.headers().get(header::LOCATION);
+        let next = location
+            .and_then(|location| location.to_str().ok())
+            .and_then(|location| self.addresses.link(location, from));
+        match next {
+            Some(next) => Ok(Some(next)),
+            None => Err(Failure::new(
+                FailureKind::Protocol,
+                format!("{} redirects without a usable address", place(from)),
+            )),
+        }
+    }
+
+    async fn create(&self, target: &Target, now: DateTime<Utc>) -> Result<Submitted, Failure> {
+        let url = self.addresses.create(target);
+        let answered =
+            self.ask(url, Connection::Fresh, JSON, CONTROL_LIMIT).await.map_err(|failure| {
+                // Sent and not answered: a job may exist.
+                Failure { maybe_started: failure.kind == FailureKind::Lost, ..failure }
+            })?;
+        let judge = self.judge(Asked::Create, now);
+        if !answered.is_success() {
+            return Err(judge.failure(&answered));
+        }
+        let parsed = Answer::parse(&answered.body);
+        if let Ok(answer) = &parsed
+            && let Some(failure) = judge.contradiction(&answered, answer)
+        {
+            return Err(failure);
+        }
+        let job = parsed.as_ref().ok().and_then(|answer| answer.job.as_ref());
+        let mut notes = Vec::new();
+        match self.status_url(&answered, job, &mut notes) {
+            Some(status_url) => {
+                if parsed.is_err() {
+                    notes.push(
+                        "the answer to the submission was no usable JSON; its Location header is \
+                         followed"
+                            .to_owned(),
+                    );
+                }
+                let remote_id = job.and_then(|job| job.id.as_deref()).map(|id| self.tidy(id));
+                Ok(Submitted { remote_id, status_url: status_url.into(), notes })
+            }
+            None => Err(Failure { maybe_started: true, ..self.unusable(&answered, &parsed, job) }),
+        }
+    }
+
+    /// Where to ask for the status: the link first, the header second; of two that differ the one
+    /// that names the job.
+    fn status_url(
+        &self,
+        answered: &Answered,
+        job: Option<&DataflowJob>,
+        notes: &mut Vec<String>,
+    ) -> Option<Url> {
+        let resolve = |text: &str| {
+            self.addresses.link(text, &answered.url).filter(|url| self.addresses.owns(url))
+        };
+        let link = job.and_then(DataflowJob::status_link).and_then(resolve);
+        let header = answered.location.as_deref().and_then(resolve);
+        let (Some(link), Some(header)) = (&link, &header) else { return link.or(header) };
+        if link == header {
+            return Some(link.clone());
+        }
+        let id = job.and_then(|job| job.id.as_deref()).map(str::to_lowercase);
+        let names_job = |url: &Url| {
+            id.as_ref().is_some_and(|id| url.as_str().to_lowercase().contains(id.as_str()))
+        };
+        let chosen = if names_job(header) && !names_job(link) { header } else { link };
+        notes.push(self.tidy(&format!(
+            "the answer's link ({}) and its Location header ({}) differ; asking {}",
+            link.path(),
+            header.path(),
+            chosen.path()
+        )));
+        Some(chosen.clone())
+    }
+
+    /// A success that says nothing.
+    fn unusable(
+        &self,
+        answered: &Answered,
+        parsed: &Result<Answer, wire::NotAnAnswer>,
+        job: Option<&DataflowJob>,
+    ) -> Failure {
+        let host = place(&answered.url);
+        if let Some(broken) = &answered.broken {
+            return broken.clone();
+        }
+        let foreign = job.and_then(DataflowJob::status_link).or(answered.location.as_deref());
+        let message = match (parsed, foreign) {
+            (Err(problem), None) => format!("{host} {}", problem.describe()),
+            (_, Some(_)) => format!(
+                "{host} names a status address that is not on the host of account {}; it is not \
+                 asked there",
+                self.account
+            ),
+            (Ok(_), None) => {
+                format!("{host} accepted, but does not say where to ask for the status")
+            }
+        };
+        Failure::new(FailureKind::Protocol, message)
+    }
+
+    async fn status(
+        &self,
+        remote_id: Option<&str>,
+        status_url: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Polled, Failure> {
+        let url = Url::parse(status_url).map_err(|_| {
+            Failure::new(FailureKind::Protocol, "the stored status address is none")
+        })?;
+        let answered = self.ask(as_json(url), Connection::Pooled, JSON, CONTROL_LIMIT).await?;
+        let judge = self.judge(Asked::Status, now);
+        if !answered.is_success() {
+            return Err(judge.failure(&answered));
+        }
+        if let Some(broken) = answered.broken {
+            return Err(broken);
+        }
+        let host = place(&answered.url);
+        let protocol = |message: String| Failure::new(FailureKind::Protocol, message);
+        let answer = Answer::parse(&answered.body)
+            .map_err(|problem| protocol(format!("{host} {}", problem.describe())))?;
+        if let Some(failure) = judge.contradiction(&answered, &answer) {
+            return Err(failure);
+        }
+        let Some(job) = &answer.job else {
+            return Err(protocol(format!("{host} answered about no job at all")));
+        };
+        if let (Some(asked), Some(told)) = (remote_id, &job.id)
+            && !asked.eq_ignore_ascii_case(told)
+        {
+            return Err(protocol(format!(
+                "{host} was asked about job {asked} and answered about job {}",
+                self.tidy(told)
+            )));
+        }
+        let link = |text| self.addresses.link(text, &answered.url).map(String::from);
+        let word = job.status.as_deref().unwrap_or_default();
+        let progress = match word.to_ascii_lowercase().as_str() {
+            "completed" => Progress::Completed {
+                result_url: job.result_link().and_then(link),
+                expected: job.total.filter(|total| *total > 0),
+            },
+            "aborted" | "failed" | "cancelled" | "canceled" => Progress::Aborted {
+                message: match answer.errors.as_slice() {
+                    [] => "without saying why".to_owned(),
+                    said => self.tidy(&said.join("; ")),
+                },
+                error_log_url: job.error_log_link().and_then(link),
+            },
+            "" => return Err(protocol(format!("{host} answered without a status"))),
+            known => Progress::Pending {
+                known: ["pending", "created", "accepted", "running", "inprogress"].contains(&known),
+                word: self.tidy(word),
+                retry_after: judge.wish(&answered),
+            },
+        };
+        Ok(Polled { progress, notes: Vec::new() })
+    }
+
+    async fn result(&self, result_url: &str, now: DateTime<Utc>) -> Result<Download, Failure> {
+        let unusable = || Failure::new(FailureKind::Protocol, "the stored result address is none");
+        let url = Url::parse(result_url).map_err(|_| unusable())?;
+        let begun = Instant::now();
+        let mut notes = Vec::new();
+        let (mut response, mut place_asked) = self.follow(url.clone()).await?;
+        if response.status().as_u16() == 404
+            && let Some(corrected) = without_misspelling(&url)
+        {
+            // Documented examples misspell the path, and the service may only know the other one.
+            (response, place_asked) = self.follow(corrected).await?;
+            notes.push(
+                "the result's address was misspelled (/ouput/); found at /output/".to_owned(),
+            );
+        }
+        let is_json = response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(JSON.as_bytes()));
+        if !response.status().is_success() || is_json {
+            let answered = self.read(response, place_asked, CONTROL_LIMIT).await?;
+            return Err(self.judge(Asked::Result, now).failure(&answered));
+        }
+        Ok(Download {
+            length: response.content_length(),
+            chunks: self.clients.chunks(response, begun),
+            notes,
+        })
+    }
+
+    /// The answer at the end of all redirects. The account's host gets the key, any other does not
+    /// and must be reached over TLS (or be this machine).
+    async fn follow(&self, url: Url) -> Result<(Response, Url), Failure> {
+        let mut url = url;
+        for _ in 0..=MOST_REDIRECTS {
+            if url.scheme() != "https" && !is_loopback(&url) {
+                return Err(Failure::new(
+                    FailureKind::Protocol,
+                    format!("the result lies on {} without TLS; it is not fetched", place(&url)),
+                ));
+            }
+            let sealed = self.addresses.sealed(&url, &self.key);
+            let response = self.clients.get(sealed, Connection::Pooled, ANYTHING).await?;
+            match self.redirect(&response, &url)? {
+                Some(next) => url = next,
+                None => return Ok((response, url)),
+            }
+        }
+        Err(too_many_redirects(&url))
+    }
+
+    async fn log(&self, url: &str) -> Result<String, Failure> {
+        let url = Url::parse(url)
+            .map_err(|_| Failure::new(FailureKind::Protocol, "its address is none"))?;
+        let (response, url) = self.follow(url).await?;
+        let answered = self.read(response, url, ERROR_LOG_LIMIT).await?;
+        match (&answered.broken, answered.is_success()) {
+            (Some(broken), true) if answered.body.is_empty() => Err(broken.clone()),
+            (_, true) => Ok(tidy_lines(&String::from_utf8_lossy(&answered.body), &self.key)),
+            (_, false) => Err(Failure::new(
+                FailureKind::NotFound,
+                format!("{} answers {}", place(&answered.url), answered.status),
+            )),
+        }
+    }
+
+    async fn versions(&self, target: &Target, now: DateTime<Utc>) -> Result<(), Failure> {
+        let url = self.addresses.versions(target);
+        let answered = self.ask(url, Connection::Pooled, ANYTHING, CONTROL_LIMIT).await?;
+        let judge = self.judge(Asked::Versions, now);
+        if !answered.is_success() {
+            return Err(judge.failure(&answered));
+        }
+        let answer = Answer::parse(&answered.body).ok();
+        let contradiction = answer.and_then(|answer| judge.contradiction(&answered, &answer));
+        contradiction.map_or(Ok(()), Err)
+    }
+
+    fn tidy(&self, text: &str) -> String {
+        tidy(text, &self.key)
+    }
+}
+
+impl ExportService for Bing {
+    fn submit<'a>(
+        &'a self,
+        target: &'a Target,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Submitted, Failure>> {
+        Box::pin(self.create(target, now))
+    }
+
+    fn poll<'a>(
+        &'a self,
+        _target: &'a Target,
+        remote_id: Option<&'a str>,
+        status_url: &'a str,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Polled, Failure>> {
+        Box::pin(self.status(remote_id, status_url, now))
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        _target: &'a Target,
+        result_url: &'a str,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Download, Failure>> {
+        Box::pin(self.result(result_url, now))
+    }
+
+    fn error_log<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<String, Failure>> {
+        Box::pin(self.log(url))
+    }
+
+    fn try_key<'a>(
+        &'a self,
+        target: &'a Target,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        Box::pin(self.versions(target, now))
+    }
+}
+
+fn too_many_redirects(url: &Url) -> Failure {
+    let message = format!("{} redirects more than {MOST_REDIRECTS} times", place(url));
+    Failure::new(FailureKind::Protocol, message)
+}
+
+/// The address with `/output/` where a documented example has `/ouput/`.
+fn without_misspelling(url: &Url) -> Option<Url> {
+    let path = url.path().to_ascii_lowercase();
+    let at = path.find("/ouput/")?;
+    let (before, after) = (url.path().get(..at)?, url.path().get(at + "/ouput/".len()..)?);
+    let mut corrected = url.clone();
+    corrected.set_path(&format!("{before}/output/{after}"));
+    Some(corrected)
+}

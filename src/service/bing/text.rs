@@ -1,0 +1,172 @@
+//! What the service says in prose: found in markup, made safe to keep and to show, understood as
+//! far as a decision needs it.
+
+use crate::secret::{Key, redact};
+
+/// The longest text of the service that a message carries, in characters.
+const LONGEST: usize = 500;
+
+/// A text of the service, fit for a message: without the key, in one line, nothing that a
+/// terminal would obey, and not too long.
+pub(super) fn tidy(text: &str, key: &Key) -> String {
+    let redacted = redact(text, &[key]);
+    let mut line = String::new();
+    for word in redacted.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        for character in word.chars() {
+            if character.is_control() || is_invisible_order(character) {
+                line.extend(character.escape_unicode());
+            } else {
+                line.push(character);
+            }
+        }
+    }
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => {
+            line.truncate(end);
+            line.push('…');
+            line
+        }
+        None => line,
+    }
+}
+
+/// A whole text of the service, fit to be kept: without the key, and with nothing in its lines that
+/// a terminal would obey.
+pub(super) fn tidy_lines(text: &str, key: &Key) -> String {
+    let mut kept = String::new();
+    for character in redact(text, &[key]).chars() {
+        match character {
+            '\n' | '\t' => kept.push(character),
+            '\r' => {}
+            _ if character.is_control() || is_invisible_order(character) => {
+                kept.extend(character.escape_unicode());
+            }
+            _ => kept.push(character),
+        }
+    }
+    kept.trim().to_owned()
+}
+
+/// Characters that change the direction of the text around them.
+fn is_invisible_order(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Whether a refusal's text is about a limit of the account.
+///
+/// The service documents no status of its own for that (`Create a Download Job` and its kin know
+/// no 429), so the text must tell. Whole words, so that "limited to the master key" and "unlimited"
+/// do not count; and `429 Too Many Requests` alone is a status's name, no talk of limits.
+pub(super) fn speaks_of_limits(text: &str) -> bool {
+    let text = text.to_lowercase().replace("429 too many requests", " ");
+    text.contains("too many")
+        || text.contains("maximum number")
+        || text.split(|c: char| !c.is_alphanumeric()).any(|word| {
+            matches!(word, "limit" | "limits" | "quota" | "quotas") || word.starts_with("exceed")
+        })
+}
+
+/// The text of the first element of that name, if markup has one; names match in any case.
+pub(super) fn element<'a>(markup: &'a str, name: &str) -> Option<&'a str> {
+    // ASCII lowercasing keeps every byte's place
+    let lower = markup.to_ascii_lowercase();
+    let opening = format!("<{}", name.to_ascii_lowercase());
+    let begin = lower.match_indices(&opening).map(|(at, tag)| at + tag.len()).find(|&end| {
+        lower.get(end..).is_some_and(|rest| rest.starts_with(['>', ' ', '\t', '\r', '\n']))
+    })?;
+    let begin = begin + lower.get(begin..)?.find('>')? + 1;
+    let end = begin + lower.get(begin..)?.find('<')?;
+    Some(markup.get(begin..end)?.trim()).filter(|text| !text.is_empty())
+}
+
+/// Markup's text without its tags, scripts and styles.
+pub(super) fn visible(markup: &str) -> String {
+    let mut text = String::new();
+    let mut rest = markup;
+    while let Some((before, tag)) = rest.split_once('<') {
+        text.push_str(before);
+        text.push(' ');
+        let hidden = ["script", "style"].into_iter().find(|name| {
+            tag.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+        });
+        let tag = match hidden {
+            Some(name) => {
+                let closing = format!("</{name}");
+                let at = tag.to_ascii_lowercase().find(&closing);
+                at.and_then(|at| tag.get(at + 1..)).unwrap_or_default()
+            }
+            None => tag,
+        };
+        rest = tag.split_once('>').map_or("", |(_, after)| after);
+    }
+    text.push_str(rest);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key() -> Key {
+        Key::new("CANARY-0123456789abcdef").unwrap()
+    }
+
+    #[test]
+    fn tidying_removes_the_key_control_characters_and_length() {
+        let text = "line one\r\n\tkey=CANARY-0123456789abcdef \u{1b}[31mred \u{202e}back";
+        let tidied = tidy(text, &key());
+        assert_eq!(tidied, r"line one key=[key] \u{1b}[31mred \u{202e}back");
+        assert_eq!(tidy(&"x".repeat(501), &key()).chars().count(), LONGEST + 1);
+    }
+
+    #[test]
+    fn talk_of_limits_is_told_from_other_refusals() {
+        for text in [
+            "You have exceeded your daily job limit.",
+            "QUOTA reached",
+            "Too many jobs are in process",
+            "The maximum number of jobs was started",
+        ] {
+            assert!(speaks_of_limits(text), "{text}");
+        }
+        for text in [
+            "Access is limited to the master key.",
+            "Forbidden",
+            "429 Too Many Requests 429 Too Many Requests nginx",
+            "unlimited accounts only",
+            "",
+        ] {
+            assert!(!speaks_of_limits(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_element_is_found_by_its_whole_name_in_any_case() {
+        let page = "<html><TitleBar>no</TitleBar><TITLE lang='en'> Not here </title></html>";
+        assert_eq!(element(page, "title"), Some("Not here"));
+        assert_eq!(element("<title></title>", "title"), None);
+        assert_eq!(element("<title", "title"), None);
+    }
+
+    #[test]
+    fn what_a_page_shows_has_no_tags_scripts_or_styles() {
+        let page = "<style>p{max:limit}</style><p>Too <b>bad</b></p><SCRIPT>quota()</SCRIPT>.<br";
+        let shown = visible(page);
+        assert_eq!(shown.split_whitespace().collect::<Vec<_>>(), ["Too", "bad", "."]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives_reading(text in "\\PC*|(<|>|script|/|é|\u{0}){0,20}") {
+            visible(&text);
+            element(&text, "script");
+            let tidied = tidy(&text, &key());
+            prop_assert!(!tidied.contains(char::is_control));
+            prop_assert!(tidied.chars().count() <= LONGEST + 1);
+        }
+    }
+}

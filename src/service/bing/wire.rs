@@ -1,0 +1,225 @@
+//! The answers of the service in JSON, read leniently: members come and go, counts are numbers,
+//! texts or empty, and samples disagree about names ("Download Data Source Dataflow Response
+//! Description").
+
+use serde_json::Value;
+
+/// One answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The body's own idea of the HTTP status.
+    pub(super) status_code: Option<u16>,
+    pub(super) authentication: Option<String>,
+    /// What it says about an error, in whatever member.
+    pub(super) errors: Vec<String>,
+    pub(super) description: Option<String>,
+    pub(super) job: Option<DataflowJob>,
+}
+
+/// The job that an answer is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct DataflowJob {
+    pub(super) id: Option<String>,
+    pub(super) status: Option<String>,
+    pub(super) links: Vec<Link>,
+    pub(super) total: Option<u64>,
+}
+
+/// A link of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    role: String,
+    /// `name` in most documents, `output` in some.
+    name: Option<String>,
+    pub(super) url: String,
+}
+
+/// Why a body is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NotAnAnswer {
+    Empty,
+    Html,
+    Xml,
+    /// JSON that breaks off.
+    CutOff,
+    Other,
+}
+
+impl Answer {
+    pub(super) fn parse(body: &[u8]) -> Result<Answer, NotAnAnswer> {
+        let text = String::from_utf8_lossy(body);
+        let text = text.trim_start_matches('\u{feff}').trim();
+        let value: Value = serde_json::from_str(text).map_err(|error| unlike(text, &error))?;
+        if !value.is_object() {
+            return Err(NotAnAnswer::Other);
+        }
+        let job = value.get("resourceSets").and_then(Value::as_array).and_then(|sets| {
+            let resources =
+                sets.iter().filter_map(|set| set.get("resources")?.as_array()).flatten();
+            resources.into_iter().find(|it| it.is_object())
+        });
+        let errors = [Some(&value), job]
+            .into_iter()
+            .flatten()
+            .flat_map(|it| ["errorMessage", "errorDetails"].map(|member| it.get(member)))
+            .flatten()
+            .flat_map(texts)
+            .collect();
+        Ok(Answer {
+            status_code: value.get("statusCode").and_then(number).and_then(|n| n.try_into().ok()),
+            authentication: text_of(&value, "authenticationResultCode"),
+            errors,
+            description: text_of(&value, "statusDescription"),
+            job: job.map(DataflowJob::from),
+        })
+    }
+}
+
+impl From<&Value> for DataflowJob {
+    fn from(job: &Value) -> DataflowJob {
+        let links = job.get("links").and_then(Value::as_array).map(Vec::as_slice);
+        DataflowJob {
+            id: text_of(job, "id"),
+            status: text_of(job, "status"),
+            links: links.unwrap_or_default().iter().filter_map(link).collect(),
+            total: job.get("totalEntityCount").and_then(number),
+        }
+    }
+}
+
+impl DataflowJob {
+    /// The link to ask for the job's status.
+    pub(super) fn status_link(&self) -> Option<&str> {
+        self.links.iter().find(|link| link.is("self")).map(|link| link.url.as_str())
+    }
+
+    /// The link to the result: one that says `succeeded`, or else one that does not say `failed`.
+    pub(super) fn result_link(&self) -> Option<&str> {
+        let outputs = || self.links.iter().filter(|link| link.is("output"));
+        outputs()
+            .find(|link| link.is_called("succeeded"))
+            .or_else(|| outputs().find(|link| !link.is_called("failed")))
+            .map(|link| link.url.as_str())
+    }
+
+    /// The link to the log of what went wrong.
+    pub(super) fn error_log_link(&self) -> Option<&str> {
+        self.links
+            .iter()
+            .find(|link| link.is("output") && link.is_called("failed"))
+            .map(|link| link.url.as_str())
+    }
+}
+
+impl Link {
+    fn is(&self, role: &str) -> bool {
+        self.role.eq_ignore_ascii_case(role)
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        self.name.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(name))
+    }
+}
+
+fn link(value: &Value) -> Option<Link> {
+    Some(Link {
+        role: text_of(value, "role")?,
+        name: text_of(value, "name").or_else(|| text_of(value, "output")),
+        url: text_of(value, "url")?,
+    })
+}
+
+/// A text that says something.
+fn text_of(value: &Value, member: &str) -> Option<String> {
+    let text = value.get(member)?.as_str()?.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// A text, or the texts of a list.
+fn texts(value: &Value) -> Vec<String> {
+    let items = match value {
+        Value::Array(items) => items.as_slice(),
+        other => std::slice::from_ref(other),
+    };
+    let said = items.iter().filter_map(Value::as_str).map(str::trim);
+    said.filter(|text| !text.is_empty()).map(str::to_owned).collect()
+}
+
+/// A count, written as a number or as a text.
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+fn unlike(text: &str, error: &serde_json::Error) -> NotAnAnswer {
+    let begins =
+        |with: &str| text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+    if text.is_empty() {
+        NotAnAnswer::Empty
+    } else if begins("<!doctype html") || begins("<html") {
+        NotAnAnswer::Html
+    } else if begins("<") {
+        NotAnAnswer::Xml
+    } else if error.is_eof() {
+        NotAnAnswer::CutOff
+    } else {
+        NotAnAnswer::Other
+    }
+}
+
+impl NotAnAnswer {
+    /// As the end of a sentence that begins with what answered.
+    pub(super) fn describe(&self) -> &'static str {
+        match self {
+            NotAnAnswer::Empty => "answered with an empty body instead of JSON",
+            NotAnAnswer::Html => {
+                "answered with an HTML page instead of JSON (a proxy or a login page in between?)"
+            }
+            NotAnAnswer::Xml => "answered with XML instead of JSON",
+            NotAnAnswer::CutOff => "answered with JSON that breaks off",
+            NotAnAnswer::Other => "answered with something that is not its JSON",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_answer_is_read() {
+        let body = "\u{feff}{\"authenticationResultCode\":\"ValidCredentials\",\"statusCode\":201,\
+            \"resourceSets\":[{\"estimatedTotal\":1,\"resources\":[{\"id\":\"8ccf\",\"links\":[\
+            {\"role\":\"self\",\"url\":\"https://h/s\"},\
+            {\"role\":\"output\",\"output\":\"Succeeded\",\"url\":\"https://h/ouput/succeeded\"}],\
+            \"status\":\"Completed\",\"totalEntityCount\":\"12\",\"processedEntityCount\":\"\"}]}]}";
+        let answer = Answer::parse(body.as_bytes()).unwrap();
+        assert_eq!(answer.status_code, Some(201));
+        let job = answer.job.unwrap();
+        assert_eq!(job.id.as_deref(), Some("8ccf"));
+        assert_eq!(job.status_link(), Some("https://h/s"));
+        assert_eq!(job.result_link(), Some("https://h/ouput/succeeded"));
+        assert_eq!(job.error_log_link(), None);
+        assert_eq!(job.total, Some(12));
+    }
+
+    #[test]
+    fn errors_are_found_in_the_job_and_at_the_top() {
+        let body = br#"{"errorDetails":["one"," "],"statusCode":400,"resourceSets":[{"resources":[
+            {"errorMessage":"two","links":[{"role":"output","name":"failed","url":"u"}]}]}]}"#;
+        let answer = Answer::parse(body).unwrap();
+        assert_eq!(answer.errors, ["one", "two"]);
+        let job = answer.job.unwrap();
+        assert_eq!((job.error_log_link(), job.result_link()), (Some("u"), None));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_told_apart() {
+        let kind = |body: &str| Answer::parse(body.as_bytes()).unwrap_err();
+        assert_eq!(kind(" "), NotAnAnswer::Empty);
+        assert_eq!(kind("<!DOCTYPE html><p>"), NotAnAnswer::Html);
+        assert_eq!(kind("<?xml version='1.0'?><Response/>"), NotAnAnswer::Xml);
+        assert_eq!(kind("{\"statusCode\":2"), NotAnAnswer::CutOff);
+        assert_eq!(kind("nonsense"), NotAnAnswer::Other);
+        assert_eq!(kind("[]"), NotAnAnswer::Other);
+    }
+}

@@ -1,0 +1,99 @@
+//! The remote side: what any slow export service can be asked, and what its answers mean.
+//!
+//! An [`ExportService`] is asked once per call: it keeps no state, reads no wall clock, never
+//! sleeps and never repeats a request. When to ask, and how often, is decided elsewhere; what a
+//! request that did not do its job means for that decision is its [`Failure`].
+
+pub mod bing;
+pub mod http;
+
+pub use crate::job::{Failure, FailureKind, Polled, Progress, Submitted};
+
+use std::fmt;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+
+/// What to export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub access_id: String,
+    pub data_source: String,
+    /// The version's id at the service; `None`: the published one.
+    pub version: Option<String>,
+}
+
+/// A result that has begun to arrive.
+pub struct Download {
+    /// The length in bytes, where it was announced and the body has no content encoding.
+    pub length: Option<u64>,
+    /// The bytes with the content encoding undone. The first error is the last item.
+    pub chunks: BoxStream<'static, Result<Bytes, Failure>>,
+    /// Oddities worth a line in the job's timeline, free of the key.
+    pub notes: Vec<String>,
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Download")
+            .field("length", &self.length)
+            .field("notes", &self.notes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An export service: submit, poll, fetch.
+///
+/// `now` is needed to read a `Retry-After` that is a date, for nothing else.
+pub trait ExportService: Send + Sync {
+    /// Starts one remote job. Sent at most once, whatever happens.
+    ///
+    /// # Errors
+    /// A [`Failure`] whose `maybe_started` tells whether the service may have begun a job.
+    fn submit<'a>(
+        &'a self,
+        target: &'a Target,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Submitted, Failure>>;
+
+    /// Asks how far a remote job has come.
+    ///
+    /// # Errors
+    /// When no sensible answer came; this says nothing about the remote job itself.
+    fn poll<'a>(
+        &'a self,
+        target: &'a Target,
+        remote_id: Option<&'a str>,
+        status_url: &'a str,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Polled, Failure>>;
+
+    /// Begins to fetch a result. The caller bounds and proves what it reads.
+    ///
+    /// # Errors
+    /// When the result did not begin to arrive; later failures come through the stream.
+    fn fetch<'a>(
+        &'a self,
+        target: &'a Target,
+        result_url: &'a str,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Download, Failure>>;
+
+    /// The service's own account of an aborted job: at most 64 KiB of text, free of the key.
+    ///
+    /// # Errors
+    /// When it could not be read.
+    fn error_log<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<String, Failure>>;
+
+    /// Whether the service accepts the key for the target, without any effect there.
+    ///
+    /// # Errors
+    /// When it does not, or when the service could not be asked.
+    fn try_key<'a>(
+        &'a self,
+        target: &'a Target,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<(), Failure>>;
+}
