@@ -57,6 +57,9 @@ pub struct Manifest {
     pub stored: Stored,
     /// Why it deserves a second look; empty when it does not.
     pub suspicious: Vec<String>,
+    /// What the proof could not cover, and other things worth knowing; empty when there are none.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// An earlier manifest with identical content, if the data file is a link to that one's.
     pub same_content_as: Option<String>,
     /// The program that wrote it.

@@ -38,6 +38,8 @@ pub struct Facts {
     pub expected: Option<u64>,
     /// Why it deserves a second look.
     pub suspicious: Vec<String>,
+    /// What the proof could not cover.
+    pub notes: Vec<String>,
 }
 
 /// A snapshot that has just been filed.
@@ -85,6 +87,7 @@ impl Archive {
             content: received.content.clone(),
             stored,
             suspicious: facts.suspicious,
+            notes: facts.notes,
             same_content_as: twin.map(|twin| twin.manifest.name().manifest()),
             generator: concat!("nightjar ", env!("CARGO_PKG_VERSION")).to_owned(),
         };

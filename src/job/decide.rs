@@ -271,7 +271,7 @@ impl Next<'_> {
                 self.decision.job.rounds += 1;
                 self.decision.job.failures = 0;
                 let wait = failure.retry_after.unwrap_or(backoff);
-                self.hold_for(HoldKind::Quota, message, wait);
+                self.hold_for(HoldKind::Limit, message, wait);
             }
             FailureKind::Credentials => self.fail(ErrorKind::Credentials, message),
             FailureKind::NotFound => self.fail(ErrorKind::NotFound, message),

@@ -132,7 +132,7 @@ pub struct JobError {
 /// What keeps a live job from going on before its `due_at`, for people to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// `quota`, `storage` or `retry`.
+    /// What kind of wait it is.
     pub why: HoldKind,
     /// The sentence behind it.
     pub message: String,
@@ -141,8 +141,10 @@ pub struct Hold {
 words! {
     /// What a live job waits for, beside the service's own work.
     HoldKind {
-        /// The account may start no further job now.
+        /// By its own count, the account has no room for a further remote job.
         Quota = "quota",
+        /// The service says that a limit of the account is reached.
+        Limit = "limit",
         /// The archive cannot be written now.
         Storage = "storage",
         /// The last request failed in passing.

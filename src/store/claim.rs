@@ -29,8 +29,19 @@ pub struct Claim {
     pub fetches: u32,
     /// Only these jobs, where given.
     pub only: Option<Vec<i64>>,
+    /// No job of these sources: they are not in the worker's configuration.
+    pub strangers: Vec<String>,
     /// What the accounts allow, by name; a job of another account stays where it is.
     pub limits: BTreeMap<String, Limits>,
+}
+
+/// What a worker got.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// To be worked on now. A queued one among these has its intent to submit written.
+    pub jobs: Vec<Job>,
+    /// Of accounts that the worker does not know; left free.
+    pub strangers: Vec<Job>,
 }
 
 /// What one account allows, and how to decide for its jobs.
@@ -46,21 +57,23 @@ impl Store {
     /// Takes due jobs. A queued one is only taken when its account has room, and then the intent to
     /// submit is written and charged before this returns: whatever happens afterwards, it is known
     /// that a remote job may exist.
-    pub async fn claim(&self, claim: Claim, now: DateTime<Utc>) -> Result<Vec<Job>> {
+    pub async fn claim(&self, claim: Claim, now: DateTime<Utc>) -> Result<Claimed> {
         self.write(move |db| {
             Box::pin(async move {
-                let taken = lease(db, &claim, now).await?;
-                let mut claimed = Vec::new();
+                let mut claimed = Claimed::default();
                 let mut usage = BTreeMap::new();
-                for job in taken {
-                    let job = match (job.step(), claim.limits.get(&job.account)) {
+                for job in lease(db, &claim, now).await? {
+                    match (job.step(), claim.limits.get(&job.account)) {
                         (Some(job::Step::Submit), Some(limits)) => {
-                            submit(db, job, limits, &claim.owner, &mut usage, now).await?
+                            let job = submit(db, job, limits, &claim.owner, &mut usage, now);
+                            claimed.jobs.extend(job.await?);
                         }
-                        (_, Some(_)) => Some(job),
-                        (_, None) => None,
-                    };
-                    claimed.extend(job);
+                        (_, Some(_)) => claimed.jobs.push(job),
+                        (_, None) => {
+                            free(db, job.id, &claim.owner).await?;
+                            claimed.strangers.push(job);
+                        }
+                    }
                 }
                 Ok(claimed)
             })
@@ -124,14 +137,21 @@ impl Store {
     /// Frees one job, which stays as it is and due as it was.
     pub async fn release(&self, id: i64, owner: &str) -> Result<()> {
         let owner = owner.to_owned();
+        self.write(move |db| Box::pin(async move { free(db, id, &owner).await })).await
+    }
+
+    /// Lets a source's live job spend the quota of this account from now on: the source may have
+    /// moved to another one in the configuration.
+    pub async fn move_to_account(&self, source: &str, account: &str) -> Result<()> {
+        let (source, account) = (source.to_owned(), account.to_owned());
         self.write(move |db| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE jobs SET lease_owner = NULL, lease_until = NULL \
-                     WHERE id = ? AND lease_owner = ?",
+                    "UPDATE jobs SET account = ?1 WHERE source = ?2 AND account <> ?1 \
+                     AND state IN ('queued', 'waiting', 'ready')",
                 )
-                .bind(id)
-                .bind(&owner)
+                .bind(&account)
+                .bind(&source)
                 .execute(db)
                 .await
                 .map(drop)
@@ -146,11 +166,13 @@ impl Store {
         requests: bool,
         fetches: bool,
         only: Option<&[i64]>,
+        strangers: &[String],
     ) -> Result<Option<DateTime<Utc>>> {
         let row = sqlx::query(NEXT_DUE)
             .bind(requests)
             .bind(fetches)
             .bind(only.map(list))
+            .bind(list(strangers))
             .fetch_optional(&self.readers)
             .await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?.map(instant))
@@ -163,17 +185,31 @@ const NEXT_DUE: &str = "SELECT due_at FROM jobs \
     WHERE state IN ('queued', 'waiting', 'ready') AND lease_owner IS NULL \
       AND ((state = 'ready' AND ?2) OR (state <> 'ready' AND ?1)) \
       AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3))) \
+      AND source NOT IN (SELECT value FROM json_each(?4)) \
     ORDER BY due_at LIMIT 1";
 const LEASE: &str = "UPDATE jobs SET lease_owner = ?1, lease_until = ?2 WHERE id IN ( \
       SELECT id FROM jobs \
       WHERE state IN ('queued', 'waiting', 'ready') AND due_at <= ?3 \
         AND (lease_until IS NULL OR lease_until <= ?3) AND (state = 'ready') = ?4 \
         AND (?5 IS NULL OR id IN (SELECT value FROM json_each(?5))) \
-      ORDER BY due_at LIMIT ?6) \
+        AND source NOT IN (SELECT value FROM json_each(?6)) \
+      ORDER BY due_at LIMIT ?7) \
     RETURNING *";
 
-fn list(ids: &[i64]) -> String {
-    serde_json::json!(ids).to_string()
+/// A list as an argument of `json_each`.
+fn list<T: serde::Serialize>(values: &[T]) -> String {
+    serde_json::json!(values).to_string()
+}
+
+async fn free(db: &mut SqliteConnection, id: i64, owner: &str) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE jobs SET lease_owner = NULL, lease_until = NULL WHERE id = ? AND lease_owner = ?",
+    )
+    .bind(id)
+    .bind(owner)
+    .execute(db)
+    .await
+    .map(drop)
 }
 
 async fn lease(
@@ -189,6 +225,7 @@ async fn lease(
             .bind(at(now))
             .bind(fetches)
             .bind(claim.only.as_deref().map(list))
+            .bind(list(&claim.strangers))
             .bind(most)
             .fetch_all(&mut *db)
             .await?;
@@ -289,10 +326,6 @@ async fn submit(
     Ok(Some(job))
 }
 
-/// How soon a job that waits for a place looks again: a place comes free when another job
-/// completes, which is sooner than the documents' longest.
-const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(30);
-
 async fn wait_for_room(
     db: &mut SqliteConnection,
     mut job: Job,
@@ -302,7 +335,8 @@ async fn wait_for_room(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let news = job.hold.as_ref().is_none_or(|hold| hold.message != reason);
-    job.due_at = until.unwrap_or(now + LOOK_AGAIN);
+    // At the latest: it is woken when a remote job of the account ends before that.
+    job.due_at = until.unwrap_or(now + DAY);
     job.hold = Some(Hold { why: HoldKind::Quota, message: reason.to_owned() });
     if update(db, &job, job.state, owner).await? && news {
         let message = format!("{reason}; waits until {}", job.due_at.format("%Y-%m-%dT%H:%M:%SZ"));

@@ -60,10 +60,10 @@ impl Store {
         Ok(rows.iter().map(row::job).collect::<sqlx::Result<_>>()?)
     }
 
-    /// A source's newest ended job.
+    /// A source's newest job that ended by itself, well or not.
     pub async fn last_ended(&self, source: &str) -> Result<Option<Job>> {
         let row = sqlx::query(
-            "SELECT * FROM jobs WHERE source = ? AND finished_at IS NOT NULL \
+            "SELECT * FROM jobs WHERE source = ? AND state IN ('archived', 'failed') \
              ORDER BY id DESC LIMIT 1",
         )
         .bind(source)

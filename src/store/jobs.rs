@@ -240,19 +240,43 @@ pub(super) async fn record(
         RemoteEffect::Refused => {
             "DELETE FROM remote_jobs WHERE id = (SELECT max(id) FROM remote_jobs WHERE job = ?)"
         }
-        RemoteEffect::Ended => {
-            return sqlx::query(
-                "UPDATE remote_jobs SET ended_at = ? \
-                 WHERE id = (SELECT max(id) FROM remote_jobs WHERE job = ?) AND ended_at IS NULL",
-            )
-            .bind(at(now))
-            .bind(job.id)
-            .execute(db)
-            .await
-            .map(drop);
-        }
+        RemoteEffect::Ended => return remote_ended(db, job, now).await,
     };
-    sqlx::query(statement).bind(job.id).execute(db).await.map(drop)
+    sqlx::query(statement).bind(job.id).execute(&mut *db).await?;
+    match decision.remote {
+        RemoteEffect::Refused => wake(db, &job.account, now).await,
+        _ => Ok(()),
+    }
+}
+
+/// The job's remote job holds no place any more, so one who waits for a place may look again.
+async fn remote_ended(
+    db: &mut SqliteConnection,
+    job: &Job,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE remote_jobs SET ended_at = ? \
+         WHERE id = (SELECT max(id) FROM remote_jobs WHERE job = ?) AND ended_at IS NULL",
+    )
+    .bind(at(now))
+    .bind(job.id)
+    .execute(&mut *db)
+    .await?;
+    wake(db, &job.account, now).await
+}
+
+/// Lets the account's jobs that wait for room look again.
+async fn wake(db: &mut SqliteConnection, account: &str, now: DateTime<Utc>) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE jobs SET due_at = ?1 WHERE state IN ('queued', 'waiting', 'ready') \
+         AND state = 'queued' AND hold_kind = 'quota' AND account = ?2 AND due_at > ?1",
+    )
+    .bind(at(now))
+    .bind(account)
+    .execute(db)
+    .await
+    .map(drop)
 }
 
 /// Adds a line to a job's timeline, or to its source's where it belongs to no job.

@@ -13,7 +13,7 @@ mod row;
 mod schedules;
 mod writer;
 
-pub use claim::{Claim, Limits};
+pub use claim::{Claim, Claimed, Limits};
 pub use history::{Filter, TimelineEvent};
 pub use jobs::{Cancelled, NewJob};
 pub use schedules::{Accounted, Cursor};

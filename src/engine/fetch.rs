@@ -1,0 +1,177 @@
+//! Fetching, proving and filing a result.
+
+use super::flights::Flight;
+use super::step::Effect;
+use super::{Engine, Notice};
+use crate::archive::{Facts, Interrupted, Received, Snapshot};
+use crate::dataset::{Limits, Summary};
+use crate::job::{ErrorKind, Event, Job, Outcome};
+use crate::manifest::{Name, suspicions};
+use crate::service::{ExportService, Failure, Target};
+use crate::settings::Source;
+use std::io;
+use std::sync::Arc;
+
+/// Less free space than this is a full disk, whatever is to be fetched.
+const LEAST_SPACE: u64 = 64 << 10;
+/// An export compresses to about a tenth; a quarter leaves room for those that do worse.
+const PRESUMED_RATIO: u64 = 4;
+
+impl Engine {
+    /// Fetches the job's result into the archive; `None` when it was abandoned on the way.
+    pub(super) async fn fetch(
+        &self,
+        source: &Source,
+        service: &Arc<dyn ExportService>,
+        target: &Target,
+        job: &Job,
+        flight: &Flight,
+    ) -> Option<Effect> {
+        let name = Name::new(job.submitted_at.unwrap_or(job.created_at), job.id);
+        let arrival = tokio::select! {
+            arrival = self.receive(source, service, target, job, name) => arrival,
+            () = flight.abandon.cancelled() => return None,
+        };
+        let (received, events) = match arrival {
+            Ok(arrived) => arrived,
+            Err(outcome) => return Some(outcome.into()),
+        };
+        // From here on it is not interrupted: what was fetched is filed.
+        let (engine, source, job) = (self.clone(), source.clone(), job.clone());
+        let settled =
+            tokio::task::spawn_blocking(move || engine.settle(&source, &job, name, received)).await;
+        let outcome = match settled {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => cannot_file(&error),
+            Err(panicked) => cannot_file(&panicked),
+        };
+        Some(Effect { outcome, events })
+    }
+
+    /// Everything up to the proof.
+    async fn receive(
+        &self,
+        source: &Source,
+        service: &Arc<dyn ExportService>,
+        target: &Target,
+        job: &Job,
+        name: Name,
+    ) -> Result<(Received, Vec<Event>), Outcome> {
+        let archive = &self.shared.archive;
+        if let Some(snapshot) = archive.find(&source.name, name) {
+            // Filed just before a crash or a full disk kept the job from saying so.
+            return Err(archived(&snapshot, "found in the archive already, complete and proven"));
+        }
+        let url = job.result_url.as_deref().unwrap_or_default();
+        archive.prepare().map_err(|error| cannot_file(&error))?;
+        let newest = archive.newest(&source.name).map_err(|error| cannot_file(&error))?;
+        self.check_space(newest.map_or(0, |newest| newest.manifest.stored.bytes))?;
+        let download = service.fetch(target, url, self.now()).await.map_err(Outcome::Failed)?;
+        let length = download.length;
+        self.check_space(length.unwrap_or(0) / PRESUMED_RATIO)?;
+        let events = download.notes.into_iter().map(|note| Event::new("note", note)).collect();
+        let limits = Limits { max_bytes: self.plan().settings.http.max_bytes, ..Limits::default() };
+        let progress = |bytes| self.notify(Notice::Receiving { job: job.id, bytes, length });
+        archive
+            .receive(&source.name, name, &limits, download.chunks, progress)
+            .await
+            .map(|received| (received, events))
+            .map_err(|interrupted: Interrupted<Failure>| match interrupted {
+                Interrupted::Remote(failure) => Outcome::Failed(failure),
+                Interrupted::Storage(error) => cannot_file(&error),
+            })
+    }
+
+    fn check_space(&self, needed: u64) -> Result<(), Outcome> {
+        let needed = needed.max(LEAST_SPACE);
+        let free = self.shared.archive.free_space().map_err(|error| cannot_file(&error))?;
+        if free < needed {
+            return Err(Outcome::Storage(format!(
+                "the archive's disk is full: {free} bytes are free in {}, about {needed} are \
+                 needed; make room, the job goes on by itself",
+                self.shared.archive.root().display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Files what was proven; keeps aside what was not.
+    fn settle(
+        &self,
+        source: &Source,
+        job: &Job,
+        name: Name,
+        received: Received,
+    ) -> io::Result<Outcome> {
+        let (kind, problem) = match (&received.verdict, job.expected) {
+            (Ok(summary), Some(expected)) if summary.entities != expected => (
+                ErrorKind::Incomplete,
+                format!("{} entities arrived, {expected} were announced", summary.entities),
+            ),
+            (Ok(summary), _) => {
+                let summary = summary.clone();
+                return self.file(source, job, received, summary);
+            }
+            (Err(flaw), _) => (ErrorKind::Corrupt, flaw.to_string()),
+        };
+        let kept = self.shared.archive.keep_aside(&source.name, name, job.attempts, received);
+        let place = match kept {
+            Ok(path) => format!("kept aside as {}", path.display()),
+            Err(error) => format!("it could not be kept aside: {error}"),
+        };
+        Ok(Outcome::Unproven { kind, message: format!("{problem} ({place})") })
+    }
+
+    fn file(
+        &self,
+        source: &Source,
+        job: &Job,
+        received: Received,
+        summary: Summary,
+    ) -> io::Result<Outcome> {
+        let archive = &self.shared.archive;
+        let baseline = archive.baseline(&source.name)?;
+        let suspicious =
+            suspicions(summary.entities, source.min_entities, source.max_shrink, baseline);
+        let uncounted = "the service announced no number of entities: that none is missing is \
+                         not proven";
+        let facts = Facts {
+            source: source.name.clone(),
+            access_id: source.access_id.clone(),
+            data_source: source.data_source.clone(),
+            version: source.job_id.clone(),
+            job: job.id,
+            remote_id: job.remote_id.clone(),
+            scheduled_for: job.scheduled_for,
+            created_at: job.submitted_at.unwrap_or(job.created_at),
+            completed_at: self.now(),
+            expected: job.expected,
+            suspicious,
+            notes: job.expected.is_none().then(|| uncounted.to_owned()).into_iter().collect(),
+        };
+        let snapshot = archive.file(received, summary, facts)?;
+        let how = match &snapshot.manifest.same_content_as {
+            Some(twin) => format!("identical with {twin}, so it costs no space"),
+            None => format!("{} bytes stored", snapshot.manifest.stored.bytes),
+        };
+        Ok(archived(&snapshot, &how))
+    }
+}
+
+fn archived(snapshot: &Snapshot, how: &str) -> Outcome {
+    let manifest = &snapshot.manifest;
+    Outcome::Archived {
+        manifest: snapshot.path.clone(),
+        message: format!(
+            "{} entities, {} bytes, proven and filed as {} ({how})",
+            manifest.entities,
+            manifest.content.bytes,
+            manifest.name()
+        ),
+        suspicious: manifest.suspicious.clone(),
+    }
+}
+
+fn cannot_file(error: &dyn std::error::Error) -> Outcome {
+    Outcome::Storage(format!("the archive cannot be written: {error}"))
+}

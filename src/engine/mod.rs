@@ -1,0 +1,176 @@
+//! The engine: the only place where time passes. It accounts for scheduled times, claims due jobs,
+//! performs the one effect that each job's state asks for, lets [`crate::job::decide`] say what
+//! follows, and applies that.
+//!
+//! ```text
+//! schedule ──▶ claim ──▶ step (submit, poll, fetch) ──▶ decide ──▶ apply
+//! ```
+//!
+//! The daemon and every `backup` in the foreground are engines on the same store; leases keep them
+//! out of each other's way, and locks on files tell at once who has died.
+
+mod fetch;
+mod flights;
+mod run;
+mod schedule;
+mod step;
+
+pub use run::Scope;
+pub use schedule::schedule_identity;
+
+use crate::archive::Archive;
+use crate::clock::Clock;
+use crate::job::{Event, Job, Policy};
+use crate::plan::backoff::Backoff;
+use crate::plan::quota::Quota;
+use crate::service::{ExportService, Target};
+use crate::settings::{Account, Settings, Source};
+use crate::store::{Limits, Store, lock};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What an engine is doing, for whoever shows it.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// A job moved, or the service answered about it.
+    Moved {
+        /// The job as it is now.
+        job: &'a Job,
+        /// What was added to its timeline.
+        events: &'a [Event],
+    },
+    /// A result is arriving.
+    Receiving {
+        /// The job's number.
+        job: i64,
+        /// Bytes so far, decoded.
+        bytes: u64,
+        /// The announced length, where the service gave one.
+        length: Option<u64>,
+    },
+}
+
+/// Who is told what an engine is doing.
+pub type Observer = Arc<dyn Fn(Notice<'_>) + Send + Sync>;
+
+/// What the engine has been told to do: a configuration, and the service behind each account.
+#[derive(Clone)]
+pub struct Plan {
+    /// The configuration.
+    pub settings: Settings,
+    /// By account.
+    pub services: BTreeMap<String, Arc<dyn ExportService>>,
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Plan {
+    /// The numbers that this configuration decides by.
+    pub fn policy(&self) -> Policy {
+        let Settings { poll, retry, http, .. } = &self.settings;
+        Policy {
+            poll: Backoff {
+                initial: poll.initial,
+                max: poll.max,
+                factor: poll.factor,
+                jitter: poll.jitter,
+            },
+            deadline: poll.deadline,
+            // Retries spread like polls do; their growth is not configurable.
+            retry: Backoff {
+                initial: retry.initial,
+                max: retry.max,
+                factor: 2.0,
+                jitter: poll.jitter,
+            },
+            attempts: retry.attempts,
+            job_attempts: retry.job_attempts,
+            lost_after: http.lost_after,
+        }
+    }
+
+    fn limits(&self) -> BTreeMap<String, Limits> {
+        let limits = |account: &Account| Limits {
+            quota: Quota {
+                max_in_process: account.max_in_process,
+                max_jobs_per_day: account.max_jobs_per_day,
+            },
+            policy: self.policy(),
+        };
+        let accounts = self.services.keys().filter_map(|name| self.settings.accounts.get(name));
+        accounts.map(|account| (account.name.clone(), limits(account))).collect()
+    }
+}
+
+/// What to ask the service for on behalf of this source.
+pub fn target(source: &Source) -> Target {
+    Target {
+        access_id: source.access_id.clone(),
+        data_source: source.data_source.clone(),
+        version: source.job_id.clone(),
+    }
+}
+
+/// An engine. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    archive: Archive,
+    worker: lock::Worker,
+    clock: Clock,
+    /// When it began: times before that were missed, not met.
+    started: DateTime<Utc>,
+    plan: Mutex<Arc<Plan>>,
+    observer: Observer,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("worker", &self.shared.worker.name).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine at rest.
+    pub fn new(
+        store: Store,
+        archive: Archive,
+        worker: lock::Worker,
+        clock: Clock,
+        plan: Plan,
+        observer: Observer,
+    ) -> Engine {
+        let started = clock.now();
+        let plan = Mutex::new(Arc::new(plan));
+        Engine {
+            shared: Arc::new(Shared { store, archive, worker, clock, started, plan, observer }),
+        }
+    }
+
+    /// Follows another plan from now on. Steps under way end by the old one.
+    pub fn set_plan(&self, plan: Plan) {
+        *self.shared.plan.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
+    }
+
+    fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.shared.plan.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.shared.clock.now()
+    }
+
+    fn notify(&self, notice: Notice<'_>) {
+        (self.shared.observer)(notice);
+    }
+}

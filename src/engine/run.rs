@@ -1,0 +1,329 @@
+//! The loop that keeps an engine going.
+
+use super::flights::{Flight, Flights};
+use super::schedule::Agenda;
+use super::step::pause;
+use super::{Engine, Plan};
+use crate::job::Job;
+use crate::store::{Claim, StoreError};
+use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Submissions and polls under way at once.
+const REQUESTS: usize = 64;
+/// Downloads under way at once.
+const FETCHES: usize = 10;
+/// How long a claim lasts unless it is renewed.
+const LEASE: TimeDelta = TimeDelta::seconds(60);
+/// How often claims are renewed while steps are under way.
+const RENEWAL: Duration = Duration::from_secs(15);
+/// How often dead workers are looked for and the wall clock is looked at, whatever else happens.
+const ROUND: Duration = Duration::from_secs(60);
+/// How long to leave a database alone that cannot be used.
+const STORAGE_AGAIN: Duration = Duration::from_secs(5);
+/// How often other processes' writes are looked for.
+const GLANCE: Duration = Duration::from_secs(1);
+/// How long a stopping engine waits for the answers to its submissions.
+const LAST_ANSWERS: Duration = Duration::from_secs(3);
+/// How long it then waits for what cannot be interrupted.
+const LAST_WRITES: Duration = Duration::from_millis(1500);
+
+/// What an engine works on.
+#[derive(Debug, Clone)]
+pub enum Scope {
+    /// Every source's schedule and every job, until it is told to stop.
+    Everything,
+    /// These jobs, until all have ended. What another worker holds is followed.
+    Jobs(Vec<i64>),
+}
+
+impl Scope {
+    fn only(&self) -> Option<&[i64]> {
+        match self {
+            Scope::Everything => None,
+            Scope::Jobs(jobs) => Some(jobs),
+        }
+    }
+}
+
+/// A step's end: of which job, and whether what came of it could be stored.
+type Landing = (i64, Result<Result<(), StoreError>, JoinError>);
+
+/// The state of one run.
+struct Run {
+    scope: Scope,
+    plan: Arc<Plan>,
+    agenda: Agenda,
+    flights: Flights,
+    steps: JoinSet<Landing>,
+    /// Sources with live jobs that the plan does not know.
+    strangers: BTreeSet<String>,
+    /// Until then nothing falls due, unless another process writes.
+    quiet_until: DateTime<Utc>,
+    seen: Option<(SystemTime, u64)>,
+    glanced: Instant,
+    renewed: Instant,
+    round: Instant,
+}
+
+impl Engine {
+    /// Works until it is told to stop, or until its scope is done. Stops within 5 seconds: polls
+    /// and downloads end at once and cost nothing, submissions are given 3 seconds.
+    ///
+    /// # Errors
+    /// When the database is unusable; trouble that may pass is waited out.
+    pub async fn run(&self, scope: Scope, stop: &CancellationToken) -> Result<(), StoreError> {
+        let mut run = self.begin(scope).await?;
+        let ended = loop {
+            match self.turn(&mut run).await {
+                Ok(true) => break Ok(()),
+                Ok(false) => {}
+                Err(error) if error.is_storage() => {
+                    tracing::error!(%error, "the database cannot be used now; trying again");
+                    tokio::select! {
+                        () = stop.cancelled() => break Ok(()),
+                        () = pause(STORAGE_AGAIN) => continue,
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+            let wait = (run.quiet_until - self.now()).to_std().unwrap_or_default().min(GLANCE);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break Ok(()),
+                Some(step) = run.steps.join_next() => landed(&mut run, step),
+                () = pause(wait) => {}
+            }
+            while let Some(step) = run.steps.try_join_next() {
+                landed(&mut run, step);
+            }
+        };
+        self.drain(run).await;
+        ended
+    }
+
+    /// Everything that is due now, to its end, one round of it: for tests that hold the clock.
+    /// Says how many steps were taken.
+    pub async fn tick(&self) -> Result<usize, StoreError> {
+        let mut run = self.begin(Scope::Everything).await?;
+        self.turn(&mut run).await?;
+        let mut steps = 0;
+        while let Some(step) = run.steps.join_next().await {
+            steps += 1;
+            if let Ok((_, Ok(result))) = step {
+                result?;
+            }
+        }
+        Ok(steps)
+    }
+
+    async fn begin(&self, scope: Scope) -> Result<Run, StoreError> {
+        let plan = self.plan();
+        let mut run = Run {
+            scope,
+            agenda: Agenda::default(),
+            flights: Flights::default(),
+            steps: JoinSet::new(),
+            strangers: BTreeSet::new(),
+            quiet_until: DateTime::UNIX_EPOCH,
+            seen: None,
+            glanced: Instant::now(),
+            renewed: Instant::now(),
+            round: Instant::now(),
+            plan,
+        };
+        self.take_up_plan(&mut run).await?;
+        self.bury_the_dead().await?;
+        Ok(run)
+    }
+
+    async fn take_up_plan(&self, run: &mut Run) -> Result<(), StoreError> {
+        if matches!(run.scope, Scope::Everything) {
+            run.agenda = self.begin_schedules(&run.plan).await?;
+        }
+        for source in &run.plan.settings.sources {
+            self.shared.store.move_to_account(&source.name, &source.account).await?;
+        }
+        run.strangers.clear();
+        Ok(())
+    }
+
+    /// One turn of the loop; `true` when the scope is done.
+    async fn turn(&self, run: &mut Run) -> Result<bool, StoreError> {
+        let plan = self.plan();
+        if !Arc::ptr_eq(&plan, &run.plan) {
+            run.plan = plan;
+            self.take_up_plan(run).await?;
+        }
+        let glance = run.glanced.elapsed() >= GLANCE;
+        let round = run.round.elapsed() >= ROUND;
+        let sign = self.shared.store.change_sign();
+        let written = sign != run.seen;
+        if run.flights.is_empty() && !written && !round && self.now() < run.quiet_until {
+            return match &run.scope {
+                Scope::Jobs(jobs) if glance => self.look_after(jobs, &mut run.glanced).await,
+                _ => Ok(false),
+            };
+        }
+        run.seen = sign;
+        if matches!(run.scope, Scope::Everything) {
+            let plan = Arc::clone(&run.plan);
+            self.schedule_due(&plan, &mut run.agenda).await?;
+        }
+        if round {
+            run.round = Instant::now();
+            self.bury_the_dead().await?;
+        }
+        if !run.flights.is_empty() {
+            self.look_after_flights(run, glance && written).await?;
+        } else if let Scope::Jobs(jobs) = &run.scope
+            && self.look_after(jobs, &mut run.glanced).await?
+        {
+            return Ok(true);
+        }
+        if self.next_due(run).await?.is_some_and(|due| due <= self.now()) {
+            self.claim(run).await?;
+        }
+        let next = self.next_due(run).await?.into_iter().chain(run.agenda.next()).min();
+        run.quiet_until = next.unwrap_or(DateTime::<Utc>::MAX_UTC);
+        Ok(false)
+    }
+
+    /// Renews what is held, and ends steps whose jobs were taken away: cancelled, usually.
+    async fn look_after_flights(&self, run: &mut Run, written: bool) -> Result<(), StoreError> {
+        let (store, owner) = (&self.shared.store, &self.shared.worker.name);
+        if run.renewed.elapsed() >= RENEWAL {
+            run.renewed = Instant::now();
+            run.flights.keep_only(&store.renew(owner, self.now() + LEASE).await?);
+        } else if written {
+            run.glanced = Instant::now();
+            run.flights.keep_only(&store.held(owner).await?);
+        }
+        Ok(())
+    }
+
+    /// Whether all these jobs have ended. Frees those that a worker held which died: whoever
+    /// follows them must not be kept waiting.
+    async fn look_after(&self, jobs: &[i64], glanced: &mut Instant) -> Result<bool, StoreError> {
+        *glanced = Instant::now();
+        self.bury_the_dead().await?;
+        self.all_ended(jobs).await
+    }
+
+    async fn all_ended(&self, jobs: &[i64]) -> Result<bool, StoreError> {
+        for job in jobs {
+            if let Some(job) = self.shared.store.job(*job).await?
+                && !job.state.is_final()
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Frees what dead workers hold.
+    async fn bury_the_dead(&self) -> Result<(), StoreError> {
+        for owner in self.shared.store.lease_owners().await? {
+            if !self.shared.worker.lives(&owner) {
+                let freed = self.shared.store.release_all(&owner).await?;
+                tracing::warn!(worker = owner, jobs = freed, "took over from a worker that died");
+            }
+        }
+        Ok(())
+    }
+
+    async fn next_due(&self, run: &Run) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let (requests, fetches) = run.flights.counts();
+        let strangers: Vec<String> = run.strangers.iter().cloned().collect();
+        let store = &self.shared.store;
+        store.next_due(requests < REQUESTS, fetches < FETCHES, run.scope.only(), &strangers).await
+    }
+
+    async fn claim(&self, run: &mut Run) -> Result<(), StoreError> {
+        let now = self.now();
+        let (requests, fetches) = run.flights.counts();
+        let room = |most: usize, taken| u32::try_from(most.saturating_sub(taken)).unwrap_or(0);
+        let claim = Claim {
+            owner: self.shared.worker.name.clone(),
+            lease_until: now + LEASE,
+            requests: room(REQUESTS, requests),
+            fetches: room(FETCHES, fetches),
+            only: run.scope.only().map(<[i64]>::to_vec),
+            strangers: run.strangers.iter().cloned().collect(),
+            limits: run.plan.limits(),
+        };
+        let claimed = self.shared.store.claim(claim, now).await?;
+        for job in claimed.strangers {
+            self.estrange(run, &job);
+        }
+        for job in claimed.jobs {
+            // One of an unknown source is launched all the same: that frees it.
+            if run.plan.settings.source(&job.source).is_none() {
+                self.estrange(run, &job);
+            }
+            let flight = run.flights.begin(&job);
+            self.launch(run, job, flight);
+        }
+        Ok(())
+    }
+
+    fn estrange(&self, run: &mut Run, job: &Job) {
+        if run.strangers.insert(job.source.clone()) {
+            tracing::warn!(
+                job = job.id,
+                source = job.source,
+                "the job's source is not in the configuration; it stays as it is. Put the source \
+                 back, or type `nightjar cancel {}`",
+                job.id
+            );
+        }
+    }
+
+    fn launch(&self, run: &mut Run, job: Job, flight: Flight) {
+        let (engine, plan) = (self.clone(), Arc::clone(&run.plan));
+        run.steps.spawn(async move {
+            // Spawned apart, so that a step that panics still lands.
+            let id = job.id;
+            let step = tokio::spawn(async move { engine.work(&plan, job, &flight).await });
+            (id, step.await)
+        });
+    }
+
+    /// Ends what is under way and frees every claim.
+    async fn drain(&self, mut run: Run) {
+        run.flights.abandon_all();
+        let answered = tokio::time::timeout(LAST_ANSWERS, async {
+            while let Some(step) = run.steps.join_next().await {
+                landed(&mut run, step);
+            }
+        });
+        if answered.await.is_err() {
+            run.flights.hurry_all();
+            let rest = tokio::time::timeout(LAST_WRITES, async {
+                while run.steps.join_next().await.is_some() {}
+            });
+            if rest.await.is_err() {
+                tracing::warn!("stopped while a file was being written; it is taken up again");
+            }
+        }
+        if let Err(error) = self.shared.store.release_all(&self.shared.worker.name).await {
+            tracing::warn!(%error, "the claims could not be freed; they lapse by themselves");
+        }
+    }
+}
+
+fn landed(run: &mut Run, step: Result<Landing, JoinError>) {
+    let Ok((job, result)) = step else { return };
+    run.flights.end(job);
+    run.quiet_until = DateTime::UNIX_EPOCH;
+    match result {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(job, %error, "what came of a step could not be stored"),
+        // The job stays claimed until its lease lapses, and is then tried again.
+        Err(panicked) => tracing::error!(job, %panicked, "a step failed as it never should"),
+    }
+}

@@ -1,0 +1,135 @@
+//! Which scheduled times have come, and what is made of them.
+
+use super::{Engine, Plan};
+use crate::job::Trigger;
+use crate::plan::schedule::Schedule;
+use crate::settings::Source;
+use crate::store::{Accounted, NewJob, StoreError};
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use std::collections::BTreeMap;
+
+/// A time that is met later than this was missed: the machine slept, or the clock was set.
+const PUNCTUAL: TimeDelta = TimeDelta::minutes(2);
+/// More missed times than this are not counted.
+const MANY: usize = 10_000;
+
+/// A scheduled time that has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Due {
+    /// The newest one.
+    pub(super) time: DateTime<Utc>,
+    /// How many before it were not met either.
+    pub(super) earlier: usize,
+    /// Whether it was missed rather than met.
+    pub(super) missed: bool,
+}
+
+/// What is due of a schedule that is accounted for up to `cursor`, for an engine that began at
+/// `started`.
+pub(super) fn due(
+    schedule: &Schedule,
+    zone: Tz,
+    cursor: DateTime<Utc>,
+    started: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Option<Due> {
+    let time = schedule.latest_between(cursor, now, zone)?;
+    let earlier = schedule.count_between(cursor, time, zone, MANY).saturating_sub(1);
+    Some(Due { time, earlier, missed: time <= started || now - time > PUNCTUAL })
+}
+
+/// A schedule's text together with its zone: when either changes, what the old one owed is not
+/// owed by the new one.
+pub fn schedule_identity(source: &Source) -> String {
+    format!("{} {}", source.schedule.text(), source.timezone)
+}
+
+/// When each source's schedule is to be looked at next. The store knows what is accounted for;
+/// this only spares it the question while nothing can be due.
+#[derive(Debug, Default)]
+pub(super) struct Agenda {
+    next: BTreeMap<String, Option<DateTime<Utc>>>,
+}
+
+impl Agenda {
+    /// The next time of any schedule.
+    pub(super) fn next(&self) -> Option<DateTime<Utc>> {
+        self.next.values().flatten().min().copied()
+    }
+}
+
+impl Engine {
+    /// Begins the schedules of a plan: of sources that are new, or whose schedule has changed, from
+    /// now on.
+    pub(super) async fn begin_schedules(&self, plan: &Plan) -> Result<Agenda, StoreError> {
+        let mut agenda = Agenda::default();
+        for source in &plan.settings.sources {
+            self.shared
+                .store
+                .start_schedule(&source.name, &schedule_identity(source), self.now())
+                .await?;
+            // Looked at at once: something may have been missed.
+            agenda.next.insert(source.name.clone(), Some(DateTime::UNIX_EPOCH));
+        }
+        Ok(agenda)
+    }
+
+    /// Accounts for every scheduled time that has come.
+    pub(super) async fn schedule_due(
+        &self,
+        plan: &Plan,
+        agenda: &mut Agenda,
+    ) -> Result<(), StoreError> {
+        let now = self.now();
+        for source in &plan.settings.sources {
+            let at = agenda.next.get(&source.name).copied().flatten();
+            if at.is_none_or(|at| at > now) {
+                continue;
+            }
+            self.account(source, now).await?;
+            let next = source.schedule.next_after(now, source.timezone);
+            agenda.next.insert(source.name.clone(), next);
+        }
+        Ok(())
+    }
+
+    async fn account(&self, source: &Source, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let store = &self.shared.store;
+        let Some(cursor) = store.cursor(&source.name).await? else { return Ok(()) };
+        let Some(due) =
+            due(&source.schedule, source.timezone, cursor.cursor, self.shared.started, now)
+        else {
+            return Ok(());
+        };
+        let source_name = source.name.as_str();
+        if due.missed && !source.catch_up {
+            store.pass_over(source_name, due.time, due.earlier + 1, now).await?;
+            tracing::warn!(source = source_name, missed = %due.time, "missed; catch_up is off");
+            return Ok(());
+        }
+        let (trigger, note) = match due.missed {
+            false => (Trigger::Schedule, "made by the schedule"),
+            true => (Trigger::CatchUp, "made up for a scheduled time that was missed"),
+        };
+        let new = NewJob {
+            source: source.name.clone(),
+            account: source.account.clone(),
+            trigger,
+            note: note.to_owned(),
+        };
+        match store.account_for(new, due.time, due.earlier, now).await? {
+            Accounted::Job(job) => {
+                tracing::info!(
+                    job = job.id, source = source_name, scheduled_for = %due.time, "{note}"
+                );
+            }
+            Accounted::Skipped(live) => tracing::warn!(
+                source = source_name, scheduled_for = %due.time, live_job = live,
+                "skipped: a job of the source is still live"
+            ),
+            Accounted::Already => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! One step of one job: the effect, the decision, and its application.
+
+use super::flights::Flight;
+use super::{Engine, Notice, Plan, target};
+use crate::job::{self, Event, Failure, FailureKind, Job, Outcome, Progress, Step};
+use crate::service::ExportService;
+use crate::settings::Source;
+use crate::store::StoreError;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long to wait before a decision that could not be stored is stored again.
+const STORE_AGAIN: [Duration; 4] = [
+    Duration::from_millis(250),
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(15),
+];
+
+/// What came of a step, and what is worth telling beside it.
+#[derive(Debug)]
+pub(super) struct Effect {
+    pub(super) outcome: Outcome,
+    pub(super) events: Vec<Event>,
+}
+
+impl From<Outcome> for Effect {
+    fn from(outcome: Outcome) -> Effect {
+        Effect { outcome, events: Vec::new() }
+    }
+}
+
+impl Engine {
+    /// Performs the step that the job's state asks for and applies what follows. A step that is
+    /// abandoned changes nothing: the job stays due as it was.
+    pub(super) async fn work(
+        &self,
+        plan: &Plan,
+        job: Job,
+        flight: &Flight,
+    ) -> Result<(), StoreError> {
+        let known = plan.settings.source(&job.source);
+        let service = plan.services.get(&job.account);
+        let (Some(source), Some(service), Some(step)) = (known, service, job.step()) else {
+            return self.shared.store.release(job.id, &self.shared.worker.name).await;
+        };
+        let Some(effect) = self.perform(source, service, &job, step, flight).await else {
+            return Ok(());
+        };
+        let now = self.now();
+        let mut decision = job::decide(&job, &effect.outcome, &plan.policy(), now, random());
+        decision.events.splice(0..0, effect.events);
+        let mut tries = STORE_AGAIN.iter().chain(STORE_AGAIN.last().into_iter().cycle());
+        let applied = loop {
+            let applied =
+                self.shared.store.apply(decision.clone(), job.state, &self.shared.worker.name, now);
+            match (applied.await, tries.next()) {
+                // What the service answered is known to nobody else: it is worth waiting for.
+                (Err(error), Some(wait)) if error.is_storage() => {
+                    tracing::error!(job = job.id, %error, "the database cannot be written");
+                    tokio::select! {
+                        () = flight.hurry.cancelled() => return Err(error),
+                        () = pause(*wait) => {}
+                    }
+                }
+                (applied, _) => break applied?,
+            }
+        };
+        let mut shown = decision.job;
+        if !applied {
+            let archived = shown.snapshot.is_some()
+                && self.shared.store.archived_after_cancel(shown.clone(), now).await?;
+            if !archived {
+                return Ok(());
+            }
+            shown.state = job::State::Archived;
+        }
+        log(&shown, &decision.events);
+        self.notify(Notice::Moved { job: &shown, events: &decision.events });
+        Ok(())
+    }
+
+    /// The effect; `None` when it was abandoned.
+    async fn perform(
+        &self,
+        source: &Source,
+        service: &Arc<dyn ExportService>,
+        job: &Job,
+        step: Step,
+        flight: &Flight,
+    ) -> Option<Effect> {
+        let target = target(source);
+        match step {
+            Step::Submit => {
+                let submission = service.submit(&target, self.now());
+                let answer = tokio::select! {
+                    answer = submission => answer,
+                    () = flight.hurry.cancelled() => return None,
+                };
+                Some(answer.map_or_else(Outcome::Failed, Outcome::Submitted).into())
+            }
+            Step::Poll => tokio::select! {
+                effect = self.poll(service, &target, job) => Some(effect),
+                () = flight.abandon.cancelled() => None,
+            },
+            Step::Fetch => self.fetch(source, service, &target, job, flight).await,
+        }
+    }
+
+    async fn poll(
+        &self,
+        service: &Arc<dyn ExportService>,
+        target: &crate::service::Target,
+        job: &Job,
+    ) -> Effect {
+        let Some(status_url) = job.status_url.as_deref() else {
+            let failure = Failure::new(FailureKind::Protocol, "the job has no status URL");
+            return Outcome::Failed(failure).into();
+        };
+        let answer = service.poll(target, job.remote_id.as_deref(), status_url, self.now()).await;
+        let polled = match answer {
+            Ok(polled) => polled,
+            Err(failure) => return Outcome::Failed(failure).into(),
+        };
+        let mut events = Vec::new();
+        if let Progress::Aborted { error_log_url: Some(url), .. } = &polled.progress {
+            events.push(match service.error_log(url).await {
+                Ok(text) => Event::new("error_log", text),
+                Err(failure) => {
+                    Event::new("note", format!("the error log could not be read: {failure}"))
+                }
+            });
+        }
+        Effect { outcome: Outcome::Polled(polled), events }
+    }
+}
+
+/// The one place that waits without deciding for how long.
+#[allow(clippy::disallowed_methods, reason = "the engine is where time passes")]
+pub(super) async fn pause(wait: Duration) {
+    tokio::time::sleep(wait).await;
+}
+
+fn random() -> f64 {
+    fastrand::f64()
+}
+
+/// One line for each event of a job; only troubles are louder.
+fn log(job: &Job, events: &[Event]) {
+    for Event { kind, message } in events {
+        let (id, source, state) = (job.id, job.source.as_str(), job.state.as_str());
+        match *kind {
+            "failed" => tracing::error!(job = id, source, state, event = kind, "{message}"),
+            "retry" | "storage" | "quota" | "limit" | "suspicious" => {
+                tracing::warn!(job = id, source, state, event = kind, "{message}");
+            }
+            _ => tracing::info!(job = id, source, state, event = kind, "{message}"),
+        }
+    }
+    if events.is_empty() {
+        tracing::debug!(job = job.id, source = job.source, polls = job.polls, "still at work");
+    }
+}
