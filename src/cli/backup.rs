@@ -1,0 +1,113 @@
+//! `nightjar backup`: sources, now, in the foreground.
+
+use super::output;
+use super::watch::Watch;
+use super::{Common, Problem, archive, chosen, clock, exit, open_store, plan, stop_signal};
+use crate::engine::{Engine, Scope};
+use crate::job::{Job, State, Trigger};
+use crate::settings::Source;
+use crate::store::{NewJob, Store, lock};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The sources to back up [default: all]
+    sources: Vec<String>,
+    /// Only queue the jobs and print their numbers; the daemon works them
+    #[arg(long)]
+    no_wait: bool,
+}
+
+pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
+    let settings = common.settings()?;
+    let sources = chosen(&settings, &arguments.sources)?;
+    if sources.is_empty() {
+        return Err(Problem::usage(format!(
+            "{} has no [[sources]]: there is nothing to back up",
+            settings.file.display()
+        )));
+    }
+    if arguments.no_wait {
+        let store = open_store(&settings).await?;
+        for (job, _) in queue(&store, &sources).await? {
+            output::print(&format!("{}\n", job.id))?;
+        }
+        store.close().await;
+        return Ok(exit::DONE);
+    }
+    let plan = plan(&settings, &sources.iter().map(|source| source.account.as_str()).collect())?;
+    let store = open_store(&settings).await?;
+    let worker = lock::Worker::enrol(&settings.state_dir, fastrand::u64(..)).map_err(|error| {
+        Problem::failed(format!(
+            "cannot use the state folder {}: {error}",
+            settings.state_dir.display()
+        ))
+    })?;
+    let stop = stop_signal()?;
+    let watch = Watch::new(store.clone());
+    let jobs = queue(&store, &sources).await?;
+    for (job, is_new) in &jobs {
+        watch.add(job);
+        if !is_new {
+            eprintln!("{}: joins job {}, which is {}", job.source, job.id, job.state);
+        }
+    }
+    let ids = jobs.iter().map(|(job, _)| job.id).collect();
+    let engine =
+        Engine::new(store.clone(), archive(&settings), worker, clock(), plan, watch.observer());
+    tokio::select! {
+        worked = engine.run(Scope::Jobs(ids), &stop) => worked?,
+        () = watch.keep_showing(|| clock().now()) => {}
+    }
+    watch.refresh(clock().now()).await?;
+    let code = conclude(&store, &jobs).await?;
+    store.close().await;
+    Ok(code)
+}
+
+/// Makes a job for each source, or joins its live one.
+async fn queue(store: &Store, sources: &[&Source]) -> Result<Vec<(Job, bool)>, Problem> {
+    let mut jobs = Vec::new();
+    for source in sources {
+        let new = NewJob {
+            source: source.name.clone(),
+            account: source.account.clone(),
+            trigger: Trigger::Manual,
+            note: "made by hand".to_owned(),
+        };
+        jobs.push(store.job_for(new, clock().now()).await?);
+    }
+    Ok(jobs)
+}
+
+/// Says how each job ended; the exit code follows from that.
+async fn conclude(store: &Store, jobs: &[(Job, bool)]) -> Result<u8, Problem> {
+    let mut archived = 0;
+    for (job, _) in jobs {
+        let Some(job) = store.job(job.id).await? else { continue };
+        let (id, source) = (job.id, &job.source);
+        let line = match (job.state, &job.snapshot, &job.error) {
+            (State::Archived, Some(snapshot), _) => {
+                archived += 1;
+                format!("{source}: archived as {}", snapshot.display())
+            }
+            (State::Failed, _, Some(error)) => {
+                format!(
+                    "{source}: FAILED: {}: {} (`nightjar job {id}` shows its timeline)",
+                    error.kind, error.message
+                )
+            }
+            (State::Cancelled, ..) => format!("{source}: job {id} was cancelled"),
+            (state, ..) => format!(
+                "{source}: stopped; job {id} stays {state}, the daemon or the next backup \
+                 finishes it"
+            ),
+        };
+        output::print(&format!("{line}\n"))?;
+    }
+    Ok(match archived {
+        count if count == jobs.len() => exit::DONE,
+        0 => exit::FAILED,
+        _ => exit::PARTLY,
+    })
+}

@@ -1,0 +1,175 @@
+//! `nightjar check`: is the configuration right, and when will the sources run?
+
+use super::output::{self, Table};
+use super::{Common, Problem, clock, exit, plan};
+use crate::config::{self, Mistake};
+use crate::engine::target;
+use crate::settings::Settings;
+use chrono::{DateTime, SecondsFormat, Utc};
+use clap::Args;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::iter;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Also try each account's key at the service, without starting anything there
+    #[arg(long)]
+    online: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    valid: bool,
+    errors: Vec<Mistake>,
+    warnings: Vec<String>,
+    sources: Vec<Source>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    online: Option<Vec<Tried>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Source {
+    source: String,
+    schedule: String,
+    timezone: String,
+    next_runs: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Tried {
+    source: String,
+    account: String,
+    ok: bool,
+    message: String,
+}
+
+pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
+    let file = config::locate(common.config.clone());
+    let settings = match config::load(&file) {
+        Ok(settings) => settings,
+        Err(error) if arguments.json => {
+            output::json(&Report { errors: error.into_mistakes(), ..Report::default() })?;
+            return Ok(exit::USAGE);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let now = clock().now();
+    let mut report = Report {
+        valid: true,
+        warnings: warnings(&settings),
+        sources: settings.sources.iter().map(|source| next_runs(source, now)).collect(),
+        ..Report::default()
+    };
+    if arguments.online {
+        report.online = Some(try_keys(&settings).await?);
+    }
+    let refused = report.online.iter().flatten().any(|tried| !tried.ok);
+    if arguments.json {
+        output::json(&report)?;
+    } else {
+        show(&settings, &report, now)?;
+    }
+    Ok(if refused { exit::FAILED } else { exit::DONE })
+}
+
+/// What works, or may work for the service's own user, yet deserves a look.
+fn warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for account in settings.accounts.values() {
+        match config::read_key(&account.key, &account.name) {
+            Ok((_, found)) => warnings.extend(found.into_iter().map(|warning| warning.message)),
+            Err(error) => warnings.push(format!("for this user, here and now: {error}")),
+        }
+    }
+    if settings.sources.is_empty() {
+        warnings.push("there is no [[sources]] table: nothing will be backed up".to_owned());
+    }
+    for source in &settings.sources {
+        let used_like = settings.sources.iter().find(|other| {
+            other.name < source.name
+                && (&other.access_id, &other.data_source, &other.job_id)
+                    == (&source.access_id, &source.data_source, &source.job_id)
+        });
+        if let Some(other) = used_like {
+            warnings.push(format!(
+                "the sources {} and {} back up the same data, which spends the quota twice",
+                other.name, source.name
+            ));
+        }
+    }
+    warnings
+}
+
+fn next_three(source: &crate::settings::Source, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let next = |after: &DateTime<Utc>| source.schedule.next_after(*after, source.timezone);
+    iter::successors(next(&now), next).take(3).collect()
+}
+
+fn next_runs(source: &crate::settings::Source, now: DateTime<Utc>) -> Source {
+    Source {
+        source: source.name.clone(),
+        schedule: source.schedule.text().to_owned(),
+        timezone: source.timezone.to_string(),
+        next_runs: next_three(source, now)
+            .iter()
+            .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
+            .collect(),
+    }
+}
+
+async fn try_keys(settings: &Settings) -> Result<Vec<Tried>, Problem> {
+    let mut tried = Vec::new();
+    for source in &settings.sources {
+        let answer = match plan(settings, &BTreeSet::from([source.account.as_str()])) {
+            Ok(plan) => match plan.services.get(&source.account) {
+                Some(service) => service
+                    .try_key(&target(source), clock().now())
+                    .await
+                    .map_err(|failure| failure.message),
+                None => Err("the account has no service".to_owned()),
+            },
+            Err(problem) => Err(problem.message().to_owned()),
+        };
+        tried.push(Tried {
+            source: source.name.clone(),
+            account: source.account.clone(),
+            ok: answer.is_ok(),
+            message: answer.err().unwrap_or_else(|| "the service accepts the key".to_owned()),
+        });
+    }
+    Ok(tried)
+}
+
+fn show(settings: &Settings, report: &Report, now: DateTime<Utc>) -> Result<(), Problem> {
+    let mut text = format!("{} is valid.\n", settings.file.display());
+    if !settings.sources.is_empty() {
+        let mut table = Table::new(&["SOURCE", "SCHEDULE", "NEXT", "THEN", "THEN"]);
+        for source in &settings.sources {
+            let mut runs = next_three(source, now)
+                .into_iter()
+                .map(|at| at.with_timezone(&source.timezone).format("%a %F %T %Z").to_string());
+            let mut run = || runs.next().unwrap_or_else(|| "never".to_owned());
+            table.row([
+                source.name.clone(),
+                source.schedule.text().to_owned(),
+                run(),
+                run(),
+                run(),
+            ]);
+        }
+        text.push_str(&table.text());
+    }
+    for tried in report.online.iter().flatten() {
+        let mark = if tried.ok { "ok" } else { "REFUSED" };
+        text.push_str(&format!("{mark}: {}: {}\n", tried.source, tried.message));
+    }
+    output::print(&text)?;
+    for warning in &report.warnings {
+        eprintln!("nightjar: warning: {warning}");
+    }
+    Ok(())
+}

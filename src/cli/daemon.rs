@@ -1,0 +1,125 @@
+//! `nightjar daemon`: the service.
+
+use super::{Common, Problem, archive, clock, open_store, plan, stop_signal};
+use crate::engine::{Engine, Plan, Scope};
+use crate::report::Reporter;
+use crate::settings::Settings;
+use crate::store::lock;
+use crate::web;
+use sd_notify::NotifyState;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
+    let settings = common.settings()?;
+    let whole = whole_plan(&settings)?;
+    let stop = stop_signal()?;
+    let store = open_store(&settings).await?;
+    let state = |error: std::io::Error| {
+        Problem::failed(format!(
+            "cannot use the state folder {}: {error}",
+            settings.state_dir.display()
+        ))
+    };
+    let _only = lock::daemon(&settings.state_dir).map_err(state)?.map_err(|process| {
+        Problem::failed(format!(
+            "another daemon works on {}: process {process}; stop it first, or give this one \
+             another state_dir",
+            settings.state_dir.display()
+        ))
+    })?;
+    let worker = lock::Worker::enrol(&settings.state_dir, fastrand::u64(..)).map_err(state)?;
+    worker.sweep();
+    let archive = archive(&settings);
+    let live: Vec<i64> = store.live_jobs().await?.iter().map(|job| job.id).collect();
+    match archive.sweep(&live) {
+        Ok(0) => {}
+        Ok(files) => tracing::info!(files, "cleared away what interrupted downloads had left"),
+        Err(error) => tracing::warn!(%error, "what interrupted downloads left stays for now"),
+    }
+    let page = match settings.listen {
+        Some(address) => Some(TcpListener::bind(address).await.map_err(|error| {
+            Problem::failed(format!(
+                "cannot serve the status page on {address}: {error}; free the port, or set \
+                 another one as `listen` in [web]"
+            ))
+        })?),
+        None => None,
+    };
+    let engine =
+        Engine::new(store.clone(), archive.clone(), worker, clock(), whole, Arc::new(|_| {}));
+    let reader = web::State::new(Reporter::new(Some(store.clone()), archive), settings.clone());
+    tracing::info!(
+        sources = settings.sources.len(),
+        state_dir = %settings.state_dir.display(),
+        archive_dir = %settings.archive_dir.display(),
+        "nightjar {} is ready", env!("CARGO_PKG_VERSION")
+    );
+    tell_systemd(&[NotifyState::Ready, NotifyState::Status("works on its schedules")]);
+    let serving = async {
+        match page {
+            Some(listener) => web::serve(listener, reader.clone(), stop.clone()).await,
+            None => stop.cancelled().await,
+        }
+    };
+    let ended = tokio::select! {
+        ended = engine.run(Scope::Everything, &stop) => ended,
+        () = async { tokio::join!(serving, reload_on_hangup(common, &engine, &reader)); } => Ok(()),
+    };
+    tell_systemd(&[NotifyState::Stopping]);
+    store.close().await;
+    ended?;
+    tracing::info!("stopped; whatever was under way goes on at the next start");
+    Ok(super::exit::DONE)
+}
+
+fn whole_plan(settings: &Settings) -> Result<Plan, Problem> {
+    plan(settings, &settings.accounts.keys().map(String::as_str).collect())
+}
+
+/// Reads the configuration again whenever it is asked to. A file with mistakes changes nothing.
+async fn reload_on_hangup(common: &Common, engine: &Engine, reader: &web::State) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::warn!("the configuration cannot be reloaded by SIGHUP on this system");
+        return CancellationToken::new().cancelled().await;
+    };
+    while hangup.recv().await.is_some() {
+        if let Ok(now) = NotifyState::monotonic_usec_now() {
+            tell_systemd(&[NotifyState::Reloading, now]);
+        }
+        let old = reader.settings();
+        match common.settings().and_then(|new| Ok((whole_plan(&new)?, new))) {
+            Ok((plan, mut new)) => {
+                for (what, changed) in [
+                    ("state_dir", new.state_dir != old.state_dir),
+                    ("archive_dir", new.archive_dir != old.archive_dir),
+                    ("listen", new.listen != old.listen),
+                ] {
+                    if changed {
+                        tracing::warn!("{what} has changed; that takes effect at the next start");
+                    }
+                }
+                new.state_dir.clone_from(&old.state_dir);
+                new.archive_dir.clone_from(&old.archive_dir);
+                tracing::info!(sources = new.sources.len(), "the configuration is reloaded");
+                engine.set_plan(Plan { settings: new.clone(), ..plan });
+                reader.set_settings(new);
+            }
+            Err(problem) => {
+                for line in problem.message().lines() {
+                    tracing::error!("the configuration stays as it was: {line}");
+                }
+            }
+        }
+        tell_systemd(&[NotifyState::Ready]);
+    }
+}
+
+/// Without systemd there is nobody to tell.
+fn tell_systemd(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
+}

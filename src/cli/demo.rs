@@ -1,0 +1,199 @@
+//! `nightjar demo`: the main job with nothing to set up. A simulated service in this process, a
+//! real schedule, real HTTP, a real database and a real archive.
+
+use super::output::{self, bytes};
+use super::watch::Watch;
+use super::{Common, Problem, archive, clock, exit, open_store, plan, stop_signal};
+use crate::engine::{Engine, Scope};
+use crate::job::{Job, State};
+use crate::manifest::Manifest;
+use crate::simulator::{Data, Scenario, SimSource, Simulator};
+use crate::store::{Filter, Store, lock};
+use chrono::{TimeDelta, Timelike};
+use clap::Args;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const SOURCE: &str = "places";
+const ACCESS_ID: &str = "20181f26d9e94c81acdf9496133d4f23";
+const DATA_SOURCE: &str = "WorldPlaces";
+/// Known to everybody, for it opens nothing.
+const KEY: &str = "demo-key-of-the-simulated-service";
+/// How a configuration begins that may be written over.
+const MARK: &str = "# Written by `nightjar demo`";
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Where to make everything
+    #[arg(long, value_name = "FOLDER", default_value = "nightjar-demo")]
+    dir: PathBuf,
+}
+
+pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
+    let folder = std::path::absolute(&arguments.dir).map_err(Problem::failed)?;
+    let source = SimSource::new(ACCESS_ID, DATA_SOURCE, KEY, Data::Places)
+        .scenario(Scenario { pending_polls: 3, ..Scenario::default() });
+    let simulator = Simulator::start(vec![source])
+        .await
+        .map_err(|error| Problem::failed(format!("cannot listen on loopback: {error}")))?;
+    let config = set_up(&folder, &simulator.endpoint())?;
+    eprintln!("A simulated export service listens on {}.", simulator.endpoint());
+    eprintln!("The configuration is {}.", config.display());
+
+    let common = Common { config: Some(config.clone()), log_format: None };
+    let settings = common.settings()?;
+    let plan = plan(&settings, &settings.accounts.keys().map(String::as_str).collect())?;
+    let store = open_store(&settings).await?;
+    let _only = lock::daemon(&settings.state_dir).map_err(Problem::failed)?.map_err(|process| {
+        Problem::failed(format!("process {process} works in {} already", folder.display()))
+    })?;
+    let worker = lock::Worker::enrol(&settings.state_dir, fastrand::u64(..))
+        .map_err(|error| Problem::failed(format!("cannot use {}: {error}", folder.display())))?;
+    let stop = stop_signal()?;
+    let watch = Watch::new(store.clone());
+    let before = newest(&store).await?.map_or(0, |job| job.id);
+    let engine =
+        Engine::new(store.clone(), archive(&settings), worker, clock(), plan, watch.observer());
+    eprintln!("The schedule makes a job in a second or two …");
+    let done = CancellationToken::new();
+    let (worked, ended) = tokio::join!(engine.run(Scope::Everything, &done), async {
+        let ended = follow(&store, &watch, before, &stop).await;
+        done.cancel();
+        ended
+    });
+    worked?;
+    let code = match ended? {
+        Some(job) if job.state == State::Archived => conclude(&config, &job)?,
+        Some(job) => {
+            let error = job.error.map_or(String::new(), |error| error.message);
+            return Err(Problem::failed(format!("the demo's job {} failed: {error}", job.id)));
+        }
+        None => return Err(Problem::failed("stopped before the backup was done")),
+    };
+    store.close().await;
+    Ok(code)
+}
+
+/// Writes the configuration and the key; the schedule fires in one to two seconds.
+fn set_up(folder: &Path, endpoint: &str) -> Result<PathBuf, Problem> {
+    let cannot = |error: std::io::Error| {
+        Problem::failed(format!(
+            "cannot write to {}: {error}; choose another folder with --dir",
+            folder.display()
+        ))
+    };
+    let config = folder.join("config.toml");
+    if let Ok(text) = fs::read_to_string(&config)
+        && !text.starts_with(MARK)
+    {
+        return Err(Problem::usage(format!(
+            "{} is a configuration of its own; choose another folder with --dir",
+            config.display()
+        )));
+    }
+    fs::create_dir_all(folder).map_err(cannot)?;
+    let key = folder.join("demo.key");
+    write_private(&key, KEY).map_err(cannot)?;
+    let at = clock().now() + TimeDelta::seconds(2);
+    let schedule = format!("{} {} {} * * *", at.second(), at.minute(), at.hour());
+    let text = format!(
+        "{MARK}; it writes it anew each time.\n\
+         state_dir = \"state\"\n\
+         archive_dir = \"archive\"\n\n\
+         [accounts.demo]\n\
+         key_file = \"demo.key\"\n\
+         endpoint = \"{endpoint}\"\n\n\
+         [poll]\n\
+         initial = \"250ms\"\n\
+         max = \"2s\"\n\n\
+         [[sources]]\n\
+         name = \"{SOURCE}\"\n\
+         account = \"demo\"\n\
+         access_id = \"{ACCESS_ID}\"\n\
+         data_source = \"{DATA_SOURCE}\"\n\
+         schedule = \"{schedule}\"\n"
+    );
+    fs::write(&config, text).map_err(cannot)?;
+    Ok(config)
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+async fn newest(store: &Store) -> Result<Option<Job>, Problem> {
+    Ok(store.jobs(&Filter { limit: 1, ..Filter::default() }).await?.into_iter().next())
+}
+
+/// Shows the job that the schedule makes, to its end. `None` when told to stop before.
+async fn follow(
+    store: &Store,
+    watch: &Watch,
+    before: i64,
+    stop: &CancellationToken,
+) -> Result<Option<Job>, Problem> {
+    let mut beat = tokio::time::interval(Duration::from_millis(100));
+    let mut watched = false;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            _ = beat.tick() => {}
+        }
+        let Some(job) = newest(store).await?.filter(|job| job.id > before) else { continue };
+        if !watched {
+            watch.add(&job);
+            watched = true;
+        }
+        watch.refresh(clock().now()).await?;
+        if job.state.is_final() {
+            return Ok(Some(job));
+        }
+    }
+}
+
+/// Shows what was made and where to look at it.
+fn conclude(config: &Path, job: &Job) -> Result<u8, Problem> {
+    let Some(path) = &job.snapshot else {
+        return Err(Problem::failed("the job is archived, but names no snapshot"));
+    };
+    let unreadable =
+        |error: &dyn std::fmt::Display| Problem::failed(format!("{}: {error}", path.display()));
+    let text = fs::read(path).map_err(|error| unreadable(&error))?;
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| unreadable(&error))?;
+    let data = path.with_file_name(&manifest.stored.file);
+    let links = fs::metadata(&data).map_err(|error| unreadable(&error))?.nlink();
+    let cost = match manifest.same_content_as {
+        Some(_) => format!("identical with the one before: a hard link ({links} names), no space"),
+        None => format!("stored in {}", bytes(manifest.stored.bytes)),
+    };
+    // The program and the configuration as one would type them from here.
+    let nightjar = std::env::args().next().unwrap_or_else(|| "nightjar".to_owned());
+    let here = std::env::current_dir().unwrap_or_default();
+    let typed = config.strip_prefix(&here).unwrap_or(config).display();
+    output::print(&format!(
+        "\nOne full backup: {} entities, {}, proven; {cost}.\n\
+         \x20 data      {}\n\
+         \x20 manifest  {}\n\n\
+         Look at it:\n\
+         \x20 {nightjar} --config {typed} verify      # re-read and prove every byte\n\
+         \x20 {nightjar} --config {typed} snapshots   # what is in the archive\n\
+         \x20 {nightjar} --config {typed} job {}       # the job's whole timeline\n\
+         \x20 zstd -dc {} | head -c 2000\n\n\
+         Run the demo again to see that an identical night costs nothing. The folder may be \
+         deleted.\n",
+        manifest.entities,
+        bytes(manifest.content.bytes),
+        data.display(),
+        path.display(),
+        job.id,
+        data.strip_prefix(&here).unwrap_or(&data).display(),
+    ))?;
+    Ok(exit::DONE)
+}

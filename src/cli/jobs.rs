@@ -1,0 +1,196 @@
+//! `nightjar jobs`, `job`, `cancel` and `retry`: the history, and what to do about a job.
+
+use super::output::{self, Table, instant, or_dash};
+use super::{Common, Problem, clock, exit, open_store, reporter, unknown_source};
+use crate::job::{State, Trigger};
+use crate::report::{JobDetail, JobView};
+use crate::store::{Cancelled, Filter, NewJob};
+use clap::Args;
+use std::str::FromStr;
+
+#[derive(Debug, Args)]
+pub(super) struct ListArguments {
+    /// Only this source's
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<String>,
+    /// Only those in this state: queued, waiting, ready, archived, failed or cancelled
+    #[arg(long, value_parser = State::from_str)]
+    state: Option<State>,
+    /// At most so many, the newest
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    limit: u32,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArguments {
+    /// The job's number
+    id: i64,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct IdArguments {
+    /// The job's number
+    id: i64,
+}
+
+pub(super) async fn list(common: &Common, arguments: &ListArguments) -> Result<u8, Problem> {
+    let settings = common.settings()?;
+    let ListArguments { source, state, limit, .. } = arguments;
+    let filter = Filter { source: source.clone(), state: *state, limit: *limit };
+    let jobs = reporter(&settings).await?.jobs(&filter).await?;
+    if let Some(source) = source
+        && jobs.is_empty()
+        && settings.source(source).is_none()
+    {
+        return Err(unknown_source(&settings, std::slice::from_ref(source)));
+    }
+    if arguments.json {
+        output::json(&jobs)?;
+    } else if jobs.is_empty() {
+        output::print("There are no such jobs.\n")?;
+    } else {
+        output::print(&table(&jobs))?;
+    }
+    Ok(exit::DONE)
+}
+
+fn table(jobs: &[JobView]) -> String {
+    let mut table = Table::new(&[
+        "ID", "SOURCE", "STATE", "TRIGGER", "CREATED", "FINISHED", "POLLS", "ATTEMPTS", "WHAT",
+    ]);
+    for job in jobs {
+        table.row([
+            job.id.to_string(),
+            job.source.clone(),
+            job.state.to_string(),
+            job.trigger.to_string(),
+            instant(job.created_at),
+            or_dash(job.finished_at.map(instant)),
+            job.polls.to_string(),
+            job.attempts.to_string(),
+            what(job),
+        ]);
+    }
+    table.text()
+}
+
+/// The one thing that is most worth knowing.
+fn what(job: &JobView) -> String {
+    if let Some(error) = &job.error {
+        return format!("{}: {}", error.kind, error.message);
+    }
+    if let (Some(hold), Some(due)) = (&job.hold, job.due_at) {
+        return format!("{} until {}: {}", hold.why, instant(due), hold.message);
+    }
+    match (&job.snapshot, job.due_at) {
+        (Some(path), _) => path.display().to_string(),
+        (None, Some(due)) => format!("goes on at {}", instant(due)),
+        (None, None) => String::new(),
+    }
+}
+
+pub(super) async fn show(common: &Common, arguments: &ShowArguments) -> Result<u8, Problem> {
+    let settings = common.settings()?;
+    let Some(detail) = reporter(&settings).await?.job(arguments.id).await? else {
+        return Err(unknown_job(arguments.id));
+    };
+    if arguments.json {
+        output::json(&detail)?;
+    } else {
+        output::print(&page(&detail))?;
+    }
+    Ok(exit::DONE)
+}
+
+fn page(detail: &JobDetail) -> String {
+    let job = &detail.job;
+    let mut lines = vec![
+        format!("Job {} of source {}: {}", job.id, job.source, job.state),
+        format!("  trigger        {}", job.trigger),
+        format!("  scheduled for  {}", or_dash(job.scheduled_for.map(instant))),
+        format!("  created        {}", instant(job.created_at)),
+        format!("  finished       {}", or_dash(job.finished_at.map(instant))),
+        format!("  remote job     {}", or_dash(job.remote_id.clone())),
+        format!("  attempts       {}", job.attempts),
+        format!("  polls          {}", job.polls),
+    ];
+    if let Some(snapshot) = &job.snapshot {
+        lines.push(format!("  snapshot       {}", snapshot.display()));
+    }
+    if let Some(error) = &job.error {
+        lines.push(format!("  error          {}: {}", error.kind, error.message));
+    }
+    if let Some(due) = job.due_at {
+        lines.push(format!("  goes on        {}", instant(due)));
+    }
+    lines.push("Timeline:".to_owned());
+    for event in &detail.timeline {
+        // What the service wrote may have many lines.
+        let message = event.message.replace('\n', "\n      ");
+        lines.push(format!("  {}  {:10} {message}", instant(event.at), event.kind));
+    }
+    lines.join("\n") + "\n"
+}
+
+pub(super) async fn cancel(common: &Common, arguments: &IdArguments) -> Result<u8, Problem> {
+    let settings = common.settings()?;
+    let store = open_store(&settings).await?;
+    let id = arguments.id;
+    let outcome = store.cancel(id, clock().now()).await;
+    store.close().await;
+    match outcome? {
+        Cancelled::Now => {
+            output::print(&format!("Job {id} is cancelled.\n"))?;
+            Ok(exit::DONE)
+        }
+        Cancelled::Before(state) => {
+            Err(Problem::failed(format!("job {id} has ended already: it is {state}")))
+        }
+        Cancelled::Unknown => Err(unknown_job(id)),
+    }
+}
+
+pub(super) async fn retry(common: &Common, arguments: &IdArguments) -> Result<u8, Problem> {
+    let settings = common.settings()?;
+    let store = open_store(&settings).await?;
+    let id = arguments.id;
+    let Some(old) = store.job(id).await? else { return Err(unknown_job(id)) };
+    if !old.state.is_final() {
+        return Err(Problem::failed(format!(
+            "job {id} is still live ({}); `nightjar cancel {id}` ends it",
+            old.state
+        )));
+    }
+    let Some(source) = settings.source(&old.source) else {
+        return Err(unknown_source(&settings, &[old.source]));
+    };
+    let new = NewJob {
+        source: source.name.clone(),
+        account: source.account.clone(),
+        trigger: Trigger::Manual,
+        note: format!("made by hand in place of job {id}"),
+    };
+    let (job, is_new) = store.job_for(new, clock().now()).await?;
+    store.close().await;
+    if !is_new {
+        return Err(Problem::failed(format!(
+            "source {} has the live job {} already; `nightjar job {}` shows it",
+            source.name, job.id, job.id
+        )));
+    }
+    output::print(&format!(
+        "Job {} is queued in place of job {id}. The daemon works it, or `nightjar backup {}`.\n",
+        job.id, source.name
+    ))?;
+    Ok(exit::DONE)
+}
+
+fn unknown_job(id: i64) -> Problem {
+    Problem::failed(format!("there is no job {id}; `nightjar jobs` lists them"))
+}

@@ -1,0 +1,268 @@
+//! The commands: one file each. They parse, call, and print; what they print for programs comes
+//! from [`crate::report`].
+
+mod backup;
+mod check;
+mod daemon;
+mod demo;
+mod jobs;
+mod output;
+mod problem;
+mod snapshots;
+mod status;
+mod verify;
+mod watch;
+
+use crate::archive::Archive;
+use crate::clock::Clock;
+use crate::config;
+use crate::engine::Plan;
+use crate::report::Reporter;
+use crate::service::ExportService;
+use crate::service::bing::Bing;
+use crate::service::http::HttpClients;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::telemetry::{self, LogFormat};
+use clap::{Args, Parser, Subcommand};
+use problem::Problem;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Exit codes, as the documentation promises them.
+mod exit {
+    /// All done.
+    pub(super) const DONE: u8 = 0;
+    /// The work failed.
+    pub(super) const FAILED: u8 = 1;
+    /// Wrong usage or configuration.
+    pub(super) const USAGE: u8 = 2;
+    /// Some succeeded and some did not.
+    pub(super) const PARTLY: u8 = 3;
+    /// `status --check`: something is overdue or failing.
+    pub(super) const ALARM: u8 = 4;
+}
+
+/// Backs up data that sits behind slow, asynchronous export services.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nightjar",
+    version,
+    about,
+    after_help = "Exit codes: 0 all done; 1 the work failed; 2 wrong usage or configuration; \
+                  3 some succeeded and some did not; 4 (status --check) something is overdue or \
+                  failing.\n\nNothing set up yet? Try `nightjar demo`."
+)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The configuration file [default: $NIGHTJAR_CONFIG, then /etc/nightjar/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How log lines look [default: text on a terminal, otherwise json]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service: schedules, works, serves the status page
+    Daemon,
+    /// Back the named sources (or all) up now, in the foreground
+    Backup(backup::Arguments),
+    /// Validate the configuration and show each source's next runs
+    Check(check::Arguments),
+    /// Show how each source is doing
+    Status(status::Arguments),
+    /// Show the job history
+    Jobs(jobs::ListArguments),
+    /// Show one job with its whole timeline
+    Job(jobs::ShowArguments),
+    /// End a live job
+    Cancel(jobs::IdArguments),
+    /// Queue a fresh job in place of an ended one
+    Retry(jobs::IdArguments),
+    /// Show what is in the archive
+    Snapshots(snapshots::Arguments),
+    /// Re-read every archived byte and prove it against its manifest
+    Verify(verify::Arguments),
+    /// Do the main job against a simulated service, with nothing to set up
+    Demo(demo::Arguments),
+}
+
+impl Command {
+    /// What is logged unless `$RUST_LOG` says otherwise: a command in the foreground tells what it
+    /// does by itself.
+    fn default_log(&self) -> &'static str {
+        match self {
+            Command::Daemon => "info",
+            Command::Backup(_) | Command::Demo(_) => "warn,nightjar::engine::step=off",
+            _ => "warn",
+        }
+    }
+}
+
+/// Runs the program and says how it went.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let started = telemetry::start(cli.common.log_format, cli.command.default_log());
+    if let Err(message) = started {
+        eprintln!("nightjar: {message}");
+        return ExitCode::from(exit::USAGE);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("nightjar: cannot start: {error}");
+            return ExitCode::from(exit::FAILED);
+        }
+    };
+    let code = match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(problem) => {
+            problem.print();
+            problem.code()
+        }
+    };
+    // A thread that still writes a file would keep the process; what it writes has no name yet.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    ExitCode::from(code)
+}
+
+async fn run(cli: Cli) -> Result<u8, Problem> {
+    let common = &cli.common;
+    match &cli.command {
+        Command::Daemon => daemon::run(common).await,
+        Command::Backup(arguments) => backup::run(common, arguments).await,
+        Command::Check(arguments) => check::run(common, arguments).await,
+        Command::Status(arguments) => status::run(common, arguments).await,
+        Command::Jobs(arguments) => jobs::list(common, arguments).await,
+        Command::Job(arguments) => jobs::show(common, arguments).await,
+        Command::Cancel(arguments) => jobs::cancel(common, arguments).await,
+        Command::Retry(arguments) => jobs::retry(common, arguments).await,
+        Command::Snapshots(arguments) => snapshots::run(common, arguments),
+        Command::Verify(arguments) => verify::run(common, arguments),
+        Command::Demo(arguments) => demo::run(arguments).await,
+    }
+}
+
+impl Common {
+    fn settings(&self) -> Result<Settings, Problem> {
+        Ok(config::load(&config::locate(self.config.clone()))?)
+    }
+}
+
+fn archive(settings: &Settings) -> Archive {
+    Archive::new(&settings.archive_dir, &settings.state_dir)
+}
+
+/// The store, made where there is none, with job numbers above the archive's.
+async fn open_store(settings: &Settings) -> Result<Store, Problem> {
+    let archive = archive(settings);
+    archive.prepare().map_err(|error| {
+        Problem::failed(format!(
+            "cannot use the archive folder {}: {error}; make it, or let the program's user write \
+             to it",
+            settings.archive_dir.display()
+        ))
+    })?;
+    let highest = archive.highest_job().map_err(|error| {
+        Problem::failed(format!(
+            "cannot read the archive {}: {error}",
+            settings.archive_dir.display()
+        ))
+    })?;
+    Ok(Store::open(&settings.state_dir, highest).await?)
+}
+
+/// What was stored, for reading.
+async fn reporter(settings: &Settings) -> Result<Reporter, Problem> {
+    Ok(Reporter::new(Store::open_existing(&settings.state_dir).await?, archive(settings)))
+}
+
+/// The plan with the services of these accounts; their keys are read here.
+fn plan(settings: &Settings, accounts: &BTreeSet<&str>) -> Result<Plan, Problem> {
+    let clients = HttpClients::new(&settings.http).map_err(Problem::usage)?;
+    let mut services: BTreeMap<String, Arc<dyn ExportService>> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for account in settings.accounts.values().filter(|it| accounts.contains(it.name.as_str())) {
+        match config::read_key(&account.key, &account.name) {
+            Ok((key, warnings)) => {
+                for warning in warnings {
+                    tracing::warn!(account = account.name, "{warning}");
+                }
+                let bing = Bing::new(account, key, clients.clone());
+                services.insert(account.name.clone(), Arc::new(bing));
+            }
+            Err(error) => problems.push(error.to_string()),
+        }
+    }
+    if problems.is_empty() {
+        Ok(Plan { settings: settings.clone(), services })
+    } else {
+        Err(Problem::usage(problems.join("\n")))
+    }
+}
+
+/// The sources of these names, or all; each name once.
+fn chosen<'s>(
+    settings: &'s Settings,
+    names: &[String],
+) -> Result<Vec<&'s crate::settings::Source>, Problem> {
+    let unknown: Vec<_> =
+        names.iter().filter(|name| settings.source(name).is_none()).cloned().collect();
+    if !unknown.is_empty() {
+        return Err(unknown_source(settings, &unknown));
+    }
+    let wanted = |name: &String| names.is_empty() || names.contains(name);
+    Ok(settings.sources.iter().filter(|source| wanted(&source.name)).collect())
+}
+
+fn unknown_source(settings: &Settings, unknown: &[String]) -> Problem {
+    let known: Vec<_> = settings.sources.iter().map(|source| source.name.as_str()).collect();
+    let known = match known.as_slice() {
+        [] => "it has none".to_owned(),
+        known => format!("it has {}", known.join(", ")),
+    };
+    Problem::usage(format!(
+        "there is no source {} in {}: {known}",
+        unknown.join(", "),
+        settings.file.display()
+    ))
+}
+
+/// Cancelled when the process is asked to end.
+fn stop_signal() -> Result<CancellationToken, Problem> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(Problem::failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Problem::failed)?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        told.cancel();
+        // Asked twice: somebody is in a hurry. What was acknowledged is on disk already.
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(i32::from(exit::FAILED));
+    });
+    Ok(stop)
+}
+
+fn clock() -> Clock {
+    Clock::system()
+}

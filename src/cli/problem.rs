@@ -1,0 +1,61 @@
+//! What ends a command early, with its exit code.
+
+use super::exit;
+use crate::config::ConfigError;
+use crate::report::ReportError;
+use crate::store::StoreError;
+use std::fmt::Display;
+
+/// A sentence and an exit code.
+#[derive(Debug)]
+pub(super) struct Problem {
+    code: u8,
+    message: String,
+}
+
+impl Problem {
+    /// The work failed.
+    pub(super) fn failed(message: impl Display) -> Problem {
+        Problem { code: exit::FAILED, message: message.to_string() }
+    }
+
+    /// Wrong usage or configuration.
+    pub(super) fn usage(message: impl Display) -> Problem {
+        Problem { code: exit::USAGE, message: message.to_string() }
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(super) fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// Each line by itself, so that every one can be found.
+    pub(super) fn print(&self) {
+        for line in self.message.lines() {
+            eprintln!("nightjar: {line}");
+        }
+    }
+}
+
+impl From<ConfigError> for Problem {
+    fn from(error: ConfigError) -> Problem {
+        let lines: Vec<_> =
+            error.into_mistakes().iter().map(|mistake| mistake.to_string()).collect();
+        Problem::usage(lines.join("\n"))
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        Problem::failed(error)
+    }
+}
+
+impl From<ReportError> for Problem {
+    fn from(error: ReportError) -> Problem {
+        Problem::failed(error)
+    }
+}

@@ -1,0 +1,68 @@
+//! `nightjar snapshots`: what is in the archive, told by the archive alone.
+
+use super::output::{self, Table, or_dash};
+use super::{Common, Problem, archive, exit, unknown_source};
+use crate::report::{Reporter, SnapshotView};
+use crate::settings::Settings;
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Only this source's
+    source: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
+    let settings = common.settings()?;
+    if let Some(source) = &arguments.source {
+        known(&settings, std::slice::from_ref(source))?;
+    }
+    let reporter = Reporter::new(None, archive(&settings));
+    let snapshots = reporter.snapshots(arguments.source.as_deref())?;
+    if arguments.json {
+        output::json(&snapshots)?;
+    } else if snapshots.is_empty() {
+        output::print(&format!(
+            "There is no snapshot yet in {}. `nightjar backup` makes one now.\n",
+            settings.archive_dir.display()
+        ))?;
+    } else {
+        output::print(&table(&snapshots))?;
+    }
+    Ok(exit::DONE)
+}
+
+/// Sources of the configuration, and those that the archive still has though the configuration
+/// does not.
+pub(super) fn known(settings: &Settings, names: &[String]) -> Result<(), Problem> {
+    let archived = archive(settings).sources().unwrap_or_default();
+    let unknown: Vec<_> = names
+        .iter()
+        .filter(|name| settings.source(name).is_none() && !archived.contains(name))
+        .cloned()
+        .collect();
+    if unknown.is_empty() { Ok(()) } else { Err(unknown_source(settings, &unknown)) }
+}
+
+fn table(snapshots: &[SnapshotView]) -> String {
+    let mut table = Table::new(&["SNAPSHOT", "ENTITIES", "CONTENT", "STORED", "SAME AS", "REMARK"]);
+    for snapshot in snapshots {
+        table.row([
+            format!("{}@{}", snapshot.source, snapshot.timestamp),
+            snapshot.entities.to_string(),
+            output::bytes(snapshot.content_bytes),
+            output::bytes(snapshot.stored_bytes),
+            or_dash(snapshot.same_content_as.as_ref().map(|twin| {
+                twin.split_once('-').map_or(twin.as_str(), |(timestamp, _)| timestamp).to_owned()
+            })),
+            match snapshot.suspicious.as_slice() {
+                [] => String::new(),
+                reasons => format!("suspicious: {}", reasons.join("; ")),
+            },
+        ]);
+    }
+    table.text()
+}

@@ -1,0 +1,85 @@
+//! `nightjar status`: how each source is doing.
+
+use super::output::{self, Table, instant, or_dash, span};
+use super::{Common, Problem, clock, exit, reporter};
+use crate::report::SourceStatus;
+use chrono::{DateTime, Utc};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Exit with 4 if any source is overdue or failing
+    #[arg(long)]
+    check: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
+    let settings = common.settings()?;
+    let now = clock().now();
+    let sources = reporter(&settings).await?.sources(&settings, now).await?;
+    if arguments.json {
+        output::json(&sources)?;
+    } else if sources.is_empty() {
+        output::print(&format!("{} has no [[sources]] yet.\n", settings.file.display()))?;
+    } else {
+        output::print(&table(&sources, now))?;
+    }
+    let alarm = arguments.check && sources.iter().any(|source| source.health.is_alarming());
+    Ok(if alarm { exit::ALARM } else { exit::DONE })
+}
+
+fn table(sources: &[SourceStatus], now: DateTime<Utc>) -> String {
+    let mut table = Table::new(&[
+        "SOURCE",
+        "HEALTH",
+        "LAST BACKUP",
+        "AGE",
+        "ENTITIES",
+        "SIZE",
+        "NEXT RUN",
+        "IN FLIGHT",
+    ]);
+    for source in sources {
+        table.row([
+            source.source.clone(),
+            source.health.to_string(),
+            or_dash(source.last_success.map(instant)),
+            or_dash(source.last_success.map(|last| span(now - last))),
+            or_dash(source.entities.map(|count| count.to_string())),
+            or_dash(source.bytes.map(output::bytes)),
+            source.next_run.map_or_else(|| "never".to_owned(), instant),
+            or_dash(source.live_job.as_ref().map(|job| {
+                let why =
+                    job.hold.as_ref().map_or(String::new(), |hold| format!(" ({})", hold.why));
+                format!("job {} {}{why}", job.id, job.state)
+            })),
+        ]);
+    }
+    let mut text = table.text();
+    for source in sources {
+        let name = &source.source;
+        if let Some(error) = &source.last_error {
+            text.push_str(&format!(
+                "{name}: the last job failed: {}: {}\n",
+                error.kind, error.message
+            ));
+        }
+        for reason in &source.suspicious {
+            text.push_str(&format!("{name}: the newest snapshot is suspicious: {reason}\n"));
+        }
+        if let Some(job) = &source.live_job
+            && let (Some(hold), Some(due)) = (&job.hold, job.due_at)
+        {
+            text.push_str(&format!(
+                "{name}: job {} waits until {}: {}\n",
+                job.id,
+                instant(due),
+                hold.message
+            ));
+        }
+    }
+    text
+}

@@ -1,0 +1,62 @@
+//! `nightjar verify`: is every archived byte still what its manifest says?
+
+use super::output;
+use super::snapshots::known;
+use super::{Common, Problem, archive, exit};
+use crate::archive::{Reading, Severity, Verification};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{IsTerminal, stderr};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Only these sources'
+    sources: Vec<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
+    let settings = common.settings()?;
+    known(&settings, &arguments.sources)?;
+    let bar = if stderr().is_terminal() { ProgressBar::no_length() } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} files read") {
+        bar.set_style(style);
+    }
+    let verification = archive(&settings).verify(&arguments.sources, &|reading: Reading| {
+        bar.set_length(reading.files as u64);
+        bar.set_position(reading.done as u64);
+    });
+    bar.finish_and_clear();
+    if arguments.json {
+        output::json(&verification)?;
+    } else {
+        output::print(&summary(&verification))?;
+    }
+    Ok(if verification.ok { exit::DONE } else { exit::FAILED })
+}
+
+fn summary(verification: &Verification) -> String {
+    let mut text = String::new();
+    for finding in &verification.findings {
+        let severity = match finding.severity {
+            Severity::Error => "DAMAGE",
+            Severity::Warning => "warning",
+        };
+        let file = finding.file.display();
+        text.push_str(&format!("{severity}: {file}: {}: {}\n", finding.kind, finding.message));
+    }
+    let errors = verification.findings.iter().filter(|it| it.severity == Severity::Error).count();
+    let snapshots = match verification.checked {
+        1 => "1 snapshot".to_owned(),
+        count => format!("{count} snapshots"),
+    };
+    text.push_str(&match errors {
+        0 if verification.checked == 0 => "There is no snapshot to verify.\n".to_owned(),
+        0 => format!("{snapshots} verified: every byte is what its manifest says.\n"),
+        1 => format!("{snapshots} verified: 1 error.\n"),
+        count => format!("{snapshots} verified: {count} errors.\n"),
+    });
+    text
+}

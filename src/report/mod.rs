@@ -1,0 +1,161 @@
+//! What the commands and the status page show: the same values, read from the store and the
+//! archive, and serialised in one way.
+
+mod health;
+mod views;
+
+pub use health::{Health, health};
+pub use views::{JobDetail, JobView, SnapshotView, SourceStatus};
+
+use crate::archive::Archive;
+use crate::engine::schedule_identity;
+use crate::job::{Job, State};
+use crate::settings::{Settings, Source};
+use crate::store::{Filter, Store, StoreError};
+use chrono::{DateTime, Utc};
+use std::io;
+
+/// Why nothing can be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The database cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The archive cannot be read.
+    #[error("the archive {} cannot be read: {error}", .folder.display())]
+    Archive {
+        /// Its folder.
+        folder: std::path::PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+/// Reads what is to be shown. Never writes.
+#[derive(Debug, Clone)]
+pub struct Reporter {
+    /// `None` before anything was ever backed up.
+    store: Option<Store>,
+    archive: Archive,
+}
+
+impl Reporter {
+    /// Shows what these hold.
+    pub fn new(store: Option<Store>, archive: Archive) -> Reporter {
+        Reporter { store, archive }
+    }
+
+    /// Jobs, newest first.
+    pub async fn jobs(&self, filter: &Filter) -> Result<Vec<JobView>, ReportError> {
+        let Some(store) = &self.store else { return Ok(Vec::new()) };
+        Ok(store.jobs(filter).await?.into_iter().map(JobView::from).collect())
+    }
+
+    /// One job with its timeline.
+    pub async fn job(&self, id: i64) -> Result<Option<JobDetail>, ReportError> {
+        let Some(store) = &self.store else { return Ok(None) };
+        let Some(job) = store.job(id).await? else { return Ok(None) };
+        let timeline = store.timeline(id).await?;
+        Ok(Some(JobDetail { job: JobView::from(job), timeline }))
+    }
+
+    /// Live jobs by state, and ended ones by source and state.
+    pub async fn counts(&self) -> Result<Counts, ReportError> {
+        let Some(store) = &self.store else { return Ok(Counts::default()) };
+        Ok(Counts { live: store.live_jobs().await?, ended: store.ended_counts().await? })
+    }
+
+    /// Snapshots of one source, or of all, newest first.
+    pub fn snapshots(&self, source: Option<&str>) -> Result<Vec<SnapshotView>, ReportError> {
+        let sources = match source {
+            Some(source) => vec![source.to_owned()],
+            None => self.archive.sources().map_err(|error| self.unreadable(error))?,
+        };
+        let mut found = Vec::new();
+        for source in sources {
+            let snapshots =
+                self.archive.snapshots(&source).map_err(|error| self.unreadable(error))?;
+            found.extend(snapshots);
+        }
+        found.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.manifest.name()));
+        Ok(found.into_iter().map(SnapshotView::from).collect())
+    }
+
+    /// How every configured source is doing.
+    pub async fn sources(
+        &self,
+        settings: &Settings,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<SourceStatus>, ReportError> {
+        let live = match &self.store {
+            Some(store) => store.live_jobs().await?,
+            None => Vec::new(),
+        };
+        let mut shown = Vec::new();
+        for source in &settings.sources {
+            shown.push(self.source(source, &live, now).await?);
+        }
+        Ok(shown)
+    }
+
+    async fn source(
+        &self,
+        source: &Source,
+        live: &[Job],
+        now: DateTime<Utc>,
+    ) -> Result<SourceStatus, ReportError> {
+        let unreadable = |error| self.unreadable(error);
+        let newest = self.archive.newest(&source.name).map_err(unreadable)?;
+        let oldest = self.archive.names(&source.name).map_err(unreadable)?.last().copied();
+        let mut since = oldest.map(|name| name.created_at());
+        let mut last_ended = None;
+        if let Some(store) = &self.store {
+            let first = store.first_job(&source.name).await?;
+            since = match store.cursor(&source.name).await? {
+                Some(cursor) if cursor.schedule == schedule_identity(source) => Some(cursor.since),
+                // The schedule was changed and no daemon has taken it up yet.
+                Some(cursor) => Some(cursor.cursor),
+                None => since.into_iter().chain(first).min(),
+            };
+            last_ended = store.last_ended(&source.name).await?;
+        }
+        let last_success = newest.as_ref().map(|newest| newest.manifest.completed_at);
+        let failed = last_ended.filter(|job| job.state == State::Failed);
+        let health = health(
+            source,
+            since,
+            last_success,
+            newest.as_ref().is_some_and(|newest| !newest.manifest.suspicious.is_empty()),
+            failed.is_some(),
+            now,
+        );
+        Ok(SourceStatus {
+            source: source.name.clone(),
+            health,
+            last_success,
+            snapshot: newest.as_ref().map(|newest| newest.path.clone()),
+            entities: newest.as_ref().map(|newest| newest.manifest.entities),
+            bytes: newest.as_ref().map(|newest| newest.manifest.content.bytes),
+            suspicious: newest.map(|newest| newest.manifest.suspicious).unwrap_or_default(),
+            next_run: source.schedule.next_after(now, source.timezone),
+            live_job: live
+                .iter()
+                .find(|job| job.source == source.name)
+                .map(|job| JobView::from(job.clone())),
+            last_error: failed.and_then(|job| job.error),
+        })
+    }
+
+    fn unreadable(&self, error: io::Error) -> ReportError {
+        ReportError::Archive { folder: self.archive.root().to_owned(), error }
+    }
+}
+
+/// How many jobs there are.
+#[derive(Debug, Clone, Default)]
+pub struct Counts {
+    /// The live ones.
+    pub live: Vec<Job>,
+    /// Source, state, number.
+    pub ended: Vec<(String, String, i64)>,
+}

@@ -1,0 +1,174 @@
+//! The shapes that are shown, as JSON and in tables.
+
+use super::Health;
+use crate::archive::Snapshot;
+use crate::job::{Hold, Job, JobError, State, Trigger};
+use crate::store::TimelineEvent;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+use std::path::PathBuf;
+
+/// RFC 3339 in UTC with a `Z`, to the second where it is a whole one.
+fn instant<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}
+
+fn instant_or_null<S: Serializer>(
+    at: &Option<DateTime<Utc>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => instant(at, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// A job.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobView {
+    /// Its number.
+    pub id: i64,
+    /// The source's name.
+    pub source: String,
+    /// The account whose quota it spends.
+    pub account: String,
+    /// How far it has come.
+    pub state: State,
+    /// Why it was made.
+    pub trigger: Trigger,
+    /// The scheduled time that it accounts for.
+    #[serde(serialize_with = "instant_or_null")]
+    pub scheduled_for: Option<DateTime<Utc>>,
+    /// When it was made.
+    #[serde(serialize_with = "instant")]
+    pub created_at: DateTime<Utc>,
+    /// When it ended.
+    #[serde(serialize_with = "instant_or_null")]
+    pub finished_at: Option<DateTime<Utc>>,
+    /// When it goes on; null once it has ended.
+    #[serde(serialize_with = "instant_or_null")]
+    pub due_at: Option<DateTime<Utc>>,
+    /// What it waits for until then, where that is not the service's own work.
+    pub hold: Option<Hold>,
+    /// The present remote job's identifier.
+    pub remote_id: Option<String>,
+    /// Status answers.
+    pub polls: u32,
+    /// Remote jobs that exist or may exist for it.
+    pub attempts: u32,
+    /// Why it failed.
+    pub error: Option<JobError>,
+    /// The manifest of the snapshot it made.
+    pub snapshot: Option<PathBuf>,
+}
+
+impl From<Job> for JobView {
+    fn from(job: Job) -> JobView {
+        JobView {
+            due_at: (!job.state.is_final()).then_some(job.due_at),
+            id: job.id,
+            source: job.source,
+            account: job.account,
+            state: job.state,
+            trigger: job.trigger,
+            scheduled_for: job.scheduled_for,
+            created_at: job.created_at,
+            finished_at: job.finished_at,
+            hold: job.hold,
+            remote_id: job.remote_id,
+            polls: job.polls,
+            attempts: job.attempts,
+            error: job.error,
+            snapshot: job.snapshot,
+        }
+    }
+}
+
+/// A job with its timeline.
+#[derive(Debug, Clone, Serialize)]
+pub struct JobDetail {
+    /// The job.
+    #[serde(flatten)]
+    pub job: JobView,
+    /// What happened to it, in order.
+    pub timeline: Vec<TimelineEvent>,
+}
+
+/// A snapshot.
+#[derive(Debug, Clone, Serialize)]
+pub struct SnapshotView {
+    /// The source's name.
+    pub source: String,
+    /// The instant in its file names.
+    pub timestamp: String,
+    /// The job that made it.
+    pub job: i64,
+    /// Its manifest's path.
+    pub manifest: PathBuf,
+    /// Its data file's path.
+    pub data: PathBuf,
+    /// How many entities it holds.
+    pub entities: u64,
+    /// Bytes that the service sent.
+    pub content_bytes: u64,
+    /// Bytes of the data file.
+    pub stored_bytes: u64,
+    /// Why it deserves a second look.
+    pub suspicious: Vec<String>,
+    /// The earlier manifest whose content it shares.
+    pub same_content_as: Option<String>,
+    /// Whether it is exempt from retention.
+    pub held: bool,
+}
+
+impl From<Snapshot> for SnapshotView {
+    fn from(snapshot: Snapshot) -> SnapshotView {
+        let name = snapshot.manifest.name();
+        SnapshotView {
+            timestamp: name.timestamp(),
+            job: name.job(),
+            data: snapshot.data(),
+            manifest: snapshot.path,
+            source: snapshot.manifest.source,
+            entities: snapshot.manifest.entities,
+            content_bytes: snapshot.manifest.content.bytes,
+            stored_bytes: snapshot.manifest.stored.bytes,
+            suspicious: snapshot.manifest.suspicious,
+            same_content_as: snapshot.manifest.same_content_as,
+            held: false,
+        }
+    }
+}
+
+/// How a source is doing.
+#[derive(Debug, Clone, Serialize)]
+pub struct SourceStatus {
+    /// Its name.
+    pub source: String,
+    /// The worst that can be said of it.
+    pub health: Health,
+    /// When its newest snapshot was complete.
+    #[serde(serialize_with = "instant_or_null")]
+    pub last_success: Option<DateTime<Utc>>,
+    /// That snapshot's manifest.
+    pub snapshot: Option<PathBuf>,
+    /// How many entities it holds.
+    pub entities: Option<u64>,
+    /// How many bytes the service sent for it.
+    pub bytes: Option<u64>,
+    /// Why it deserves a second look.
+    pub suspicious: Vec<String>,
+    /// Its schedule's next time.
+    #[serde(serialize_with = "instant_or_null")]
+    pub next_run: Option<DateTime<Utc>>,
+    /// Its live job's number.
+    #[serde(serialize_with = "job_number")]
+    pub live_job: Option<JobView>,
+    /// Why its last job failed; null when that one did not.
+    pub last_error: Option<JobError>,
+}
+
+/// Programs get the number, and ask for the job if they want more.
+fn job_number<S: Serializer>(job: &Option<JobView>, serializer: S) -> Result<S::Ok, S::Error> {
+    job.as_ref().map(|job| job.id).serialize(serializer)
+}
