@@ -10,6 +10,8 @@
 
 mod decide;
 mod outcome;
+#[cfg(test)]
+mod tests;
 
 pub use decide::{Decision, Event, Policy, RemoteEffect, decide, unanswered};
 pub use outcome::{Failure, FailureKind, Outcome, Polled, Progress, Submitted};

@@ -1,0 +1,471 @@
+use super::*;
+use crate::plan::backoff::Backoff;
+use chrono::{TimeDelta, TimeZone};
+use proptest::prelude::*;
+use std::time::Duration;
+
+fn start() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 25, 2, 0, 0).unwrap()
+}
+
+fn policy() -> Policy {
+    Policy {
+        poll: Backoff {
+            initial: Duration::from_secs(5),
+            max: Duration::from_mins(5),
+            factor: 2.0,
+            jitter: 0.2,
+        },
+        deadline: Duration::from_hours(24),
+        retry: Backoff {
+            initial: Duration::from_secs(1),
+            max: Duration::from_mins(5),
+            factor: 2.0,
+            jitter: 0.2,
+        },
+        attempts: 8,
+        job_attempts: 3,
+        lost_after: Duration::from_mins(15),
+    }
+}
+
+fn job(state: State) -> Job {
+    let sent = state != State::Queued;
+    Job {
+        id: 7,
+        source: "stores".into(),
+        account: "contoso".into(),
+        state,
+        trigger: Trigger::Schedule,
+        scheduled_for: Some(start()),
+        created_at: start(),
+        finished_at: None,
+        due_at: start(),
+        hold: None,
+        // A queued job is decided upon once its intent is written: that counts already.
+        attempts: 1,
+        polls: 0,
+        rounds: 0,
+        failures: 0,
+        remote: Some(1),
+        submitting: !sent,
+        remote_id: sent.then(|| "abc".into()),
+        status_url: sent.then(|| "https://h/s".into()),
+        result_url: (state == State::Ready).then(|| "https://h/r".into()),
+        first_submitted_at: sent.then(start),
+        submitted_at: Some(start()),
+        expected: None,
+        missing_since: None,
+        error: None,
+        snapshot: None,
+    }
+}
+
+/// Decides without jitter.
+fn after(job: &Job, outcome: Outcome, seconds: i64) -> Decision {
+    decide(job, &outcome, &policy(), start() + TimeDelta::seconds(seconds), 0.5)
+}
+
+fn failed(kind: FailureKind) -> Outcome {
+    Outcome::Failed(Failure::new(kind, "so it is"))
+}
+
+fn pending() -> Outcome {
+    polled(Progress::Pending { word: "Pending".into(), known: true, retry_after: None })
+}
+
+fn polled(progress: Progress) -> Outcome {
+    Outcome::Polled(Polled { progress, notes: Vec::new() })
+}
+
+fn accepted() -> Outcome {
+    Outcome::Submitted(Submitted {
+        remote_id: Some("abc".into()),
+        status_url: "https://h/s".into(),
+        notes: Vec::new(),
+    })
+}
+
+fn seconds_until_due(decision: &Decision, from: i64) -> f64 {
+    let from = start() + TimeDelta::seconds(from);
+    (decision.job.due_at - from).num_milliseconds() as f64 / 1000.0
+}
+
+fn ended_as(decision: &Decision) -> Option<ErrorKind> {
+    assert_eq!(decision.job.state, State::Failed, "{decision:?}");
+    assert!(decision.job.finished_at.is_some());
+    decision.job.error.as_ref().map(|error| error.kind)
+}
+
+#[test]
+fn an_accepted_submission_waits_for_the_first_poll() {
+    let decision = after(&job(State::Queued), accepted(), 1);
+    assert_eq!(decision.job.state, State::Waiting);
+    assert_eq!(decision.remote, RemoteEffect::Accepted);
+    assert_eq!(decision.job.first_submitted_at, Some(start()));
+    assert!(!decision.job.submitting);
+    assert_eq!(seconds_until_due(&decision, 1), 5.0);
+}
+
+#[test]
+fn polls_spread_out_up_to_the_maximum() {
+    let mut job = after(&job(State::Queued), accepted(), 0).job;
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let decision = after(&job, pending(), 0);
+        waits.push(seconds_until_due(&decision, 0));
+        job = decision.job;
+    }
+    assert_eq!(waits, [10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0, 300.0]);
+    assert_eq!(job.polls, 8);
+}
+
+#[test]
+fn the_service_s_wish_to_be_left_alone_wins_over_the_backoff() {
+    let wish = Some(Duration::from_secs(777));
+    let progress = Progress::Pending { word: "Pending".into(), known: true, retry_after: wish };
+    assert_eq!(seconds_until_due(&after(&job(State::Waiting), polled(progress), 0), 0), 777.0);
+    for (state, kind) in [
+        (State::Queued, FailureKind::Quota),
+        (State::Queued, FailureKind::Unavailable),
+        (State::Waiting, FailureKind::Unavailable),
+        (State::Ready, FailureKind::Unavailable),
+    ] {
+        let failure = Failure { retry_after: wish, ..Failure::new(kind, "later") };
+        let decision = after(&job(state), Outcome::Failed(failure), 0);
+        assert_eq!(seconds_until_due(&decision, 0), 777.0, "{state} {kind:?}");
+    }
+}
+
+#[test]
+fn an_unknown_status_word_is_noted_once() {
+    let odd =
+        || polled(Progress::Pending { word: "Dreaming".into(), known: false, retry_after: None });
+    let first = after(&job(State::Waiting), odd(), 0);
+    assert_eq!(first.events.len(), 1);
+    assert!(first.events[0].message.contains("Dreaming"));
+    assert_eq!(after(&first.job, odd(), 10).events, []);
+}
+
+#[test]
+fn refusals_of_the_submission_end_the_job_at_once_and_cost_no_attempt() {
+    for (kind, expected) in [
+        (FailureKind::Credentials, ErrorKind::Credentials),
+        (FailureKind::NotFound, ErrorKind::NotFound),
+        (FailureKind::Rejected, ErrorKind::Rejected),
+    ] {
+        let decision = after(&job(State::Queued), failed(kind), 0);
+        assert_eq!(ended_as(&decision), Some(expected));
+        assert_eq!(decision.job.attempts, 0);
+        assert_eq!(decision.remote, RemoteEffect::Refused);
+    }
+}
+
+#[test]
+fn a_limit_of_the_account_is_waited_out_without_an_attempt() {
+    let mut job = job(State::Queued);
+    for waits in [5.0, 10.0, 20.0] {
+        job.attempts = 1;
+        let decision = after(&job, failed(FailureKind::Quota), 0);
+        assert_eq!(decision.job.state, State::Queued);
+        assert_eq!(decision.job.attempts, 0);
+        assert_eq!(decision.remote, RemoteEffect::Refused);
+        assert_eq!(decision.job.hold.as_ref().map(|hold| hold.why), Some(HoldKind::Limit));
+        assert_eq!(seconds_until_due(&decision, 0), waits);
+        job = decision.job;
+    }
+}
+
+#[test]
+fn a_service_that_is_away_is_asked_as_often_as_allowed() {
+    let mut job = job(State::Queued);
+    for _ in 1..8 {
+        job.attempts = 1;
+        let decision = after(&job, failed(FailureKind::Unavailable), 0);
+        assert_eq!((decision.job.state, decision.job.attempts), (State::Queued, 0));
+        job = decision.job;
+    }
+    job.attempts = 1;
+    let decision = after(&job, failed(FailureKind::NotSent), 0);
+    assert_eq!(ended_as(&decision), Some(ErrorKind::Unavailable));
+}
+
+#[test]
+fn lost_answers_count_as_remote_jobs_and_are_replaced_while_allowed() {
+    let lost = || {
+        let failure = Failure::new(FailureKind::Lost, "no answer");
+        Outcome::Failed(Failure { maybe_started: true, ..failure })
+    };
+    let mut job = job(State::Queued);
+    let first = after(&job, lost(), 0);
+    assert_eq!((first.job.state, first.job.attempts), (State::Queued, 1));
+    assert_eq!(first.remote, RemoteEffect::Unanswered);
+    assert_eq!(first.job.first_submitted_at, Some(start()));
+    job = Job { attempts: 3, ..first.job };
+    let last = after(&job, lost(), 0);
+    assert_eq!(ended_as(&last), Some(ErrorKind::Unavailable));
+    assert_eq!(last.job.attempts, 3);
+}
+
+#[test]
+fn a_worker_s_death_between_intent_and_answer_is_charged() {
+    let decision = unanswered(&job(State::Queued), &policy(), start());
+    assert_eq!(decision.job.state, State::Queued);
+    assert_eq!((decision.job.attempts, decision.job.submitting), (1, false));
+    assert_eq!(decision.job.due_at, start());
+    assert_eq!(decision.remote, RemoteEffect::Unanswered);
+    let last = Job { attempts: 3, ..job(State::Queued) };
+    assert_eq!(ended_as(&unanswered(&last, &policy(), start())), Some(ErrorKind::Unavailable));
+}
+
+#[test]
+fn failing_to_ask_never_fails_the_job_before_its_deadline() {
+    let mut job = job(State::Waiting);
+    for _ in 0..50 {
+        job = after(&job, failed(FailureKind::Unavailable), 60).job;
+        assert_eq!(job.state, State::Waiting);
+    }
+    // And the count starts again with the first answer.
+    assert_eq!(after(&job, pending(), 60).job.failures, 0);
+    let late = after(&job, failed(FailureKind::Lost), 24 * 3600);
+    assert_eq!(ended_as(&late), Some(ErrorKind::Deadline));
+    assert!(late.job.error.unwrap().message.contains("so it is"));
+}
+
+#[test]
+fn the_deadline_is_looked_at_exactly_when_it_comes() {
+    let nearly = 24 * 3600 - 10;
+    let decision = after(&Job { rounds: 9, ..job(State::Waiting) }, pending(), nearly);
+    assert_eq!(seconds_until_due(&decision, nearly), 10.0);
+    assert_eq!(ended_as(&after(&decision.job, pending(), nearly + 10)), Some(ErrorKind::Deadline));
+}
+
+#[test]
+fn a_result_that_is_there_when_the_deadline_comes_is_fetched() {
+    let done = Progress::Completed { result_url: Some("https://h/r".into()), expected: Some(3) };
+    let decision = after(&job(State::Waiting), polled(done), 25 * 3600);
+    assert_eq!(decision.job.state, State::Ready);
+    assert_eq!(decision.job.expected, Some(3));
+    assert_eq!(decision.remote, RemoteEffect::Ended);
+}
+
+#[test]
+fn a_key_that_was_accepted_is_refused_three_times_before_it_is_believed() {
+    for state in [State::Waiting, State::Ready] {
+        let mut job = job(state);
+        for _ in 0..2 {
+            job = after(&job, failed(FailureKind::Credentials), 0).job;
+            assert_eq!(job.state, state);
+        }
+        let decision = after(&job, failed(FailureKind::Credentials), 0);
+        assert_eq!(ended_as(&decision), Some(ErrorKind::Credentials));
+    }
+}
+
+#[test]
+fn a_404_may_pass_and_one_that_lasts_means_a_lost_remote_job() {
+    for state in [State::Waiting, State::Ready] {
+        let young = after(&job(state), failed(FailureKind::NotFound), 0);
+        assert_eq!(young.job.state, state);
+        let still = after(&young.job, failed(FailureKind::NotFound), 14 * 60 + 59);
+        assert_eq!(still.job.state, state);
+        assert_eq!(seconds_until_due(&still, 14 * 60 + 59), 1.0);
+        let lost = after(&still.job, failed(FailureKind::NotFound), 15 * 60);
+        assert_eq!((lost.job.state, lost.remote), (State::Queued, RemoteEffect::Ended));
+        assert_eq!(lost.job.status_url, None);
+        let last = Job { attempts: 3, ..still.job };
+        let given_up = after(&last, failed(FailureKind::NotFound), 15 * 60);
+        assert_eq!(ended_as(&given_up), Some(ErrorKind::NotFound));
+    }
+}
+
+#[test]
+fn an_answer_ends_the_count_of_a_404() {
+    let missing = after(&job(State::Waiting), failed(FailureKind::NotFound), 0);
+    assert!(missing.job.missing_since.is_some());
+    assert_eq!(after(&missing.job, pending(), 60).job.missing_since, None);
+}
+
+#[test]
+fn what_the_service_aborts_is_replaced_while_allowed() {
+    let aborted = || polled(Progress::Aborted { message: "no luck".into(), error_log_url: None });
+    let decision = after(&job(State::Waiting), aborted(), 0);
+    assert_eq!((decision.job.state, decision.remote), (State::Queued, RemoteEffect::Ended));
+    let last = after(&Job { attempts: 3, ..job(State::Waiting) }, aborted(), 0);
+    assert_eq!(ended_as(&last), Some(ErrorKind::Aborted));
+    assert!(last.job.error.unwrap().message.contains("no luck"));
+}
+
+#[test]
+fn nothing_is_submitted_again_once_the_time_is_over() {
+    let aborted = polled(Progress::Aborted { message: "late".into(), error_log_url: None });
+    let decision = after(&job(State::Waiting), aborted, 24 * 3600);
+    assert_eq!(ended_as(&decision), Some(ErrorKind::Aborted));
+}
+
+#[test]
+fn completion_without_a_link_is_asked_about_three_times_more() {
+    let empty = || polled(Progress::Completed { result_url: None, expected: Some(1) });
+    let mut job = job(State::Waiting);
+    for _ in 0..3 {
+        job = after(&job, empty(), 0).job;
+        assert_eq!(job.state, State::Waiting);
+    }
+    assert_eq!(after(&job, empty(), 0).job.state, State::Queued);
+    let last = after(&Job { attempts: 3, ..job }, empty(), 0);
+    assert_eq!(ended_as(&last), Some(ErrorKind::Protocol));
+}
+
+#[test]
+fn a_download_that_breaks_is_tried_as_often_as_allowed() {
+    let mut job = job(State::Ready);
+    for _ in 1..8 {
+        job = after(&job, failed(FailureKind::Lost), 0).job;
+        assert_eq!(job.state, State::Ready);
+    }
+    assert_eq!(ended_as(&after(&job, failed(FailureKind::Lost), 0)), Some(ErrorKind::Unavailable));
+}
+
+#[test]
+fn what_fails_its_proof_is_exported_afresh_while_allowed() {
+    for kind in [ErrorKind::Incomplete, ErrorKind::Corrupt] {
+        let unproven = || Outcome::Unproven { kind, message: "half of it".into() };
+        let decision = after(&job(State::Ready), unproven(), 0);
+        assert_eq!((decision.job.state, decision.job.result_url), (State::Queued, None));
+        let last = after(&Job { attempts: 3, ..job(State::Ready) }, unproven(), 0);
+        assert_eq!(ended_as(&last), Some(kind));
+    }
+}
+
+#[test]
+fn a_full_disk_is_waited_out_for_as_long_as_it_takes() {
+    let mut job = job(State::Ready);
+    for _ in 0..100 {
+        let decision = after(&job, Outcome::Storage("full".into()), 0);
+        assert_eq!(decision.job.state, State::Ready);
+        assert_eq!(decision.job.hold.as_ref().map(|hold| hold.why), Some(HoldKind::Storage));
+        job = decision.job;
+    }
+    assert_eq!(job.attempts, 1);
+}
+
+#[test]
+fn a_filed_snapshot_ends_the_job_well() {
+    let outcome = Outcome::Archived {
+        manifest: "/a/stores/x.json".into(),
+        message: "3 entities".into(),
+        suspicious: vec!["few".into()],
+    };
+    let decision = after(&job(State::Ready), outcome, 9);
+    assert_eq!(decision.job.state, State::Archived);
+    assert_eq!(decision.job.finished_at, Some(start() + TimeDelta::seconds(9)));
+    assert_eq!(decision.job.snapshot, Some("/a/stores/x.json".into()));
+    let kinds: Vec<_> = decision.events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, ["archived", "suspicious"]);
+}
+
+fn any_failure() -> impl Strategy<Value = Outcome> {
+    let kinds = prop::sample::select(vec![
+        FailureKind::NotSent,
+        FailureKind::Lost,
+        FailureKind::Unavailable,
+        FailureKind::Quota,
+        FailureKind::Credentials,
+        FailureKind::NotFound,
+        FailureKind::Rejected,
+        FailureKind::Protocol,
+    ]);
+    (kinds, prop::option::of(0u64..4000), any::<bool>()).prop_map(|(kind, wish, maybe)| {
+        Outcome::Failed(Failure {
+            retry_after: wish.map(Duration::from_secs),
+            maybe_started: maybe && matches!(kind, FailureKind::Lost | FailureKind::Protocol),
+            ..Failure::new(kind, "x")
+        })
+    })
+}
+
+/// What can come of the step that a state asks for.
+fn any_outcome(state: State) -> BoxedStrategy<Outcome> {
+    match state {
+        State::Queued => prop_oneof![
+            any_failure().prop_filter("a limit may last for ever", |outcome| !matches!(
+                outcome,
+                Outcome::Failed(Failure { kind: FailureKind::Quota, .. })
+            )),
+            Just(accepted()),
+        ]
+        .boxed(),
+        State::Waiting => prop_oneof![
+            3 => Just(pending()),
+            2 => any_failure(),
+            1 => Just(polled(Progress::Completed { result_url: None, expected: None })),
+            1 => Just(polled(Progress::Completed {
+                result_url: Some("https://h/r".into()),
+                expected: Some(1),
+            })),
+            1 => Just(polled(Progress::Aborted { message: "m".into(), error_log_url: None })),
+        ]
+        .boxed(),
+        _ => prop_oneof![
+            any_failure(),
+            Just(Outcome::Unproven { kind: ErrorKind::Corrupt, message: "m".into() }),
+            Just(Outcome::Unproven { kind: ErrorKind::Incomplete, message: "m".into() }),
+        ]
+        .boxed(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the service does, short of limits and full disks, a job comes to its end, never
+    /// makes more remote jobs than allowed, and is always in a state that makes sense.
+    #[test]
+    fn every_life_is_bounded_and_sensible(
+        outcomes in prop::collection::vec(
+            (any_outcome(State::Queued), any_outcome(State::Waiting), any_outcome(State::Ready)),
+            600,
+        ),
+        random in 0.0f64..1.0,
+    ) {
+        let policy = policy();
+        let mut job = Job { attempts: 0, submitting: false, ..job(State::Queued) };
+        job.remote = None;
+        job.submitted_at = None;
+        let mut now = start();
+        for (queued, waiting, ready) in &outcomes {
+            let outcome = match job.step() {
+                Some(Step::Submit) => {
+                    // As the claim does it.
+                    job.attempts += 1;
+                    job.submitting = true;
+                    job.submitted_at = Some(now);
+                    queued
+                }
+                Some(Step::Poll) => waiting,
+                Some(Step::Fetch) => ready,
+                None => break,
+            };
+            let decision = decide(&job, outcome, &policy, now, random);
+            let next = &decision.job;
+            prop_assert!(next.attempts <= policy.job_attempts);
+            prop_assert!(next.polls >= job.polls);
+            prop_assert!(!next.submitting);
+            prop_assert_eq!(next.state.is_final(), next.finished_at.is_some());
+            prop_assert_eq!(next.state == State::Failed, next.error.is_some());
+            prop_assert!(next.due_at >= now);
+            match next.state {
+                State::Waiting => prop_assert!(next.status_url.is_some()),
+                State::Ready => prop_assert!(next.result_url.is_some()),
+                _ => {}
+            }
+            if job.state != next.state {
+                prop_assert!(!decision.events.is_empty(), "a transition without a trace");
+            }
+            now = next.due_at.max(now);
+            job = decision.job;
+        }
+        // More steps than a deadline of 24 hours and waits of up to 5 minutes leave room for.
+        prop_assert!(job.state.is_final(), "still {} at {now}", job.state);
+    }
+}
