@@ -181,14 +181,14 @@ impl Store {
 
 /// What both of these scan is the index of live jobs by due time, from its beginning, and no
 /// further than it takes.
-const NEXT_DUE: &str = "SELECT due_at FROM jobs \
+const NEXT_DUE: &str = "SELECT due_at FROM jobs INDEXED BY jobs_due \
     WHERE state IN ('queued', 'waiting', 'ready') AND lease_owner IS NULL \
       AND ((state = 'ready' AND ?2) OR (state <> 'ready' AND ?1)) \
       AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3))) \
       AND source NOT IN (SELECT value FROM json_each(?4)) \
     ORDER BY due_at LIMIT 1";
 const LEASE: &str = "UPDATE jobs SET lease_owner = ?1, lease_until = ?2 WHERE id IN ( \
-      SELECT id FROM jobs \
+      SELECT id FROM jobs INDEXED BY jobs_due \
       WHERE state IN ('queued', 'waiting', 'ready') AND due_at <= ?3 \
         AND (lease_until IS NULL OR lease_until <= ?3) AND (state = 'ready') = ?4 \
         AND (?5 IS NULL OR id IN (SELECT value FROM json_each(?5))) \

@@ -11,6 +11,8 @@ mod jobs;
 pub mod lock;
 mod row;
 mod schedules;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use claim::{Claim, Claimed, Limits};

@@ -1,0 +1,194 @@
+use super::*;
+use crate::job::{
+    Failure, FailureKind, HoldKind, Outcome, Polled, Progress, State, Submitted, decide,
+};
+
+fn accepted() -> Outcome {
+    Outcome::Submitted(Submitted {
+        remote_id: Some("abc".into()),
+        status_url: "https://h/s".into(),
+        notes: Vec::new(),
+    })
+}
+
+fn aborted() -> Outcome {
+    let progress = Progress::Aborted { message: "no".into(), error_log_url: None };
+    Outcome::Polled(Polled { progress, notes: Vec::new() })
+}
+
+async fn apply(
+    store: &Store,
+    job: &Job,
+    outcome: Outcome,
+    owner: &str,
+    now: DateTime<Utc>,
+) -> bool {
+    let decision = decide(job, &outcome, &policy(), now, 0.5);
+    store.apply(decision, job.state, owner, now).await.unwrap()
+}
+
+async fn hold_of(store: &Store, id: i64) -> (Option<HoldKind>, DateTime<Utc>) {
+    let job = store.job(id).await.unwrap().unwrap();
+    (job.hold.map(|hold| hold.why), job.due_at)
+}
+
+#[tokio::test]
+async fn a_claim_writes_the_intent_to_submit_and_takes_the_job_from_others() {
+    let (_folder, store) = store().await;
+    let job = submitting(&store, "stores", "a").await;
+    assert!(job.submitting);
+    assert_eq!((job.attempts, job.submitted_at), (1, Some(noon())));
+    assert_eq!(store.job(job.id).await.unwrap().unwrap(), job);
+    assert_eq!(store.claim(claim("b"), noon()).await.unwrap(), Claimed::default());
+    assert_eq!(store.held("a").await.unwrap(), [job.id]);
+    assert_eq!(store.lease_owners().await.unwrap(), ["a"]);
+}
+
+#[tokio::test]
+async fn a_submission_that_a_dead_worker_left_is_charged_and_made_again() {
+    let (_folder, store) = store().await;
+    let job = submitting(&store, "stores", "a").await;
+    assert_eq!(store.release_all("a").await.unwrap(), 1);
+    // First it is known to be unanswered, then it is submitted afresh.
+    assert_eq!(store.claim(claim("b"), at(1)).await.unwrap().jobs, []);
+    let again = store.claim(claim("b"), at(2)).await.unwrap().jobs.remove(0);
+    assert_eq!((again.id, again.attempts, again.submitting), (job.id, 2, true));
+    assert_ne!(again.remote, job.remote);
+    let timeline = store.timeline(job.id).await.unwrap();
+    assert!(timeline.iter().any(|event| event.message.contains("before the service's answer")));
+}
+
+#[tokio::test]
+async fn a_lease_lapses_unless_it_is_renewed() {
+    let (_folder, store) = store().await;
+    let job = submitting(&store, "stores", "a").await;
+    apply(&store, &job, accepted(), "a", noon()).await;
+    let polls = |owner: &'static str, now: i64| {
+        let mut claim = claim(owner);
+        claim.lease_until = at(now + 60);
+        store.claim(claim, at(now))
+    };
+    assert_eq!(polls("a", 10).await.unwrap().jobs.len(), 1);
+    assert_eq!(store.renew("a", at(100)).await.unwrap(), [job.id]);
+    assert_eq!(polls("b", 99).await.unwrap().jobs.len(), 0);
+    assert_eq!(polls("b", 100).await.unwrap().jobs.len(), 1);
+    // What the slow one then wants to say is not listened to.
+    let late = store.job(job.id).await.unwrap().unwrap();
+    assert!(!apply(&store, &late, aborted(), "a", at(101)).await);
+    assert_eq!(store.renew("a", at(200)).await.unwrap(), Vec::<i64>::new());
+}
+
+#[tokio::test]
+async fn one_job_can_be_freed_by_its_holder_alone() {
+    let (_folder, store) = store().await;
+    let job = submitting(&store, "stores", "a").await;
+    store.release(job.id, "b").await.unwrap();
+    assert_eq!(store.held("a").await.unwrap(), [job.id]);
+    store.release(job.id, "a").await.unwrap();
+    assert_eq!(store.held("a").await.unwrap(), Vec::<i64>::new());
+}
+
+#[tokio::test]
+async fn the_quota_in_process_holds_until_a_remote_job_ends() {
+    let (_folder, store) = store().await;
+    let tight = || claim_with("a", Quota { max_in_process: 1, max_jobs_per_day: 50 });
+    let (one, two) = (made(&store, "one").await, made(&store, "two").await);
+    let first = store.claim(tight(), noon()).await.unwrap().jobs;
+    assert_eq!(first.iter().map(|job| job.id).collect::<Vec<_>>(), [one.id]);
+    assert_eq!(hold_of(&store, two.id).await, (Some(HoldKind::Quota), at(12 * 3600)));
+    assert_eq!(store.job(two.id).await.unwrap().unwrap().attempts, 0);
+
+    apply(&store, &first[0], accepted(), "a", at(1)).await;
+    let waiting = store.claim(tight(), at(6)).await.unwrap().jobs.remove(0);
+    let done = Outcome::Polled(Polled {
+        progress: Progress::Completed { result_url: Some("https://h/r".into()), expected: None },
+        notes: Vec::new(),
+    });
+    apply(&store, &waiting, done, "a", at(6)).await;
+    // The end of the one wakes the other.
+    assert_eq!(hold_of(&store, two.id).await.1, at(6));
+    let mut only_requests = tight();
+    only_requests.fetches = 0;
+    let second = store.claim(only_requests, at(7)).await.unwrap().jobs;
+    assert_eq!(second.iter().map(|job| job.id).collect::<Vec<_>>(), [two.id]);
+}
+
+#[tokio::test]
+async fn the_daily_quota_counts_what_was_lost_and_not_what_was_refused() {
+    let (_folder, store) = store().await;
+    let daily = || claim_with("a", Quota { max_in_process: 10, max_jobs_per_day: 1 });
+    made(&store, "one").await;
+    let refused = store.claim(daily(), noon()).await.unwrap().jobs.remove(0);
+    let no = Outcome::Failed(Failure::new(FailureKind::Unavailable, "later"));
+    apply(&store, &refused, no, "a", noon()).await;
+    let lost = store.claim(daily(), at(5)).await.unwrap().jobs.remove(0);
+    let silence = Failure { maybe_started: true, ..Failure::new(FailureKind::Lost, "silence") };
+    apply(&store, &lost, Outcome::Failed(silence), "a", at(6)).await;
+    assert_eq!(store.claim(daily(), at(60)).await.unwrap().jobs, []);
+    let (why, until) = hold_of(&store, lost.id).await;
+    assert_eq!((why, until), (Some(HoldKind::Quota), at(5 + 24 * 3600)));
+    assert_eq!(store.claim(daily(), until).await.unwrap().jobs.len(), 1);
+}
+
+#[tokio::test]
+async fn requests_and_downloads_are_claimed_apart_and_oldest_first() {
+    let (_folder, store) = store().await;
+    for source in ["one", "two", "three"] {
+        made(&store, source).await;
+    }
+    let mut some = claim("a");
+    some.requests = 2;
+    let claimed = store.claim(some, noon()).await.unwrap().jobs;
+    assert_eq!(claimed.iter().map(|job| job.source.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+    let next = |requests, fetches| store.next_due(requests, fetches, None, &[]);
+    assert_eq!(next(true, true).await.unwrap(), Some(noon()));
+    assert_eq!(next(false, true).await.unwrap(), None);
+    let mut none = claim("a");
+    none.requests = 0;
+    assert_eq!(store.claim(none, noon()).await.unwrap().jobs, []);
+}
+
+#[tokio::test]
+async fn a_worker_may_ask_for_its_own_jobs_alone() {
+    let (_folder, store) = store().await;
+    let (one, two) = (made(&store, "one").await, made(&store, "two").await);
+    let mut own = claim("a");
+    own.only = Some(vec![two.id]);
+    assert_eq!(store.next_due(true, true, Some(&[two.id]), &[]).await.unwrap(), Some(noon()));
+    let claimed = store.claim(own, noon()).await.unwrap().jobs;
+    assert_eq!(claimed.iter().map(|job| job.id).collect::<Vec<_>>(), [two.id]);
+    assert_eq!(store.next_due(true, true, Some(&[two.id]), &[]).await.unwrap(), None);
+    assert_eq!(store.next_due(true, true, Some(&[one.id]), &[]).await.unwrap(), Some(noon()));
+}
+
+#[tokio::test]
+async fn jobs_of_unknown_accounts_and_sources_are_left_alone() {
+    let (_folder, store) = store().await;
+    let job = made(&store, "stores").await;
+    let mut other = claim("a");
+    other.limits.clear();
+    let claimed = store.claim(other, noon()).await.unwrap();
+    assert_eq!((claimed.jobs.len(), claimed.strangers.len()), (0, 1));
+    assert_eq!(store.held("a").await.unwrap(), Vec::<i64>::new());
+    let strangers = vec!["stores".to_owned()];
+    assert_eq!(store.next_due(true, true, None, &strangers).await.unwrap(), None);
+    let blind = Claim { strangers, ..claim("a") };
+    assert_eq!(store.claim(blind, noon()).await.unwrap(), Claimed::default());
+    store.move_to_account("stores", "fabrikam").await.unwrap();
+    assert_eq!(store.job(job.id).await.unwrap().unwrap().account, "fabrikam");
+}
+
+#[tokio::test]
+async fn a_decision_is_applied_only_to_the_job_that_it_was_made_for() {
+    let (_folder, store) = store().await;
+    let job = submitting(&store, "stores", "a").await;
+    assert!(apply(&store, &job, accepted(), "a", at(1)).await);
+    let now = store.job(job.id).await.unwrap().unwrap();
+    assert_eq!((now.state, now.status_url.as_deref()), (State::Waiting, Some("https://h/s")));
+    assert_eq!(now.due_at, at(6));
+    // The same decision once more finds another state.
+    assert!(!apply(&store, &job, accepted(), "a", at(2)).await);
+    let kinds: Vec<_> =
+        store.timeline(job.id).await.unwrap().into_iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, ["queued", "submitted"]);
+}

@@ -1,0 +1,80 @@
+//! Every statement is run here at least once, against a real file.
+
+mod claims;
+mod plans;
+mod records;
+
+use super::*;
+use crate::job::{Job, Policy, Trigger};
+use crate::plan::backoff::Backoff;
+use crate::plan::quota::Quota;
+use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+use std::collections::BTreeMap;
+use tempfile::TempDir;
+
+fn noon() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 25, 12, 0, 0).unwrap()
+}
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    noon() + TimeDelta::seconds(seconds)
+}
+
+async fn store() -> (TempDir, Store) {
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(folder.path(), 0).await.unwrap();
+    (folder, store)
+}
+
+fn new_job(source: &str) -> NewJob {
+    NewJob {
+        source: source.into(),
+        account: "contoso".into(),
+        trigger: Trigger::Manual,
+        note: "made by hand".into(),
+    }
+}
+
+fn policy() -> Policy {
+    let wait = Backoff {
+        initial: Duration::from_secs(5),
+        max: Duration::from_secs(60),
+        factor: 2.0,
+        jitter: 0.0,
+    };
+    Policy {
+        poll: wait,
+        deadline: Duration::from_hours(24),
+        retry: wait,
+        attempts: 8,
+        job_attempts: 3,
+        lost_after: Duration::from_mins(15),
+    }
+}
+
+fn claim_with(owner: &str, quota: Quota) -> Claim {
+    Claim {
+        owner: owner.into(),
+        lease_until: at(60),
+        requests: 10,
+        fetches: 10,
+        only: None,
+        strangers: Vec::new(),
+        limits: BTreeMap::from([("contoso".into(), Limits { quota, policy: policy() })]),
+    }
+}
+
+fn claim(owner: &str) -> Claim {
+    claim_with(owner, Quota { max_in_process: 10, max_jobs_per_day: 50 })
+}
+
+async fn made(store: &Store, source: &str) -> Job {
+    store.job_for(new_job(source), noon()).await.unwrap().0
+}
+
+/// A job whose submission this owner holds, its intent written.
+async fn submitting(store: &Store, source: &str, owner: &str) -> Job {
+    made(store, source).await;
+    let claimed = store.claim(claim(owner), noon()).await.unwrap();
+    claimed.jobs.into_iter().find(|job| job.source == source).unwrap()
+}

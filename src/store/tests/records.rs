@@ -1,0 +1,252 @@
+use super::*;
+use crate::job::State;
+use std::os::unix::fs::PermissionsExt;
+
+#[tokio::test]
+async fn a_source_has_one_live_job_whoever_asks() {
+    let (_folder, store) = store().await;
+    let (job, is_new) = store.job_for(new_job("stores"), noon()).await.unwrap();
+    assert!(is_new);
+    assert_eq!(store.job_for(new_job("stores"), at(1)).await.unwrap(), (job.clone(), false));
+    assert_eq!(store.live_jobs().await.unwrap(), [job]);
+}
+
+#[tokio::test]
+async fn a_scheduled_time_is_accounted_for_once() {
+    let (_folder, store) = store().await;
+    store.start_schedule("stores", "0 2 * * * UTC", noon()).await.unwrap();
+    let account = |time| store.account_for(new_job("stores"), time, 0, time);
+    let Accounted::Job(job) = account(at(10)).await.unwrap() else { panic!("no job") };
+    assert_eq!(job.scheduled_for, Some(at(10)));
+    assert_eq!(account(at(10)).await.unwrap(), Accounted::Already);
+    assert_eq!(account(at(9)).await.unwrap(), Accounted::Already);
+    assert_eq!(account(at(20)).await.unwrap(), Accounted::Skipped(job.id));
+    let last = store.timeline(job.id).await.unwrap().pop().unwrap();
+    assert_eq!(last.kind, "skipped");
+    assert!(last.message.contains("2026-11-25T12:00:20Z"), "{}", last.message);
+    assert_eq!(store.cursor("stores").await.unwrap().unwrap().cursor, at(20));
+}
+
+#[tokio::test]
+async fn missed_times_may_be_passed_over() {
+    let (_folder, store) = store().await;
+    store.start_schedule("stores", "0 2 * * * UTC", noon()).await.unwrap();
+    assert!(store.pass_over("stores", at(10), 2, at(100)).await.unwrap());
+    assert!(!store.pass_over("stores", at(10), 2, at(100)).await.unwrap());
+    assert_eq!(store.live_jobs().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_changed_schedule_begins_anew_and_the_same_one_does_not() {
+    let (_folder, store) = store().await;
+    assert_eq!(store.cursor("stores").await.unwrap(), None);
+    store.start_schedule("stores", "0 2 * * * UTC", noon()).await.unwrap();
+    store.start_schedule("stores", "0 2 * * * UTC", at(50)).await.unwrap();
+    assert_eq!(store.cursor("stores").await.unwrap().unwrap().since, noon());
+    store.start_schedule("stores", "0 3 * * * UTC", at(60)).await.unwrap();
+    let cursor = store.cursor("stores").await.unwrap().unwrap();
+    assert_eq!((cursor.since, cursor.cursor), (at(60), at(60)));
+}
+
+#[tokio::test]
+async fn a_live_job_can_be_cancelled_once() {
+    let (_folder, store) = store().await;
+    let job = submitting(&store, "stores", "a").await;
+    assert_eq!(store.cancel(job.id, at(1)).await.unwrap(), Cancelled::Now);
+    assert_eq!(store.cancel(job.id, at(2)).await.unwrap(), Cancelled::Before(State::Cancelled));
+    assert_eq!(store.cancel(99, at(2)).await.unwrap(), Cancelled::Unknown);
+    let job = store.job(job.id).await.unwrap().unwrap();
+    assert_eq!((job.state, job.finished_at), (State::Cancelled, Some(at(1))));
+    assert_eq!(store.held("a").await.unwrap(), Vec::<i64>::new());
+}
+
+#[tokio::test]
+async fn what_was_filed_before_the_cancel_stays_archived() {
+    let (_folder, store) = store().await;
+    let mut job = submitting(&store, "stores", "a").await;
+    store.cancel(job.id, at(1)).await.unwrap();
+    job.snapshot = Some("/archive/stores/x.json".into());
+    assert!(store.archived_after_cancel(job.clone(), at(2)).await.unwrap());
+    assert!(!store.archived_after_cancel(job.clone(), at(3)).await.unwrap());
+    let stored = store.job(job.id).await.unwrap().unwrap();
+    assert_eq!((stored.state, stored.snapshot), (State::Archived, job.snapshot));
+}
+
+#[tokio::test]
+async fn the_history_is_listed_newest_first_and_by_source_and_state() {
+    let (_folder, store) = store().await;
+    let one = made(&store, "one").await;
+    store.cancel(one.id, at(1)).await.unwrap();
+    let again = made(&store, "one").await;
+    let two = made(&store, "two").await;
+    let ids = |source: Option<&str>, state, limit| {
+        let filter = Filter { source: source.map(str::to_owned), state, limit };
+        let store = store.clone();
+        async move {
+            let jobs = store.jobs(&filter).await.unwrap();
+            jobs.into_iter().map(|job| job.id).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(ids(None, None, 50).await, [two.id, again.id, one.id]);
+    assert_eq!(ids(None, None, 1).await, [two.id]);
+    assert_eq!(ids(Some("one"), None, 50).await, [again.id, one.id]);
+    assert_eq!(ids(None, Some(State::Cancelled), 50).await, [one.id]);
+    assert_eq!(ids(Some("one"), Some(State::Queued), 50).await, [again.id]);
+    assert_eq!(store.first_job("one").await.unwrap(), Some(noon()));
+    assert_eq!(store.first_job("none").await.unwrap(), None);
+    // Cancelling says nothing about how the source is doing.
+    assert_eq!(store.last_ended("one").await.unwrap(), None);
+    let counts = store.ended_counts().await.unwrap();
+    assert_eq!(counts, [("one".to_owned(), "cancelled".to_owned(), 1)]);
+}
+
+#[tokio::test]
+async fn job_numbers_go_on_above_the_archive_s() {
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(folder.path(), 41).await.unwrap();
+    assert_eq!(made(&store, "stores").await.id, 42);
+    store.close().await;
+    let store = Store::open(folder.path(), 7).await.unwrap();
+    assert_eq!(made(&store, "others").await.id, 43);
+}
+
+#[tokio::test]
+async fn two_processes_writing_at_once_lose_nothing() {
+    let folder = TempDir::new().unwrap();
+    let one = Store::open(folder.path(), 0).await.unwrap();
+    let two = Store::open(folder.path(), 0).await.unwrap();
+    let make = |store: Store, name: &'static str| async move {
+        for number in 0..40 {
+            made(&store, &format!("{name}-{number}")).await;
+        }
+    };
+    tokio::join!(make(one.clone(), "a"), make(two.clone(), "b"), make(one.clone(), "c"));
+    assert_eq!(two.live_jobs().await.unwrap().len(), 120);
+    assert!(one.change_sign().is_some());
+}
+
+#[tokio::test]
+async fn a_failing_write_does_not_take_others_of_its_commit_with_it() {
+    let (_folder, store) = store().await;
+    let broken = store.write(|db| {
+        Box::pin(async move {
+            sqlx::query("INSERT INTO events (source, at, kind, message) VALUES ('x', 0, 'k', 'm')")
+                .execute(&mut *db)
+                .await?;
+            sqlx::query("SELECT * FROM nowhere").execute(db).await.map(drop)
+        })
+    });
+    let (broken, made) = tokio::join!(broken, store.job_for(new_job("stores"), noon()));
+    assert!(matches!(broken, Err(StoreError::Sql(_))));
+    assert!(made.unwrap().1);
+    let rows = sqlx::query("SELECT count(*) FROM events WHERE source = 'x'")
+        .fetch_one(&store.readers)
+        .await
+        .unwrap();
+    assert_eq!(rows.try_get::<i64, _>(0).unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_files_are_private() {
+    let (folder, store) = store().await;
+    made(&store, "stores").await;
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o077;
+        assert_eq!(mode, 0, "{}", entry.path().display());
+    }
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused_and_left_as_it_is() {
+    let (folder, store) = store().await;
+    store
+        .write(|db| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO _sqlx_migrations \
+                     (version, description, installed_on, success, checksum, execution_time) \
+                     VALUES (9999, 'later', '2030-01-01', 1, x'00', 0)",
+                )
+                .execute(db)
+                .await
+                .map(drop)
+            })
+        })
+        .await
+        .unwrap();
+    store.close().await;
+    let error = Store::open(folder.path(), 0).await.unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 9999, .. }), "{error}");
+    assert!(error.to_string().contains("newer version of nightjar"));
+}
+
+#[tokio::test]
+async fn an_older_database_is_copied_before_it_is_brought_up_to_date() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join(FILE);
+    let mut connection =
+        SqliteConnection::connect_with(&options(&path).create_if_missing(true)).await.unwrap();
+    for statement in [
+        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+         installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, \
+         checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)",
+        "CREATE TABLE old (x)",
+    ] {
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
+    let store = Store::open(folder.path(), 0).await.unwrap();
+    made(&store, "stores").await;
+    let copy = folder.path().join("nightjar.db.schema-0");
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut copied = SqliteConnection::connect_with(&options(&copy)).await.unwrap();
+    sqlx::query("SELECT x FROM old").execute(&mut copied).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_named() {
+    let folder = TempDir::new().unwrap();
+    fs::write(
+        folder.path().join(FILE),
+        "not a database, but long enough to look like one".repeat(9),
+    )
+    .unwrap();
+    let error = Store::open(folder.path(), 0).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
+    assert!(error.to_string().contains(FILE), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_is_made_by_looking() {
+    let folder = TempDir::new().unwrap();
+    assert!(Store::open_existing(folder.path()).await.unwrap().is_none());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn locks_end_with_their_holders() {
+    let folder = TempDir::new().unwrap();
+    let first = lock::daemon(folder.path()).unwrap().unwrap();
+    let other = lock::daemon(folder.path()).unwrap().unwrap_err();
+    assert_eq!(other, std::process::id().to_string());
+    drop(first);
+    assert!(lock::daemon(folder.path()).unwrap().is_ok());
+}
+
+#[test]
+fn a_worker_lives_as_long_as_its_process_holds_its_file() {
+    let folder = TempDir::new().unwrap();
+    let me = lock::Worker::enrol(folder.path(), 1).unwrap();
+    let other = lock::Worker::enrol(folder.path(), 2).unwrap();
+    let name = other.name.clone();
+    assert!(me.lives(&me.name));
+    assert!(me.lives(&name));
+    drop(other);
+    assert!(!me.lives(&name));
+    // One that was killed leaves its file, without the lock.
+    fs::write(folder.path().join("workers").join("123-dead"), "").unwrap();
+    me.sweep();
+    assert!(!folder.path().join("workers").join("123-dead").exists());
+    assert!(me.lives(&me.name));
+}
