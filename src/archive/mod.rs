@@ -9,6 +9,8 @@ mod examine;
 mod filing;
 mod pipeline;
 mod quarantine;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use catalogue::Snapshot;

@@ -1,0 +1,333 @@
+use super::*;
+use crate::dataset::Limits;
+use crate::manifest::{Manifest, Name};
+use crate::simulator::{Damage, Data};
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+use futures_util::stream;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tempfile::TempDir;
+
+fn at(hours: i64) -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 25, 2, 0, 0).unwrap() + TimeDelta::hours(hours)
+}
+
+struct Place {
+    _folder: TempDir,
+    archive: Archive,
+}
+
+impl Place {
+    fn new() -> Place {
+        let folder = TempDir::new().unwrap();
+        let archive = Archive::new(&folder.path().join("archive"), folder.path());
+        archive.prepare().unwrap();
+        Place { _folder: folder, archive }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.archive.folder("places").join(name)
+    }
+
+    async fn receive(&self, document: &[u8], job: i64, limits: &Limits) -> Received {
+        let pieces: Vec<Result<Bytes, ()>> =
+            document.chunks(10_007).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let name = Name::new(at(job), job);
+        let received = self.archive.receive("places", name, limits, stream::iter(pieces), |_| {});
+        received.await.unwrap()
+    }
+
+    /// Files the document as the snapshot of this job.
+    async fn keep(&self, document: &[u8], job: i64) -> Snapshot {
+        let received = self.receive(document, job, &Limits::default()).await;
+        let summary = received.verdict.as_ref().unwrap().clone();
+        self.archive.file(received, summary, facts(job)).unwrap()
+    }
+
+    fn verify(&self) -> Verification {
+        self.archive.verify(&[], &|_| {})
+    }
+
+    /// What `verify` finds, as `kind file`.
+    fn findings(&self) -> Vec<String> {
+        self.verify()
+            .findings
+            .iter()
+            .map(|it| format!("{} {}", it.kind, it.file.file_name().unwrap().display()))
+            .collect()
+    }
+
+    fn edit(&self, manifest: &str, change: impl FnOnce(&mut Manifest)) {
+        let path = self.file(manifest);
+        let mut value = catalogue::read(&path).unwrap();
+        change(&mut value);
+        fs::write(&path, serde_json::to_vec(&value).unwrap()).unwrap();
+    }
+}
+
+fn facts(job: i64) -> Facts {
+    Facts {
+        source: "places".into(),
+        access_id: "20181f26".into(),
+        data_source: "Places".into(),
+        version: None,
+        job,
+        remote_id: Some("abc".into()),
+        scheduled_for: None,
+        created_at: at(job),
+        completed_at: at(job),
+        expected: None,
+        suspicious: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+fn document(entities: u64) -> Vec<u8> {
+    Data::first_places(entities).document().to_vec()
+}
+
+#[tokio::test]
+async fn a_snapshot_is_the_exact_bytes_under_private_names() {
+    let place = Place::new();
+    let document = document(50);
+    let snapshot = place.keep(&document, 1).await;
+    assert_eq!(snapshot.manifest.entities, 50);
+    assert_eq!(snapshot.path, place.file("20261125T030000Z-1.json"));
+    assert_eq!(snapshot.data(), place.file("20261125T030000Z-1.xml.zst"));
+    assert_eq!(zstd::decode_all(File::open(snapshot.data()).unwrap()).unwrap(), document);
+    assert_eq!(snapshot.manifest.content.bytes, document.len() as u64);
+    let stored = fs::metadata(snapshot.data()).unwrap();
+    assert_eq!(snapshot.manifest.stored.bytes, stored.len());
+    assert_eq!(snapshot.manifest.stored.sha256, filing::digest(&snapshot.data()).unwrap());
+    assert_eq!(stored.permissions().mode() & 0o777, 0o600);
+    let folder = fs::metadata(place.archive.folder("places")).unwrap();
+    assert_eq!(folder.permissions().mode() & 0o777, 0o700);
+    let latest = fs::read_link(place.file("latest.json")).unwrap();
+    assert_eq!(latest, Path::new("20261125T030000Z-1.json"));
+    assert_eq!(place.verify(), Verification { ok: true, checked: 1, findings: Vec::new() });
+    assert_eq!(fs::read_dir(place.archive.folder("places")).unwrap().count(), 3);
+}
+
+#[tokio::test]
+async fn identical_nights_are_hard_links_and_different_ones_are_not() {
+    let place = Place::new();
+    let first = place.keep(&document(50), 1).await;
+    let second = place.keep(&document(50), 2).await;
+    let third = place.keep(&document(51), 3).await;
+    let inode = |snapshot: &Snapshot| fs::metadata(snapshot.data()).unwrap().ino();
+    assert_eq!(inode(&first), inode(&second));
+    assert_ne!(inode(&second), inode(&third));
+    assert_eq!(second.manifest.same_content_as.as_deref(), Some("20261125T030000Z-1.json"));
+    assert_eq!(third.manifest.same_content_as, None);
+    assert!(place.verify().ok);
+    // Each is whole by itself.
+    fs::remove_file(&first.path).unwrap();
+    fs::remove_file(first.data()).unwrap();
+    let left = place.verify();
+    assert_eq!((left.ok, left.checked, left.findings), (true, 2, Vec::new()));
+}
+
+#[tokio::test]
+async fn no_link_is_made_to_a_damaged_file() {
+    let place = Place::new();
+    let first = place.keep(&document(50), 1).await;
+    let mut bytes = fs::read(first.data()).unwrap();
+    bytes[100] ^= 1;
+    fs::write(first.data(), bytes).unwrap();
+    let second = place.keep(&document(50), 2).await;
+    assert_eq!(second.manifest.same_content_as, None);
+    assert_eq!(place.findings(), ["damaged 20261125T030000Z-1.xml.zst"]);
+}
+
+#[tokio::test]
+async fn a_download_that_breaks_leaves_nothing() {
+    let place = Place::new();
+    let document = Bytes::from(document(50));
+    let chunks = stream::iter([Ok(document.slice(..5000)), Err("reset")]);
+    let name = Name::new(at(1), 1);
+    let limits = Limits::default();
+    let broken = place.archive.receive("places", name, &limits, chunks, |_| {}).await;
+    assert!(matches!(broken, Err(Interrupted::Remote("reset"))));
+    assert_eq!(fs::read_dir(place.archive.folder("places")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_not_read_to_its_end() {
+    let place = Place::new();
+    let limits = Limits { max_bytes: 100_000, ..Limits::default() };
+    let received = place.receive(&document(3000), 1, &limits).await;
+    let flaw = received.verdict.unwrap_err();
+    assert!(matches!(flaw, crate::dataset::Flaw::TooLarge { .. }), "{flaw}");
+    assert!(received.content.bytes < 200_000, "{} bytes were read", received.content.bytes);
+}
+
+#[tokio::test]
+async fn what_fails_its_proof_is_kept_aside_the_newest_three() {
+    let place = Place::new();
+    let document = Data::first_places(20).damaged(Damage::Truncated).document();
+    for job in 1..=5 {
+        let received = place.receive(&document, job, &Limits::default()).await;
+        assert!(received.verdict.is_err());
+        let name = Name::new(at(job), job);
+        let kept = place.archive.keep_aside("places", name, 1, received).unwrap();
+        assert_eq!(zstd::decode_all(File::open(kept).unwrap()).unwrap(), document);
+    }
+    let quarantine = place.archive.quarantine.join("places");
+    assert_eq!(fs::read_dir(quarantine).unwrap().count(), 3);
+    assert_eq!(fs::read_dir(place.archive.folder("places")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn the_catalogue_is_read_from_the_folder_alone() {
+    let place = Place::new();
+    assert_eq!(place.archive.sources().unwrap(), Vec::<String>::new());
+    assert_eq!(place.archive.highest_job().unwrap(), 0);
+    assert!(place.archive.newest("places").unwrap().is_none());
+    place.keep(&document(10), 1).await;
+    place.keep(&document(12), 3).await;
+    assert_eq!(place.archive.sources().unwrap(), ["places"]);
+    assert_eq!(place.archive.highest_job().unwrap(), 3);
+    let jobs: Vec<_> =
+        place.archive.snapshots("places").unwrap().map(|one| one.manifest.job).collect();
+    assert_eq!(jobs, [3, 1]);
+    assert_eq!(place.archive.baseline("places").unwrap(), Some(12));
+    place.edit("20261125T050000Z-3.json", |manifest| manifest.suspicious = vec!["few".into()]);
+    assert_eq!(place.archive.baseline("places").unwrap(), Some(10));
+    assert!(place.archive.find("places", Name::new(at(1), 1)).is_some());
+    assert!(place.archive.find("places", Name::new(at(1), 2)).is_none());
+}
+
+#[tokio::test]
+async fn interrupted_downloads_are_cleared_away_except_of_live_jobs() {
+    let place = Place::new();
+    place.keep(&document(10), 1).await;
+    for job in [2, 3] {
+        let name = partial_name(&Name::new(at(job), job).data());
+        fs::write(place.file(&name), "half").unwrap();
+    }
+    assert_eq!(place.archive.sweep(&[3]).unwrap(), 1);
+    assert!(place.file(".20261125T050000Z-3.xml.zst.partial").exists());
+    assert_eq!(place.findings(), ["unfinished .20261125T050000Z-3.xml.zst.partial"]);
+    assert!(place.verify().ok);
+}
+
+#[tokio::test]
+async fn every_flipped_bit_of_a_data_file_is_found() {
+    let place = Place::new();
+    let snapshot = place.keep(&document(3), 1).await;
+    let whole = fs::read(snapshot.data()).unwrap();
+    for position in (0..whole.len()).step_by(whole.len() / 23) {
+        let mut bytes = whole.clone();
+        bytes[position] ^= 1 << (position % 8);
+        fs::write(snapshot.data(), bytes).unwrap();
+        assert!(!place.verify().ok, "byte {position}");
+    }
+    for length in [0, 1, whole.len() / 2, whole.len() - 1] {
+        fs::write(snapshot.data(), &whole[..length]).unwrap();
+        assert_eq!(place.findings(), ["damaged 20261125T030000Z-1.xml.zst"], "{length} bytes");
+    }
+}
+
+#[tokio::test]
+async fn every_claim_of_a_manifest_is_checked() {
+    let claims: [(&str, fn(&mut Manifest)); 12] = [
+        ("entities", |it| it.entities += 1),
+        ("announced", |it| it.expected_entities = Some(4)),
+        ("entity type", |it| it.entity_type.push('x')),
+        ("primary key", |it| it.primary_key = "Name".into()),
+        ("columns", |it| drop(it.columns.pop())),
+        ("content", |it| it.content.bytes += 1),
+        ("content's digest", |it| it.content.sha256 = "0".repeat(64)),
+        ("source", |it| it.source = "others".into()),
+        ("job", |it| it.job = 9),
+        ("instant", |it| it.created_at = at(5)),
+        ("file", |it| it.stored.file = "../x".into()),
+        ("format", |it| it.format = 2),
+    ];
+    let place = Place::new();
+    place.keep(&document(3), 1).await;
+    let path = place.file("20261125T030000Z-1.json");
+    let whole = fs::read(&path).unwrap();
+    for (what, change) in claims {
+        place.edit("20261125T030000Z-1.json", change);
+        let verification = place.verify();
+        assert!(!verification.ok, "{what}");
+        assert!(verification.findings.iter().all(|it| it.kind == "claim"), "{what}");
+        fs::write(&path, &whole).unwrap();
+    }
+    let digest: fn(&mut Manifest) = |it| it.stored.sha256 = "0".repeat(64);
+    place.edit("20261125T030000Z-1.json", digest);
+    assert_eq!(place.findings(), ["damaged 20261125T030000Z-1.xml.zst"]);
+}
+
+#[tokio::test]
+async fn missing_foreign_and_unreadable_things_are_told_apart() {
+    let place = Place::new();
+    for job in 1..=4i64 {
+        place.keep(&document(job.unsigned_abs()), job).await;
+    }
+    fs::remove_file(place.file("20261125T030000Z-1.xml.zst")).unwrap();
+    fs::remove_file(place.file("20261125T040000Z-2.json")).unwrap();
+    fs::write(place.file("20261125T050000Z-3.json"), "{").unwrap();
+    fs::remove_file(place.file("latest.json")).unwrap();
+    fs::write(place.file("notes.txt"), "mine").unwrap();
+    fs::write(place.archive.root().join("stray"), "").unwrap();
+    assert_eq!(
+        place.findings(),
+        [
+            "foreign stray",
+            "missing 20261125T030000Z-1.xml.zst",
+            "orphan 20261125T040000Z-2.xml.zst",
+            "manifest 20261125T050000Z-3.json",
+            "latest latest.json",
+            "foreign notes.txt",
+        ]
+    );
+    let verification = place.verify();
+    assert_eq!((verification.ok, verification.checked), (false, 3));
+    let errors: Vec<_> = verification
+        .findings
+        .iter()
+        .filter(|it| it.severity == Severity::Error)
+        .map(|it| it.kind)
+        .collect();
+    assert_eq!(errors, ["missing", "manifest"]);
+}
+
+#[tokio::test]
+async fn swapped_data_files_are_found() {
+    let place = Place::new();
+    let (one, two) = (place.keep(&document(3), 1).await, place.keep(&document(4), 2).await);
+    let (first, second) = (fs::read(one.data()).unwrap(), fs::read(two.data()).unwrap());
+    fs::write(one.data(), second).unwrap();
+    fs::write(two.data(), first).unwrap();
+    assert_eq!(
+        place.findings(),
+        ["damaged 20261125T030000Z-1.xml.zst", "damaged 20261125T040000Z-2.xml.zst"]
+    );
+}
+
+#[tokio::test]
+async fn a_hard_linked_file_is_read_once() {
+    let place = Place::new();
+    for job in 1..=5 {
+        place.keep(&document(10), job).await;
+    }
+    let files = AtomicUsize::new(0);
+    let verification = place.archive.verify(&["places".to_owned()], &|reading: Reading| {
+        files.store(reading.files, Ordering::SeqCst);
+    });
+    assert_eq!((verification.ok, verification.checked), (true, 5));
+    assert_eq!(files.into_inner(), 1);
+}
+
+#[test]
+fn an_archive_that_cannot_be_made_says_so() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(Archive::new(&file.join("archive"), folder.path()).prepare().is_err());
+    assert!(Archive::new(&file, folder.path()).prepare().is_err());
+    assert!(Archive::new(&folder.path().join("a/b/c"), folder.path()).prepare().is_ok());
+}
