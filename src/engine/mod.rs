@@ -14,6 +14,8 @@ mod flights;
 mod run;
 mod schedule;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub use run::Scope;
 pub use schedule::schedule_identity;
@@ -95,16 +97,23 @@ impl Plan {
         }
     }
 
+    /// What each source's account allows, for sources whose account has a service here.
     fn limits(&self) -> BTreeMap<String, Limits> {
+        let policy = self.policy();
         let limits = |account: &Account| Limits {
             quota: Quota {
                 max_in_process: account.max_in_process,
                 max_jobs_per_day: account.max_jobs_per_day,
             },
-            policy: self.policy(),
+            policy: policy.clone(),
         };
-        let accounts = self.services.keys().filter_map(|name| self.settings.accounts.get(name));
-        accounts.map(|account| (account.name.clone(), limits(account))).collect()
+        let served = |source: &&Source| self.services.contains_key(&source.account);
+        self.settings
+            .sources
+            .iter()
+            .filter(served)
+            .filter_map(|it| Some((it.name.clone(), limits(self.settings.account_of(it)?))))
+            .collect()
     }
 }
 

@@ -5,9 +5,9 @@ use super::schedule::Agenda;
 use super::step::pause;
 use super::{Engine, Plan};
 use crate::job::Job;
-use crate::store::{Claim, StoreError};
+use crate::store::{Claim, Limits, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::task::{JoinError, JoinSet};
@@ -57,6 +57,7 @@ type Landing = (i64, Result<Result<(), StoreError>, JoinError>);
 struct Run {
     scope: Scope,
     plan: Arc<Plan>,
+    limits: Arc<BTreeMap<String, Limits>>,
     agenda: Agenda,
     flights: Flights,
     steps: JoinSet<Landing>,
@@ -125,6 +126,7 @@ impl Engine {
         let plan = self.plan();
         let mut run = Run {
             scope,
+            limits: Arc::default(),
             agenda: Agenda::default(),
             flights: Flights::default(),
             steps: JoinSet::new(),
@@ -149,6 +151,7 @@ impl Engine {
             self.shared.store.move_to_account(&source.name, &source.account).await?;
         }
         run.strangers.clear();
+        run.limits = Arc::new(run.plan.limits());
         Ok(())
     }
 
@@ -254,17 +257,13 @@ impl Engine {
             fetches: room(FETCHES, fetches),
             only: run.scope.only().map(<[i64]>::to_vec),
             strangers: run.strangers.iter().cloned().collect(),
-            limits: run.plan.limits(),
+            limits: Arc::clone(&run.limits),
         };
         let claimed = self.shared.store.claim(claim, now).await?;
         for job in claimed.strangers {
             self.estrange(run, &job);
         }
         for job in claimed.jobs {
-            // One of an unknown source is launched all the same: that frees it.
-            if run.plan.settings.source(&job.source).is_none() {
-                self.estrange(run, &job);
-            }
             let flight = run.flights.begin(&job);
             self.launch(run, job, flight);
         }

@@ -39,9 +39,9 @@ impl Engine {
         job: Job,
         flight: &Flight,
     ) -> Result<(), StoreError> {
-        let known = plan.settings.source(&job.source);
-        let service = plan.services.get(&job.account);
-        let (Some(source), Some(service), Some(step)) = (known, service, job.step()) else {
+        let source = plan.settings.source(&job.source);
+        let service = source.and_then(|source| plan.services.get(&source.account));
+        let (Some(source), Some(service), Some(step)) = (source, service, job.step()) else {
             return self.shared.store.release(job.id, &self.shared.worker.name).await;
         };
         let Some(effect) = self.perform(source, service, &job, step, flight).await else {

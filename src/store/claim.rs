@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A remote job that is not known to have ended is presumed to hold its place this long: the
 /// service's documents put the longest job at 12 hours ("Bing Maps Data Source Limits").
@@ -31,8 +32,8 @@ pub struct Claim {
     pub only: Option<Vec<i64>>,
     /// No job of these sources: they are not in the worker's configuration.
     pub strangers: Vec<String>,
-    /// What the accounts allow, by name; a job of another account stays where it is.
-    pub limits: BTreeMap<String, Limits>,
+    /// What the accounts of the sources allow, by source; a job of another source is left free.
+    pub limits: Arc<BTreeMap<String, Limits>>,
 }
 
 /// What a worker got.
@@ -40,7 +41,7 @@ pub struct Claim {
 pub struct Claimed {
     /// To be worked on now. A queued one among these has its intent to submit written.
     pub jobs: Vec<Job>,
-    /// Of accounts that the worker does not know; left free.
+    /// Of sources that the worker does not know; left free.
     pub strangers: Vec<Job>,
 }
 
@@ -63,7 +64,7 @@ impl Store {
                 let mut claimed = Claimed::default();
                 let mut usage = BTreeMap::new();
                 for job in lease(db, &claim, now).await? {
-                    match (job.step(), claim.limits.get(&job.account)) {
+                    match (job.step(), claim.limits.get(&job.source)) {
                         (Some(job::Step::Submit), Some(limits)) => {
                             let job = submit(db, job, limits, &claim.owner, &mut usage, now);
                             claimed.jobs.extend(job.await?);

@@ -9,7 +9,7 @@ use crate::job::{Job, Policy, Trigger};
 use crate::plan::backoff::Backoff;
 use crate::plan::quota::Quota;
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 fn noon() -> DateTime<Utc> {
@@ -60,7 +60,11 @@ fn claim_with(owner: &str, quota: Quota) -> Claim {
         fetches: 10,
         only: None,
         strangers: Vec::new(),
-        limits: BTreeMap::from([("contoso".into(), Limits { quota, policy: policy() })]),
+        limits: Arc::new(
+            ["stores", "one", "two", "three"]
+                .map(|source| (source.to_owned(), Limits { quota, policy: policy() }))
+                .into(),
+        ),
     }
 }
 

@@ -1,0 +1,366 @@
+use super::schedule::{Due, due};
+use super::*;
+use crate::clock::Hands;
+use crate::config::{self, Environment};
+use crate::job::{State, Step, Trigger};
+use crate::plan::schedule::Schedule;
+use crate::secret::Key;
+use crate::service::bing::Bing;
+use crate::service::http::HttpClients;
+use crate::simulator::{Data, Ending, Fault, Kind, Scenario, SimSource, Simulator};
+use crate::store::{Claim, Filter, NewJob};
+use chrono::{TimeDelta, TimeZone};
+use std::path::Path;
+use tempfile::TempDir;
+
+const KEY: &str = "CANARY-0123456789abcdef";
+
+fn night() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 25, 1, 59, 0).unwrap()
+}
+
+/// A machine: a folder that outlives its engines, a service, and a clock.
+struct Machine {
+    folder: TempDir,
+    simulator: Simulator,
+    clock: Clock,
+    hands: Hands,
+    extra: String,
+    workers: u64,
+}
+
+impl Machine {
+    async fn new(scenario: Scenario) -> Machine {
+        let stores = |name: &str| {
+            SimSource::new("20181f26", name, KEY, Data::first_places(20)).scenario(scenario.clone())
+        };
+        let simulator = Simulator::start(vec![stores("One"), stores("Two")]).await.unwrap();
+        let (clock, hands) = Clock::manual(night());
+        let folder = TempDir::new().unwrap();
+        Machine { folder, simulator, clock, hands, extra: String::new(), workers: 0 }
+    }
+
+    fn settings(&self) -> Settings {
+        let text = format!(
+            r#"
+            state_dir = "state"
+            archive_dir = "archive"
+            {}
+            [accounts.contoso]
+            key_env = "UNUSED"
+            endpoint = "{}"
+            max_in_process = 1
+            [[sources]]
+            name = "one"
+            account = "contoso"
+            access_id = "20181f26"
+            data_source = "One"
+            schedule = "0 2 * * *"
+            "#,
+            self.extra,
+            self.simulator.endpoint()
+        );
+        let environment = Environment::default();
+        config::parse(&text, &self.folder.path().join("config.toml"), &environment).unwrap()
+    }
+
+    fn plan(&self, settings: &Settings) -> Plan {
+        let clients = HttpClients::new(&settings.http).unwrap();
+        let account = &settings.accounts["contoso"];
+        let bing: Arc<dyn ExportService> =
+            Arc::new(Bing::new(account, Key::new(KEY).unwrap(), clients));
+        Plan {
+            settings: settings.clone(),
+            services: BTreeMap::from([("contoso".to_owned(), bing)]),
+        }
+    }
+
+    /// A program that starts on this machine.
+    async fn start(&mut self) -> (Engine, Store) {
+        let settings = self.settings();
+        let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
+        let store = Store::open(&settings.state_dir, 0).await.unwrap();
+        self.workers += 1;
+        let worker = lock::Worker::enrol(&settings.state_dir, self.workers).unwrap();
+        let plan = self.plan(&settings);
+        let engine =
+            Engine::new(store.clone(), archive, worker, self.clock.clone(), plan, Arc::new(|_| {}));
+        (engine, store)
+    }
+
+    /// Lets time pass until nothing is live any more, at most so many steps.
+    async fn until_quiet(&self, engine: &Engine, store: &Store) -> Job {
+        for _ in 0..200 {
+            engine.tick().await.unwrap();
+            match store.next_due(true, true, None, &[]).await.unwrap() {
+                Some(due) => self.hands.set(due.max(self.clock.now())),
+                None => break,
+            }
+        }
+        newest(store).await
+    }
+}
+
+async fn newest(store: &Store) -> Job {
+    let filter = Filter { limit: 1, ..Filter::default() };
+    store.jobs(&filter).await.unwrap().pop().expect("a job")
+}
+
+async fn kinds(store: &Store, job: i64) -> Vec<String> {
+    store.timeline(job).await.unwrap().into_iter().map(|event| event.kind).collect()
+}
+
+fn by_hand() -> NewJob {
+    NewJob {
+        source: "one".into(),
+        account: "contoso".into(),
+        trigger: Trigger::Manual,
+        note: "made by hand".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_scheduled_time_becomes_a_proven_snapshot() {
+    let mut machine = Machine::new(Scenario { pending_polls: 2, ..Scenario::default() }).await;
+    let (engine, store) = machine.start().await;
+    engine.tick().await.unwrap();
+    assert_eq!(store.live_jobs().await.unwrap(), []);
+    machine.hands.advance(TimeDelta::minutes(1));
+    let job = machine.until_quiet(&engine, &store).await;
+    assert_eq!((job.state, job.trigger), (State::Archived, Trigger::Schedule));
+    assert_eq!(job.scheduled_for, Some(night() + TimeDelta::minutes(1)));
+    assert_eq!((job.polls, job.attempts), (3, 1));
+    assert_eq!(kinds(&store, job.id).await, ["queued", "submitted", "completed", "archived"]);
+    let snapshot = engine.shared.archive.newest("one").unwrap().unwrap();
+    assert_eq!(Some(&snapshot.path), job.snapshot.as_ref());
+    assert_eq!((snapshot.manifest.entities, snapshot.manifest.expected_entities), (20, Some(20)));
+    assert!(engine.shared.archive.verify(&[], &|_| {}).ok);
+    assert_eq!(machine.simulator.count(Kind::Create), 1);
+    // And the next one comes a day later, not before.
+    engine.tick().await.unwrap();
+    assert_eq!(store.live_jobs().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_time_that_comes_while_a_job_is_live_is_skipped() {
+    let never = Scenario { ending: Ending::Never, ..Scenario::default() };
+    let mut machine = Machine::new(never).await;
+    machine.extra = "[poll]\ndeadline = \"72h\"\n".into();
+    let (engine, store) = machine.start().await;
+    engine.tick().await.unwrap();
+    machine.hands.advance(TimeDelta::minutes(1));
+    engine.tick().await.unwrap();
+    machine.hands.advance(TimeDelta::days(1));
+    engine.tick().await.unwrap();
+    let live = store.live_jobs().await.unwrap();
+    assert_eq!(live.len(), 1);
+    assert!(kinds(&store, live[0].id).await.contains(&"skipped".to_owned()));
+}
+
+#[tokio::test]
+async fn after_downtime_the_newest_missed_time_is_made_up_for_once() {
+    let mut machine = Machine::new(Scenario::default()).await;
+    let (engine, store) = machine.start().await;
+    engine.tick().await.unwrap();
+    drop(engine);
+    store.close().await;
+    machine.hands.advance(TimeDelta::days(3));
+    let (engine, store) = machine.start().await;
+    let job = machine.until_quiet(&engine, &store).await;
+    assert_eq!((job.state, job.trigger), (State::Archived, Trigger::CatchUp));
+    assert_eq!(job.scheduled_for, Some(night() + TimeDelta::days(2) + TimeDelta::minutes(1)));
+    let first = &store.timeline(job.id).await.unwrap()[0].message;
+    assert!(first.contains("2 earlier times"), "{first}");
+    assert_eq!(store.jobs(&Filter { limit: 9, ..Filter::default() }).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn without_catch_up_nothing_is_made_up_for() {
+    let mut machine = Machine::new(Scenario::default()).await;
+    let mut settings = machine.settings();
+    settings.sources[0].catch_up = false;
+    let (engine, store) = machine.start().await;
+    engine.set_plan(machine.plan(&settings));
+    engine.tick().await.unwrap();
+    // The machine slept: the time came, and nobody met it.
+    machine.hands.advance(TimeDelta::hours(3));
+    engine.tick().await.unwrap();
+    assert_eq!(store.live_jobs().await.unwrap(), []);
+    assert_eq!(store.cursor("one").await.unwrap().unwrap().cursor, night() + TimeDelta::minutes(1));
+}
+
+#[tokio::test]
+async fn a_job_whose_answer_was_lost_is_submitted_again() {
+    let lost = Scenario { create: vec![Fault::LostAnswer], ..Scenario::default() };
+    let mut machine = Machine::new(lost).await;
+    let mut settings = machine.settings();
+    settings.accounts.get_mut("contoso").unwrap().max_in_process = 2;
+    let (engine, store) = machine.start().await;
+    engine.set_plan(machine.plan(&settings));
+    store.job_for(by_hand(), night()).await.unwrap();
+    let job = machine.until_quiet(&engine, &store).await;
+    assert_eq!((job.state, job.attempts), (State::Archived, 2));
+    assert_eq!(machine.simulator.count(Kind::Create), 2);
+}
+
+#[tokio::test]
+async fn a_lost_answer_holds_its_place_in_the_quota() {
+    let lost = Scenario { create: vec![Fault::LostAnswer], ..Scenario::default() };
+    let mut machine = Machine::new(lost).await;
+    let (engine, store) = machine.start().await;
+    store.job_for(by_hand(), night()).await.unwrap();
+    engine.tick().await.unwrap();
+    machine.hands.advance(TimeDelta::seconds(30));
+    engine.tick().await.unwrap();
+    let job = newest(&store).await;
+    assert_eq!((job.state, job.attempts), (State::Queued, 1));
+    assert_eq!(job.due_at, night() + TimeDelta::hours(12));
+    assert!(job.hold.unwrap().message.contains("in process"));
+}
+
+#[tokio::test]
+async fn a_snapshot_that_was_filed_before_a_crash_is_taken_as_it_is() {
+    let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
+    let (engine, store) = machine.start().await;
+    store.job_for(by_hand(), night()).await.unwrap();
+    engine.tick().await.unwrap();
+    machine.hands.advance(TimeDelta::minutes(1));
+    engine.tick().await.unwrap();
+    let job = newest(&store).await;
+    assert_eq!(job.step(), Some(Step::Fetch));
+    // The file is there, and then the power goes.
+    let plan = engine.plan();
+    let source = plan.settings.source("one").unwrap();
+    let service = &plan.services["contoso"];
+    let flight = flights::Flight::default();
+    let effect = engine.fetch(source, service, &target(source), &job, &flight).await.unwrap();
+    assert!(matches!(effect.outcome, crate::job::Outcome::Archived { .. }));
+    drop(engine);
+    let (engine, store) = machine.start().await;
+    engine.tick().await.unwrap();
+    let job = newest(&store).await;
+    assert_eq!(job.state, State::Archived);
+    assert_eq!(machine.simulator.count(Kind::Result), 1);
+    let last = store.timeline(job.id).await.unwrap().pop().unwrap().message;
+    assert!(last.contains("found in the archive already"), "{last}");
+}
+
+#[tokio::test]
+async fn an_archive_that_cannot_be_written_is_waited_for() {
+    let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
+    let (engine, store) = machine.start().await;
+    let archive = machine.settings().archive_dir;
+    store.job_for(by_hand(), night()).await.unwrap();
+    engine.tick().await.unwrap();
+    machine.hands.advance(TimeDelta::minutes(1));
+    engine.tick().await.unwrap();
+    std::fs::write(&archive, "in the way").unwrap();
+    for _ in 0..20 {
+        engine.tick().await.unwrap();
+        machine.hands.advance(TimeDelta::minutes(5));
+    }
+    let job = newest(&store).await;
+    assert_eq!((job.state, job.attempts), (State::Ready, 1));
+    assert!(job.hold.unwrap().message.contains("cannot be written"));
+    std::fs::remove_file(&archive).unwrap();
+    engine.tick().await.unwrap();
+    assert_eq!(newest(&store).await.state, State::Archived);
+}
+
+#[tokio::test]
+async fn what_a_dead_worker_held_is_taken_over_at_once() {
+    let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
+    let (engine, store) = machine.start().await;
+    store.job_for(by_hand(), night()).await.unwrap();
+    engine.tick().await.unwrap();
+    machine.hands.advance(TimeDelta::minutes(1));
+    let claim = Claim {
+        owner: "123-dead".into(),
+        lease_until: night() + TimeDelta::days(9),
+        requests: 9,
+        fetches: 9,
+        only: None,
+        strangers: Vec::new(),
+        limits: Arc::new(engine.plan().limits()),
+    };
+    let claimed = store.claim(claim, machine.clock.now()).await.unwrap();
+    assert_eq!(claimed.jobs.len(), 1);
+    assert_eq!(engine.tick().await.unwrap(), 1);
+    assert_eq!(newest(&store).await.state, State::Ready);
+}
+
+#[tokio::test]
+async fn a_job_of_a_source_that_is_not_configured_stays_as_it_is() {
+    let mut machine = Machine::new(Scenario::default()).await;
+    let (engine, store) = machine.start().await;
+    let stranger = NewJob { source: "gone".into(), ..by_hand() };
+    let (job, _) = store.job_for(stranger, night()).await.unwrap();
+    engine.tick().await.unwrap();
+    let after = store.job(job.id).await.unwrap().unwrap();
+    assert_eq!((after.state, after.attempts), (State::Queued, 0));
+    assert_eq!(machine.simulator.count(Kind::Create), 0);
+}
+
+#[tokio::test]
+async fn a_new_plan_s_sources_are_scheduled_from_then_on() {
+    let mut machine = Machine::new(Scenario::default()).await;
+    let (engine, store) = machine.start().await;
+    engine.tick().await.unwrap();
+    let mut settings = machine.settings();
+    let mut two = settings.sources[0].clone();
+    two.name = "two".into();
+    two.data_source = "Two".into();
+    two.schedule = Schedule::parse("1 2 * * *").unwrap();
+    settings.sources.push(two);
+    engine.set_plan(machine.plan(&settings));
+    engine.tick().await.unwrap();
+    machine.hands.set(night() + TimeDelta::minutes(2));
+    engine.tick().await.unwrap();
+    let sources: Vec<_> =
+        store.live_jobs().await.unwrap().into_iter().map(|job| job.source).collect();
+    assert_eq!(sources, ["one", "two"]);
+}
+
+#[tokio::test]
+async fn an_incomplete_export_is_kept_aside_and_made_again() {
+    let wrong = Scenario {
+        announced: crate::simulator::Announced::OffBy(1),
+        pending_polls: 0,
+        ..Scenario::default()
+    };
+    let mut machine = Machine::new(wrong).await;
+    let (engine, store) = machine.start().await;
+    store.job_for(by_hand(), night()).await.unwrap();
+    let job = machine.until_quiet(&engine, &store).await;
+    assert_eq!((job.state, job.attempts), (State::Failed, 3));
+    let error = job.error.unwrap();
+    assert_eq!(error.kind, crate::job::ErrorKind::Incomplete);
+    assert!(error.message.contains("20 entities arrived, 21 were announced"), "{}", error.message);
+    let quarantine = machine.settings().state_dir.join("quarantine/one");
+    assert_eq!(files(&quarantine), 3);
+    assert_eq!(files(&machine.settings().archive_dir.join("one")), 0);
+}
+
+fn files(folder: &Path) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+#[test]
+fn a_time_met_late_was_missed() {
+    let schedule = Schedule::parse("0 2 * * *").unwrap();
+    let two = night() + TimeDelta::minutes(1);
+    let day = TimeDelta::days(1);
+    let found = |cursor, started, now| due(&schedule, chrono_tz::UTC, cursor, started, now);
+    assert_eq!(found(night(), night(), two - TimeDelta::seconds(1)), None);
+    let met = Some(Due { time: two, earlier: 0, missed: false });
+    assert_eq!(found(night(), night(), two), met);
+    assert_eq!(found(night(), night(), two + TimeDelta::seconds(119)), met);
+    let missed = Some(Due { time: two, earlier: 0, missed: true });
+    assert_eq!(found(night(), night(), two + TimeDelta::seconds(121)), missed);
+    assert_eq!(found(night(), two, two), missed, "it came before the engine was there");
+    assert_eq!(
+        found(night(), night(), two + day * 4),
+        Some(Due { time: two + day * 4, earlier: 4, missed: false })
+    );
+    assert_eq!(found(two, night(), two + TimeDelta::hours(9)), None);
+}
