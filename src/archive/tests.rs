@@ -231,7 +231,8 @@ async fn every_flipped_bit_of_a_data_file_is_found() {
 
 #[tokio::test]
 async fn every_claim_of_a_manifest_is_checked() {
-    let claims: [(&str, fn(&mut Manifest)); 12] = [
+    type Change = fn(&mut Manifest);
+    let claims: [(&str, Change); 12] = [
         ("entities", |it| it.entities += 1),
         ("announced", |it| it.expected_entities = Some(4)),
         ("entity type", |it| it.entity_type.push('x')),
@@ -256,7 +257,7 @@ async fn every_claim_of_a_manifest_is_checked() {
         assert!(verification.findings.iter().all(|it| it.kind == "claim"), "{what}");
         fs::write(&path, &whole).unwrap();
     }
-    let digest: fn(&mut Manifest) = |it| it.stored.sha256 = "0".repeat(64);
+    let digest: Change = |it| it.stored.sha256 = "0".repeat(64);
     place.edit("20261125T030000Z-1.json", digest);
     assert_eq!(place.findings(), ["damaged 20261125T030000Z-1.xml.zst"]);
 }

@@ -1,0 +1,130 @@
+//! The house's order: an import goes down a floor, or sideways within a room, never up.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each room's floor.
+fn floors() -> BTreeMap<&'static str, u8> {
+    BTreeMap::from([
+        ("cli", 3),
+        ("web", 3),
+        ("report", 2),
+        ("engine", 2),
+        ("store", 1),
+        ("service", 1),
+        ("archive", 1),
+        ("config", 1),
+        ("telemetry", 1),
+        ("clock", 1),
+        ("job", 0),
+        ("plan", 0),
+        ("dataset", 0),
+        ("manifest", 0),
+        ("settings", 0),
+        ("secret", 0),
+        ("simulator", 0),
+    ])
+}
+
+/// Sideways steps that are meant: what both rooms are about is told in the first one's docs.
+const SIDEWAYS: [(&str, &str, &str); 7] = [
+    ("cli", "web", "the daemon serves the page"),
+    ("cli", "telemetry", "the executable starts the logs"),
+    ("report", "engine", "what a schedule's identity is, the engine says"),
+    ("job", "plan", "a policy is made of waits"),
+    ("manifest", "dataset", "a manifest names columns"),
+    ("settings", "plan", "a source has a schedule"),
+    ("service", "job", "outcomes are the job's words"),
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The rooms that a file names, outside its tests.
+fn rooms_named(text: &str) -> Vec<String> {
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    code.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .flat_map(|line| line.split("crate::").skip(1))
+        .map(|rest| {
+            rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>()
+        })
+        .filter(|room| !room.is_empty())
+        .collect()
+}
+
+#[test]
+fn imports_go_down_never_up() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let floors = floors();
+    let mut looked_at = 0;
+    for file in files {
+        let relative = file.strip_prefix(&root).unwrap();
+        let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+        let room = first.trim_end_matches(".rs");
+        if matches!(room, "lib" | "main") {
+            continue;
+        }
+        let is_test = relative.components().any(|part| {
+            part.as_os_str().to_str().is_some_and(|name| name == "tests" || name == "tests.rs")
+        });
+        if is_test {
+            continue;
+        }
+        let floor = *floors.get(room).unwrap_or_else(|| panic!("{room} has no floor"));
+        for other in rooms_named(&fs::read_to_string(&file).unwrap()) {
+            let Some(other_floor) = floors.get(other.as_str()) else { continue };
+            looked_at += 1;
+            let meant = SIDEWAYS.iter().any(|(from, to, _)| *from == room && *to == other);
+            assert!(
+                other == room || *other_floor < floor || meant,
+                "{} (floor {floor}) imports {other} (floor {other_floor})",
+                relative.display()
+            );
+            let demo = relative == Path::new("cli/demo.rs");
+            assert!(
+                other != "simulator" || room == "simulator" || demo,
+                "{} knows the simulator: only the demo does",
+                relative.display()
+            );
+        }
+    }
+    assert!(looked_at > 50, "only {looked_at} imports were looked at");
+}
+
+#[test]
+fn the_pure_rooms_have_no_clock_no_network_and_no_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files =
+        vec![root.join("manifest.rs"), root.join("settings.rs"), root.join("secret.rs")];
+    for room in ["job", "plan", "dataset"] {
+        sources(&root.join(room), &mut files);
+    }
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for word in [
+            "tokio::",
+            "sqlx::",
+            "reqwest::",
+            "std::fs",
+            "std::env",
+            "TcpStream",
+            "UdpSocket",
+            "::now(",
+        ] {
+            assert!(!code.contains(word), "{} has {word}", file.display());
+        }
+    }
+}
