@@ -153,6 +153,11 @@ impl Store {
         Some((meta.modified().ok()?, meta.len()))
     }
 
+    /// How many transactions this process has committed.
+    pub fn commits(&self) -> u64 {
+        self.writer.commits()
+    }
+
     /// Waits for what is under way, then closes.
     pub async fn close(&self) {
         self.readers.close().await;

@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Executor};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 /// The most operations that one commit carries.
@@ -22,14 +23,21 @@ type Operation =
 pub(super) struct Writer {
     operations: mpsc::Sender<Operation>,
     closing: Arc<Notify>,
+    /// Commits so far.
+    commits: Arc<AtomicU64>,
 }
 
 impl Writer {
     pub(super) fn start(connection: SqliteConnection) -> Writer {
         let (operations, queue) = mpsc::channel(BATCH);
         let closing = Arc::new(Notify::new());
-        tokio::spawn(run(connection, queue, Arc::clone(&closing)));
-        Writer { operations, closing }
+        let commits = Arc::new(AtomicU64::new(0));
+        tokio::spawn(run(connection, queue, Arc::clone(&closing), Arc::clone(&commits)));
+        Writer { operations, closing, commits }
+    }
+
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     /// Runs `operation` in a transaction and returns once it is durable.
@@ -72,6 +80,7 @@ async fn run(
     mut connection: SqliteConnection,
     mut queue: mpsc::Receiver<Operation>,
     closing: Arc<Notify>,
+    commits: Arc<AtomicU64>,
 ) {
     loop {
         let first = tokio::select! {
@@ -87,6 +96,7 @@ async fn run(
             batch.push(operation);
         }
         let (answers, commit) = transaction(&mut connection, batch).await;
+        commits.fetch_add(1, Ordering::Relaxed);
         for answer in answers {
             answer(commit.clone());
         }
