@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod dataset;
 pub mod engine;
+pub mod files;
 pub mod job;
 pub mod manifest;
 pub mod plan;

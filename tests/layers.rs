@@ -17,6 +17,7 @@ fn floors() -> BTreeMap<&'static str, u8> {
         ("config", 1),
         ("telemetry", 1),
         ("clock", 1),
+        ("files", 1),
         ("job", 0),
         ("plan", 0),
         ("dataset", 0),
@@ -28,7 +29,9 @@ fn floors() -> BTreeMap<&'static str, u8> {
 }
 
 /// Sideways steps that are meant: what both rooms are about is told in the first one's docs.
-const SIDEWAYS: [(&str, &str, &str); 7] = [
+const SIDEWAYS: [(&str, &str, &str); 9] = [
+    ("store", "files", "private files are made in one way"),
+    ("archive", "files", "private files are made in one way"),
     ("cli", "web", "the daemon serves the page"),
     ("cli", "telemetry", "the executable starts the logs"),
     ("report", "engine", "what a schedule's identity is, the engine says"),

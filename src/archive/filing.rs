@@ -3,14 +3,15 @@
 
 use super::catalogue::Snapshot;
 use super::pipeline::{Received, hex};
-use super::{Archive, partial_name, sync_folder};
+use super::{Archive, partial_name};
 use crate::dataset::Summary;
+use crate::files;
 use crate::manifest::{FORMAT, LATEST, Manifest, Name, Stored};
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// What the manifest says beside what the proof found.
@@ -67,7 +68,7 @@ impl Archive {
             }
         };
         // A manifest never reaches the disk before the data that it speaks of.
-        sync_folder(&folder)?;
+        files::sync_folder(&folder)?;
         let manifest = Manifest {
             format: FORMAT,
             source: facts.source,
@@ -94,7 +95,7 @@ impl Archive {
         let path = folder.join(name.manifest());
         write_whole(&folder, &name.manifest(), &manifest)?;
         self.point_latest(&manifest.source)?;
-        sync_folder(&folder)?;
+        files::sync_folder(&folder)?;
         Ok(Snapshot { path, manifest })
     }
 
@@ -105,7 +106,10 @@ impl Archive {
         let partial = folder.join(partial_name(LATEST));
         match fs::remove_file(&partial) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => symlink(newest.manifest(), &partial)?,
+            _ => {
+                symlink(newest.manifest(), &partial)?;
+                files::give_to_owner(&partial)?;
+            }
         }
         give_name(&partial, &folder.join(LATEST))
     }
@@ -175,8 +179,7 @@ fn write_whole(folder: &Path, name: &str, manifest: &Manifest) -> io::Result<()>
     let partial = folder.join(partial_name(name));
     let mut text = serde_json::to_vec_pretty(manifest)?;
     text.push(b'\n');
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+    let mut file = files::create(&partial)?;
     file.write_all(&text)?;
     file.sync_all()?;
     give_name(&partial, &folder.join(name))

@@ -18,9 +18,9 @@ pub use filing::{Facts, Filed};
 pub use pipeline::{Interrupted, Received};
 pub use verify::{Finding, Reading, Severity, Verification};
 
-use std::fs::{self, DirBuilder, File};
+use crate::files;
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// How the name of an unfinished file ends; it begins with a dot.
@@ -51,9 +51,9 @@ impl Archive {
 
     /// Makes sure that the archive can be written.
     pub fn prepare(&self) -> io::Result<()> {
-        make_private(&self.root)?;
+        files::make_folder(&self.root)?;
         let probe = self.root.join(format!(".{}{PARTIAL}", std::process::id()));
-        File::create(&probe)?;
+        files::create(&probe)?;
         fs::remove_file(&probe)
     }
 
@@ -92,18 +92,4 @@ fn partial_of(file: &str) -> Option<i64> {
     let inner = file.strip_prefix('.')?.strip_suffix(PARTIAL)?;
     let name = inner.split_once('.').map_or(inner, |(name, _)| name);
     name.parse::<crate::manifest::Name>().ok().map(|name| name.job())
-}
-
-/// Makes a folder that only its owner may enter, with all above it that is missing.
-fn make_private(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    // The new name is on disk once the folder that holds it is.
-    folder.parent().map_or(Ok(()), sync_folder)
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }

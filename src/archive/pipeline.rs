@@ -8,15 +8,15 @@
 //! Both threads read the same chunks. What lies in their queues is bounded in bytes, for a chunk is
 //! as large as the network makes it.
 
-use super::{Archive, make_private, partial_name};
+use super::{Archive, partial_name};
 use crate::dataset::{self, Flaw, Summary};
+use crate::files;
 use crate::manifest::{Content, Name};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufRead, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -78,15 +78,9 @@ impl Archive {
         mut progress: impl FnMut(u64),
     ) -> Result<Received, Interrupted<E>> {
         let folder = self.folder(source);
-        make_private(&folder).map_err(Interrupted::Storage)?;
+        files::make_folder(&folder).map_err(Interrupted::Storage)?;
         let partial = Partial { path: folder.join(partial_name(&name.data())) };
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&partial.path)
-            .map_err(Interrupted::Storage)?;
+        let file = files::create(&partial.path).map_err(Interrupted::Storage)?;
 
         let (to_prover, from_stream) = mpsc::unbounded_channel();
         let (to_compressor, pieces) = mpsc::unbounded_channel();

@@ -1,8 +1,9 @@
 //! Downloads that failed their proof, kept aside for whoever looks into it.
 
+use super::Archive;
 use super::filing::give_name;
 use super::pipeline::Received;
-use super::{Archive, make_private};
+use crate::files;
 use crate::manifest::{DATA_SUFFIX, Name};
 use std::fs;
 use std::io;
@@ -21,12 +22,13 @@ impl Archive {
         received: Received,
     ) -> io::Result<PathBuf> {
         let folder = self.quarantine.join(source);
-        make_private(&folder)?;
+        files::make_folder(&folder)?;
         let path = folder.join(format!("{name}-{attempt}{DATA_SUFFIX}"));
         let from = &received.partial.path;
         // The two folders may lie on two file systems.
         if give_name(from, &path).is_err() {
             fs::copy(from, &path)?;
+            files::give_to_owner(&path)?;
         }
         let mut kept: Vec<_> = fs::read_dir(&folder)?
             .filter_map(|entry| {

@@ -5,6 +5,7 @@ use super::output::{self, bytes};
 use super::watch::Watch;
 use super::{Common, Problem, archive, clock, exit, open_store, plan, stop_signal};
 use crate::engine::{Engine, Scope};
+use crate::files;
 use crate::job::{Job, State};
 use crate::manifest::Manifest;
 use crate::simulator::{Data, Scenario, SimSource, Simulator};
@@ -12,6 +13,7 @@ use crate::store::{Filter, Store, lock};
 use chrono::{TimeDelta, Timelike};
 use clap::Args;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -96,7 +98,7 @@ fn set_up(folder: &Path, endpoint: &str) -> Result<PathBuf, Problem> {
     }
     fs::create_dir_all(folder).map_err(cannot)?;
     let key = folder.join("demo.key");
-    write_private(&key, KEY).map_err(cannot)?;
+    files::create(&key).and_then(|mut key| key.write_all(KEY.as_bytes())).map_err(cannot)?;
     let at = clock().now() + TimeDelta::seconds(2);
     let schedule = format!("{} {} {} * * *", at.second(), at.minute(), at.hour());
     let text = format!(
@@ -118,14 +120,6 @@ fn set_up(folder: &Path, endpoint: &str) -> Result<PathBuf, Problem> {
     );
     fs::write(&config, text).map_err(cannot)?;
     Ok(config)
-}
-
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())
 }
 
 async fn newest(store: &Store) -> Result<Option<Job>, Problem> {

@@ -42,9 +42,13 @@ impl Problem {
 
 impl From<ConfigError> for Problem {
     fn from(error: ConfigError) -> Problem {
-        let lines: Vec<_> =
-            error.into_mistakes().iter().map(|mistake| mistake.to_string()).collect();
-        Problem::usage(lines.join("\n"))
+        match error {
+            ConfigError::Unreadable { file, source } => Problem::usage(format!(
+                "the configuration {} cannot be read: {source}",
+                file.display()
+            )),
+            error => Problem::usage(error),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Locks that end with the process that holds them, however it ends.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use crate::files;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A file that this process holds locked; the lock ends with the value, or with the process.
@@ -11,20 +11,16 @@ pub struct Held {
     file: File,
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
-}
-
 /// Waits for the lock.
 pub fn wait_for(path: &Path) -> io::Result<Held> {
-    let file = open(path)?;
+    let file = files::open(path)?;
     file.lock()?;
     Ok(Held { file })
 }
 
 /// Takes the lock if it is free. `Err` inside `Ok` carries what its holder has written into it.
 pub fn try_take(path: &Path) -> io::Result<Result<Held, String>> {
-    let mut file = open(path)?;
+    let mut file = files::open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Ok(Held { file })),
         Err(TryLockError::WouldBlock) => {
@@ -71,7 +67,7 @@ impl Worker {
     /// Enrols this process.
     pub fn enrol(state_dir: &Path, unique: u64) -> io::Result<Worker> {
         let folder = state_dir.join("workers");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        files::make_folder(&folder)?;
         let name = format!("{}-{unique:016x}", std::process::id());
         let path = folder.join(&name);
         // Somebody may look at the file, or sweep it, just before it is locked: once more, then.

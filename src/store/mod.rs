@@ -20,6 +20,7 @@ pub use history::{Filter, TimelineEvent};
 pub use jobs::{Cancelled, NewJob};
 pub use schedules::{Accounted, Cursor};
 
+use crate::files;
 use futures_util::future::BoxFuture;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
@@ -28,7 +29,6 @@ use sqlx::sqlite::{
 use sqlx::{Connection, Row, SqlitePool};
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -103,16 +103,11 @@ impl Store {
     /// to date, keeping a copy. Job ids go on above `used_ids`, the highest in the archive.
     pub async fn open(state_dir: &Path, used_ids: i64) -> Result<Store> {
         let folder = |error| StoreError::Folder { path: state_dir.to_owned(), error };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(folder)?;
+        files::make_folder(state_dir).map_err(folder)?;
         let path = state_dir.join(FILE);
         // Opening is the one time that the schema may change: one process at once.
         let _guard = lock::wait_for(&state_dir.join("open.lock")).map_err(folder)?;
-        fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| StoreError::Folder { path: path.clone(), error })?;
+        files::open(&path).map_err(|error| StoreError::Folder { path: path.clone(), error })?;
         let mut connection = connect(&path).await?;
         migrate(&mut connection, &path).await?;
         sqlx::query(
@@ -228,12 +223,7 @@ async fn keep_copy(connection: &mut SqliteConnection, path: &Path, version: i64)
     if copy.exists() {
         return Ok(());
     }
-    fs::OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(&copy)
-        .map_err(|error| StoreError::Folder { path: copy.clone(), error })?;
+    files::create(&copy).map_err(|error| StoreError::Folder { path: copy.clone(), error })?;
     sqlx::query("VACUUM INTO ?")
         .bind(copy.to_string_lossy().into_owned())
         .execute(connection)
