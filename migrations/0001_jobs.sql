@@ -53,7 +53,10 @@ CREATE TABLE remote_jobs (
     job        INTEGER NOT NULL REFERENCES jobs (id),
     account    TEXT NOT NULL,
     started_at INTEGER NOT NULL,
-    answered   INTEGER NOT NULL DEFAULT 0,
+    -- known once the service has answered: by these it can still be asked about when its job has
+    -- ended without it
+    remote_id  TEXT,
+    status_url TEXT,
     ended_at   INTEGER
 ) STRICT;
 CREATE INDEX remote_jobs_started ON remote_jobs (account, started_at);

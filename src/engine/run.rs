@@ -3,9 +3,9 @@
 use super::flights::{Flight, Flights};
 use super::schedule::Agenda;
 use super::step::pause;
-use super::{Engine, Plan};
-use crate::job::Job;
-use crate::store::{Claim, Limits, StoreError};
+use super::{Engine, Plan, target};
+use crate::job::{FailureKind, Job, Progress};
+use crate::store::{Claim, LONGEST_REMOTE_JOB, Limits, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,8 +21,9 @@ const FETCHES: usize = 10;
 const LEASE: TimeDelta = TimeDelta::seconds(60);
 /// How often claims are renewed while steps are under way.
 const RENEWAL: Duration = Duration::from_secs(15);
-/// How often dead workers are looked for and the wall clock is looked at, whatever else happens.
-const ROUND: Duration = Duration::from_secs(60);
+/// How often, whatever else happens, the wall clock is looked at, dead workers are looked for, and
+/// abandoned remote jobs are asked about.
+const ROUND: Duration = Duration::from_secs(15);
 /// How long to leave a database alone that cannot be used.
 const STORAGE_AGAIN: Duration = Duration::from_secs(5);
 /// How often other processes' writes are looked for.
@@ -69,6 +70,8 @@ struct Run {
     glanced: Instant,
     renewed: Instant,
     round: Instant,
+    /// Ends the question about orphans.
+    asking: CancellationToken,
 }
 
 impl Engine {
@@ -136,6 +139,7 @@ impl Engine {
             glanced: Instant::now(),
             renewed: Instant::now(),
             round: Instant::now(),
+            asking: CancellationToken::new(),
             plan,
         };
         self.take_up_plan(&mut run).await?;
@@ -180,6 +184,7 @@ impl Engine {
         if round {
             run.round = Instant::now();
             self.bury_the_dead().await?;
+            self.ask_about_orphans(run);
         }
         if !run.flights.is_empty() {
             self.look_after_flights(run, glance && written).await?;
@@ -246,6 +251,43 @@ impl Engine {
         store.next_due(requests < REQUESTS, fetches < FETCHES, run.scope.only(), &strangers).await
     }
 
+    /// While jobs wait for a place, asks about remote jobs that hold one though nobody waits for
+    /// them: cancelled ones, usually. What has ended makes room.
+    fn ask_about_orphans(&self, run: &mut Run) {
+        let (engine, plan) = (self.clone(), Arc::clone(&run.plan));
+        let stop = run.asking.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                asked = engine.orphans(&plan) => {
+                    if let Err(error) = asked {
+                        tracing::warn!(%error, "what abandoned remote jobs do is not known");
+                    }
+                }
+            }
+        });
+    }
+
+    pub(super) async fn orphans(&self, plan: &Plan) -> Result<(), StoreError> {
+        let store = &self.shared.store;
+        for orphan in store.orphans(self.now() - LONGEST_REMOTE_JOB).await? {
+            let source = plan.settings.source(&orphan.source);
+            let service = source.and_then(|source| plan.services.get(&source.account));
+            let (Some(source), Some(service)) = (source, service) else { continue };
+            let target = target(source);
+            let id = orphan.remote_id.as_deref();
+            let ended = match service.poll(&target, id, &orphan.status_url, self.now()).await {
+                Ok(polled) => !matches!(polled.progress, Progress::Pending { .. }),
+                Err(failure) => failure.kind == FailureKind::NotFound,
+            };
+            if ended {
+                tracing::info!(source = orphan.source, "an abandoned remote job has ended");
+                store.bury(orphan, self.now()).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn claim(&self, run: &mut Run) -> Result<(), StoreError> {
         let now = self.now();
         let (requests, fetches) = run.flights.counts();
@@ -294,6 +336,7 @@ impl Engine {
 
     /// Ends what is under way and frees every claim.
     async fn drain(&self, mut run: Run) {
+        run.asking.cancel();
         run.flights.abandon_all();
         let answered = tokio::time::timeout(LAST_ANSWERS, async {
             while let Some(step) = run.steps.join_next().await {

@@ -219,6 +219,29 @@ async fn a_lost_answer_holds_its_place_in_the_quota() {
 }
 
 #[tokio::test]
+async fn the_place_of_a_cancelled_job_comes_free_when_its_remote_job_ends() {
+    let mut machine = Machine::new(Scenario { pending_polls: 1, ..Scenario::default() }).await;
+    let (engine, store) = machine.start().await;
+    let (first, _) = store.job_for(by_hand(), night()).await.unwrap();
+    engine.tick().await.unwrap();
+    store.cancel(first.id, machine.clock.now()).await.unwrap();
+    let (second, _) = store.job_for(by_hand(), night()).await.unwrap();
+    engine.tick().await.unwrap();
+    let held = async || store.job(second.id).await.unwrap().unwrap().hold.is_some();
+    assert!(held().await);
+    let plan = engine.plan();
+    // Once it says pending, then that it is done.
+    engine.orphans(&plan).await.unwrap();
+    engine.tick().await.unwrap();
+    assert!(held().await);
+    engine.orphans(&plan).await.unwrap();
+    engine.tick().await.unwrap();
+    assert!(!held().await);
+    assert_eq!(machine.until_quiet(&engine, &store).await.state, State::Archived);
+    assert_eq!(store.orphans(night()).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_snapshot_that_was_filed_before_a_crash_is_taken_as_it_is() {
     let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
     let (engine, store) = machine.start().await;

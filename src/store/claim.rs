@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// A remote job that is not known to have ended is presumed to hold its place this long: the
 /// service's documents put the longest job at 12 hours ("Bing Maps Data Source Limits").
-const LONGEST_REMOTE_JOB: TimeDelta = TimeDelta::hours(12);
+pub const LONGEST_REMOTE_JOB: TimeDelta = TimeDelta::hours(12);
 const DAY: TimeDelta = TimeDelta::hours(24);
 
 /// What a worker asks for.

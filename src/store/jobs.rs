@@ -4,6 +4,7 @@ use super::row::{self, at};
 use super::{Result, Store};
 use crate::job::{Decision, Event, Job, RemoteEffect, State, Trigger};
 use chrono::{DateTime, Utc};
+use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
 /// A job to be made.
@@ -229,45 +230,58 @@ pub(super) async fn record(
     for event in &decision.events {
         add_event(db, Some(job.id), &job.source, event, now).await?;
     }
-    let statement = match decision.remote {
-        RemoteEffect::Keep => return Ok(()),
-        RemoteEffect::Accepted => {
-            "UPDATE remote_jobs SET answered = 1 \
-             WHERE id = (SELECT max(id) FROM remote_jobs WHERE job = ?)"
-        }
-        // As the intent left it: counted, unanswered, and presumed to run.
-        RemoteEffect::Unanswered => return Ok(()),
-        RemoteEffect::Refused => {
-            "DELETE FROM remote_jobs WHERE id = (SELECT max(id) FROM remote_jobs WHERE job = ?)"
-        }
-        RemoteEffect::Ended => return remote_ended(db, job, now).await,
-    };
-    sqlx::query(statement).bind(job.id).execute(&mut *db).await?;
+    let remote: Option<i64> = sqlx::query("SELECT max(id) FROM remote_jobs WHERE job = ?")
+        .bind(job.id)
+        .fetch_one(&mut *db)
+        .await?
+        .try_get(0)?;
+    let Some(remote) = remote else { return Ok(()) };
     match decision.remote {
-        RemoteEffect::Refused => wake(db, &job.account, now).await,
-        _ => Ok(()),
+        // What was unanswered stays as the intent left it: counted, and presumed to run.
+        RemoteEffect::Keep | RemoteEffect::Unanswered => Ok(()),
+        RemoteEffect::Accepted => {
+            sqlx::query("UPDATE remote_jobs SET remote_id = ?, status_url = ? WHERE id = ?")
+                .bind(&job.remote_id)
+                .bind(&job.status_url)
+                .bind(remote)
+                .execute(db)
+                .await
+                .map(drop)
+        }
+        RemoteEffect::Refused => {
+            sqlx::query("DELETE FROM remote_jobs WHERE id = ?")
+                .bind(remote)
+                .execute(&mut *db)
+                .await?;
+            wake(db, &job.account, now).await
+        }
+        RemoteEffect::Ended => {
+            end_remote(db, remote, now).await?;
+            wake(db, &job.account, now).await
+        }
     }
 }
 
-/// The job's remote job holds no place any more, so one who waits for a place may look again.
-async fn remote_ended(
+/// A remote job holds no place any more.
+pub(super) async fn end_remote(
     db: &mut SqliteConnection,
-    job: &Job,
+    remote: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "UPDATE remote_jobs SET ended_at = ? \
-         WHERE id = (SELECT max(id) FROM remote_jobs WHERE job = ?) AND ended_at IS NULL",
-    )
-    .bind(at(now))
-    .bind(job.id)
-    .execute(&mut *db)
-    .await?;
-    wake(db, &job.account, now).await
+    sqlx::query("UPDATE remote_jobs SET ended_at = ? WHERE id = ? AND ended_at IS NULL")
+        .bind(at(now))
+        .bind(remote)
+        .execute(db)
+        .await
+        .map(drop)
 }
 
 /// Lets the account's jobs that wait for room look again.
-async fn wake(db: &mut SqliteConnection, account: &str, now: DateTime<Utc>) -> sqlx::Result<()> {
+pub(super) async fn wake(
+    db: &mut SqliteConnection,
+    account: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE jobs SET due_at = ?1 WHERE state IN ('queued', 'waiting', 'ready') \
          AND state = 'queued' AND hold_kind = 'quota' AND account = ?2 AND due_at > ?1",

@@ -9,15 +9,18 @@ mod claim;
 mod history;
 mod jobs;
 pub mod lock;
+mod orphans;
 mod row;
 mod schedules;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use claim::LONGEST_REMOTE_JOB;
 pub use claim::{Claim, Claimed, Limits};
 pub use history::{Filter, TimelineEvent};
 pub use jobs::{Cancelled, NewJob};
+pub use orphans::Orphan;
 pub use schedules::{Accounted, Cursor};
 
 use crate::files;

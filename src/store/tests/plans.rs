@@ -9,6 +9,7 @@ fn statements() -> Vec<String> {
         include_str!("../history.rs"),
         include_str!("../jobs.rs"),
         include_str!("../mod.rs"),
+        include_str!("../orphans.rs"),
         include_str!("../schedules.rs"),
     ];
     let verbs = ["SELECT ", "UPDATE ", "INSERT ", "DELETE "];
@@ -26,9 +27,17 @@ fn statements() -> Vec<String> {
 /// What a plan may walk from end to end: what is live, what is held, what is as short as the
 /// configuration, and the history from its newest end.
 fn is_bounded(step: &str, statement: &str) -> bool {
-    ["jobs_due", "jobs_leased", "jobs_one_live", "json_each", "job_counts", "schedules"]
-        .iter()
-        .any(|short| step.contains(short))
+    [
+        "jobs_due",
+        "remote_jobs_running",
+        "jobs_leased",
+        "jobs_one_live",
+        "json_each",
+        "job_counts",
+        "schedules",
+    ]
+    .iter()
+    .any(|short| step.contains(short))
         || step.contains("sqlite_schema")
         || step.contains("sqlite_sequence")
         || step.contains("_sqlx_migrations")
