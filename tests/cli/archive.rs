@@ -1,0 +1,294 @@
+//! What a backup leaves on disk.
+
+use crate::harness::{ACCESS_ID, House, files, instant, names, read_json};
+use nightjar::simulator::{Announced, Damage, Data, OutputUrl, Scenario};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::Command;
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What `zstd -dc` makes of a file, or the library where the command is missing.
+fn unpacked(path: &Path) -> Vec<u8> {
+    match Command::new("zstd").arg("-dc").arg(path).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{output:?}");
+            output.stdout
+        }
+        Err(_) => zstd::decode_all(fs::File::open(path).unwrap()).unwrap(),
+    }
+}
+
+#[test]
+fn a_snapshot_is_the_exact_bytes_and_a_manifest_that_describes_them() {
+    let house = House::healthy();
+    house.backup();
+    let (job, document) = (house.job(), Data::first_places(20).document());
+
+    let entries = names(&house.archive("stores"));
+    let [manifest_name, data_name, latest] = entries.as_slice() else { panic!("{entries:?}") };
+    assert_eq!(latest, "latest.json");
+    let stem = manifest_name.strip_suffix(".json").unwrap();
+    assert_eq!(data_name, &format!("{stem}.xml.zst"));
+    let (timestamp, id) = stem.split_once('-').unwrap();
+    assert_eq!(id, job["id"].to_string());
+    let submitted = chrono::NaiveDateTime::parse_from_str(timestamp, "%Y%m%dT%H%M%SZ").unwrap();
+    let created = instant(&job["created_at"]).timestamp();
+    assert!((created..=instant(&job["finished_at"]).timestamp())
+        .contains(&submitted.and_utc().timestamp()));
+
+    let data = house.archive("stores").join(data_name);
+    assert!(unpacked(&data) == document, "other bytes than were sent");
+    assert!(unpacked(&data).len() > 1000);
+
+    let manifest = read_json(&house.archive("stores").join(manifest_name));
+    assert_eq!(manifest["format"], 1);
+    assert_eq!(manifest["source"], "stores");
+    assert_eq!(manifest["access_id"], ACCESS_ID);
+    assert_eq!(manifest["data_source"], "Stores");
+    assert_eq!(manifest["job"], job["id"]);
+    assert_eq!(manifest["remote_id"], job["remote_id"]);
+    assert_eq!(manifest.get("scheduled_for"), Some(&Value::Null));
+    assert!(instant(&manifest["created_at"]) <= instant(&manifest["completed_at"]));
+    assert_eq!(manifest["entities"], 20);
+    assert_eq!(manifest["expected_entities"], 20);
+    assert_eq!(
+        manifest["content"],
+        json!({ "bytes": document.len(), "sha256": sha256(&document) })
+    );
+    let stored = fs::read(&data).unwrap();
+    assert_eq!(manifest["stored"]["file"], data_name.as_str());
+    assert_eq!(manifest["stored"]["bytes"], stored.len());
+    assert_eq!(manifest["stored"]["sha256"], sha256(&stored));
+    assert_eq!(manifest["stored"]["encoding"], "zstd");
+    assert_eq!(manifest["suspicious"], json!([]));
+    assert_eq!(manifest.get("same_content_as"), Some(&Value::Null));
+    assert!(manifest["generator"].to_string().to_lowercase().contains("nightjar"));
+
+    // The schema, read here with nothing but a search.
+    let text = String::from_utf8(document.to_vec()).unwrap();
+    let entity_type = manifest["entity_type"].as_str().unwrap();
+    assert_eq!(text.matches(&format!("</{entity_type}>")).count(), 20);
+    let columns = manifest["columns"].as_array().unwrap();
+    for column in columns {
+        let (name, kind) = (column["name"].as_str().unwrap(), column["type"].as_str().unwrap());
+        assert!(kind.starts_with("xs:"), "{column}");
+        assert!(text.contains(&format!("name=\"{name}\" type=\"{kind}\"")), "{column}");
+    }
+    assert_eq!(columns.len(), text.matches("type=\"xs:").count());
+    let key = manifest["primary_key"].as_str().unwrap();
+    assert!(text.contains(&format!("field xpath=\"{key}\"")), "{key}");
+}
+
+#[test]
+fn latest_is_a_link_to_the_newest_manifest() {
+    let house = House::healthy();
+    for _ in 0..2 {
+        house.backup();
+        let latest = house.archive("stores/latest.json");
+        let target = fs::read_link(&latest).unwrap();
+        assert!(target.is_relative(), "the archive can be moved: {}", target.display());
+        let newest = house.manifests("stores").pop().unwrap();
+        assert_eq!(fs::canonicalize(&latest).unwrap(), fs::canonicalize(newest).unwrap());
+        assert_eq!(read_json(&latest)["job"], house.job()["id"]);
+    }
+}
+
+#[test]
+fn an_encoded_transfer_is_stored_decoded() {
+    let house = House::with(Scenario { gzip: true, ..Scenario::default() });
+    house.backup();
+    let manifest = house.manifest();
+    let data = house.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
+    assert!(unpacked(&data) == Data::first_places(20).document());
+    assert_eq!(manifest["content"]["bytes"], Data::first_places(20).length());
+}
+
+#[test]
+fn a_document_of_many_values_is_stored_as_it_is() {
+    let house = House::healthy();
+    house.service.set_data("Stores", Data::Places);
+    house.backup();
+    let manifest = house.manifest();
+    assert_eq!(manifest["entities"], 3000);
+    let data = house.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
+    assert!(unpacked(&data) == Data::Places.document());
+}
+
+#[test]
+fn a_byte_order_mark_is_kept() {
+    let house = House::healthy();
+    let document = Data::first_places(20).edited(|text| format!("\u{feff}{text}"));
+    house.service.set_data("Stores", document.clone());
+    house.backup();
+    let manifest = house.manifest();
+    let data = house.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
+    assert!(unpacked(&data) == document.document());
+}
+
+#[test]
+fn what_the_service_does_not_announce_is_not_expected() {
+    for announced in [Announced::Zero, Announced::Absent, Announced::Empty] {
+        let house = House::with(Scenario { announced: announced.clone(), ..Scenario::default() });
+        house.backup();
+        let manifest = house.manifest();
+        let expected = manifest.get("expected_entities");
+        assert_eq!(expected, Some(&Value::Null), "{announced:?}");
+        assert_eq!(manifest["entities"], 20);
+    }
+}
+
+#[test]
+fn identical_nights_are_links_to_the_same_bytes() {
+    let house = House::healthy();
+    (0..3).for_each(|_| drop(house.backup()));
+    let manifests = house.manifests("stores");
+    assert_eq!(manifests.len(), 3);
+    let read: Vec<Value> = manifests.iter().map(|path| read_json(path)).collect();
+    let inode = |manifest: &Value| {
+        let file = house.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
+        fs::metadata(file).unwrap().ino()
+    };
+    for (manifest, path) in read.iter().zip(&manifests) {
+        assert_eq!(inode(manifest), inode(&read[0]));
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        assert_eq!(manifest["stored"]["file"], format!("{stem}.xml.zst"), "whole by itself");
+    }
+    for later in &read[1..] {
+        let twin = later["same_content_as"].as_str().unwrap();
+        let earlier = read_json(&house.archive("stores").join(twin));
+        assert!(earlier["job"].as_i64() < later["job"].as_i64());
+        assert_eq!(earlier["content"], later["content"]);
+    }
+    assert_eq!(house.json(&["verify"])["checked"], 3);
+}
+
+#[test]
+fn another_night_is_stored_by_itself() {
+    let house = House::healthy();
+    house.backup();
+    house.service.set_data("Stores", Data::first_places(21));
+    house.backup();
+    let manifest = house.manifest();
+    assert_eq!(manifest.get("same_content_as"), Some(&Value::Null));
+    assert_eq!(manifest["entities"], 21);
+}
+
+#[test]
+fn a_shrunken_snapshot_is_archived_with_a_warning_and_is_no_baseline() {
+    let house = House::healthy();
+    house.backup();
+    let suspicious = |entities: u64| {
+        house.service.set_data("Stores", Data::first_places(entities));
+        let done = house.backup();
+        let manifest = house.manifest();
+        assert_eq!(manifest["entities"], entities, "it becomes the latest");
+        let reasons = manifest["suspicious"].as_array().unwrap().clone();
+        assert!(reasons.iter().all(Value::is_string));
+        assert_eq!(done.stderr.contains("suspicious"), !reasons.is_empty(), "{done:?}");
+        let latest = read_json(&house.archive("stores/latest.json"));
+        assert_eq!(latest["entities"], entities);
+        !reasons.is_empty()
+    };
+    assert!(suspicious(5));
+    // Against the five before, this would be growth.
+    assert!(suspicious(9));
+    // Half of the twenty is not more than half.
+    assert!(!suspicious(10));
+    // And now ten are the measure.
+    assert!(!suspicious(6));
+}
+
+#[test]
+fn fewer_entities_than_the_least_are_suspicious() {
+    let house = House::healthy();
+    house.service.set_data("Stores", Data::first_places(0));
+    house.backup();
+    assert_eq!(house.manifest()["entities"], 0);
+    assert_eq!(house.manifest()["suspicious"].as_array().unwrap().len(), 1);
+    let house = House::healthy().set("sources.stores.min_entities", 21);
+    house.backup();
+    assert_eq!(house.manifest()["suspicious"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_newest_three_failed_downloads_are_kept_aside_and_never_in_the_archive() {
+    let damaged = |entities| Data::first_places(entities).damaged(Damage::Mismatched);
+    let house = House::with(Scenario {
+        next_documents: (21..26).map(damaged).collect(),
+        ..Scenario::default()
+    })
+    .set("retry.job_attempts", 5);
+    assert_eq!(house.run(&["backup"]).code, 1);
+    assert_eq!(house.job()["error"]["kind"], "corrupt");
+    assert_eq!(house.job()["attempts"], 5);
+    let kept = files(&house.path("state/quarantine/stores"));
+    assert_eq!(kept.len(), 3, "{kept:?}");
+    assert_eq!(files(&house.archive("stores")), Vec::<std::path::PathBuf>::new());
+    assert_eq!(house.json(&["snapshots"]), json!([]));
+}
+
+#[test]
+fn after_a_damaged_download_a_fresh_remote_job_may_succeed() {
+    let house = House::with(Scenario {
+        next_documents: vec![Data::first_places(20).damaged(Damage::Truncated)],
+        ..Scenario::default()
+    });
+    house.backup();
+    assert_eq!(house.job()["attempts"], 2);
+    assert_eq!(house.manifests("stores").len(), 1);
+    assert_eq!(house.json(&["verify"])["ok"], true);
+    assert_eq!(files(&house.path("state/quarantine/stores")).len(), 1);
+}
+
+#[test]
+fn results_on_other_hosts_and_under_odd_names_are_fetched() {
+    for output_url in [
+        OutputUrl::Redirected,
+        OutputUrl::Storage,
+        OutputUrl::Download,
+        OutputUrl::Misspelt,
+    ] {
+        let house = House::with(Scenario { output_url: output_url.clone(), ..Scenario::default() });
+        let done = house.backup();
+        assert_eq!(house.manifest()["entities"], 20, "{output_url:?}: {done:?}");
+        let told = house.service.requests().into_iter().filter(|request| {
+            request.host == nightjar::simulator::Host::Storage
+                && (request.carries_key || request.header("referer").is_some())
+        });
+        assert_eq!(told.count(), 0, "the storage host saw a key");
+    }
+}
+
+#[test]
+fn the_archive_alone_tells_the_snapshots_and_ids_go_on_after_the_database_is_lost() {
+    let house = House::healthy();
+    house.backup();
+    house.backup();
+    let before = house.json(&["snapshots"]);
+    for path in files(&house.path("state")) {
+        if path.file_name().unwrap().to_string_lossy().starts_with("nightjar.db") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    assert_eq!(house.json(&["snapshots"]), before);
+    house.backup();
+    assert!(house.job()["id"].as_i64() > before[0]["job"].as_i64());
+    assert_eq!(house.json(&["snapshots"]).as_array().unwrap().len(), 3);
+    assert!(house.manifest()["same_content_as"].is_string());
+}
+
+#[test]
+fn the_archive_may_lie_elsewhere() {
+    let house = House::healthy();
+    let elsewhere = house.path("elsewhere");
+    let house = house.set("archive_dir", elsewhere.display().to_string());
+    house.backup();
+    assert!(elsewhere.join("stores/latest.json").exists());
+    assert!(!house.archive("stores").exists());
+}

@@ -1,0 +1,193 @@
+//! A key that would be recognised anywhere is looked for everywhere.
+
+use crate::harness::{Done, House, Process, files, free_port, until};
+use nightjar::simulator::{
+    Damage, Data, Ending, ErrorBody, Fault, Host, OutputUrl, Scenario, SimSource,
+};
+use rustix::process::Signal;
+use std::fs;
+use std::io::{Read as _, Write as _};
+
+/// With characters that a URL writes in another way.
+const KEY: &str = "CanaryKey4711+/=end";
+/// A part that is the same in every way of writing it.
+const MARK: &str = "CanaryKey4711";
+
+fn source(name: &str, scenario: Scenario) -> SimSource {
+    SimSource::new(crate::harness::ACCESS_ID, name, KEY, Data::first_places(20)).scenario(scenario)
+}
+
+fn echo(status: u16) -> Fault {
+    Fault::http_with(status, ErrorBody::Echo)
+}
+
+fn told(status: u16) -> Fault {
+    let url = format!("No such thing: /x?output=json&key={KEY}&more=1, said {KEY}.");
+    Fault::http_with(status, ErrorBody::Text(url))
+}
+
+/// Success, failure and redirection, each with a service that repeats what it was sent.
+fn sources() -> Vec<SimSource> {
+    let default = Scenario::default;
+    let mut aborted = Ending::aborted(&format!("Cannot export for {KEY}"));
+    if let Ending::Aborted { error_log, .. } = &mut aborted {
+        *error_log = Some(format!("GET /REST/v1/x?key={KEY}\nfailed"));
+    }
+    let mut damaged = source("Damaged", default());
+    damaged.data = damaged.data.damaged(Damage::Mismatched);
+    vec![
+        source("Well", default()),
+        source("Redirected", Scenario { output_url: OutputUrl::Redirected, ..default() }),
+        source("Stored", Scenario { output_url: OutputUrl::Storage, ..default() }),
+        source("Rejected", Scenario { create: vec![echo(400)], ..default() }),
+        source("Told", Scenario { create: vec![told(400)], ..default() }),
+        source("Forbidden", Scenario { create: vec![echo(401)], ..default() }),
+        source("Unavailable", Scenario { create: vec![echo(500); 9], ..default() }),
+        source(
+            "Patient",
+            Scenario {
+                create: vec![told(503)],
+                status: vec![echo(500), echo(404), Fault::Refused, Fault::LostAnswer],
+                result: vec![told(500), echo(404), Fault::BrokenHalfway],
+                ..default()
+            },
+        ),
+        source("Lost", Scenario { create: vec![Fault::LostAnswer; 9], ..default() }),
+        source("Aborted", Scenario { ending: aborted, ..default() }),
+        source("Xml", Scenario { status: vec![Fault::Xml; 99], ..default() }),
+        source(
+            "Elsewhere",
+            Scenario {
+                status_url: nightjar::simulator::StatusUrl::Elsewhere(format!(
+                    "http://127.0.0.1:1/status?key={KEY}"
+                )),
+                ..default()
+            },
+        ),
+        damaged,
+    ]
+}
+
+fn is_marked(bytes: &[u8]) -> bool {
+    bytes.windows(MARK.len()).any(|window| window == MARK.as_bytes())
+}
+
+fn assert_unmarked(what: &str, text: &str) {
+    if let Some(line) = text.lines().find(|line| line.contains(MARK)) {
+        panic!("the key is in {what}: {line}");
+    }
+}
+
+fn assert_nowhere_on_disk(house: &House) {
+    for path in files(&house.path("state")) {
+        let bytes = fs::read(&path).unwrap();
+        assert!(!is_marked(&bytes), "the key is in {}", path.display());
+        if path.extension().is_some_and(|it| it == "zst") {
+            let unpacked = zstd::decode_all(bytes.as_slice()).unwrap_or_default();
+            assert!(!is_marked(&unpacked), "the key is in {}", path.display());
+        }
+    }
+}
+
+fn assert_told_to_the_account_alone(house: &House) {
+    let requests = house.service.requests();
+    assert!(requests.iter().any(|it| it.host == Host::Storage), "the storage host was asked");
+    for request in requests {
+        let text = format!("{} {} {:?}", request.path, request.query, request.headers);
+        if request.host == Host::Storage {
+            assert!(!request.carries_key && !text.contains(MARK), "{request:?}");
+            assert_eq!(request.header("referer"), None);
+        } else {
+            let headers = format!("{:?}", request.headers);
+            assert!(!request.path.contains(MARK) && !headers.contains(MARK), "{request:?}");
+        }
+    }
+}
+
+fn assert_not_in_arguments(process: &Process) {
+    let line = fs::read(format!("/proc/{}/cmdline", process.id())).unwrap();
+    assert!(!line.is_empty() && !is_marked(&line));
+}
+
+fn traced(house: &House, arguments: &[&str]) -> Process {
+    let mut command = house.command(arguments);
+    command.env("RUST_LOG", "trace");
+    house.start_command(command)
+}
+
+fn house() -> House {
+    House::of(sources())
+        .set("accounts.contoso.max_in_process", 50)
+        .set("retry.job_attempts", 2)
+        .set("poll.deadline", "10s")
+        .set("http.lost_after", "10s")
+}
+
+#[test]
+fn the_key_is_nowhere_after_backups_that_succeed_and_fail() {
+    let house = house();
+    let check = |what: &str, done: &Done| {
+        assert_unmarked(&format!("standard output of {what}"), &done.stdout);
+        assert_unmarked(&format!("standard error of {what}"), &done.stderr);
+    };
+    let backup = traced(&house, &["backup"]);
+    until("the first requests", || (house.service.requests().len() > 3).then_some(()));
+    assert_not_in_arguments(&backup);
+    let done = backup.end();
+    assert_eq!(done.code, 3, "{}", done.stdout);
+    assert!(done.stderr.len() > 2000, "tracing was asked for");
+    check("backup", &done);
+    for arguments in [
+        &["check", "--online", "--json"][..],
+        &["status", "--json"],
+        &["jobs", "--json"],
+        &["jobs"],
+        &["snapshots", "--json"],
+        &["verify", "--json"],
+    ] {
+        check(&format!("{arguments:?}"), &traced(&house, arguments).end());
+    }
+    let mut states = Vec::new();
+    for job in house.jobs() {
+        states.push(format!("{} {}", job["source"], job["state"]));
+        let id = job["id"].to_string();
+        for form in [&["--json"][..], &[]] {
+            check("job", &house.run(&[&["job", &id], form].concat()));
+        }
+    }
+    for name in ["well", "redirected", "stored", "patient"] {
+        assert!(states.contains(&format!("\"{name}\" \"archived\"")), "{states:?}");
+    }
+    assert_eq!(states.iter().filter(|it| it.contains("failed")).count(), 9, "{states:?}");
+    assert_nowhere_on_disk(&house);
+    assert_told_to_the_account_alone(&house);
+}
+
+#[test]
+fn the_key_is_nowhere_while_a_daemon_works() {
+    let port = free_port();
+    let house = house().set("web.listen", format!("127.0.0.1:{port}"));
+    house.queue();
+    let daemon = traced(&house, &["daemon"]);
+    until("all jobs to end", || {
+        house.jobs().iter().all(|job| job["finished_at"].is_string()).then_some(())
+    });
+    assert_not_in_arguments(&daemon);
+    for path in ["/", "/metrics", "/readyz", "/api/jobs", "/api/sources", "/api/snapshots"] {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text).unwrap();
+        assert!(text.len() > 30 && !is_marked(&text), "the key is on {path}");
+    }
+    // While it runs, what it wrote last is in the write-ahead log.
+    assert_nowhere_on_disk(&house);
+    let done = daemon.stop(Signal::TERM);
+    assert_unmarked("the daemon's output", &(done.stdout + &done.stderr));
+    assert_nowhere_on_disk(&house);
+    assert_told_to_the_account_alone(&house);
+}

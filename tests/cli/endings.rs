@@ -1,0 +1,308 @@
+//! How jobs end, and what they survive.
+
+use crate::harness::{House, KEY, source};
+use nightjar::simulator::{Ending, Fault, Kind, Scenario, SimSource, StatusUrl};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Backs up a source that must fail, and gives the job.
+fn failed(house: &House) -> Value {
+    let done = house.run(&["backup"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    let job = house.job();
+    assert_eq!(job["state"], "failed", "{job}");
+    assert_eq!(house.manifests("stores").len(), 0);
+    job
+}
+
+/// Backs up a source that must succeed, and gives the job.
+fn archived(house: &House) -> Value {
+    house.backup();
+    let job = house.job();
+    assert_eq!(job["state"], "archived", "{job}");
+    job
+}
+
+fn creating(create: Vec<Fault>) -> House {
+    House::with(Scenario { create, ..Scenario::default() })
+}
+
+fn asking(status: Vec<Fault>) -> House {
+    House::with(Scenario { status, ..Scenario::default() })
+}
+
+fn fetching(result: Vec<Fault>) -> House {
+    House::with(Scenario { result, ..Scenario::default() })
+}
+
+#[test]
+fn an_aborted_job_is_replaced_within_its_bound_and_keeps_the_error_log() {
+    let house = House::with(Scenario {
+        ending: Ending::aborted("The geocoder is on strike"),
+        ..Scenario::default()
+    })
+    .set("retry.job_attempts", 2);
+    let job = failed(&house);
+    assert_eq!(job["error"]["kind"], "aborted");
+    assert_eq!(job["attempts"], 2);
+    assert_eq!(house.service.remote_jobs().len(), 2);
+    assert!(job["error"]["message"].to_string().contains("on strike"), "{job}");
+    assert!(house.timeline(&job["id"]).contains("on strike (log)"));
+}
+
+#[test]
+fn undocumented_words_for_an_abortion_are_understood() {
+    for word in ["Failed", "Cancelled"] {
+        let mut ending = Ending::aborted("No");
+        if let Ending::Aborted { word: said, .. } = &mut ending {
+            *said = word.into();
+        }
+        let house =
+            House::with(Scenario { ending, ..Scenario::default() }).set("poll.deadline", "5s");
+        assert_eq!(failed(&house)["error"]["kind"], "aborted", "{word}");
+    }
+}
+
+#[test]
+fn a_job_that_never_ends_fails_at_its_deadline() {
+    let house = House::with(Scenario { ending: Ending::Never, ..Scenario::default() })
+        .set("poll.deadline", "300ms");
+    let job = failed(&house);
+    assert_eq!(job["error"]["kind"], "deadline");
+    assert!(job["polls"].as_u64().unwrap() > 1);
+}
+
+#[test]
+fn a_wrong_key_fails_at_once() {
+    let house = House::healthy();
+    crate::harness::private_file(&house.path("contoso.key"), "not-the-key");
+    let job = failed(&house);
+    assert_eq!(job["error"]["kind"], "credentials");
+    assert_eq!(job["attempts"], 0, "a refusal is no remote job");
+    assert_eq!(house.service.count(Kind::Create), 1);
+}
+
+#[test]
+fn wrong_credentials_are_understood_in_every_form() {
+    for fault in [
+        Fault::http(401),
+        Fault::http(403),
+        Fault::BodySays(401),
+        Fault::Credentials("InvalidCredentials".into()),
+        Fault::Credentials("NotAuthorized".into()),
+    ] {
+        let house = creating(vec![fault.clone()]);
+        assert_eq!(failed(&house)["error"]["kind"], "credentials", "{fault:?}");
+        assert_eq!(house.service.count(Kind::Create), 1);
+    }
+}
+
+#[test]
+fn a_source_that_the_service_does_not_know_is_not_found() {
+    let house = House::healthy().set("sources.stores.data_source", "Warehouses");
+    let job = failed(&house);
+    assert_eq!(job["error"]["kind"], "not_found");
+    assert_eq!(house.service.remote_jobs().len(), 0);
+}
+
+#[test]
+fn a_request_that_the_service_calls_bad_is_rejected_at_once() {
+    let house = creating(vec![Fault::http(400)]);
+    assert_eq!(failed(&house)["error"]["kind"], "rejected");
+    assert_eq!(house.service.count(Kind::Create), 1);
+}
+
+#[test]
+fn a_service_that_stays_away_is_unavailable_after_the_attempts() {
+    let house = creating(vec![Fault::http(503); 9]).set("retry.attempts", 4);
+    let job = failed(&house);
+    assert_eq!(job["error"]["kind"], "unavailable");
+    assert_eq!(job["attempts"], 0);
+    assert_eq!(house.service.count(Kind::Create), 4);
+}
+
+#[test]
+fn what_passes_is_waited_for() {
+    let house = House::with(Scenario {
+        create: vec![Fault::http(503), Fault::BodySays(500)],
+        status: vec![Fault::http(500), Fault::Refused, Fault::None, Fault::LostAnswer],
+        result: vec![Fault::http(503), Fault::BrokenHalfway],
+        ..Scenario::default()
+    });
+    let job = archived(&house);
+    assert_eq!(job["attempts"], 1);
+    assert_eq!(house.service.remote_jobs().len(), 1);
+}
+
+#[test]
+fn a_lost_answer_counts_as_a_remote_job() {
+    let house = creating(vec![Fault::LostAnswer]);
+    let job = archived(&house);
+    assert_eq!(job["attempts"], 2);
+    assert_eq!(house.service.remote_jobs().len(), 2);
+}
+
+#[test]
+fn lost_answers_end_with_the_bound_on_remote_jobs() {
+    let house = creating(vec![Fault::LostAnswer; 9])
+        .set("retry.job_attempts", 2)
+        .set("retry.attempts", 8);
+    let job = failed(&house);
+    assert_eq!(job["error"]["kind"], "unavailable");
+    assert_eq!(job["attempts"], 2);
+    assert_eq!(house.service.remote_jobs().len(), 2, "no more may come to exist");
+}
+
+#[test]
+fn aborted_lost_and_damaged_remote_jobs_share_one_bound() {
+    let house = House::with(Scenario {
+        create: vec![Fault::LostAnswer],
+        ending: Ending::aborted("No"),
+        ..Scenario::default()
+    })
+    .set("retry.job_attempts", 3);
+    let job = failed(&house);
+    assert_eq!(job["attempts"], 3);
+    assert_eq!(house.service.remote_jobs().len(), 3);
+}
+
+#[test]
+fn a_create_answer_cut_off_counts_as_a_remote_job() {
+    let house = creating(vec![Fault::BrokenHalfway; 9]).set("retry.job_attempts", 2);
+    house.run(&["backup"]);
+    assert!(house.service.remote_jobs().len() <= 2);
+    assert_eq!(house.job()["attempts"], house.service.remote_jobs().len());
+}
+
+#[test]
+fn a_404_just_after_creation_passes() {
+    let house = asking(vec![Fault::http(404); 5]);
+    let job = archived(&house);
+    assert_eq!(job["attempts"], 1);
+    let house = fetching(vec![Fault::http(404); 5]);
+    let job = archived(&house);
+    assert_eq!(job["attempts"], 1);
+}
+
+#[test]
+fn a_404_that_stays_means_that_the_remote_job_is_lost() {
+    for scenario in [
+        Scenario { status: vec![Fault::http(404); 999], ..Scenario::default() },
+        Scenario { result: vec![Fault::http(404); 999], ..Scenario::default() },
+    ] {
+        let house =
+            House::with(scenario).set("http.lost_after", "150ms").set("retry.job_attempts", 2);
+        let job = failed(&house);
+        assert_eq!(job["error"]["kind"], "not_found");
+        assert_eq!(job["attempts"], 2);
+        assert_eq!(house.service.remote_jobs().len(), 2);
+    }
+}
+
+#[test]
+fn a_broken_download_is_retried_and_in_the_end_unavailable() {
+    for fault in [Fault::BrokenHalfway, Fault::LengthTooLong(9), Fault::Refused] {
+        let house = fetching(vec![fault.clone(); 99]).set("retry.job_attempts", 1);
+        let job = failed(&house);
+        assert_eq!(job["error"]["kind"], "unavailable", "{fault:?}");
+        assert_eq!(job["attempts"], 1);
+        assert_eq!(house.service.count(Kind::Result), 3, "the attempts of one request");
+    }
+}
+
+#[test]
+fn a_stalled_answer_ends_with_the_idle_timeout() {
+    let house = House::with(Scenario {
+        status: vec![Fault::Silence],
+        result: vec![Fault::StalledAfter(500)],
+        ..Scenario::default()
+    })
+    .set("http.idle_timeout", "300ms");
+    let job = archived(&house);
+    assert_eq!(job["attempts"], 1);
+}
+
+#[test]
+fn a_result_that_is_too_large_is_corrupt() {
+    let house = House::healthy().set("http.max_bytes", "1 KiB").set("retry.job_attempts", 1);
+    assert_eq!(failed(&house)["error"]["kind"], "corrupt");
+}
+
+#[test]
+fn another_number_of_entities_than_announced_is_incomplete() {
+    let house = House::with(Scenario {
+        announced: nightjar::simulator::Announced::OffBy(1),
+        ..Scenario::default()
+    })
+    .set("retry.job_attempts", 2);
+    let job = failed(&house);
+    assert_eq!(job["error"]["kind"], "incomplete");
+    assert_eq!(job["attempts"], 2);
+}
+
+#[test]
+fn a_status_url_on_another_host_is_a_protocol_error_and_is_not_asked() {
+    let house = House::healthy();
+    let url = format!("http://{}/exports/status", house.service.storage_host());
+    house.service.set_scenario(
+        "Stores",
+        Scenario {
+            status_url: StatusUrl::Elsewhere(url),
+            location: nightjar::simulator::Location::Absent,
+            ..Scenario::default()
+        },
+    );
+    assert_eq!(failed(&house)["error"]["kind"], "protocol");
+    assert_eq!(house.service.count(Kind::Storage), 0);
+}
+
+#[test]
+fn xml_in_spite_of_the_question_is_a_protocol_error() {
+    let house = asking(vec![Fault::Xml; 99]).set("poll.deadline", "10s");
+    assert_eq!(failed(&house)["error"]["kind"], "protocol");
+}
+
+#[test]
+fn another_id_in_an_answer_is_told_but_loses_no_backup() {
+    let house = asking(vec![Fault::OtherId]);
+    let job = archived(&house);
+    assert_eq!(job["attempts"], 1);
+}
+
+#[test]
+fn an_unknown_status_word_means_pending() {
+    let house = asking(vec![Fault::Word("Resting".into()); 2]);
+    archived(&house);
+}
+
+#[test]
+fn retry_after_wins_over_the_configured_waits() {
+    for scenario in [
+        Scenario { create: vec![Fault::retry_after(503, "1")], ..Scenario::default() },
+        Scenario { status: vec![Fault::retry_after(503, "1")], ..Scenario::default() },
+        Scenario { result: vec![Fault::retry_after(429, "1")], ..Scenario::default() },
+    ] {
+        let house = House::with(scenario);
+        let done = house.backup();
+        assert!(done.took >= Duration::from_secs(1), "{done:?}");
+    }
+}
+
+#[test]
+fn names_are_encoded_where_a_url_needs_it() {
+    let stores = SimSource { name: "Shop$^{1}".into(), ..source("Stores", Scenario::default()) };
+    let house = House::of(vec![SimSource { key: KEY.into(), ..stores }])
+        .set("sources.shop$^{1}.name", "stores");
+    archived(&house);
+    assert_eq!(house.manifest()["data_source"], "Shop$^{1}");
+}
+
+#[test]
+fn another_version_can_be_named() {
+    let house = House::healthy().set("sources.stores.job_id", "0123456789abcdef0123456789abcdef");
+    // The service has no such version; that it was asked for is what counts.
+    failed(&house);
+    let asked = house.service.requests();
+    assert_eq!(asked[0].parameter("jobId").unwrap(), "0123456789abcdef0123456789abcdef");
+    assert_eq!(asked[0].parameter("output").unwrap(), "json");
+}

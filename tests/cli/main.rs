@@ -1,0 +1,24 @@
+//! The program as its users meet it: the real executable, a folder, a service on loopback. What is
+//! asserted here is what the documentation promises, and nothing of how it is done.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that is surprised shall fail there and then"
+)]
+
+mod archive;
+mod canary;
+mod daemon;
+mod endings;
+mod full_disk;
+mod harness;
+mod many;
+mod quota;
+mod shapes;
+mod stops;
+mod usage;
+mod verify;
+mod web;

@@ -1,0 +1,116 @@
+//! What the account may do.
+
+use crate::harness::{House, now, source, until};
+use nightjar::simulator::{ErrorBody, Fault, Limits, Scenario};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// The latest instant anywhere in a document.
+fn latest_instant(value: &Value) -> Option<chrono::DateTime<chrono::Utc>> {
+    match value {
+        Value::String(text) => {
+            chrono::DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.to_utc())
+        }
+        Value::Array(items) => items.iter().filter_map(latest_instant).max(),
+        Value::Object(members) => members.values().filter_map(latest_instant).max(),
+        _ => None,
+    }
+}
+
+fn limits(status: u16, retry_after: &str) -> Fault {
+    Fault::Http {
+        status,
+        body: ErrorBody::Text("The limit of jobs in a 24 hour period has been exceeded.".into()),
+        retry_after: Some(retry_after.into()),
+    }
+}
+
+#[test]
+fn a_job_over_the_days_quota_stays_queued_and_its_backup_waits_and_says_so() {
+    let house = House::healthy().set("accounts.contoso.max_jobs_per_day", 1);
+    house.backup();
+    let mut backup = house.start(&["backup"]);
+    let said = until("the backup to say that it waits", || {
+        Some(backup.stderr().to_lowercase()).filter(|said| said.contains("quota"))
+    });
+    assert!(backup.is_running(), "{said}");
+    let job = house.job();
+    assert_eq!(job["state"], "queued");
+    assert_eq!(job["attempts"], 0);
+    assert_eq!(job["error"], Value::Null);
+    let shown = house.json(&["job", &job["id"].to_string()]);
+    let until = latest_instant(&shown).unwrap() - now();
+    assert!((23..=24).contains(&until.num_hours()), "it shows until when: {shown}");
+    assert_eq!(house.service.remote_jobs().len(), 1, "no quota was asked for in vain");
+    backup.stop(Signal::INT);
+    assert_eq!(house.job()["state"], "queued");
+}
+
+#[test]
+fn jobs_in_process_never_exceed_the_accounts_number() {
+    let slow = Scenario { pending_polls: 4, ..Scenario::default() };
+    let house = House::of((0..5).map(|n| source(&format!("s{n}"), slow.clone())).collect())
+        .set("accounts.contoso.max_in_process", 2);
+    house.service.set_limits(Limits { max_in_process: 2, ..Limits::default() });
+    house.backup();
+    assert_eq!(house.service.peak_in_process(), 2);
+    assert_eq!(house.service.count(nightjar::simulator::Kind::Create), 5, "no refusal");
+    assert!(house.jobs().iter().all(|job| job["attempts"] == 1));
+}
+
+#[test]
+fn a_refusal_that_speaks_of_limits_is_waited_out_and_costs_nothing() {
+    for status in [429, 403] {
+        let house = House::with(Scenario {
+            create: vec![limits(status, "1")],
+            ..Scenario::default()
+        })
+        .set("accounts.contoso.max_jobs_per_day", 1)
+        .set("retry.job_attempts", 1)
+        .set("retry.attempts", 1);
+        house.backup();
+        assert_eq!(house.job()["attempts"], 1, "{status}");
+        assert_eq!(house.service.remote_jobs().len(), 1);
+    }
+}
+
+#[test]
+fn a_job_that_the_service_refuses_for_its_limits_stays_queued() {
+    for fault in [Fault::Quota(429), Fault::Quota(403)] {
+        let house =
+            House::with(Scenario { create: vec![fault.clone(); 99], ..Scenario::default() });
+        let mut backup = house.start(&["backup"]);
+        until("the backup to say that it waits", || {
+            backup.stderr().to_lowercase().contains("quota").then_some(())
+        });
+        assert!(backup.is_running());
+        let job = house.job();
+        assert_eq!(job["state"], "queued", "{fault:?}");
+        assert_eq!(job["attempts"], 0);
+        assert_eq!(job["error"], Value::Null);
+    }
+}
+
+#[test]
+fn a_lost_answer_uses_quota_up() {
+    let house = House::with(Scenario { create: vec![Fault::LostAnswer], ..Scenario::default() })
+        .set("accounts.contoso.max_jobs_per_day", 1);
+    let backup = house.start(&["backup"]);
+    until("the backup to say that it waits", || {
+        backup.stderr().to_lowercase().contains("quota").then_some(())
+    });
+    let job = house.job();
+    assert_eq!(job["state"], "queued");
+    assert_eq!(job["attempts"], 1);
+    assert_eq!(house.service.remote_jobs().len(), 1);
+}
+
+#[test]
+fn a_waiting_job_can_be_cancelled_and_its_backup_ends() {
+    let house = House::healthy().set("accounts.contoso.max_jobs_per_day", 1);
+    house.backup();
+    let backup = house.start(&["backup"]);
+    let job = house.job_when("the second job", |job| job["state"] == "queued");
+    assert_eq!(house.run(&["cancel", &job["id"].to_string()]).code, 0);
+    assert_eq!(backup.end().code, 1);
+}

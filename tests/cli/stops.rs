@@ -1,0 +1,136 @@
+//! Stopping and dying at bad moments.
+
+use crate::harness::{House, files, until};
+use nightjar::simulator::{Fault, Kind, Scenario};
+use rustix::process::Signal;
+use std::path::PathBuf;
+
+/// A daemon is stopped while a request gets no answer; the next one goes on.
+fn stopped_while(scenario: Scenario, kind: Kind, attempts: usize) {
+    for signal in [Signal::TERM, Signal::INT] {
+        let house = House::with(scenario.clone());
+        let id = house.queue()[0];
+        let daemon = house.start(&["daemon"]);
+        house.until_asked(kind, 1);
+        let done = daemon.stop(signal);
+        assert_eq!(done.code, 0, "a clean stop: {done:?}");
+
+        let job = house.job();
+        assert_eq!(job["id"], id);
+        assert!(job["finished_at"].is_null(), "{job}");
+        let daemon = house.start(&["daemon"]);
+        let job = house.job_when("the backup", |job| !job["finished_at"].is_null());
+        assert_eq!(job["state"], "archived", "{job}");
+        assert_eq!(job["id"], id);
+        assert_eq!(job["attempts"], attempts, "{job}");
+        assert_eq!(house.service.remote_jobs().len(), attempts);
+        assert_eq!(house.jobs().len(), 1);
+        assert_eq!(daemon.stop(signal).code, 0);
+        assert_eq!(house.json(&["verify"])["findings"], serde_json::json!([]));
+    }
+}
+
+#[test]
+fn a_daemon_stops_during_a_stalled_download_and_the_next_one_goes_on() {
+    let result = vec![Fault::StalledAfter(1000)];
+    stopped_while(Scenario { result, ..Scenario::default() }, Kind::Result, 1);
+}
+
+#[test]
+fn a_daemon_stops_during_a_silent_status_and_the_next_one_goes_on() {
+    let status = vec![Fault::Silence];
+    stopped_while(Scenario { status, ..Scenario::default() }, Kind::Status, 1);
+}
+
+#[test]
+fn a_daemon_stops_during_a_silent_submit_and_the_next_one_goes_on() {
+    // The remote job exists, and nobody will ever know its name.
+    let create = vec![Fault::Silence];
+    stopped_while(Scenario { create, ..Scenario::default() }, Kind::Create, 2);
+}
+
+#[test]
+fn a_stop_spends_no_attempt_even_when_there_is_only_one() {
+    let house = House::with(Scenario {
+        status: vec![Fault::Silence],
+        result: vec![Fault::StalledAfter(1000)],
+        ..Scenario::default()
+    })
+    .set("retry.job_attempts", 1)
+    .set("retry.attempts", 1);
+    house.queue();
+    for kind in [Kind::Status, Kind::Result] {
+        let daemon = house.start(&["daemon"]);
+        house.until_asked(kind, 1);
+        assert_eq!(daemon.stop(Signal::TERM).code, 0);
+    }
+    let _daemon = house.start(&["daemon"]);
+    let job = house.job_when("the backup", |job| !job["finished_at"].is_null());
+    assert_eq!(job["state"], "archived", "{job}");
+    assert_eq!(job["attempts"], 1);
+}
+
+#[test]
+fn an_idle_daemon_stops_at_once() {
+    let house = House::healthy();
+    let port = crate::harness::free_port();
+    let house = house.set("web.listen", format!("127.0.0.1:{port}"));
+    for signal in [Signal::TERM, Signal::INT] {
+        let daemon = house.start(&["daemon"]);
+        until("the page", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+        assert_eq!(daemon.stop(signal).code, 0);
+    }
+}
+
+#[test]
+fn a_daemon_killed_at_any_moment_is_replaced_by_one_that_finishes() {
+    let house = House::with(Scenario {
+        pending_polls: 12,
+        gzip: true,
+        result: vec![Fault::StalledAfter(900), Fault::StalledAfter(1)],
+        ..Scenario::default()
+    })
+    .set("retry.job_attempts", 30)
+    .set("accounts.contoso.max_in_process", 30);
+    let mut random = fastrand::Rng::with_seed(11);
+    for _ in 0..8 {
+        if house.queue().is_empty() {
+            break;
+        }
+        let wanted = house.service.requests().len() + random.usize(0..5);
+        let daemon = house.start(&["daemon"]);
+        until("some requests", || (house.service.requests().len() >= wanted).then_some(()));
+        let spins = random.u32(0..200_000);
+        (0..spins).for_each(|_| std::hint::spin_loop());
+        daemon.kill();
+    }
+    let _daemon = house.start(&["daemon"]);
+    let job = house.job_when("the backup", |job| !job["finished_at"].is_null());
+    assert_eq!(job["state"], "archived", "{job}");
+    for job in house.jobs() {
+        assert_eq!(job["state"], "archived", "{job}");
+    }
+    let attempts: u64 = house.jobs().iter().map(|job| job["attempts"].as_u64().unwrap()).sum();
+    assert!(attempts >= u64::try_from(house.service.remote_jobs().len()).unwrap());
+    let verified = house.json(&["verify"]);
+    assert_eq!(verified["findings"], serde_json::json!([]), "nothing unfinished is left");
+    assert_eq!(verified["checked"], house.jobs().len());
+}
+
+#[test]
+fn what_a_killed_download_left_is_cleaned_up() {
+    let house = House::with(Scenario {
+        result: vec![Fault::StalledAfter(2000)],
+        ..Scenario::default()
+    });
+    house.queue();
+    let daemon = house.start(&["daemon"]);
+    house.until_asked(Kind::Result, 1);
+    daemon.kill();
+    let daemon = house.start(&["daemon"]);
+    house.job_when("the backup", |job| job["state"] == "archived");
+    assert_eq!(daemon.stop(Signal::TERM).code, 0);
+    let left: Vec<PathBuf> = files(&house.path("state/archive"));
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert_eq!(house.service.remote_jobs().len(), 1);
+}

@@ -1,0 +1,235 @@
+//! How the program is called, what it is told, and where it looks for that.
+
+use crate::harness::{House, KEY, bare_command, files, private_file, until};
+use std::os::unix::fs::PermissionsExt as _;
+use std::{fs, process::Output};
+
+fn run(arguments: &[&str]) -> Output {
+    bare_command().args(arguments).output().unwrap()
+}
+
+#[test]
+fn help_is_no_mistake_and_comes_on_standard_output() {
+    let commands = [
+        "daemon", "backup", "check", "status", "jobs", "job", "cancel", "retry", "snapshots",
+        "verify", "demo",
+    ];
+    let calls = commands.iter().map(|command| vec![*command, "--help"]).chain([vec!["--help"]]);
+    for arguments in calls {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    for arguments in [&[][..], &["fly"], &["jobs", "--colour"], &["job", "seven"], &["job"]] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_unknown_job_is_no_success() {
+    let house = House::healthy();
+    house.backup();
+    for command in ["job", "cancel", "retry"] {
+        let done = house.run(&[command, "4711"]);
+        assert_ne!(done.code, 0, "{command}");
+        assert!(done.stderr.contains("4711"), "{done:?}");
+        assert_eq!(done.stdout, "");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_there_ends_with_2_and_is_named() {
+    for command in ["daemon", "backup", "check", "status", "jobs", "snapshots", "verify"] {
+        let output = run(&["--config", "/nowhere/nightjar.toml", command]);
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("/nowhere/nightjar.toml"), "{command}: {said}");
+    }
+}
+
+#[test]
+fn a_bad_configuration_ends_with_2_and_all_its_mistakes() {
+    let house = House::healthy();
+    let text = house
+        .config_text()
+        .replace("attempts = 3", "attempts = \"three\"")
+        .replace("max = \"40ms\"", "maxx = \"40ms\"")
+        .replace("data_source =", "data_sauce =");
+    house.write_config(&text);
+    for command in ["backup", "daemon", "check"] {
+        let done = house.run(&[command]);
+        assert_eq!(done.code, 2, "{command}: {done:?}");
+        let said = done.stdout + &done.stderr;
+        for part in ["attempts", "maxx", "data_sauce", "data_source", "config.toml:"] {
+            assert!(said.contains(part), "{command} does not speak of {part}: {said}");
+        }
+    }
+    assert_eq!(house.service.requests().len(), 0);
+}
+
+#[test]
+fn a_plain_http_endpoint_is_accepted_for_loopback_alone() {
+    let house = House::healthy().set("accounts.contoso.endpoint", "http://example.org/REST/v1");
+    let done = house.run(&["check"]);
+    assert_eq!(done.code, 2, "{done:?}");
+}
+
+#[test]
+fn exactly_one_way_to_the_key_must_be_given() {
+    let house = House::healthy().set("accounts.contoso.key_env", "KEY_OF_CONTOSO");
+    assert_eq!(house.run(&["check"]).code, 2);
+    let house = House::healthy().without_account_key("key_file");
+    assert_eq!(house.run(&["check"]).code, 2);
+}
+
+#[test]
+fn a_missing_key_file_ends_with_2_and_is_named() {
+    let house = House::healthy();
+    fs::remove_file(house.path("contoso.key")).unwrap();
+    let done = house.run(&["backup"]);
+    assert_eq!(done.code, 2, "{done:?}");
+    assert!(done.stderr.contains("contoso.key"), "{done:?}");
+}
+
+#[test]
+fn a_key_file_that_others_can_read_is_warned_about() {
+    let house = House::healthy();
+    assert!(!house.backup().stderr.contains("contoso.key"));
+    let key_file = house.path("contoso.key");
+    fs::set_permissions(&key_file, fs::Permissions::from_mode(0o644)).unwrap();
+    let done = house.backup();
+    assert!(done.stderr.contains("contoso.key"), "{done:?}");
+}
+
+#[test]
+fn the_key_may_come_from_the_environment_or_a_credential() {
+    let house = House::healthy()
+        .without_account_key("key_file")
+        .set("accounts.contoso.key_env", "KEY_OF_CONTOSO");
+    let mut command = house.command(&["backup"]);
+    command.env("KEY_OF_CONTOSO", KEY);
+    assert_eq!(house.start_command(command).end().code, 0);
+    // Without the variable there is no key.
+    assert_eq!(house.run(&["backup"]).code, 2);
+
+    let house = House::healthy()
+        .without_account_key("key_file")
+        .set("accounts.contoso.credential", "bing");
+    private_file(&house.path("bing"), &format!("{KEY}\n"));
+    let mut command = house.command(&["backup"]);
+    command.env("CREDENTIALS_DIRECTORY", house.path(""));
+    assert_eq!(house.start_command(command).end().code, 0);
+}
+
+#[test]
+fn configuration_and_state_folder_are_found_through_the_environment() {
+    let house = House::healthy();
+    let text: String = house
+        .config_text()
+        .lines()
+        .filter(|line| !line.starts_with("state_dir"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    house.write_config(&text);
+    let mut command = bare_command();
+    command.arg("backup");
+    command.env("NIGHTJAR_CONFIG", house.path("config.toml"));
+    command.env("STATE_DIRECTORY", house.path("elsewhere"));
+    let done = house.start_command(command).end();
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(house.path("elsewhere/nightjar.db").exists());
+    assert!(house.path("elsewhere/archive/stores/latest.json").exists());
+}
+
+#[test]
+fn the_daemon_logs_one_json_object_a_line_unless_told_otherwise() {
+    let house = House::healthy();
+    for format in [None, Some("text")] {
+        house.queue();
+        let arguments = ["daemon", "--log-format", format.unwrap_or("json")];
+        let daemon = house.start(if format.is_some() { &arguments } else { &arguments[..1] });
+        house.job_when("the backup", |job| job["state"] == "archived");
+        let done = daemon.stop(rustix::process::Signal::TERM);
+        assert_eq!(done.stdout, "", "logs go to standard error");
+        let is_json = |line: &str| {
+            serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line.is_object())
+        };
+        assert!(done.stderr.lines().count() > 1, "{done:?}");
+        assert!(done.stderr.lines().all(|line| is_json(line) == format.is_none()), "{done:?}");
+    }
+}
+
+#[test]
+fn a_demo_makes_one_whole_backup_with_nothing_set_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = bare_command().arg("demo").current_dir(folder.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let made = files(folder.path());
+    let data = made.iter().find(|path| path.to_string_lossy().ends_with(".xml.zst"));
+    let data = data.expect("an archived document").parent().unwrap();
+    let folder = data.file_name().unwrap().to_string_lossy().into_owned();
+    assert!(said.contains(&folder), "it does not say where to look: {said}");
+}
+
+#[test]
+fn cancelling_ends_a_live_job_and_retrying_queues_a_fresh_one() {
+    let house = House::healthy();
+    let id = house.queue()[0].to_string();
+    // A live job cannot be retried, and only a live job can be cancelled.
+    assert_ne!(house.run(&["retry", &id]).code, 0);
+    assert_eq!(house.run(&["cancel", &id]).code, 0);
+    let job = house.job();
+    assert_eq!(job["state"], "cancelled");
+    assert!(job["finished_at"].is_string());
+    assert_ne!(house.run(&["cancel", &id]).code, 0);
+
+    assert_eq!(house.run(&["retry", &id]).code, 0);
+    let fresh = house.job();
+    assert_ne!(fresh["id"].to_string(), id);
+    assert_eq!(fresh["state"], "queued");
+    assert_eq!(house.jobs().len(), 2);
+    house.backup();
+    assert_eq!(house.jobs().len(), 2, "the backup joined the fresh job");
+    assert_eq!(house.job()["state"], "archived");
+}
+
+#[test]
+fn an_interrupted_backup_leaves_its_job_to_the_next() {
+    let house = House::with(nightjar::simulator::Scenario {
+        ending: nightjar::simulator::Ending::Never,
+        ..Default::default()
+    });
+    let backup = house.start(&["backup"]);
+    let job = house.job_when("the job to wait", |job| job["state"] == "waiting");
+    let done = backup.stop(rustix::process::Signal::INT);
+    assert_ne!(done.code, 0, "{done:?}");
+    assert_eq!(house.job()["state"], "waiting");
+    house.service.set_scenario("Stores", Default::default());
+    house.backup();
+    assert_eq!(house.job()["id"], job["id"]);
+    assert_eq!(house.job()["attempts"], 1);
+    assert_eq!(house.jobs().len(), 1);
+}
+
+#[test]
+fn a_killed_backup_leaves_its_job_to_the_next() {
+    let house = House::with(nightjar::simulator::Scenario {
+        ending: nightjar::simulator::Ending::Never,
+        ..Default::default()
+    });
+    let backup = house.start(&["backup"]);
+    until("the job to wait", || (house.service.remote_jobs().first()?.polls > 1).then_some(()));
+    backup.kill();
+    house.service.set_scenario("Stores", Default::default());
+    house.backup();
+    assert_eq!(house.jobs().len(), 1);
+    assert_eq!(house.job()["state"], "archived");
+    assert_eq!(house.service.remote_jobs().len(), 1);
+}

@@ -1,0 +1,173 @@
+//! An archive that something has happened to.
+
+use crate::harness::{House, read_json, source};
+use nightjar::simulator::{Data, Scenario};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+
+/// A source for each name, with a snapshot each.
+fn archive_of(names: &[&str]) -> House {
+    let house = House::of(names.iter().map(|name| source(name, Scenario::default())).collect())
+        .set("accounts.contoso.max_in_process", 50);
+    house.backup();
+    house
+}
+
+fn manifest(house: &House, name: &str) -> PathBuf {
+    house.manifests(name).pop().expect("a manifest")
+}
+
+fn data(house: &House, name: &str) -> PathBuf {
+    let file = read_json(&manifest(house, name))["stored"]["file"].as_str().unwrap().to_owned();
+    house.archive(name).join(file)
+}
+
+fn edit(house: &House, name: &str, edit: impl FnOnce(&mut Value)) {
+    let path = manifest(house, name);
+    let mut value = read_json(&path);
+    edit(&mut value);
+    fs::write(path, serde_json::to_string_pretty(&value).unwrap()).unwrap();
+}
+
+/// Verifies and gives the findings, all of which have the contract's shape.
+fn findings(house: &House, code: i32) -> Vec<Value> {
+    let done = house.run(&["verify", "--json"]);
+    assert_eq!(done.code, code, "{done:?}");
+    let verified = done.document();
+    assert_eq!(verified["ok"], code == 0, "{verified}");
+    assert!(verified["checked"].is_u64());
+    let findings = verified["findings"].as_array().unwrap().clone();
+    for finding in &findings {
+        for name in ["source", "file", "kind", "severity", "message"] {
+            assert!(finding[name].is_string(), "{name} in {finding}");
+        }
+        assert!(finding.get("snapshot").is_some(), "{finding}");
+        assert!(["error", "warning"].contains(&finding["severity"].as_str().unwrap()));
+    }
+    findings
+}
+
+fn of<'a>(findings: &'a [Value], name: &str) -> Vec<&'a Value> {
+    findings.iter().filter(|finding| finding["source"] == name).collect()
+}
+
+#[test]
+fn damaged_and_missing_data_are_errors() {
+    let house = archive_of(&["flipped", "truncated", "longer", "emptied", "missing", "sound"]);
+    let change = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let path = data(&house, name);
+        let mut bytes = fs::read(&path).unwrap();
+        change(&mut bytes);
+        fs::write(path, bytes).unwrap();
+    };
+    change("flipped", &|bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    });
+    change("truncated", &|bytes| bytes.truncate(bytes.len() - 7));
+    change("longer", &|bytes| bytes.extend(b"more"));
+    change("emptied", &|bytes| bytes.clear());
+    fs::remove_file(data(&house, "missing")).unwrap();
+    let findings = findings(&house, 1);
+    for name in ["flipped", "truncated", "longer", "emptied", "missing"] {
+        let found = of(&findings, name);
+        assert!(found.iter().any(|finding| finding["severity"] == "error"), "{name}: {found:?}");
+        let file = data(&house, name).file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(
+            found.iter().any(|it| it["file"].as_str().unwrap().ends_with(&file)),
+            "{name}: {found:?}"
+        );
+    }
+    assert!(of(&findings, "sound").is_empty(), "{findings:?}");
+    // One source can be verified alone.
+    assert_eq!(house.run(&["verify", "sound"]).code, 0);
+    assert_eq!(house.run(&["verify", "flipped"]).code, 1);
+    assert_eq!(house.run(&["verify", "sound", "missing"]).code, 1);
+}
+
+#[test]
+fn files_that_belong_to_nobody_are_warnings() {
+    let house = archive_of(&["orphaned", "visited", "sound"]);
+    let orphan = data(&house, "orphaned");
+    let manifest = manifest(&house, "orphaned");
+    fs::remove_file(house.archive("orphaned/latest.json")).unwrap();
+    fs::remove_file(manifest).unwrap();
+    fs::write(house.archive("visited/notes.txt"), "remember the milk").unwrap();
+    let findings = findings(&house, 0);
+    assert!(findings.iter().all(|finding| finding["severity"] == "warning"), "{findings:?}");
+    let orphan = orphan.file_name().unwrap().to_str().unwrap();
+    let about = |name: &str, file: &str| {
+        of(&findings, name).iter().any(|it| it["file"].as_str().unwrap().ends_with(file))
+    };
+    assert!(about("orphaned", orphan), "{findings:?}");
+    assert!(about("visited", "notes.txt"), "{findings:?}");
+    assert!(of(&findings, "sound").is_empty());
+}
+
+#[test]
+fn a_manifest_that_claims_something_else_is_an_error() {
+    let wrong_hash = json!("0".repeat(64));
+    let claims: Vec<(&str, &str, Value)> = vec![
+        ("entities", "/entities", json!(19)),
+        ("content_bytes", "/content/bytes", json!(7)),
+        ("content_hash", "/content/sha256", wrong_hash.clone()),
+        ("stored_bytes", "/stored/bytes", json!(7)),
+        ("stored_hash", "/stored/sha256", wrong_hash),
+        ("stored_file", "/stored/file", json!("20200101T000000Z-1.xml.zst")),
+        ("outside", "/stored/file", json!("../../nightjar.db")),
+        ("source", "/source", json!("somebody")),
+        ("job", "/job", json!(4711)),
+        ("entity_type", "/entity_type", json!("Something")),
+        ("primary_key", "/primary_key", json!("Latitude")),
+        ("column", "/columns/0/name", json!("Something")),
+        ("type", "/columns/0/type", json!("xs:double")),
+    ];
+    let names: Vec<&str> = claims.iter().map(|(name, ..)| *name).chain(["json"]).collect();
+    let house = archive_of(&names);
+    for (name, pointer, claim) in &claims {
+        edit(&house, name, |manifest| {
+            let place = manifest.pointer_mut(pointer).expect("a field of the contract");
+            assert_ne!(place, claim);
+            *place = claim.clone();
+        });
+    }
+    fs::write(manifest(&house, "json"), "{ \"source\": ").unwrap();
+    let findings = findings(&house, 1);
+    let missed: Vec<&str> = names
+        .iter()
+        .filter(|name| of(&findings, name).iter().all(|it| it["severity"] != "error"))
+        .copied()
+        .collect();
+    assert_eq!(missed, Vec::<&str>::new(), "{findings:#?}");
+}
+
+#[test]
+fn damage_to_shared_bytes_is_found_in_every_snapshot_that_shares_them() {
+    let house = House::healthy();
+    house.backup();
+    house.backup();
+    let path = data(&house, "stores");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20] ^= 1;
+    // In place: a link to the same bytes stays one.
+    fs::write(path, bytes).unwrap();
+    let findings = findings(&house, 1);
+    let snapshots: std::collections::BTreeSet<String> =
+        findings.iter().map(|finding| finding["snapshot"].to_string()).collect();
+    assert_eq!(snapshots.len(), 2, "{findings:?}");
+}
+
+#[test]
+fn after_damage_the_next_backup_is_whole_by_itself() {
+    let house = House::healthy();
+    house.backup();
+    let path = data(&house, "stores");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20] ^= 1;
+    fs::write(path, bytes).unwrap();
+    // The same document again: a link to what is damaged would be no backup.
+    house.backup();
+    let stored = zstd::decode_all(fs::File::open(data(&house, "stores")).unwrap());
+    assert!(stored.is_ok_and(|bytes| bytes == Data::first_places(20).document()));
+}

@@ -1,0 +1,182 @@
+//! The status page and what is beside it.
+
+use crate::harness::{House, Process, free_port, until};
+use nightjar::simulator::{Fault, Scenario};
+use serde_json::Value;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+struct Page {
+    house: House,
+    port: u16,
+    _daemon: Process,
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Page {
+    fn of(house: House) -> Self {
+        let port = free_port();
+        let house = house.set("web.listen", format!("127.0.0.1:{port}"));
+        let daemon = house.start(&["daemon"]);
+        until("the page", || TcpStream::connect(("127.0.0.1", port)).ok());
+        Self { house, port, _daemon: daemon }
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &format!("127.0.0.1:{}", self.port))
+    }
+
+    fn ask(&self, method: &str, path: &str, host: &str) -> Answer {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = if head.to_lowercase().contains("transfer-encoding: chunked") {
+            unchunked(body)
+        } else {
+            body.to_owned()
+        };
+        Answer { status, head: head.to_lowercase(), body }
+    }
+}
+
+fn unchunked(mut rest: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        whole.push_str(&after[..size]);
+        rest = after[size..].trim_start_matches("\r\n");
+        if size == 0 {
+            break;
+        }
+    }
+    whole
+}
+
+const ROUTES: [&str; 7] =
+    ["/", "/healthz", "/readyz", "/metrics", "/api/jobs", "/api/sources", "/api/snapshots"];
+
+#[test]
+fn every_route_answers() {
+    let house = House::healthy();
+    house.backup();
+    let page = Page::of(house);
+    for route in ROUTES {
+        assert_eq!(page.get(route).status, 200, "{route}");
+    }
+    let home = page.get("/");
+    assert!(home.head.contains("content-type: text/html"));
+    assert!(home.body.contains("stores"));
+    assert_eq!(page.get("/nowhere").status, 404);
+    assert_eq!(page.ask("POST", "/api/jobs", "localhost").status, 405);
+}
+
+#[test]
+fn the_page_answers_with_the_json_of_the_commands() {
+    let house = House::healthy();
+    house.backup();
+    house.backup();
+    let page = Page::of(house);
+    // A daemon that has started writes down when the source is next due.
+    for (route, command) in
+        [("/api/jobs", "jobs"), ("/api/sources", "status"), ("/api/snapshots", "snapshots")]
+    {
+        let answer = page.get(route);
+        assert!(answer.head.contains("content-type: application/json"), "{route}");
+        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(answer, page.house.json(&[command]), "{route}");
+    }
+}
+
+#[test]
+fn a_foreign_host_is_refused_everywhere() {
+    let house = House::healthy();
+    house.backup();
+    let page = Page::of(house);
+    for route in ROUTES {
+        for host in ["example.org", "example.org:80", "127.0.0.1.example.org", "10.1.2.3"] {
+            let answer = page.ask("GET", route, host);
+            assert!((400..500).contains(&answer.status), "{route} for {host}: {}", answer.status);
+            assert!(!answer.body.contains("stores"), "{route} for {host}");
+        }
+    }
+    let port = page.port;
+    for host in [format!("127.0.0.1:{port}"), format!("localhost:{port}")] {
+        assert_eq!(page.ask("GET", "/healthz", &host).status, 200, "{host}");
+    }
+}
+
+#[test]
+fn a_failed_last_job_makes_it_unready_and_leaves_it_healthy() {
+    let page = Page::of(House::with(Scenario {
+        create: vec![Fault::http(400)],
+        ..Scenario::default()
+    }));
+    assert_eq!(page.get("/readyz").status, 200, "nothing was due yet");
+    assert_eq!(page.house.run(&["backup"]).code, 1);
+    until("it to be unready", || (page.get("/readyz").status == 503).then_some(()));
+    assert_eq!(page.get("/healthz").status, 200);
+    page.house.backup();
+    until("it to be ready again", || (page.get("/readyz").status == 200).then_some(()));
+}
+
+#[test]
+fn the_metrics_have_their_names_and_labels() {
+    let house = House::healthy();
+    house.backup();
+    house.service.set_scenario(
+        "Stores",
+        Scenario { create: vec![Fault::http(400)], ..Scenario::default() },
+    );
+    assert_eq!(house.run(&["backup"]).code, 1);
+    let page = Page::of(house);
+    let metrics = page.get("/metrics").body;
+    let value = |name: &str, labels: &[&str]| -> Option<f64> {
+        let line = metrics.lines().find(|line| {
+            line.starts_with(&format!("{name}{{")) && labels.iter().all(|it| line.contains(it))
+        })?;
+        line.rsplit_once(' ')?.1.parse().ok()
+    };
+    let stores = "source=\"stores\"";
+    let last = value("nightjar_last_success_timestamp_seconds", &[stores]);
+    let ago = crate::harness::now().timestamp() as f64 - last.expect(&metrics);
+    assert!((0.0..60.0).contains(&ago), "{metrics}");
+    assert_eq!(value("nightjar_snapshot_entities", &[stores]), Some(20.0), "{metrics}");
+    let bytes = nightjar::simulator::Data::first_places(20).length() as f64;
+    assert_eq!(value("nightjar_snapshot_bytes", &[stores]), Some(bytes), "{metrics}");
+    for (state, number) in [("archived", 1.0), ("failed", 1.0)] {
+        let state = format!("state=\"{state}\"");
+        assert_eq!(value("nightjar_jobs_total", &[stores, &state]), Some(number), "{metrics}");
+    }
+    for state in ["queued", "waiting", "ready"] {
+        let state = format!("state=\"{state}\"");
+        assert_eq!(value("nightjar_jobs_live", &[&state]), Some(0.0), "{metrics}");
+    }
+    for line in metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        assert!(line.rsplit_once(' ').unwrap().1.parse::<f64>().is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn hostile_text_of_the_service_is_no_markup_on_the_page() {
+    let house = House::with(Scenario {
+        ending: nightjar::simulator::Ending::aborted("<script>alert(1)</script>"),
+        ..Scenario::default()
+    })
+    .set("retry.job_attempts", 1);
+    assert_eq!(house.run(&["backup"]).code, 1);
+    let page = Page::of(house);
+    let home = page.get("/");
+    assert!(home.body.contains("script&gt;alert(1)"), "{}", home.body);
+    assert!(!home.body.contains("<script>alert"), "{}", home.body);
+}
