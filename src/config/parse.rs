@@ -212,6 +212,10 @@ fn waits(table: &Table<'_>, initial: Duration, max: Duration) -> (Duration, Dura
     let given_max = table.get("max", values::positive_duration);
     let (initial, max) = (given_initial.unwrap_or(initial), given_max.unwrap_or(max));
     let (first, longest) = (duration_text(initial), duration_text(max));
+    // A default in place of a wrong value is nothing to compare with.
+    if given_initial.is_none() && table.place_of("initial").is_some() {
+        return (initial, max);
+    }
     if initial > max && given_max.is_some() {
         table.mistake(
             table.place_of_value("max"),
