@@ -39,8 +39,10 @@ fn a_snapshot_is_the_exact_bytes_and_a_manifest_that_describes_them() {
     assert_eq!(id, job["id"].to_string());
     let submitted = chrono::NaiveDateTime::parse_from_str(timestamp, "%Y%m%dT%H%M%SZ").unwrap();
     let created = instant(&job["created_at"]).timestamp();
-    assert!((created..=instant(&job["finished_at"]).timestamp())
-        .contains(&submitted.and_utc().timestamp()));
+    assert!(
+        (created..=instant(&job["finished_at"]).timestamp())
+            .contains(&submitted.and_utc().timestamp())
+    );
 
     let data = house.archive("stores").join(data_name);
     assert!(unpacked(&data) == document, "other bytes than were sent");
@@ -189,8 +191,9 @@ fn a_shrunken_snapshot_is_archived_with_a_warning_and_is_no_baseline() {
         let manifest = house.manifest();
         assert_eq!(manifest["entities"], entities, "it becomes the latest");
         let reasons = manifest["suspicious"].as_array().unwrap().clone();
-        assert!(reasons.iter().all(Value::is_string));
-        assert_eq!(done.stderr.contains("suspicious"), !reasons.is_empty(), "{done:?}");
+        for reason in &reasons {
+            assert!(done.stderr.contains(reason.as_str().unwrap()), "no warning: {done:?}");
+        }
         let latest = read_json(&house.archive("stores/latest.json"));
         assert_eq!(latest["entities"], entities);
         !reasons.is_empty()
@@ -248,12 +251,9 @@ fn after_a_damaged_download_a_fresh_remote_job_may_succeed() {
 
 #[test]
 fn results_on_other_hosts_and_under_odd_names_are_fetched() {
-    for output_url in [
-        OutputUrl::Redirected,
-        OutputUrl::Storage,
-        OutputUrl::Download,
-        OutputUrl::Misspelt,
-    ] {
+    for output_url in
+        [OutputUrl::Redirected, OutputUrl::Storage, OutputUrl::Download, OutputUrl::Misspelt]
+    {
         let house = House::with(Scenario { output_url: output_url.clone(), ..Scenario::default() });
         let done = house.backup();
         assert_eq!(house.manifest()["entities"], 20, "{output_url:?}: {done:?}");

@@ -119,6 +119,7 @@ fn house() -> House {
     House::of(sources())
         .set("accounts.contoso.max_in_process", 50)
         .set("retry.job_attempts", 2)
+        .set("retry.attempts", 6)
         .set("poll.deadline", "10s")
         .set("http.lost_after", "10s")
 }

@@ -33,11 +33,9 @@ fn a_schedule_with_seconds_fires_and_every_time_is_accounted_for_once() {
 
 #[test]
 fn a_time_that_comes_while_a_job_is_live_is_a_skip_in_its_timeline() {
-    let house = House::with(Scenario {
-        ending: nightjar::simulator::Ending::Never,
-        ..Scenario::default()
-    })
-    .set("sources.stores.schedule", EVERY_SECOND);
+    let house =
+        House::with(Scenario { ending: nightjar::simulator::Ending::Never, ..Scenario::default() })
+            .set("sources.stores.schedule", EVERY_SECOND);
     let _daemon = house.start(&["daemon"]);
     let job = house.job_when("the first job", |_| true);
     until("a skip", || house.timeline(&job["id"]).contains("skip").then_some(()));
@@ -139,18 +137,15 @@ fn a_daemon_works_what_is_queued_beside_it() {
     house.job_when("the backup", |job| job["state"] == "archived");
     let id = house.job()["id"].to_string();
     assert_eq!(house.run(&["retry", &id]).code, 0);
-    let job = house.job_when("the fresh one", |job| {
-        job["id"].to_string() != id && job["state"] == "archived"
-    });
+    let job = house
+        .job_when("the fresh one", |job| job["id"].to_string() != id && job["state"] == "archived");
     assert_eq!(job["trigger"], "manual");
 }
 
 #[test]
 fn cancelling_beside_a_fetch_ends_it_within_seconds() {
-    let house = House::with(Scenario {
-        result: vec![Fault::StalledAfter(2000)],
-        ..Scenario::default()
-    });
+    let house =
+        House::with(Scenario { result: vec![Fault::StalledAfter(2000)], ..Scenario::default() });
     let id = house.queue()[0].to_string();
     let _daemon = house.start(&["daemon"]);
     house.until_asked(Kind::Result, 1);
@@ -172,10 +167,8 @@ fn cancelling_beside_a_fetch_ends_it_within_seconds() {
 
 #[test]
 fn a_hangup_brings_a_new_configuration() {
-    let mut house = House::of(vec![
-        source("One", Scenario::default()),
-        source("Two", Scenario::default()),
-    ]);
+    let mut house =
+        House::of(vec![source("One", Scenario::default()), source("Two", Scenario::default())]);
     house.change("sources.one.schedule", EVERY_SECOND);
     let daemon = house.start(&["daemon"]);
     let of = |house: &House, name: &str| {

@@ -144,9 +144,8 @@ fn a_lost_answer_counts_as_a_remote_job() {
 
 #[test]
 fn lost_answers_end_with_the_bound_on_remote_jobs() {
-    let house = creating(vec![Fault::LostAnswer; 9])
-        .set("retry.job_attempts", 2)
-        .set("retry.attempts", 8);
+    let house =
+        creating(vec![Fault::LostAnswer; 9]).set("retry.job_attempts", 2).set("retry.attempts", 8);
     let job = failed(&house);
     assert_eq!(job["error"]["kind"], "unavailable");
     assert_eq!(job["attempts"], 2);
@@ -224,8 +223,21 @@ fn a_stalled_answer_ends_with_the_idle_timeout() {
 
 #[test]
 fn a_result_that_is_too_large_is_corrupt() {
-    let house = House::healthy().set("http.max_bytes", "1 KiB").set("retry.job_attempts", 1);
-    assert_eq!(failed(&house)["error"]["kind"], "corrupt");
+    for gzip in [false, true] {
+        let house = House::with(Scenario { gzip, ..Scenario::default() })
+            // Less than the document, more than its encoded form.
+            .set("http.max_bytes", "10 KiB")
+            .set("retry.job_attempts", 1);
+        assert_eq!(failed(&house)["error"]["kind"], "corrupt", "gzip: {gzip}");
+    }
+}
+
+#[test]
+fn a_download_that_takes_too_long_is_retried_and_in_the_end_unavailable() {
+    let house = fetching(vec![Fault::StalledAfter(500); 99])
+        .set("http.fetch_deadline", "200ms")
+        .set("retry.job_attempts", 1);
+    assert_eq!(failed(&house)["error"]["kind"], "unavailable");
 }
 
 #[test]

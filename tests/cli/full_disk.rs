@@ -52,8 +52,7 @@ fn a_job_waits_for_room_and_then_goes_on() {
     });
     assert_eq!(job["finished_at"], serde_json::Value::Null, "it waits while it lasts: {job}");
     assert!(backup.is_running());
-    let only_unfinished =
-        names(&archive.join("stores")).iter().all(|name| !name.ends_with(".zst"));
+    let only_unfinished = names(&archive.join("stores")).iter().all(|name| !name.ends_with(".zst"));
     assert!(only_unfinished, "nothing incomplete has a final name");
 
     fs::remove_file(filler).unwrap();

@@ -14,10 +14,8 @@ fn good_and_bad() -> House {
 
 #[test]
 fn all_sources_backed_up_ends_with_0() {
-    let house = House::of(vec![
-        source("One", Scenario::default()),
-        source("Two", Scenario::default()),
-    ]);
+    let house =
+        House::of(vec![source("One", Scenario::default()), source("Two", Scenario::default())]);
     house.backup();
     assert_eq!(house.json(&["snapshots"]).as_array().unwrap().len(), 2);
 }
@@ -50,18 +48,15 @@ fn an_unknown_source_ends_with_2_and_starts_nothing() {
 
 #[test]
 fn a_queued_job_is_joined_and_finished_by_a_later_backup() {
-    let house = House::of(vec![
-        source("One", Scenario::default()),
-        source("Two", Scenario::default()),
-    ]);
+    let house =
+        House::of(vec![source("One", Scenario::default()), source("Two", Scenario::default())]);
     let mut ids = house.queue();
     assert_eq!(house.service.requests().len(), 0, "queued only");
     assert!(house.jobs().iter().all(|job| job["state"] == "queued" && job["attempts"] == 0));
     // Asked again, the live jobs are named again.
     assert_eq!(house.queue(), ids);
     house.backup();
-    let mut worked: Vec<i64> =
-        house.jobs().iter().map(|job| job["id"].as_i64().unwrap()).collect();
+    let mut worked: Vec<i64> = house.jobs().iter().map(|job| job["id"].as_i64().unwrap()).collect();
     worked.sort_unstable();
     ids.sort_unstable();
     assert_eq!(worked, ids);

@@ -1,6 +1,6 @@
 //! What the account may do.
 
-use crate::harness::{House, now, source, until};
+use crate::harness::{House, Process, now, source, until};
 use nightjar::simulator::{ErrorBody, Fault, Limits, Scenario};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -17,6 +17,12 @@ fn latest_instant(value: &Value) -> Option<chrono::DateTime<chrono::Utc>> {
     }
 }
 
+/// Whether a process has spoken of quota, in whatever words.
+fn says_that_it_waits(process: &Process) -> Option<()> {
+    let said = process.stderr().to_lowercase();
+    ["quota", "limit", "24 hours"].iter().any(|word| said.contains(word)).then_some(())
+}
+
 fn limits(status: u16, retry_after: &str) -> Fault {
     Fault::Http {
         status,
@@ -30,10 +36,8 @@ fn a_job_over_the_days_quota_stays_queued_and_its_backup_waits_and_says_so() {
     let house = House::healthy().set("accounts.contoso.max_jobs_per_day", 1);
     house.backup();
     let mut backup = house.start(&["backup"]);
-    let said = until("the backup to say that it waits", || {
-        Some(backup.stderr().to_lowercase()).filter(|said| said.contains("quota"))
-    });
-    assert!(backup.is_running(), "{said}");
+    until("the backup to say that it waits", || says_that_it_waits(&backup));
+    assert!(backup.is_running());
     let job = house.job();
     assert_eq!(job["state"], "queued");
     assert_eq!(job["attempts"], 0);
@@ -61,13 +65,11 @@ fn jobs_in_process_never_exceed_the_accounts_number() {
 #[test]
 fn a_refusal_that_speaks_of_limits_is_waited_out_and_costs_nothing() {
     for status in [429, 403] {
-        let house = House::with(Scenario {
-            create: vec![limits(status, "1")],
-            ..Scenario::default()
-        })
-        .set("accounts.contoso.max_jobs_per_day", 1)
-        .set("retry.job_attempts", 1)
-        .set("retry.attempts", 1);
+        let house =
+            House::with(Scenario { create: vec![limits(status, "1")], ..Scenario::default() })
+                .set("accounts.contoso.max_jobs_per_day", 1)
+                .set("retry.job_attempts", 1)
+                .set("retry.attempts", 1);
         house.backup();
         assert_eq!(house.job()["attempts"], 1, "{status}");
         assert_eq!(house.service.remote_jobs().len(), 1);
@@ -80,9 +82,7 @@ fn a_job_that_the_service_refuses_for_its_limits_stays_queued() {
         let house =
             House::with(Scenario { create: vec![fault.clone(); 99], ..Scenario::default() });
         let mut backup = house.start(&["backup"]);
-        until("the backup to say that it waits", || {
-            backup.stderr().to_lowercase().contains("quota").then_some(())
-        });
+        until("the backup to say that it waits", || says_that_it_waits(&backup));
         assert!(backup.is_running());
         let job = house.job();
         assert_eq!(job["state"], "queued", "{fault:?}");
@@ -96,9 +96,7 @@ fn a_lost_answer_uses_quota_up() {
     let house = House::with(Scenario { create: vec![Fault::LostAnswer], ..Scenario::default() })
         .set("accounts.contoso.max_jobs_per_day", 1);
     let backup = house.start(&["backup"]);
-    until("the backup to say that it waits", || {
-        backup.stderr().to_lowercase().contains("quota").then_some(())
-    });
+    until("the backup to say that it waits", || says_that_it_waits(&backup));
     let job = house.job();
     assert_eq!(job["state"], "queued");
     assert_eq!(job["attempts"], 1);

@@ -1,7 +1,7 @@
 //! The JSON of the commands: fields and types.
 
 use crate::harness::{Done, House, instant, now, read_json, source, until};
-use nightjar::simulator::{Announced, Data, Damage, Fault, Scenario};
+use nightjar::simulator::{Announced, Damage, Data, Fault, Scenario};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -122,8 +122,7 @@ fn jobs_come_newest_first_and_can_be_chosen_by_source_state_and_number() {
 
 #[test]
 fn fifty_jobs_are_listed_unless_told_otherwise() {
-    let house =
-        House::of((0..52).map(|n| source(&format!("s{n}"), Scenario::default())).collect());
+    let house = House::of((0..52).map(|n| source(&format!("s{n}"), Scenario::default())).collect());
     assert_eq!(house.queue().len(), 52);
     assert_eq!(house.jobs().len(), 50);
     assert_eq!(house.json(&["jobs", "--limit", "51"]).as_array().unwrap().len(), 51);
@@ -205,10 +204,9 @@ fn a_source_with_a_good_backup_is_ok() {
 fn a_source_whose_last_job_failed_is_failing_and_an_alarm() {
     let house = House::healthy();
     house.backup();
-    house.service.set_scenario(
-        "Stores",
-        Scenario { create: vec![Fault::http(400)], ..Scenario::default() },
-    );
+    house
+        .service
+        .set_scenario("Stores", Scenario { create: vec![Fault::http(400)], ..Scenario::default() });
     assert_eq!(house.run(&["backup"]).code, 1);
     let status = only_status(&house);
     assert_eq!(status["health"], "failing");
@@ -267,9 +265,9 @@ fn a_valid_configuration_is_shown_with_the_next_three_runs_of_each_source() {
         .collect();
     assert_eq!(runs.len(), 3);
     assert!(runs[0].to_utc() > now() && runs.is_sorted_by(|a, b| a < b));
-    let hours = runs.iter().map(|run| {
-        run.with_timezone(&chrono_tz::Europe::Berlin).format("%H:%M:%S").to_string()
-    });
+    let hours = runs
+        .iter()
+        .map(|run| run.with_timezone(&chrono_tz::Europe::Berlin).format("%H:%M:%S").to_string());
     assert!(hours.into_iter().all(|hour| hour == "02:00:00"));
     assert_eq!(house.service.requests().len(), 0, "nobody was asked to go online");
 }

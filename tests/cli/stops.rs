@@ -71,6 +71,75 @@ fn a_stop_spends_no_attempt_even_when_there_is_only_one() {
 }
 
 #[test]
+fn a_kill_spends_no_attempt_while_polling_or_fetching() {
+    let house = House::with(Scenario {
+        status: vec![Fault::Silence],
+        result: vec![Fault::StalledAfter(1000)],
+        ..Scenario::default()
+    })
+    .set("retry.job_attempts", 1)
+    .set("retry.attempts", 1);
+    house.queue();
+    for kind in [Kind::Status, Kind::Result] {
+        let daemon = house.start(&["daemon"]);
+        house.until_asked(kind, 1);
+        daemon.kill();
+    }
+    let _daemon = house.start(&["daemon"]);
+    let job = house.job_when("the backup", |job| !job["finished_at"].is_null());
+    assert_eq!(job["state"], "archived", "{job}");
+    assert_eq!(job["attempts"], 1);
+}
+
+#[test]
+fn a_submit_cut_short_by_a_kill_is_never_repeated_beyond_the_bound() {
+    let house = House::with(Scenario { create: vec![Fault::Silence], ..Scenario::default() })
+        .set("retry.job_attempts", 1);
+    house.queue();
+    let daemon = house.start(&["daemon"]);
+    house.until_asked(Kind::Create, 1);
+    daemon.kill();
+    let _daemon = house.start(&["daemon"]);
+    let job = house.job_when("the job's end", |job| !job["finished_at"].is_null());
+    assert_eq!(job["error"]["kind"], "unavailable", "{job}");
+    assert_eq!(job["attempts"], 1);
+    assert_eq!(house.service.remote_jobs().len(), 1);
+}
+
+#[test]
+fn a_backup_stops_during_a_stalled_download_and_the_next_one_goes_on() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let result = vec![Fault::StalledAfter(1000)];
+        let house = House::with(Scenario { result, ..Scenario::default() });
+        let backup = house.start(&["backup"]);
+        house.until_asked(Kind::Result, 1);
+        assert_ne!(backup.stop(signal).code, 0, "it did not back up");
+        house.backup();
+        assert_eq!(house.jobs().len(), 1);
+        assert_eq!(house.job()["attempts"], 1);
+    }
+}
+
+#[test]
+fn an_unfinished_download_is_nowhere_under_a_final_name() {
+    let result = vec![Fault::StalledAfter(5000)];
+    let house = House::with(Scenario { result, ..Scenario::default() });
+    let backup = house.start(&["backup"]);
+    house.until_asked(Kind::Result, 1);
+    let names = crate::harness::names(&house.archive("stores"));
+    assert!(!names.iter().any(|it| it.ends_with(".zst") || it.ends_with(".json")), "{names:?}");
+    assert_eq!(house.json(&["snapshots"]), serde_json::json!([]));
+    assert_eq!(house.json(&["verify"])["ok"], true);
+    let id = house.job()["id"].to_string();
+    assert_eq!(house.run(&["cancel", &id]).code, 0);
+    // Cancelled from outside, a backup in the foreground ends within seconds too.
+    assert_eq!(backup.end_within(std::time::Duration::from_secs(5)).code, 1);
+    until("the unfinished file to be gone", || {
+        files(&house.path("state/archive")).is_empty().then_some(())
+    });
+}
+
+#[test]
 fn an_idle_daemon_stops_at_once() {
     let house = House::healthy();
     let port = crate::harness::free_port();
@@ -91,15 +160,18 @@ fn a_daemon_killed_at_any_moment_is_replaced_by_one_that_finishes() {
         ..Scenario::default()
     })
     .set("retry.job_attempts", 30)
+    .set("http.idle_timeout", "200ms")
     .set("accounts.contoso.max_in_process", 30);
     let mut random = fastrand::Rng::with_seed(11);
     for _ in 0..8 {
-        if house.queue().is_empty() {
-            break;
-        }
+        house.queue();
+        let archived = house.manifests("stores").len();
         let wanted = house.service.requests().len() + random.usize(0..5);
         let daemon = house.start(&["daemon"]);
-        until("some requests", || (house.service.requests().len() >= wanted).then_some(()));
+        until("some requests, or the end", || {
+            let enough = house.service.requests().len() >= wanted;
+            (enough || house.manifests("stores").len() > archived).then_some(())
+        });
         let spins = random.u32(0..200_000);
         (0..spins).for_each(|_| std::hint::spin_loop());
         daemon.kill();
@@ -119,10 +191,8 @@ fn a_daemon_killed_at_any_moment_is_replaced_by_one_that_finishes() {
 
 #[test]
 fn what_a_killed_download_left_is_cleaned_up() {
-    let house = House::with(Scenario {
-        result: vec![Fault::StalledAfter(2000)],
-        ..Scenario::default()
-    });
+    let house =
+        House::with(Scenario { result: vec![Fault::StalledAfter(2000)], ..Scenario::default() });
     house.queue();
     let daemon = house.start(&["daemon"]);
     house.until_asked(Kind::Result, 1);

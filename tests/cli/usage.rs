@@ -11,8 +11,17 @@ fn run(arguments: &[&str]) -> Output {
 #[test]
 fn help_is_no_mistake_and_comes_on_standard_output() {
     let commands = [
-        "daemon", "backup", "check", "status", "jobs", "job", "cancel", "retry", "snapshots",
-        "verify", "demo",
+        "daemon",
+        "backup",
+        "check",
+        "status",
+        "jobs",
+        "job",
+        "cancel",
+        "retry",
+        "snapshots",
+        "verify",
+        "demo",
     ];
     let calls = commands.iter().map(|command| vec![*command, "--help"]).chain([vec!["--help"]]);
     for arguments in calls {
@@ -89,6 +98,18 @@ fn exactly_one_way_to_the_key_must_be_given() {
 }
 
 #[test]
+fn a_key_in_the_configuration_itself_is_refused_and_not_repeated() {
+    for name in ["key", "kay_file", "master_key"] {
+        let house = House::healthy().set(&format!("accounts.contoso.{name}"), "PlainSecret99");
+        for command in ["check", "backup"] {
+            let done = house.run(&[command]);
+            assert_eq!(done.code, 2, "{done:?}");
+            assert!(!format!("{done:?}").contains("PlainSecret99"), "{done:?}");
+        }
+    }
+}
+
+#[test]
 fn a_missing_key_file_ends_with_2_and_is_named() {
     let house = House::healthy();
     fs::remove_file(house.path("contoso.key")).unwrap();
@@ -118,9 +139,8 @@ fn the_key_may_come_from_the_environment_or_a_credential() {
     // Without the variable there is no key.
     assert_eq!(house.run(&["backup"]).code, 2);
 
-    let house = House::healthy()
-        .without_account_key("key_file")
-        .set("accounts.contoso.credential", "bing");
+    let house =
+        House::healthy().without_account_key("key_file").set("accounts.contoso.credential", "bing");
     private_file(&house.path("bing"), &format!("{KEY}\n"));
     let mut command = house.command(&["backup"]);
     command.env("CREDENTIALS_DIRECTORY", house.path(""));

@@ -118,10 +118,8 @@ fn a_foreign_host_is_refused_everywhere() {
 
 #[test]
 fn a_failed_last_job_makes_it_unready_and_leaves_it_healthy() {
-    let page = Page::of(House::with(Scenario {
-        create: vec![Fault::http(400)],
-        ..Scenario::default()
-    }));
+    let page =
+        Page::of(House::with(Scenario { create: vec![Fault::http(400)], ..Scenario::default() }));
     assert_eq!(page.get("/readyz").status, 200, "nothing was due yet");
     assert_eq!(page.house.run(&["backup"]).code, 1);
     until("it to be unready", || (page.get("/readyz").status == 503).then_some(()));
@@ -134,10 +132,9 @@ fn a_failed_last_job_makes_it_unready_and_leaves_it_healthy() {
 fn the_metrics_have_their_names_and_labels() {
     let house = House::healthy();
     house.backup();
-    house.service.set_scenario(
-        "Stores",
-        Scenario { create: vec![Fault::http(400)], ..Scenario::default() },
-    );
+    house
+        .service
+        .set_scenario("Stores", Scenario { create: vec![Fault::http(400)], ..Scenario::default() });
     assert_eq!(house.run(&["backup"]).code, 1);
     let page = Page::of(house);
     let metrics = page.get("/metrics").body;
@@ -149,7 +146,7 @@ fn the_metrics_have_their_names_and_labels() {
     };
     let stores = "source=\"stores\"";
     let last = value("nightjar_last_success_timestamp_seconds", &[stores]);
-    let ago = crate::harness::now().timestamp() as f64 - last.expect(&metrics);
+    let ago = crate::harness::now().timestamp_millis() as f64 / 1000.0 - last.expect(&metrics);
     assert!((0.0..60.0).contains(&ago), "{metrics}");
     assert_eq!(value("nightjar_snapshot_entities", &[stores]), Some(20.0), "{metrics}");
     let bytes = nightjar::simulator::Data::first_places(20).length() as f64;
