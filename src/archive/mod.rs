@@ -54,7 +54,11 @@ impl Archive {
         files::make_folder(&self.root)?;
         let probe = self.root.join(format!(".{}{PARTIAL}", std::process::id()));
         files::create(&probe)?;
-        fs::remove_file(&probe)
+        match fs::remove_file(&probe) {
+            // Somebody else in this process has asked at the same time.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// How many bytes are free where the archive lies.

@@ -5,6 +5,7 @@ use super::step::Effect;
 use super::{Engine, Notice};
 use crate::archive::{Facts, Interrupted, Received, Snapshot};
 use crate::dataset::{Limits, Summary};
+use crate::files;
 use crate::job::{ErrorKind, Event, Job, Outcome};
 use crate::manifest::{Name, suspicions};
 use crate::service::{ExportService, Failure, Target};
@@ -63,7 +64,7 @@ impl Engine {
             return Err(archived(&snapshot, "found in the archive already, complete and proven"));
         }
         let url = job.result_url.as_deref().unwrap_or_default();
-        archive.prepare().map_err(|error| cannot_file(&error))?;
+        files::make_folder(archive.root()).map_err(|error| cannot_file(&error))?;
         let newest = archive.newest(&source.name).map_err(|error| cannot_file(&error))?;
         self.check_space(newest.map_or(0, |newest| newest.manifest.stored.bytes))?;
         let download = service.fetch(target, url, self.now()).await.map_err(Outcome::Failed)?;

@@ -34,7 +34,9 @@ impl Machine {
         let stores = |name: &str| {
             SimSource::new("20181f26", name, KEY, Data::first_places(20)).scenario(scenario.clone())
         };
-        let simulator = Simulator::start(vec![stores("One"), stores("Two")]).await.unwrap();
+        let more = (0..10).map(|number| stores(&format!("S{number}")));
+        let all = [stores("One"), stores("Two")].into_iter().chain(more).collect();
+        let simulator = Simulator::start(all).await.unwrap();
         let (clock, hands) = Clock::manual(night());
         let folder = TempDir::new().unwrap();
         Machine { folder, simulator, clock, hands, extra: String::new(), workers: 0 }
@@ -386,4 +388,32 @@ fn a_time_met_late_was_missed() {
         Some(Due { time: two + day * 4, earlier: 4, missed: false })
     );
     assert_eq!(found(two, night(), two + TimeDelta::hours(9)), None);
+}
+
+/// Ten downloads at once once shared one probe file, and hindered each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_fetches_at_once_do_not_get_into_each_other_s_way() {
+    let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
+    let mut settings = machine.settings();
+    settings.accounts.get_mut("contoso").unwrap().max_in_process = 10;
+    let one = settings.sources[0].clone();
+    let names: Vec<String> = (0..10).map(|number| format!("s{number}")).collect();
+    let named = |name: &String| Source {
+        name: name.clone(),
+        data_source: name.to_uppercase(),
+        ..one.clone()
+    };
+    settings.sources = names.iter().map(named).collect();
+    let (engine, store) = machine.start().await;
+    engine.set_plan(machine.plan(&settings));
+    for name in &names {
+        let new = NewJob { source: name.clone(), ..by_hand() };
+        store.job_for(new, night()).await.unwrap();
+    }
+    machine.until_quiet(&engine, &store).await;
+    let jobs = store.jobs(&Filter { limit: 50, ..Filter::default() }).await.unwrap();
+    for job in jobs {
+        assert_eq!(job.state, State::Archived);
+        assert_eq!(kinds(&store, job.id).await.len(), 4, "a step was taken twice");
+    }
 }
