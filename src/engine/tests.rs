@@ -390,7 +390,6 @@ fn a_time_met_late_was_missed() {
     assert_eq!(found(two, night(), two + TimeDelta::hours(9)), None);
 }
 
-/// Ten downloads at once once shared one probe file, and hindered each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_fetches_at_once_do_not_get_into_each_other_s_way() {
     let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
