@@ -1,12 +1,13 @@
 //! From the service's bytes to a file on disk, in one pass and constant memory.
 //!
 //! ```text
-//! chunks ──┬──▶ prover thread:      sha256, then the XML proof
+//! chunks ──┬──▶ prover thread:      the XML proof
+//!          ├──▶ hasher thread:      sha256
 //!          └──▶ compressor thread:  zstd, sha256, file, fsync
 //! ```
 //!
-//! Both threads read the same chunks. What lies in their queues is bounded in bytes, for a chunk is
-//! as large as the network makes it.
+//! The threads read the same chunks; which of them takes longest depends on the data. What lies in
+//! their queues is bounded in bytes, for a chunk is as large as the network makes it.
 
 use super::{Archive, partial_name};
 use crate::dataset::{self, Flaw, Summary};
@@ -82,11 +83,13 @@ impl Archive {
         let partial = Partial { path: folder.join(partial_name(&name.data())) };
         let file = files::create(&partial.path).map_err(Interrupted::Storage)?;
 
-        let (to_prover, from_stream) = mpsc::unbounded_channel();
-        let (to_compressor, pieces) = mpsc::unbounded_channel();
+        let (to_prover, to_prove) = mpsc::unbounded_channel();
+        let (to_hasher, to_hash) = mpsc::unbounded_channel();
+        let (to_compressor, to_compress) = mpsc::unbounded_channel();
         let bounds = limits.clone();
-        let prover = tokio::task::spawn_blocking(move || prove(from_stream, &bounds));
-        let compressor = tokio::task::spawn_blocking(move || compress(pieces, file));
+        let prover = tokio::task::spawn_blocking(move || prove(to_prove, &bounds));
+        let hasher = tokio::task::spawn_blocking(move || hash(to_hash));
+        let compressor = tokio::task::spawn_blocking(move || compress(to_compress, file));
 
         let room = Arc::new(Semaphore::new(QUEUED as usize));
         let mut received: u64 = 0;
@@ -99,9 +102,11 @@ impl Archive {
                 // Never closed; and a piece is smaller than the whole room.
                 let permit = Arc::clone(&room).acquire_many_owned(piece.len() as u32).await.ok();
                 let piece = Piece::Bytes(piece, Arc::new(permit));
-                let proving = to_prover.send(piece.clone()).is_ok();
-                // The compressor stops early when the disk fails, the prover never does.
-                if to_compressor.send(piece).is_err() || !proving {
+                // A flaw ends the proof, not the download: what is kept aside is kept whole.
+                let _ = to_prover.send(piece.clone());
+                let _ = to_hasher.send(piece.clone());
+                // The compressor stops early when the disk fails.
+                if to_compressor.send(piece).is_err() {
                     break 'stream;
                 }
             }
@@ -110,11 +115,13 @@ impl Archive {
             }
         }
         // Without this word the threads know that the stream broke, and throw their work away.
-        let _ = to_prover.send(Piece::End);
-        let _ = to_compressor.send(Piece::End);
-        drop((to_prover, to_compressor));
+        for to_thread in [to_prover, to_hasher, to_compressor] {
+            let _ = to_thread.send(Piece::End);
+        }
         let stored = joined(compressor).await.map_err(Interrupted::Storage)?;
-        let (content, verdict) = joined(prover).await.map_err(Interrupted::Storage)?;
+        let content = joined(hasher).await.map_err(Interrupted::Storage)?;
+        let verdict =
+            prover.await.map_err(|panic| Interrupted::Storage(io::Error::other(panic)))?;
         Ok(Received { partial, content, stored, verdict })
     }
 }
@@ -126,7 +133,7 @@ async fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
 
 #[derive(Clone)]
 enum Piece {
-    /// Some bytes, and the room in the queues that they take until both threads are done with them.
+    /// Some bytes, and the room in the queues that they take until all threads are done with them.
     Bytes(Bytes, #[allow(dead_code)] Arc<Option<OwnedSemaphorePermit>>),
     /// The stream is at its end, whole.
     End,
@@ -138,16 +145,14 @@ fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "the download broke off")
 }
 
-/// The prover's view of the queue: hashes what passes.
-struct Hashing {
+/// The queue as the prover reads it.
+struct Queue {
     pieces: Pieces,
     current: Piece,
     ended: bool,
-    hasher: Sha256,
-    total: u64,
 }
 
-impl Hashing {
+impl Queue {
     fn unread(&self) -> &[u8] {
         match &self.current {
             Piece::Bytes(bytes, _) => bytes,
@@ -156,18 +161,14 @@ impl Hashing {
     }
 }
 
-impl BufRead for Hashing {
+impl BufRead for Queue {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.unread().is_empty() && !self.ended {
             // Frees the last piece's room before it waits for the next.
             self.current = Piece::End;
             match self.pieces.blocking_recv() {
-                Some(Piece::Bytes(bytes, permit)) => {
-                    self.hasher.update(&bytes);
-                    self.total += bytes.len() as u64;
-                    self.current = Piece::Bytes(bytes, permit);
-                }
                 Some(Piece::End) => self.ended = true,
+                Some(piece) => self.current = piece,
                 None => return Err(broken()),
             }
         }
@@ -181,7 +182,7 @@ impl BufRead for Hashing {
     }
 }
 
-impl Read for Hashing {
+impl Read for Queue {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.fill_buf()?.read(buffer)?;
         self.consume(count);
@@ -189,20 +190,25 @@ impl Read for Hashing {
     }
 }
 
-fn prove(pieces: Pieces, limits: &dataset::Limits) -> io::Result<(Content, Result<Summary, Flaw>)> {
-    let mut reader =
-        Hashing { pieces, current: Piece::End, ended: false, hasher: Sha256::new(), total: 0 };
-    let verdict = dataset::prove(&mut reader, limits);
-    // A flaw ends the proof, not the download: what is kept aside is kept whole.
+fn prove(pieces: Pieces, limits: &dataset::Limits) -> Result<Summary, Flaw> {
+    dataset::prove(Queue { pieces, current: Piece::End, ended: false }, limits)
+}
+
+fn hash(mut pieces: Pieces) -> io::Result<Content> {
+    let mut hasher = Sha256::new();
+    let mut total = 0;
     loop {
-        let unread = reader.fill_buf()?.len();
-        if unread == 0 {
-            break;
+        match pieces.blocking_recv() {
+            Some(Piece::Bytes(bytes, _room)) => {
+                hasher.update(&bytes);
+                total += bytes.len() as u64;
+            }
+            Some(Piece::End) => {
+                return Ok(Content { bytes: total, sha256: hex(&hasher.finalize()) });
+            }
+            None => return Err(broken()),
         }
-        reader.consume(unread);
     }
-    let content = Content { bytes: reader.total, sha256: hex(&reader.hasher.finalize()) };
-    Ok((content, verdict))
 }
 
 /// A file that hashes what is written to it.
