@@ -1,6 +1,7 @@
 //! A file system without room.
 
 use crate::harness::{House, names, until};
+use nightjar::simulator::{Ending, Fault, Kind, Scenario};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,10 @@ use std::process::Command;
 struct Mount(PathBuf);
 
 impl Mount {
-    fn at(path: &Path) -> Option<Self> {
+    fn at(path: &Path, size: &str) -> Option<Self> {
         fs::create_dir_all(path).unwrap();
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=256k", "nightjar-test"])
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "nightjar-test"])
             .arg(path)
             .output();
         mounted.is_ok_and(|it| it.status.success()).then(|| Self(path.to_owned()))
@@ -35,7 +36,7 @@ fn fill(path: &Path) {
 fn a_job_waits_for_room_and_then_goes_on() {
     let house = House::healthy();
     let disk = house.path("disk");
-    let Some(_mount) = Mount::at(&disk) else {
+    let Some(_mount) = Mount::at(&disk, "256k") else {
         eprintln!("skipped: mounting a file system is not permitted here");
         return;
     };
@@ -65,4 +66,40 @@ fn a_job_waits_for_room_and_then_goes_on() {
     until("nothing unfinished to be left", || {
         (names(&archive.join("stores")).len() == 3).then_some(())
     });
+}
+
+#[test]
+fn a_daemon_outlives_a_full_disk_under_its_database() {
+    let house = House::with(Scenario { ending: Ending::Never, ..Scenario::default() });
+    let disk = house.path("disk");
+    let Some(_mount) = Mount::at(&disk, "16m") else {
+        eprintln!("skipped: mounting a file system is not permitted here");
+        return;
+    };
+    let archive = house.path("archive").display().to_string();
+    let house = house
+        .set("state_dir", disk.join("state").display().to_string())
+        .set("archive_dir", archive);
+    house.queue();
+    let mut daemon = house.start(&["daemon"]);
+    house.until_asked(Kind::Status, 2);
+    let filler = disk.join("filler");
+    fill(&filler);
+    // Each answer is written down, so that there is soon no room for the next.
+    house.service.set_scenario(
+        "Stores",
+        Scenario { status: vec![Fault::Word("Resting".into()); 40], ..Scenario::default() },
+    );
+    let asked = house.service.requests().len();
+    until("trouble, or more questions", || {
+        let in_trouble = daemon.stderr().contains("full");
+        (in_trouble || house.service.requests().len() > asked + 20).then_some(())
+    });
+    assert!(daemon.is_running(), "{}", daemon.stderr());
+    fs::remove_file(filler).unwrap();
+    let said = daemon.stderr();
+    let job = house.job_when(&said, |job| !job["finished_at"].is_null());
+    assert_eq!(job["state"], "archived", "{job}");
+    assert!(daemon.is_running());
+    assert_eq!(daemon.stop(rustix::process::Signal::TERM).code, 0);
 }

@@ -16,6 +16,7 @@ mod endings;
 mod full_disk;
 mod harness;
 mod many;
+mod oddities;
 mod quota;
 mod shapes;
 mod stops;

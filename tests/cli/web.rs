@@ -129,6 +129,21 @@ fn a_failed_last_job_makes_it_unready_and_leaves_it_healthy() {
 }
 
 #[test]
+fn an_overdue_source_makes_it_unready() {
+    let house = House::healthy()
+        .set("sources.stores.schedule", "* * * * * *")
+        .set("sources.stores.grace", "1s");
+    let page = Page::of(house);
+    page.house.job_when("a scheduled backup", |job| job["state"] == "archived");
+    // From now on jobs neither fail nor end.
+    let ending = nightjar::simulator::Ending::Never;
+    page.house.service.set_scenario("Stores", Scenario { ending, ..Scenario::default() });
+    until("it to be unready", || (page.get("/readyz").status == 503).then_some(()));
+    assert_eq!(page.get("/healthz").status, 200);
+    assert_eq!(page.house.json(&["status"])[0]["health"], "overdue");
+}
+
+#[test]
 fn the_metrics_have_their_names_and_labels() {
     let house = House::healthy();
     house.backup();
