@@ -1,6 +1,6 @@
 //! What a backup leaves on disk.
 
-use crate::harness::{ACCESS_ID, House, files, instant, names, read_json};
+use crate::harness::{ACCESS_ID, House, each, files, instant, names, read_json};
 use nightjar::simulator::{Announced, Damage, Data, OutputUrl, Scenario};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -135,14 +135,14 @@ fn a_byte_order_mark_is_kept() {
 
 #[test]
 fn what_the_service_does_not_announce_is_not_expected() {
-    for announced in [Announced::Zero, Announced::Absent, Announced::Empty] {
+    each([Announced::Zero, Announced::Absent, Announced::Empty], |announced| {
         let house = House::with(Scenario { announced: announced.clone(), ..Scenario::default() });
         house.backup();
         let manifest = house.manifest();
         let expected = manifest.get("expected_entities");
         assert_eq!(expected, Some(&Value::Null), "{announced:?}");
         assert_eq!(manifest["entities"], 20);
-    }
+    });
 }
 
 #[test]
@@ -251,18 +251,20 @@ fn after_a_damaged_download_a_fresh_remote_job_may_succeed() {
 
 #[test]
 fn results_on_other_hosts_and_under_odd_names_are_fetched() {
-    for output_url in
-        [OutputUrl::Redirected, OutputUrl::Storage, OutputUrl::Download, OutputUrl::Misspelt]
-    {
-        let house = House::with(Scenario { output_url: output_url.clone(), ..Scenario::default() });
-        let done = house.backup();
-        assert_eq!(house.manifest()["entities"], 20, "{output_url:?}: {done:?}");
-        let told = house.service.requests().into_iter().filter(|request| {
-            request.host == nightjar::simulator::Host::Storage
-                && (request.carries_key || request.header("referer").is_some())
-        });
-        assert_eq!(told.count(), 0, "the storage host saw a key");
-    }
+    each(
+        [OutputUrl::Redirected, OutputUrl::Storage, OutputUrl::Download, OutputUrl::Misspelt],
+        |output_url| {
+            let house =
+                House::with(Scenario { output_url: output_url.clone(), ..Scenario::default() });
+            let done = house.backup();
+            assert_eq!(house.manifest()["entities"], 20, "{output_url:?}: {done:?}");
+            let told = house.service.requests().into_iter().filter(|request| {
+                request.host == nightjar::simulator::Host::Storage
+                    && (request.carries_key || request.header("referer").is_some())
+            });
+            assert_eq!(told.count(), 0, "the storage host saw a key");
+        },
+    );
 }
 
 #[test]

@@ -135,10 +135,9 @@ fn a_daemon_works_what_is_queued_beside_it() {
     until("the page", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
     house.queue();
     house.job_when("the backup", |job| job["state"] == "archived");
-    let id = house.job()["id"].to_string();
-    assert_eq!(house.run(&["retry", &id]).code, 0);
-    let job = house
-        .job_when("the fresh one", |job| job["id"].to_string() != id && job["state"] == "archived");
+    let old = house.job()["id"].clone();
+    assert_eq!(house.run(&["retry", &old.to_string()]).code, 0);
+    let job = house.job_when("the fresh one", |job| job["id"] != old && job["state"] == "archived");
     assert_eq!(job["trigger"], "manual");
 }
 

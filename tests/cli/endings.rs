@@ -1,6 +1,6 @@
 //! How jobs end, and what they survive.
 
-use crate::harness::{House, KEY, source};
+use crate::harness::{House, KEY, each, source};
 use nightjar::simulator::{Ending, Fault, Kind, Scenario, SimSource, StatusUrl};
 use serde_json::Value;
 use std::time::Duration;
@@ -52,7 +52,7 @@ fn an_aborted_job_is_replaced_within_its_bound_and_keeps_the_error_log() {
 
 #[test]
 fn undocumented_words_for_an_abortion_are_understood() {
-    for word in ["Failed", "Cancelled"] {
+    each(["Failed", "Cancelled"], |word| {
         let mut ending = Ending::aborted("No");
         if let Ending::Aborted { word: said, .. } = &mut ending {
             *said = word.into();
@@ -60,7 +60,7 @@ fn undocumented_words_for_an_abortion_are_understood() {
         let house =
             House::with(Scenario { ending, ..Scenario::default() }).set("poll.deadline", "5s");
         assert_eq!(failed(&house)["error"]["kind"], "aborted", "{word}");
-    }
+    });
 }
 
 #[test]
@@ -84,17 +84,20 @@ fn a_wrong_key_fails_at_once() {
 
 #[test]
 fn wrong_credentials_are_understood_in_every_form() {
-    for fault in [
-        Fault::http(401),
-        Fault::http(403),
-        Fault::BodySays(401),
-        Fault::Credentials("InvalidCredentials".into()),
-        Fault::Credentials("NotAuthorized".into()),
-    ] {
-        let house = creating(vec![fault.clone()]);
-        assert_eq!(failed(&house)["error"]["kind"], "credentials", "{fault:?}");
-        assert_eq!(house.service.count(Kind::Create), 1);
-    }
+    each(
+        [
+            Fault::http(401),
+            Fault::http(403),
+            Fault::BodySays(401),
+            Fault::Credentials("InvalidCredentials".into()),
+            Fault::Credentials("NotAuthorized".into()),
+        ],
+        |fault| {
+            let house = creating(vec![fault.clone()]);
+            assert_eq!(failed(&house)["error"]["kind"], "credentials", "{fault:?}");
+            assert_eq!(house.service.count(Kind::Create), 1);
+        },
+    );
 }
 
 #[test]
@@ -185,28 +188,31 @@ fn a_404_just_after_creation_passes() {
 
 #[test]
 fn a_404_that_stays_means_that_the_remote_job_is_lost() {
-    for scenario in [
-        Scenario { status: vec![Fault::http(404); 999], ..Scenario::default() },
-        Scenario { result: vec![Fault::http(404); 999], ..Scenario::default() },
-    ] {
-        let house =
-            House::with(scenario).set("http.lost_after", "150ms").set("retry.job_attempts", 2);
-        let job = failed(&house);
-        assert_eq!(job["error"]["kind"], "not_found");
-        assert_eq!(job["attempts"], 2);
-        assert_eq!(house.service.remote_jobs().len(), 2);
-    }
+    each(
+        [
+            Scenario { status: vec![Fault::http(404); 999], ..Scenario::default() },
+            Scenario { result: vec![Fault::http(404); 999], ..Scenario::default() },
+        ],
+        |scenario| {
+            let house =
+                House::with(scenario).set("http.lost_after", "150ms").set("retry.job_attempts", 2);
+            let job = failed(&house);
+            assert_eq!(job["error"]["kind"], "not_found");
+            assert_eq!(job["attempts"], 2);
+            assert_eq!(house.service.remote_jobs().len(), 2);
+        },
+    );
 }
 
 #[test]
 fn a_broken_download_is_retried_and_in_the_end_unavailable() {
-    for fault in [Fault::BrokenHalfway, Fault::LengthTooLong(9), Fault::Refused] {
+    each([Fault::BrokenHalfway, Fault::LengthTooLong(9), Fault::Refused], |fault| {
         let house = fetching(vec![fault.clone(); 99]).set("retry.job_attempts", 1);
         let job = failed(&house);
         assert_eq!(job["error"]["kind"], "unavailable", "{fault:?}");
         assert_eq!(job["attempts"], 1);
         assert_eq!(house.service.count(Kind::Result), 3, "the attempts of one request");
-    }
+    });
 }
 
 #[test]
@@ -223,13 +229,13 @@ fn a_stalled_answer_ends_with_the_idle_timeout() {
 
 #[test]
 fn a_result_that_is_too_large_is_corrupt() {
-    for gzip in [false, true] {
+    each([false, true], |gzip| {
         let house = House::with(Scenario { gzip, ..Scenario::default() })
             // Less than the document, more than its encoded form.
             .set("http.max_bytes", "10 KiB")
             .set("retry.job_attempts", 1);
         assert_eq!(failed(&house)["error"]["kind"], "corrupt", "gzip: {gzip}");
-    }
+    });
 }
 
 #[test]
@@ -289,15 +295,18 @@ fn an_unknown_status_word_means_pending() {
 
 #[test]
 fn retry_after_wins_over_the_configured_waits() {
-    for scenario in [
-        Scenario { create: vec![Fault::retry_after(503, "1")], ..Scenario::default() },
-        Scenario { status: vec![Fault::retry_after(503, "1")], ..Scenario::default() },
-        Scenario { result: vec![Fault::retry_after(429, "1")], ..Scenario::default() },
-    ] {
-        let house = House::with(scenario);
-        let done = house.backup();
-        assert!(done.took >= Duration::from_secs(1), "{done:?}");
-    }
+    each(
+        [
+            Scenario { create: vec![Fault::retry_after(503, "1")], ..Scenario::default() },
+            Scenario { status: vec![Fault::retry_after(503, "1")], ..Scenario::default() },
+            Scenario { result: vec![Fault::retry_after(429, "1")], ..Scenario::default() },
+        ],
+        |scenario| {
+            let house = House::with(scenario);
+            let done = house.backup();
+            assert!(done.took >= Duration::from_secs(1), "{done:?}");
+        },
+    );
 }
 
 #[test]

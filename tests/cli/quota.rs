@@ -1,6 +1,6 @@
 //! What the account may do.
 
-use crate::harness::{House, Process, now, source, until};
+use crate::harness::{House, Process, each, now, source, until};
 use nightjar::simulator::{ErrorBody, Fault, Limits, Scenario};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -64,7 +64,7 @@ fn jobs_in_process_never_exceed_the_accounts_number() {
 
 #[test]
 fn a_refusal_that_speaks_of_limits_is_waited_out_and_costs_nothing() {
-    for status in [429, 403] {
+    each([429, 403], |status| {
         let house =
             House::with(Scenario { create: vec![limits(status, "1")], ..Scenario::default() })
                 .set("accounts.contoso.max_jobs_per_day", 1)
@@ -73,12 +73,12 @@ fn a_refusal_that_speaks_of_limits_is_waited_out_and_costs_nothing() {
         house.backup();
         assert_eq!(house.job()["attempts"], 1, "{status}");
         assert_eq!(house.service.remote_jobs().len(), 1);
-    }
+    });
 }
 
 #[test]
 fn a_job_that_the_service_refuses_for_its_limits_stays_queued() {
-    for fault in [Fault::Quota(429), Fault::Quota(403)] {
+    each([Fault::Quota(429), Fault::Quota(403)], |fault| {
         let house =
             House::with(Scenario { create: vec![fault.clone(); 99], ..Scenario::default() });
         let mut backup = house.start(&["backup"]);
@@ -88,7 +88,7 @@ fn a_job_that_the_service_refuses_for_its_limits_stays_queued() {
         assert_eq!(job["state"], "queued", "{fault:?}");
         assert_eq!(job["attempts"], 0);
         assert_eq!(job["error"], Value::Null);
-    }
+    });
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Stopping and dying at bad moments.
 
-use crate::harness::{House, files, until};
+use crate::harness::{House, each, files, until};
 use nightjar::simulator::{Fault, Kind, Scenario};
 use rustix::process::Signal;
 use std::path::PathBuf;
 
 /// A daemon is stopped while a request gets no answer; the next one goes on.
 fn stopped_while(scenario: Scenario, kind: Kind, attempts: usize) {
-    for signal in [Signal::TERM, Signal::INT] {
+    each([Signal::TERM, Signal::INT], |signal| {
         let house = House::with(scenario.clone());
         let id = house.queue()[0];
         let daemon = house.start(&["daemon"]);
@@ -27,7 +27,7 @@ fn stopped_while(scenario: Scenario, kind: Kind, attempts: usize) {
         assert_eq!(house.jobs().len(), 1);
         assert_eq!(daemon.stop(signal).code, 0);
         assert_eq!(house.json(&["verify"])["findings"], serde_json::json!([]));
-    }
+    });
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_submit_cut_short_by_a_kill_is_never_repeated_beyond_the_bound() {
 
 #[test]
 fn a_backup_stops_during_a_stalled_download_and_the_next_one_goes_on() {
-    for signal in [Signal::TERM, Signal::INT] {
+    each([Signal::TERM, Signal::INT], |signal| {
         let result = vec![Fault::StalledAfter(1000)];
         let house = House::with(Scenario { result, ..Scenario::default() });
         let backup = house.start(&["backup"]);
@@ -117,7 +117,7 @@ fn a_backup_stops_during_a_stalled_download_and_the_next_one_goes_on() {
         house.backup();
         assert_eq!(house.jobs().len(), 1);
         assert_eq!(house.job()["attempts"], 1);
-    }
+    });
 }
 
 #[test]
