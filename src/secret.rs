@@ -62,20 +62,121 @@ pub fn redact(text: &str, keys: &[&Key]) -> String {
 /// How many bytes at the beginning of a text spell the key, if they do. Always a whole number of
 /// characters, since keys and their encodings are ASCII.
 fn match_length(text: &str, key: &str) -> Option<usize> {
-    let mut rest = text.as_bytes();
-    for expected in key.bytes() {
-        rest = match rest {
-            [b'%', high, low, after @ ..] if is_escape(*high, *low, expected) => after,
-            [found, after @ ..] if found.eq_ignore_ascii_case(&expected) => after,
-            _ => return None,
-        };
+    if key.is_empty() {
+        return None;
     }
-    (!key.is_empty()).then(|| text.len() - rest.len())
+    // As it is first: a key may look like an encoding itself.
+    let literal = text.get(..key.len()).filter(|it| it.eq_ignore_ascii_case(key)).map(str::len);
+    literal.or_else(|| {
+        let rest = key.bytes().try_fold(text.as_bytes(), after_byte)?;
+        Some(text.len() - rest.len())
+    })
 }
 
-/// Whether two hexadecimal digits stand for a byte, in any letter case of all three.
-fn is_escape(high: u8, low: u8, expected: u8) -> bool {
-    let digit = |byte| char::from(byte).to_digit(16);
-    let (Some(high), Some(low)) = (digit(high), digit(low)) else { return false };
-    u8::try_from(high << 4 | low).is_ok_and(|byte| byte.eq_ignore_ascii_case(&expected))
+/// What follows one byte of a key in a text, however the byte is written there.
+fn after_byte(text: &[u8], expected: u8) -> Option<&[u8]> {
+    let is_expected =
+        |found| u8::try_from(found).is_ok_and(|it| expected.eq_ignore_ascii_case(&it));
+    let encoded = [percent, percent_twice, escape, reference].into_iter().find_map(|read| {
+        let (found, after) = read(text)?;
+        is_expected(found).then_some(after)
+    });
+    encoded.or_else(|| {
+        let (found, after) = text.split_first()?;
+        is_expected(u32::from(*found)).then_some(after)
+    })
+}
+
+/// A character as one way of writing reads it, and what follows.
+type Read<'t> = Option<(u32, &'t [u8])>;
+
+fn percent(text: &[u8]) -> Read<'_> {
+    let [b'%', high, low, after @ ..] = text else { return None };
+    Some((number(&[*high, *low], 16)?, after))
+}
+
+/// As in a URL that is itself a parameter of a URL.
+fn percent_twice(text: &[u8]) -> Read<'_> {
+    let [b'%', b'2', b'5', high, low, after @ ..] = text else { return None };
+    Some((number(&[*high, *low], 16)?, after))
+}
+
+/// As in the strings of JSON.
+fn escape(text: &[u8]) -> Read<'_> {
+    match text {
+        [b'\\', b'u', a, b, c, d, after @ ..] => Some((number(&[*a, *b, *c, *d], 16)?, after)),
+        [b'\\', found, after @ ..] if found.is_ascii_punctuation() => {
+            Some((u32::from(*found), after))
+        }
+        _ => None,
+    }
+}
+
+/// As in HTML and XML.
+fn reference(text: &[u8]) -> Read<'_> {
+    const LONGEST: usize = 10;
+    let inner = text.strip_prefix(b"&")?;
+    let (name, after) =
+        inner.split_at_checked(inner.iter().take(LONGEST).position(|it| *it == b';')?)?;
+    let found = match name {
+        b"amp" => u32::from(b'&'),
+        b"lt" => u32::from(b'<'),
+        b"gt" => u32::from(b'>'),
+        b"quot" => u32::from(b'"'),
+        b"apos" => u32::from(b'\''),
+        [b'#', b'x' | b'X', digits @ ..] => number(digits, 16)?,
+        [b'#', digits @ ..] => number(digits, 10)?,
+        _ => return None,
+    };
+    Some((found, after.strip_prefix(b";")?))
+}
+
+fn number(digits: &[u8], radix: u32) -> Option<u32> {
+    digits.iter().try_fold(0_u32, |number, digit| {
+        number.checked_mul(radix)?.checked_add(char::from(*digit).to_digit(radix)?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_key_is_found_in_every_way_of_writing_it() {
+        let key = Key::new("a+b/c&d\"e").unwrap();
+        for text in [
+            "a+b/c&d\"e",
+            "A+B/C&D\"E",
+            "a%2Bb%2fc%26d%22e",
+            "%61%2bb/c&d%22e",
+            "a%252Bb%252fc%2526d%2522e",
+            "a+b\\/c&d\\\"e",
+            "a\\u002bb\\/c\\u0026d\\u0022e",
+            "a+b/c&amp;d&quot;e",
+            "a&#43;b&#x2f;c&#38;d&#X22;e",
+        ] {
+            assert_eq!(redact(&format!("<{text}>"), &[&key]), "<[key]>", "{text}");
+        }
+        for text in ["a+b/c&d\"", "a&#43b/c&d\"e", "a+b/c&ampd\"e", "%", "a%2", "\\u00", "&#;"] {
+            assert_eq!(redact(text, &[&key]), text);
+        }
+    }
+
+    #[test]
+    fn a_key_may_look_like_an_encoding_itself() {
+        for key in ["50%25", "x\\/y", "a&amp;b", "100%"] {
+            let key = Key::new(key).unwrap();
+            assert_eq!(redact(&format!("({})", key.expose()), &[&key]), "([key])");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived_and_no_key_stays(text in "\\PC{0,40}", key in "[!-~]{1,12}") {
+            let key = Key::new(&key).unwrap();
+            let clean = redact(&format!("{text} {} {text}", key.expose()), &[&key]);
+            prop_assert!(!clean.replace("[key]", "").contains(key.expose()) || key.expose().len() < 6);
+        }
+    }
 }
