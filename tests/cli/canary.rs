@@ -22,8 +22,14 @@ fn echo(status: u16) -> Fault {
 }
 
 fn told(status: u16) -> Fault {
-    let url = format!("No such thing: /x?output=json&key={KEY}&more=1, said {KEY}.");
-    Fault::http_with(status, ErrorBody::Text(url))
+    let forms = [
+        KEY.to_owned(),
+        KEY.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D"),
+        KEY.replace('+', "%2b").replace('/', "%2f").replace('=', "%3d"),
+        KEY.replace('/', "\\/"),
+    ];
+    let text = forms.map(|key| format!("No such thing: /x?key={key}&more=1, said '{key}'.\n"));
+    Fault::http_with(status, ErrorBody::Text(text.concat()))
 }
 
 /// Success, failure and redirection, each with a service that repeats what it was sent.
@@ -189,6 +195,37 @@ fn the_key_is_nowhere_while_a_daemon_works() {
     assert_nowhere_on_disk(&house);
     let done = daemon.stop(Signal::TERM);
     assert_unmarked("the daemon's output", &(done.stdout + &done.stderr));
+    assert_nowhere_on_disk(&house);
+    assert_told_to_the_account_alone(&house);
+}
+
+#[test]
+fn a_key_in_the_links_of_the_service_is_neither_kept_nor_carried_elsewhere() {
+    let names = ["Status", "Result", "Stored", "Well"];
+    let house = House::of(names.map(|name| source(name, Scenario::default())).into())
+        .set("http.lost_after", "100ms")
+        .set("retry.job_attempts", 1);
+    let (endpoint, storage) = (house.service.endpoint(), house.service.storage_host());
+    let flow = format!("{endpoint}/dataflows/DataSourceDownload");
+    let key = KEY.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    let change = |name: &str, scenario| house.service.set_scenario(name, scenario);
+    let default = Scenario::default;
+    let status_url =
+        nightjar::simulator::StatusUrl::Elsewhere(format!("{flow}/Status?key={key}&a=b"));
+    change("Status", Scenario { status_url, pending_polls: 5, ..default() });
+    let result = OutputUrl::Elsewhere(format!("{flow}/Result/output/succeeded?key={key}"));
+    change("Result", Scenario { output_url: result, ..default() });
+    let stored = OutputUrl::Elsewhere(format!("http://{storage}/exports/x.xml?key={key}&sig=1"));
+    change("Stored", Scenario { output_url: stored, ..default() });
+    change("Well", Scenario { output_url: OutputUrl::Redirected, ..default() });
+    let backup = traced(&house, &["backup"]);
+    until("some requests", || (house.service.requests().len() > 8).then_some(()));
+    assert_nowhere_on_disk(&house);
+    let done = backup.end();
+    assert_eq!(done.code, 3, "{}", done.stdout);
+    assert_unmarked("the output", &(done.stdout + &done.stderr));
+    let archived = house.json(&["jobs", "--state", "archived"]);
+    assert_eq!(archived.as_array().unwrap().len(), 3, "{archived}");
     assert_nowhere_on_disk(&house);
     assert_told_to_the_account_alone(&house);
 }

@@ -294,6 +294,27 @@ fn an_unknown_status_word_means_pending() {
 }
 
 #[test]
+fn a_status_that_can_never_be_asked_ends_the_job_at_the_latest_at_its_deadline() {
+    each([Fault::Refused, Fault::http(503)], |fault| {
+        let house = asking(vec![fault.clone(); 999])
+            .set("retry.job_attempts", 1)
+            .set("poll.deadline", "500ms");
+        let kind = failed(&house)["error"]["kind"].clone();
+        assert!(kind == "unavailable" || kind == "deadline", "{fault:?}: {kind}");
+    });
+}
+
+#[test]
+fn retry_after_may_be_a_date() {
+    let when = std::time::SystemTime::from(crate::harness::now()) + Duration::from_secs(3);
+    let fault = Fault::retry_after(503, &httpdate::fmt_http_date(when));
+    let house = creating(vec![fault]);
+    let done = house.backup();
+    // The date has no fractions, and starting takes a moment.
+    assert!(done.took >= Duration::from_millis(800), "{done:?}");
+}
+
+#[test]
 fn retry_after_wins_over_the_configured_waits() {
     each(
         [

@@ -279,8 +279,8 @@ impl Process {
             }
             assert!(
                 Instant::now() < deadline,
-                "still running after {limit:?}; it said: {}",
-                self.stderr()
+                "still running after {limit:?}; it said last: {:#?}",
+                self.stderr().lines().rev().take(5).collect::<Vec<_>>()
             );
             pause();
         };

@@ -20,6 +20,7 @@ mod oddities;
 mod quota;
 mod shapes;
 mod stops;
+mod takeover;
 mod usage;
 mod verify;
 mod web;
