@@ -80,13 +80,14 @@ fn a_refusal_that_speaks_of_limits_is_waited_out_and_costs_nothing() {
 fn a_job_that_the_service_refuses_for_its_limits_stays_queued() {
     each([Fault::Quota(429), Fault::Quota(403)], |fault| {
         let house =
-            House::with(Scenario { create: vec![fault.clone(); 99], ..Scenario::default() });
+            House::with(Scenario { create: vec![fault.clone(); 99], ..Scenario::default() })
+                .set("poll.initial", "1m")
+                .set("poll.max", "5m");
         let mut backup = house.start(&["backup"]);
         until("the backup to say that it waits", || says_that_it_waits(&backup));
         assert!(backup.is_running());
-        let job = house.job();
+        let job = house.job_when("the refusal", |job| job["attempts"] == 0);
         assert_eq!(job["state"], "queued", "{fault:?}");
-        assert_eq!(job["attempts"], 0);
         assert_eq!(job["error"], Value::Null);
     });
 }
