@@ -125,6 +125,23 @@ fn a_service_that_stays_away_is_unavailable_after_the_attempts() {
 }
 
 #[test]
+fn a_service_that_was_never_reached_has_no_remote_jobs() {
+    let house = House::healthy();
+    let encrypted = house.service.endpoint().replace("http://", "https://");
+    let nobody = format!("http://127.0.0.1:{}/REST/v1", crate::harness::free_port());
+    // The second speaks no TLS; with so small a quota, one wrongly counted submit would wait.
+    for endpoint in [nobody, encrypted] {
+        let house = House::healthy()
+            .set("accounts.contoso.endpoint", endpoint)
+            .set("accounts.contoso.max_jobs_per_day", 1);
+        let job = failed(&house);
+        assert_eq!(job["error"]["kind"], "unavailable", "{job}");
+        assert_eq!(job["attempts"], 0, "{job}");
+    }
+    assert_eq!(house.service.remote_jobs().len(), 0);
+}
+
+#[test]
 fn what_passes_is_waited_for() {
     let house = House::with(Scenario {
         create: vec![Fault::http(503), Fault::BodySays(500)],

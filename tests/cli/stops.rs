@@ -3,6 +3,7 @@
 use crate::harness::{House, each, files, until};
 use nightjar::simulator::{Fault, Kind, Scenario};
 use rustix::process::Signal;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
 /// A daemon is stopped while a request gets no answer; the next one goes on.
@@ -149,6 +150,22 @@ fn an_idle_daemon_stops_at_once() {
         until("the page", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
         assert_eq!(daemon.stop(signal).code, 0);
     }
+}
+
+#[test]
+fn readers_of_the_page_do_not_keep_a_daemon_from_stopping() {
+    let port = crate::harness::free_port();
+    let house = House::healthy().set("web.listen", format!("127.0.0.1:{port}"));
+    let daemon = house.start(&["daemon"]);
+    let connect = || std::net::TcpStream::connect(("127.0.0.1", port)).ok();
+    let _idle = until("the page", connect);
+    let mut halfway = until("the page", connect);
+    halfway.write_all(b"GET / HTTP/1.1\r\nHost: local").unwrap();
+    let mut kept = until("the page", connect);
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
+    kept.write_all(request.as_bytes()).unwrap();
+    kept.read_exact(&mut [0; 12]).unwrap();
+    assert_eq!(daemon.stop(Signal::TERM).code, 0);
 }
 
 #[test]
