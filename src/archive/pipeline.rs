@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use zstd::stream::raw::CParameter;
 
 /// How many bytes may wait in the queues of one download.
-const QUEUED: u32 = 768 << 10;
+const QUEUED: u32 = 384 << 10;
 /// A chunk is passed on in pieces no larger than this.
 const PIECE: usize = 128 << 10;
 const LEVEL: i32 = 3;

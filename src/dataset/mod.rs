@@ -36,7 +36,7 @@ pub use prove::prove;
 pub struct Limits {
     /// Bytes of the whole decoded document.
     pub max_bytes: u64,
-    /// Entities of all types together. Uniqueness of keys costs 8 bytes each, and a quarter more.
+    /// Entities of all types together. Uniqueness of keys costs 8 bytes each.
     pub max_entities: u64,
     /// Bytes of one value, and of any other single piece of markup: a tag, a comment, the blanks
     /// between two tags. A geography may have 100,000 points, about 4 MB.

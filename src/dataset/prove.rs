@@ -131,8 +131,8 @@ impl<'a, R: BufRead> Entities<'a, R> {
 
     /// Up to and with the root's end tag. Answers a digest of each entity's type and primary key,
     /// in document order.
-    fn read_all(mut self) -> Result<Vec<u64>, Flaw> {
-        let mut keys = Vec::new();
+    fn read_all(mut self) -> Result<Digests, Flaw> {
+        let mut keys = Digests::default();
         loop {
             let raw = self.source.read(&mut self.piece);
             match self.source.check(&raw)? {
@@ -155,10 +155,6 @@ impl<'a, R: BufRead> Entities<'a, R> {
                     } else {
                         self.read_entity(index, entity_type)
                     };
-                    if keys.len() == keys.capacity() {
-                        // Doubling would cost up to as much again as the keys themselves.
-                        keys.reserve_exact(4096 + keys.len() / 4);
-                    }
                     keys.push(key.map_err(|flaw| flaw.within(number, None))?);
                 }
                 Token::Close => return Ok(keys),
@@ -313,29 +309,59 @@ fn read_end<R: BufRead>(source: &mut Source<R>) -> Result<(), Flaw> {
 
 /// Finds two entities with one key, given the digests in document order and the place where the
 /// document ends.
-fn check_unique(keys: &[u64], mut place: Place) -> Result<(), Flaw> {
-    let Some(twice) = find_twice(keys) else { return Ok(()) };
+fn check_unique(keys: &Digests, mut place: Place) -> Result<(), Flaw> {
+    let Some(twice) = keys.find_twice() else { return Ok(()) };
     let mut numbers =
-        (1u64..).zip(keys).filter(|(_, key)| **key == twice).map(|(number, _)| number);
+        (1u64..).zip(keys.iter()).filter(|(_, key)| *key == twice).map(|(number, _)| number);
     let first = numbers.next().unwrap_or_default();
     place.entity = numbers.next();
     let second = place.entity.unwrap_or_default();
     Err(Flaw::Key { what: format!("entities {first} and {second} have the same"), place })
 }
 
-/// A value that occurs twice. The values are sorted a sixteenth at a time, by their first digit, so
-/// that no copy of all of them is needed.
-fn find_twice(values: &[u64]) -> Option<u64> {
-    let mut part = Vec::with_capacity(values.len() / 14);
-    (0..16).find_map(|digit| {
-        part.clear();
-        part.extend(values.iter().filter(|value| **value >> 60 == digit));
-        part.sort_unstable();
-        part.windows(2).find_map(|pair| match pair {
-            [one, other] if one == other => Some(*one),
-            _ => None,
+/// Digests in document order, in blocks: one long vector would be copied as it grows, and leave a
+/// hole behind each time.
+#[derive(Default)]
+struct Digests {
+    blocks: Vec<Vec<u64>>,
+}
+
+impl Digests {
+    const BLOCK: usize = 8192;
+
+    fn push(&mut self, digest: u64) {
+        match self.blocks.last_mut() {
+            Some(block) if block.len() < Self::BLOCK => block.push(digest),
+            _ => {
+                let mut block = Vec::with_capacity(Self::BLOCK);
+                block.push(digest);
+                self.blocks.push(block);
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.blocks.iter().map(Vec::len).sum()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u64> {
+        self.blocks.iter().flatten().copied()
+    }
+
+    /// A digest that occurs twice. They are sorted a sixteenth at a time, by their first digit, so
+    /// that no copy of all of them is needed.
+    fn find_twice(&self) -> Option<u64> {
+        let mut part = Vec::with_capacity(self.len() / 14);
+        (0..16).find_map(|digit| {
+            part.clear();
+            part.extend(self.iter().filter(|value| value >> 60 == digit));
+            part.sort_unstable();
+            part.windows(2).find_map(|pair| match pair {
+                [one, other] if one == other => Some(*one),
+                _ => None,
+            })
         })
-    })
+    }
 }
 
 #[cold]

@@ -3,10 +3,15 @@
 use crate::secret::Key;
 use crate::service::Target;
 use crate::service::http::is_loopback;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 /// Microsoft's documents name several hosts of the service, all under this domain.
 const DOMAIN: &str = "virtualearth.net";
+
+/// All but what RFC 3986 leaves unreserved: a data source's name may hold any of ``~`!$^_={}``, and
+/// URL libraries disagree about some of them.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The addresses of one account.
 #[derive(Debug, Clone)]
@@ -39,9 +44,10 @@ impl Addresses {
 
     fn below(&self, path: &[&str]) -> Url {
         let mut url = self.endpoint.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path);
-        }
+        let below =
+            path.iter().map(|segment| format!("/{}", utf8_percent_encode(segment, RESERVED)));
+        let below: String = below.collect();
+        url.set_path(&format!("{}{below}", url.path().trim_end_matches('/')));
         url
     }
 
@@ -150,7 +156,7 @@ mod tests {
         assert_eq!(
             bing().create(&target).as_str(),
             "https://spatial.virtualearth.net/REST/v1/Dataflows/DataSourceDownload/20181f26/\
-             Fourth%60%7B%7D%5E=Coffee?output=json&jobId=0123-abc"
+             Fourth%60%7B%7D%5E%3DCoffee?output=json&jobId=0123-abc"
         );
     }
 
