@@ -7,7 +7,7 @@ use crate::settings::Source;
 use crate::store::{Accounted, NewJob, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// A time that is met later than this was missed: the machine slept, or the clock was set.
 const PUNCTUAL: TimeDelta = TimeDelta::minutes(2);
@@ -45,17 +45,25 @@ pub fn schedule_identity(source: &Source) -> String {
     format!("{} {}", source.schedule.text(), source.timezone)
 }
 
-/// When each source's schedule is to be looked at next. The store knows what is accounted for;
-/// this only spares it the question while nothing can be due.
+/// When each source's schedule is to be looked at next, soonest first. The store knows what is
+/// accounted for; this only spares it the question while nothing can be due.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
-    next: BTreeMap<String, Option<DateTime<Utc>>>,
+    times: BTreeSet<(DateTime<Utc>, String)>,
 }
 
 impl Agenda {
     /// The next time of any schedule.
     pub(super) fn next(&self) -> Option<DateTime<Utc>> {
-        self.next.values().flatten().min().copied()
+        self.times.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out a source whose time has come.
+    fn take_due(&mut self, now: DateTime<Utc>) -> Option<String> {
+        if self.next()? > now {
+            return None;
+        }
+        self.times.pop_first().map(|(_, source)| source)
     }
 }
 
@@ -70,7 +78,7 @@ impl Engine {
                 .start_schedule(&source.name, &schedule_identity(source), self.now())
                 .await?;
             // Looked at at once: something may have been missed.
-            agenda.next.insert(source.name.clone(), Some(DateTime::UNIX_EPOCH));
+            agenda.times.insert((DateTime::UNIX_EPOCH, source.name.clone()));
         }
         Ok(agenda)
     }
@@ -82,14 +90,14 @@ impl Engine {
         agenda: &mut Agenda,
     ) -> Result<(), StoreError> {
         let now = self.now();
-        for source in &plan.settings.sources {
-            let at = agenda.next.get(&source.name).copied().flatten();
-            if at.is_none_or(|at| at > now) {
-                continue;
+        while let Some(name) = agenda.take_due(now) {
+            let Some(source) = plan.settings.source(&name) else { continue };
+            if let Err(error) = self.account(source, now).await {
+                agenda.times.insert((now, name));
+                return Err(error);
             }
-            self.account(source, now).await?;
             let next = source.schedule.next_after(now, source.timezone);
-            agenda.next.insert(source.name.clone(), next);
+            agenda.times.extend(next.map(|next| (next, name)));
         }
         Ok(())
     }

@@ -95,7 +95,7 @@ pub fn decide(
         Outcome::Archived { manifest, message, suspicious } => {
             next.event("archived", message.clone());
             for reason in suspicious {
-                next.event("suspicious", reason.clone());
+                next.event("suspicious", format!("suspicious: {reason}"));
             }
             next.decision.job.snapshot = Some(manifest.clone());
             next.end(State::Archived);

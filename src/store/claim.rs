@@ -297,7 +297,8 @@ async fn submit(
     if let Room::Wait { until, reason } =
         quota::room(&limits.quota, &usage.presumed_ends, &usage.starts, now)
     {
-        wait_for_room(db, job, until, &reason.to_string(), owner, now).await?;
+        let reason = format!("waits for quota: {reason}");
+        wait_for_room(db, job, until, &reason, owner, now).await?;
         return Ok(None);
     }
     usage.presumed_ends.push(now + LONGEST_REMOTE_JOB);
@@ -340,7 +341,7 @@ async fn wait_for_room(
     job.due_at = until.unwrap_or(now + DAY);
     job.hold = Some(Hold { why: HoldKind::Quota, message: reason.to_owned() });
     if update(db, &job, job.state, owner).await? && news {
-        let message = format!("{reason}; waits until {}", job.due_at.format("%Y-%m-%dT%H:%M:%SZ"));
+        let message = format!("{reason}; until {}", job.due_at.format("%Y-%m-%dT%H:%M:%SZ"));
         let event = Event::new("quota", message);
         add_event(db, Some(job.id), &job.source, &event, now).await?;
     }

@@ -116,7 +116,9 @@ impl Judge<'_> {
             ),
             (FailureKind::NotFound, _) => format!("{host} does not know it ({status}{said})"),
             (FailureKind::Quota, _) => {
-                format!("{host} says that a limit of account {account} is reached ({status}{said})")
+                format!(
+                    "{host} says that the quota of account {account} is used up ({status}{said})"
+                )
             }
             (FailureKind::Unavailable, _) => format!("{host} cannot do it now ({status}{said})"),
             _ => format!("{host} refuses the request ({status}{said})"),
