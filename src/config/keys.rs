@@ -136,3 +136,97 @@ fn open_to_others(file: &Path, mode: u32) -> Option<Warning> {
         Warning { message }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use tempfile::TempDir;
+
+    const CANARY: &str = "CANARY-0123456789abcdef";
+
+    fn none(_: &str) -> Option<OsString> {
+        None
+    }
+
+    fn file_with(text: &[u8], mode: u32) -> (TempDir, KeySource) {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("the.key");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        (folder, KeySource::File(path))
+    }
+
+    #[test]
+    fn a_key_file_holds_the_key_whatever_editor_wrote_it() {
+        for text in [
+            "CANARY-0123456789abcdef",
+            "CANARY-0123456789abcdef\n",
+            "\u{feff}CANARY-0123456789abcdef\r\n",
+            "  CANARY-0123456789abcdef \n\n",
+        ] {
+            let (_folder, source) = file_with(text.as_bytes(), 0o600);
+            let (key, warnings) = read_key_with(&source, none).unwrap();
+            assert_eq!((key.expose(), warnings), (CANARY, Vec::new()));
+        }
+    }
+
+    #[test]
+    fn a_key_file_that_others_can_read_is_warned_about() {
+        for mode in [0o640, 0o604, 0o644, 0o622] {
+            let (_folder, source) = file_with(CANARY.as_bytes(), mode);
+            let (_, warnings) = read_key_with(&source, none).unwrap();
+            assert!(warnings[0].message.contains("chmod 600"), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_without_being_shown() {
+        for text in ["", " \n", "CANARY two", "CANARY\nCANARY", "CANARY-ä"] {
+            let (_folder, source) = file_with(text.as_bytes(), 0o600);
+            let problem = read_key_with(&source, none).unwrap_err().to_string();
+            assert!(problem.contains("the.key"), "{problem}");
+            assert!(!problem.contains("CANARY"), "{problem}");
+        }
+        let (_folder, source) = file_with(&[b'x'; 5000], 0o600);
+        assert!(matches!(read_key_with(&source, none), Err(Problem::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_no_file_is_named() {
+        let folder = TempDir::new().unwrap();
+        let missing = KeySource::File(folder.path().join("none.key"));
+        let problem = read_key_with(&missing, none).unwrap_err().to_string();
+        assert!(problem.contains("none.key"), "{problem}");
+        let folder = KeySource::File(folder.path().to_owned());
+        assert!(matches!(read_key_with(&folder, none), Err(Problem::NotAFile { .. })));
+    }
+
+    #[test]
+    fn a_key_may_stand_in_the_environment() {
+        let source = KeySource::Env("THE_KEY".into());
+        let set = |name: &str| (name == "THE_KEY").then(|| CANARY.into());
+        assert_eq!(read_key_with(&source, set).unwrap().0.expose(), CANARY);
+        let problem = read_key_with(&source, none).unwrap_err().to_string();
+        assert!(problem.contains("$THE_KEY"), "{problem}");
+    }
+
+    #[test]
+    fn a_credential_is_found_in_the_folder_that_systemd_names() {
+        let (folder, _) = file_with(CANARY.as_bytes(), 0o440);
+        let source = KeySource::Credential("the.key".into());
+        let set = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| folder.path().into());
+        let (key, warnings) = read_key_with(&source, set).unwrap();
+        assert_eq!((key.expose(), warnings), (CANARY, Vec::new()));
+        let outside = read_key_with(&source, none).unwrap_err().to_string();
+        assert!(outside.contains("LoadCredential=the.key:FILE"), "{outside}");
+        let other = KeySource::Credential("other".into());
+        assert!(matches!(read_key_with(&other, set), Err(Problem::NoCredential { .. })));
+    }
+
+    #[test]
+    fn an_error_names_the_account() {
+        let error = read_key(&KeySource::File("/no/such.key".into()), "contoso").unwrap_err();
+        assert!(error.to_string().starts_with("account `contoso`: the key file /no/such.key"));
+    }
+}

@@ -7,6 +7,8 @@ mod keys;
 mod parse;
 mod reader;
 mod schema;
+#[cfg(test)]
+mod tests;
 pub mod units;
 mod values;
 

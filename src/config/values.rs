@@ -318,9 +318,9 @@ pub(super) fn access_id(value: &DeValue<'_>) -> Result<String, String> {
 /// The service's own name of a data source ("Data Source Management API", names).
 pub(super) fn data_source(value: &DeValue<'_>) -> Result<String, String> {
     let name = text(value)?;
-    if let Some(wrong) = name.chars().find(|c| !c.is_alphanumeric() && !"~`!$^_={}".contains(*c)) {
+    if let Some(wrong) = name.chars().find(|c| !c.is_alphanumeric() && !"~`!$^_={}-".contains(*c)) {
         return Err(format!(
-            "found {}, expected letters, digits and any of ~ ` ! $ ^ _ = {{ }}",
+            "found {}, expected letters, digits and any of ~ ` ! $ ^ _ = {{ }} -",
             quoted(&wrong.to_string())
         ));
     }
