@@ -2,6 +2,8 @@
 
 mod address;
 mod judge;
+#[cfg(test)]
+mod tests;
 mod text;
 mod wire;
 
@@ -11,7 +13,7 @@ use self::text::{tidy, tidy_lines};
 use self::wire::{Answer, DataflowJob};
 use super::http::{Connection, HttpClients, is_loopback, place};
 use super::{Download, ExportService, Failure, FailureKind, Polled, Progress, Submitted, Target};
-use crate::secret::Key;
+use crate::secret::{Key, redact};
 use crate::settings::Account;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
@@ -112,7 +114,7 @@ impl Bing {
         let location = response.headers().get(header::LOCATION);
         let next = location
             .and_then(|location| location.to_str().ok())
-            .and_then(|location| self.addresses.link(location, from));
+            .and_then(|location| self.link(location, from));
         match next {
             Some(next) => Ok(Some(next)),
             None => Err(Failure::new(
@@ -165,9 +167,8 @@ impl Bing {
         job: Option<&DataflowJob>,
         notes: &mut Vec<String>,
     ) -> Option<Url> {
-        let resolve = |text: &str| {
-            self.addresses.link(text, &answered.url).filter(|url| self.addresses.owns(url))
-        };
+        let resolve =
+            |text: &str| self.link(text, &answered.url).filter(|url| self.addresses.owns(url));
         let link = job.and_then(DataflowJob::status_link).and_then(resolve);
         let header = answered.location.as_deref().and_then(resolve);
         let (Some(link), Some(header)) = (&link, &header) else { return link.or(header) };
@@ -249,7 +250,7 @@ impl Bing {
                 self.tidy(told)
             )));
         }
-        let link = |text| self.addresses.link(text, &answered.url).map(String::from);
+        let link = |text| self.link(text, &answered.url).map(String::from);
         let word = job.status.as_deref().unwrap_or_default();
         let progress = match word.to_ascii_lowercase().as_str() {
             "completed" => Progress::Completed {
@@ -349,6 +350,13 @@ impl Bing {
         let answer = Answer::parse(&answered.body).ok();
         let contradiction = answer.and_then(|answer| judge.contradiction(&answered, &answer));
         contradiction.map_or(Ok(()), Err)
+    }
+
+    /// A link of the service as an address that may be kept: one that holds the key elsewhere than
+    /// in its `key` parameter, which is taken out, may not.
+    fn link(&self, text: &str, base: &Url) -> Option<Url> {
+        let url = self.addresses.link(text, base)?;
+        (redact(url.as_str(), &[&self.key]) == url.as_str()).then_some(url)
     }
 
     fn tidy(&self, text: &str) -> String {

@@ -1,0 +1,130 @@
+use super::*;
+use futures_util::TryStreamExt;
+use std::io::Write;
+
+async fn fetched(host: &Host, path: &str) -> Result<(Option<u64>, Vec<u8>), Failure> {
+    let download = host.bing().fetch(&target(), &host.url(path), noon()).await?;
+    let length = download.length;
+    let chunks: Vec<bytes::Bytes> = download.chunks.try_collect().await?;
+    Ok((length, chunks.concat()))
+}
+
+fn zipped(body: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(body.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn with_body(head: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{head}\r\n\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+#[tokio::test]
+async fn a_result_comes_as_it_is_sent() {
+    let host = Host::saying(answer(200, &["content-type: application/xml"], "<Root/>")).await;
+    assert_eq!(fetched(&host, "/r").await.unwrap(), (Some(7), b"<Root/>".to_vec()));
+    let head = &host.heads()[0];
+    assert!(head.starts_with("GET /r?key=CANARY%2F0123456789%2Babcdef HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("accept-encoding: gzip\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn a_content_encoding_is_undone_and_leaves_no_length() {
+    let body = zipped("<Root>text</Root>");
+    let head = format!("content-encoding: gzip\r\ncontent-length: {}", body.len());
+    let host = Host::saying(with_body(&head, &body)).await;
+    assert_eq!(fetched(&host, "/r").await.unwrap(), (None, b"<Root>text</Root>".to_vec()));
+    let chunked = "transfer-encoding: chunked";
+    let host = Host::saying(with_body(chunked, b"7\r\n<Root/>\r\n0\r\n\r\n")).await;
+    assert_eq!(fetched(&host, "/r").await.unwrap(), (None, b"<Root/>".to_vec()));
+}
+
+#[tokio::test]
+async fn a_result_that_breaks_off_is_no_result() {
+    let half = zipped(&"<Root>text</Root>".repeat(500));
+    for bytes in [
+        with_body("content-length: 999", b"<Root>"),
+        with_body("transfer-encoding: chunked", b"7\r\n<Root"),
+        with_body("transfer-encoding: chunked", b"7\r\n<Root/>\r\n"),
+        with_body("content-encoding: gzip\r\ncontent-length: 999", &half[..half.len() / 2]),
+    ] {
+        let host = Host::saying(bytes).await;
+        assert_eq!(fetched(&host, "/r").await.unwrap_err().kind, FailureKind::Lost);
+    }
+    let silent = Host::new(vec![Say::Silence]).await;
+    assert_eq!(fetched(&silent, "/r").await.unwrap_err().kind, FailureKind::Lost);
+}
+
+#[tokio::test]
+async fn an_encoding_that_is_broken_makes_no_sense() {
+    let head = "content-encoding: gzip\r\ncontent-length: 12";
+    let host = Host::saying(with_body(head, b"not gzip at ")).await;
+    assert_eq!(fetched(&host, "/r").await.unwrap_err().kind, FailureKind::Protocol);
+}
+
+#[tokio::test]
+async fn the_misspelt_path_is_tried_as_it_should_be_written() {
+    let host =
+        Host::new(vec![Say::Bytes(answer(404, &[], "")), Say::Bytes(answer(200, &[], "<Root/>"))]);
+    let host = host.await;
+    let download = host.bing().fetch(&target(), &host.url("/a/Ouput/succeeded?x=1"), noon()).await;
+    assert!(download.unwrap().notes[0].contains("misspelled"));
+    assert!(host.heads()[1].starts_with("GET /a/output/succeeded?x=1&key="), "{}", host.heads()[1]);
+    let missing = Host::saying(answer(404, &[], "")).await;
+    assert_eq!(fetched(&missing, "/output/r").await.unwrap_err().kind, FailureKind::NotFound);
+    assert_eq!(missing.heads().len(), 1);
+}
+
+#[tokio::test]
+async fn another_host_serves_the_result_without_the_key_and_without_a_referer() {
+    let storage = Host::saying(answer(200, &[], "<Root/>")).await;
+    let location = format!("location: {}", storage.url("/r?sig=a%2Bb"));
+    let host = Host::saying(answer(302, &[&location], "")).await;
+    assert_eq!(fetched(&host, "/r").await.unwrap().1, b"<Root/>");
+    let direct = host.bing().fetch(&target(), &storage.url("/r?sig=a%2Bb"), noon()).await;
+    direct.unwrap();
+    for head in storage.heads() {
+        assert!(head.starts_with("GET /r?sig=a%2Bb HTTP/1.1\r\n"), "{head}");
+        assert!(!head.to_lowercase().contains("referer"), "{head}");
+        assert_clean(&head);
+    }
+}
+
+#[tokio::test]
+async fn a_result_without_tls_elsewhere_is_not_fetched() {
+    let host = Host::saying(answer(200, &[], "")).await;
+    for url in ["http://storage.example/r", "http://203.0.113.1/r"] {
+        let failure = host.bing().fetch(&target(), url, noon()).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Protocol);
+        assert!(failure.message.contains("without TLS"), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn json_in_place_of_a_result_is_an_error_and_says_which() {
+    let json = ["content-type: application/json; charset=utf-8"];
+    for (body, kind) in [
+        (r#"{"statusCode":401}"#, FailureKind::Credentials),
+        (r#"{"statusCode":500}"#, FailureKind::Unavailable),
+        (r#"{"statusCode":200}"#, FailureKind::Protocol),
+    ] {
+        let host = Host::saying(answer(200, &json, body)).await;
+        assert_eq!(fetched(&host, "/r").await.unwrap_err().kind, kind, "{body}");
+    }
+    for (status, kind) in [(403, FailureKind::Credentials), (503, FailureKind::Unavailable)] {
+        let host = Host::saying(answer(status, &[], "<html>no</html>")).await;
+        assert_eq!(fetched(&host, "/r").await.unwrap_err().kind, kind);
+    }
+}
+
+#[tokio::test]
+async fn an_error_log_is_kept_up_to_its_limit_and_without_the_key() {
+    let log = format!("line 1\r\n\tkey={KEY} \u{1b}[31m\n{}", "x".repeat(100_000));
+    let host = Host::saying(answer(200, &[], &log)).await;
+    let kept = host.bing().error_log(&host.url("/log")).await.unwrap();
+    assert!(kept.starts_with("line 1\n\tkey=[key] \\u{1b}[31m\nxxx"), "{}", &kept[..60]);
+    assert!(kept.len() <= ERROR_LOG_LIMIT + 16, "{}", kept.len());
+    let missing = Host::saying(answer(404, &[], "")).await;
+    assert!(missing.bing().error_log(&missing.url("/log")).await.is_err());
+}

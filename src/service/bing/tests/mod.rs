@@ -1,0 +1,175 @@
+//! The client against bytes: a server that says exactly what a case wants, and remembers what it
+//! was asked.
+
+mod create;
+mod fetch;
+mod secrecy;
+mod status;
+mod tls;
+
+use super::*;
+use crate::settings::{Http, KeySource};
+use chrono::TimeZone;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+const KEY: &str = "CANARY/0123456789+abcdef";
+
+fn noon() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 25, 12, 0, 0).unwrap()
+}
+
+/// What a server does with its next request.
+#[derive(Debug, Clone)]
+enum Say {
+    /// These bytes, and then it closes the connection.
+    Bytes(Vec<u8>),
+    /// Nothing at all: it closes the connection.
+    Nothing,
+    /// Nothing at all, for ever.
+    Silence,
+}
+
+/// A host on loopback.
+struct Host {
+    port: u16,
+    heads: Arc<Mutex<Vec<String>>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Host {
+    /// Says these things in turn; `PPPPP` in them is its own port. The last one is said again and
+    /// again.
+    async fn new(answers: Vec<Say>) -> Host {
+        let (listener, port) = loop {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            match listener.local_addr().unwrap().port() {
+                port @ 10_000.. => break (listener, port),
+                _ => continue,
+            }
+        };
+        let heads: Arc<Mutex<Vec<String>>> = Arc::default();
+        let seen = Arc::clone(&heads);
+        let task = tokio::spawn(async move {
+            let mut turn = 0;
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    match stream.read_u8().await {
+                        Ok(byte) => head.push(byte),
+                        Err(_) => break,
+                    }
+                }
+                if head.is_empty() {
+                    continue;
+                }
+                seen.lock().unwrap().push(String::from_utf8(head).unwrap());
+                let say = answers.get(turn).or(answers.last()).cloned().unwrap();
+                turn += 1;
+                match say {
+                    Say::Bytes(bytes) => {
+                        // Every port has five digits here, so that lengths stay as they are.
+                        let bytes = with_port(&bytes, port);
+                        stream.write_all(&bytes).await.unwrap();
+                        stream.shutdown().await.unwrap();
+                    }
+                    Say::Nothing => {}
+                    Say::Silence => {
+                        tokio::spawn(async move {
+                            let _kept_open = stream;
+                            std::future::pending::<()>().await;
+                        });
+                    }
+                }
+            }
+        });
+        Host { port, heads, _task: AbortOnDropHandle::new(task) }
+    }
+
+    async fn saying(answer: Vec<u8>) -> Host {
+        Host::new(vec![Say::Bytes(answer)]).await
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.heads.lock().unwrap().clone()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    fn bing(&self) -> Bing {
+        client(&self.url("/REST/v1"))
+    }
+}
+
+/// The bytes with `PPPPP` replaced by the port.
+fn with_port(bytes: &[u8], port: u16) -> Vec<u8> {
+    let port = format!("{port:05}");
+    let mut out = bytes.to_vec();
+    while let Some(at) = out.windows(5).position(|five| five == b"PPPPP") {
+        out[at..at + 5].copy_from_slice(port.as_bytes());
+    }
+    out
+}
+
+fn http() -> Http {
+    let brief = Duration::from_millis(300);
+    Http { connect_timeout: Duration::from_secs(5), idle_timeout: brief, ..Http::default() }
+}
+
+fn account(endpoint: &str) -> Account {
+    Account {
+        name: "contoso".into(),
+        key: KeySource::Env("UNUSED".into()),
+        endpoint: endpoint.parse().unwrap(),
+        max_in_process: 10,
+        max_jobs_per_day: 50,
+    }
+}
+
+fn client(endpoint: &str) -> Bing {
+    Bing::new(&account(endpoint), Key::new(KEY).unwrap(), HttpClients::new(&http()).unwrap())
+}
+
+fn target() -> Target {
+    Target { access_id: "20181f26".into(), data_source: "Stores".into(), version: None }
+}
+
+/// An answer with these header lines and this body.
+fn answer(status: u16, headers: &[&str], body: &str) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {status} Whatever\r\nconnection: close\r\n");
+    for header in headers {
+        head.push_str(header);
+        head.push_str("\r\n");
+    }
+    format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// A JSON answer about a job, with these members of it.
+fn about(job: &str) -> String {
+    format!(
+        r#"{{"statusCode":201,"authenticationResultCode":"ValidCredentials",
+            "resourceSets":[{{"estimatedTotal":1,"resources":[{{{job}}}]}}]}}"#
+    )
+}
+
+fn link(role: &str, name: &str, url: &str) -> String {
+    format!(r#"{{"role":"{role}","name":"{name}","url":"{url}"}}"#)
+}
+
+/// What a create request comes to when it is answered so.
+async fn created(bytes: Vec<u8>) -> Result<Submitted, Failure> {
+    let host = Host::saying(bytes).await;
+    host.bing().submit(&target(), noon()).await
+}
+
+fn assert_clean(text: &str) {
+    for key in [KEY, "CANARY%2F0123456789%2Babcdef", "CANARY"] {
+        assert!(!text.contains(key), "{text}");
+    }
+}

@@ -1,0 +1,91 @@
+//! Over real TLS, with an authority of the test's own.
+
+use super::*;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use std::path::Path;
+use tokio_rustls::TlsAcceptor;
+
+/// A server for the name `localhost` with a certificate for `name`, and its authority in a file.
+async fn serve(name: &str, authority: &Path) -> (u16, AbortOnDropHandle<()>) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let issuer_key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = params.self_signed(&issuer_key).unwrap();
+    std::fs::write(authority, root.pem()).unwrap();
+    let issuer = Issuer::new(params, issuer_key);
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![leaf.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let task = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut buffer = vec![0; 16 << 10];
+            let _ = stream.read(&mut buffer).await;
+            let body = about(&format!(
+                r#""id":"1","links":[{}]"#,
+                link("self", "", &format!("http://localhost:{port}/s"))
+            ));
+            let _ = stream.write_all(&answer(201, &[], &body)).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (port, AbortOnDropHandle::new(task))
+}
+
+async fn submit(port: u16, ca_file: Option<&Path>) -> Result<Submitted, Failure> {
+    let http = Http { ca_file: ca_file.map(Path::to_owned), ..http() };
+    let account = account(&format!("https://localhost:{port}/REST/v1"));
+    let bing = Bing::new(&account, Key::new(KEY).unwrap(), HttpClients::new(&http).unwrap());
+    bing.submit(&target(), noon()).await
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_where_it_is_configured() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let authority = folder.path().join("ca.pem");
+    let (port, _server) = serve("localhost", &authority).await;
+    let submitted = submit(port, Some(&authority)).await.unwrap();
+    // The link was given without TLS, and is asked with it.
+    assert_eq!(submitted.status_url, format!("https://localhost:{port}/s"));
+}
+
+#[tokio::test]
+async fn an_unknown_authority_or_a_wrong_name_is_not_talked_to() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let authority = folder.path().join("ca.pem");
+    let (port, _server) = serve("localhost", &authority).await;
+    let unknown = submit(port, None).await.unwrap_err();
+    assert_eq!(unknown.kind, FailureKind::NotSent);
+    let (port, _server) = serve("elsewhere.example", &authority).await;
+    let wrong = submit(port, Some(&authority)).await.unwrap_err();
+    assert_eq!(wrong.kind, FailureKind::NotSent);
+    assert!(wrong.message.contains("certificate"), "{wrong}");
+}
+
+#[test]
+fn an_unusable_authority_is_named() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("ca.pem");
+    for (text, words) in [(None, "cannot read"), (Some("no certificate"), "no certificate")] {
+        if let Some(text) = text {
+            std::fs::write(&path, text).unwrap();
+        }
+        let http = Http { ca_file: Some(path.clone()), ..http() };
+        let error = HttpClients::new(&http).unwrap_err().to_string();
+        assert!(error.contains("ca.pem") && error.contains(words), "{error}");
+    }
+}
