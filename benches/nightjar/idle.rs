@@ -31,13 +31,14 @@ struct Seen {
 fn watch(process: u32, seconds: u64) -> Seen {
     // What starting up leaves behind settles first.
     std::thread::sleep(Duration::from_secs(5));
-    let (wakes, cpu, writes) = (wake_ups(process), processor_time(process), io(process, "syscw"));
+    let (wakes, cpu, writes) =
+        (wake_ups(process), processor_time(process), io(process, "write_bytes"));
     std::thread::sleep(Duration::from_secs(seconds));
     Seen {
         resident: status(process, "VmRSS"),
         wakes: (wake_ups(process) - wakes) as f64 / seconds as f64,
         processor: (processor_time(process) - cpu).as_secs_f64() / seconds as f64,
-        writes: io(process, "syscw") - writes,
+        writes: io(process, "write_bytes") - writes,
     }
 }
 
@@ -79,5 +80,5 @@ pub(crate) fn run(quick: bool) {
     println!("ratio                  {:.2}", own.resident as f64 / other.resident as f64);
     row("wake-ups a second", own.wakes, other.wakes, "");
     row("processor", own.processor * 100.0, other.processor * 100.0, "% of one core");
-    row("write calls", own.writes as f64, other.writes as f64, "");
+    row("bytes written", own.writes as f64, other.writes as f64, "");
 }

@@ -103,7 +103,7 @@ pub(crate) async fn run(quick: bool) {
     let clock = Clock::system();
     let engine = Engine::new(store.clone(), archive, worker, clock.clone(), plan, Arc::new(|_| {}));
     let stop = CancellationToken::new();
-    let (worked, ()) = tokio::join!(engine.run(Scope::Everything, &stop), async {
+    let (worked, ()) = tokio::join!(engine.run(Scope::Everything, stop.clone()), async {
         // First everything is submitted, one new connection each: that is not what is measured.
         let mut beat = tokio::time::interval(Duration::from_millis(200));
         loop {

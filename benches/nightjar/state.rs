@@ -90,7 +90,7 @@ pub(crate) async fn run(quick: bool) {
         let engine = Engine::new(store.clone(), archive, worker, clock, plan, Arc::new(|_| {}));
         let before = store.commits();
         let begun = Instant::now();
-        engine.run(Scope::Jobs(ids), &CancellationToken::new()).await.unwrap();
+        engine.run(Scope::Jobs(ids), CancellationToken::new()).await.unwrap();
         let each = jobs as f64 / begun.elapsed().as_secs_f64();
         commits.add((store.commits() - before) as f64 / jobs as f64);
         rate.add(each);

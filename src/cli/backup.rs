@@ -56,7 +56,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     let engine =
         Engine::new(store.clone(), archive(&settings), worker, clock(), plan, watch.observer());
     tokio::select! {
-        worked = engine.run(Scope::Jobs(ids), &stop) => worked?,
+        worked = engine.run(Scope::Jobs(ids), stop) => worked?,
         () = watch.keep_showing(|| clock().now()) => {}
     }
     watch.refresh(clock().now()).await?;

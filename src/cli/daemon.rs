@@ -64,8 +64,11 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
             None => stop.cancelled().await,
         }
     };
+    // On a worker's thread, where timers fire: an idle daemon then wakes one thread, not two.
+    let (worker, told) = (engine.clone(), stop.clone());
+    let working = tokio::spawn(async move { worker.run(Scope::Everything, told).await });
     let ended = tokio::select! {
-        ended = engine.run(Scope::Everything, &stop) => ended,
+        ended = working => ended.map_err(Problem::failed)?,
         () = async { tokio::join!(serving, reload_on_hangup(common, &engine, &reader)); } => Ok(()),
     };
     tell_systemd(&[NotifyState::Stopping]);

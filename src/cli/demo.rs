@@ -61,7 +61,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
         Engine::new(store.clone(), archive(&settings), worker, clock(), plan, watch.observer());
     eprintln!("The schedule makes a job in a second or two …");
     let done = CancellationToken::new();
-    let (worked, ended) = tokio::join!(engine.run(Scope::Everything, &done), async {
+    let (worked, ended) = tokio::join!(engine.run(Scope::Everything, done.clone()), async {
         let ended = follow(&store, &watch, before, &stop).await;
         done.cancel();
         ended

@@ -23,11 +23,15 @@ const LEASE: TimeDelta = TimeDelta::seconds(60);
 const RENEWAL: Duration = Duration::from_secs(15);
 /// How often, whatever else happens, the wall clock is looked at, dead workers are looked for, and
 /// abandoned remote jobs are asked about.
-const ROUND: Duration = Duration::from_secs(15);
+const ROUND: Duration = Duration::from_secs(60);
+/// The same while jobs are live.
+const ROUND_AT_WORK: Duration = Duration::from_secs(15);
 /// How long to leave a database alone that cannot be used.
 const STORAGE_AGAIN: Duration = Duration::from_secs(5);
 /// How often other processes' writes are looked for.
 const GLANCE: Duration = Duration::from_secs(1);
+/// The same for a daemon without any live job.
+const GLANCE_AT_REST: Duration = Duration::from_secs(2);
 /// How long a stopping engine waits for the answers to its submissions.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// How long it then waits for what cannot be interrupted.
@@ -66,6 +70,8 @@ struct Run {
     strangers: BTreeSet<String>,
     /// Until then nothing falls due, unless another process writes.
     quiet_until: DateTime<Utc>,
+    /// Whether any job is live, whoever works on it.
+    at_work: bool,
     seen: Option<(SystemTime, u64)>,
     glanced: Instant,
     renewed: Instant,
@@ -80,7 +86,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the database is unusable; trouble that may pass is waited out.
-    pub async fn run(&self, scope: Scope, stop: &CancellationToken) -> Result<(), StoreError> {
+    pub async fn run(&self, scope: Scope, stop: CancellationToken) -> Result<(), StoreError> {
         let mut run = self.begin(scope).await?;
         let ended = loop {
             match self.turn(&mut run).await {
@@ -95,7 +101,9 @@ impl Engine {
                 }
                 Err(error) => break Err(error),
             }
-            let wait = (run.quiet_until - self.now()).to_std().unwrap_or_default().min(GLANCE);
+            let rest = matches!(run.scope, Scope::Everything) && !run.at_work;
+            let glance = if rest { GLANCE_AT_REST } else { GLANCE };
+            let wait = (run.quiet_until - self.now()).to_std().unwrap_or_default().min(glance);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break Ok(()),
@@ -135,6 +143,7 @@ impl Engine {
             steps: JoinSet::new(),
             strangers: BTreeSet::new(),
             quiet_until: DateTime::UNIX_EPOCH,
+            at_work: true,
             seen: None,
             glanced: Instant::now(),
             renewed: Instant::now(),
@@ -167,7 +176,7 @@ impl Engine {
             self.take_up_plan(run).await?;
         }
         let glance = run.glanced.elapsed() >= GLANCE;
-        let round = run.round.elapsed() >= ROUND;
+        let round = run.round.elapsed() >= if run.at_work { ROUND_AT_WORK } else { ROUND };
         let sign = self.shared.store.change_sign();
         let written = sign != run.seen;
         if run.flights.is_empty() && !written && !round && self.now() < run.quiet_until {
@@ -198,6 +207,7 @@ impl Engine {
         }
         let next = self.next_due(run).await?.into_iter().chain(run.agenda.next()).min();
         run.quiet_until = next.unwrap_or(DateTime::<Utc>::MAX_UTC);
+        run.at_work = !run.flights.is_empty() || self.shared.store.any_live().await?;
         Ok(false)
     }
 

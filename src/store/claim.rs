@@ -109,6 +109,17 @@ impl Store {
         Ok(rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?)
     }
 
+    /// Whether any job is live, whoever holds it.
+    pub async fn any_live(&self) -> Result<bool> {
+        let row = sqlx::query(
+            "SELECT 1 FROM jobs INDEXED BY jobs_due \
+             WHERE state IN ('queued', 'waiting', 'ready') LIMIT 1",
+        )
+        .fetch_optional(&self.readers)
+        .await?;
+        Ok(row.is_some())
+    }
+
     /// Who holds leases.
     pub async fn lease_owners(&self) -> Result<Vec<String>> {
         let rows =

@@ -42,6 +42,9 @@ async fn a_claim_writes_the_intent_to_submit_and_takes_the_job_from_others() {
     assert_eq!(store.claim(claim("b"), noon()).await.unwrap(), Claimed::default());
     assert_eq!(store.held("a").await.unwrap(), [job.id]);
     assert_eq!(store.lease_owners().await.unwrap(), ["a"]);
+    assert!(store.any_live().await.unwrap());
+    store.cancel(job.id, at(1)).await.unwrap();
+    assert!(!store.any_live().await.unwrap());
 }
 
 #[tokio::test]
