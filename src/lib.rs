@@ -1,4 +1,19 @@
-//! Nightjar
+//! Nightjar backs up data that sits behind slow, asynchronous export services: it asks for an
+//! export on a schedule, waits as long as that takes, fetches the result, proves that it is whole,
+//! and files it in an archive that outlives the service and this program.
+//!
+//! The modules in the order in which data passes through them; `ARCHITECTURE.md` says which may
+//! know which.
+//!
+//! - What is to be done: [`config`] reads the file into [`settings`]; keys are [`secret`].
+//! - When and how much: [`plan`] (schedules, waits, quotas).
+//! - The life of a job: [`job`], whose [`job::decide`] says what follows from what came of a step.
+//! - The hands: [`store`] keeps jobs in SQLite, [`service`] asks the remote side, [`archive`] files
+//!   what [`dataset`] has proven, with a [`manifest`] beside it.
+//! - The engine: [`engine`] lets time pass, by [`clock`], and drives it all.
+//! - The faces: [`cli`] and [`web`], which show what [`report`] reads; [`telemetry`] logs.
+//! - Beside the house: [`simulator`], the service for the demo, the tests and the benches;
+//!   [`files`], how private files are made.
 
 pub mod archive;
 pub mod cli;

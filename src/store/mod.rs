@@ -1,7 +1,7 @@
 //! SQLite: jobs, their timelines, quotas and schedules, shared safely by several processes.
 //!
 //! Every statement stands in a named function of this room. Writes go through one writer
-//! ([`writer`]): operations that come while a commit is under way share the next one. A write that
+//! (`writer.rs`): operations that come while a commit is under way share the next one. A write that
 //! an effect depends on (the intent to submit) is durable before the function returns, for
 //! `synchronous` is FULL.
 
