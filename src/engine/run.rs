@@ -31,7 +31,7 @@ const STORAGE_AGAIN: Duration = Duration::from_secs(5);
 /// How often other processes' writes are looked for.
 const GLANCE: Duration = Duration::from_secs(1);
 /// The same for a daemon without any live job.
-const GLANCE_AT_REST: Duration = Duration::from_secs(2);
+const GLANCE_AT_REST: Duration = Duration::from_secs(4);
 /// How long a stopping engine waits for the answers to its submissions.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// How long it then waits for what cannot be interrupted.
