@@ -12,6 +12,8 @@ pub const FORMAT: u32 = 1;
 pub const DATA_SUFFIX: &str = ".xml.zst";
 /// How the manifest's name ends.
 pub const MANIFEST_SUFFIX: &str = ".json";
+/// How the name of a hold ends, which exempts its snapshot from retention.
+pub const HOLD_SUFFIX: &str = ".hold";
 /// The link to the newest manifest.
 pub const LATEST: &str = "latest.json";
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
@@ -128,6 +130,11 @@ impl Name {
     /// The data file's name.
     pub fn data(&self) -> String {
         format!("{self}{DATA_SUFFIX}")
+    }
+
+    /// The hold's name.
+    pub fn hold(&self) -> String {
+        format!("{self}{HOLD_SUFFIX}")
     }
 
     /// The manifest's name.

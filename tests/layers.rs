@@ -31,7 +31,7 @@ fn floors() -> BTreeMap<&'static str, u8> {
 }
 
 /// Sideways steps that are meant: what both rooms are about is told in the first one's docs.
-const SIDEWAYS: [(&str, &str, &str); 9] = [
+const SIDEWAYS: [(&str, &str, &str); 10] = [
     ("store", "files", "private files are made in one way"),
     ("archive", "files", "private files are made in one way"),
     ("cli", "web", "the daemon serves the page"),
@@ -40,6 +40,7 @@ const SIDEWAYS: [(&str, &str, &str); 9] = [
     ("job", "plan", "a policy is made of waits"),
     ("manifest", "dataset", "a manifest names columns"),
     ("settings", "plan", "a source has a schedule"),
+    ("plan", "settings", "retention is decided by the numbers of the configuration"),
     ("service", "job", "outcomes are the job's words"),
 ];
 

@@ -8,7 +8,9 @@ mod catalogue;
 mod examine;
 mod filing;
 mod pipeline;
+mod prune;
 mod quarantine;
+mod select;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -16,6 +18,8 @@ mod verify;
 pub use catalogue::Snapshot;
 pub use filing::{Facts, Filed};
 pub use pipeline::{Interrupted, Received};
+pub use prune::{Fate, Hold};
+pub use select::SelectError;
 pub use verify::{Finding, Reading, Severity, Verification};
 
 use crate::files;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::dataset::Limits;
 use crate::manifest::{Manifest, Name};
+use crate::settings::Retention;
 use crate::simulator::{Damage, Data};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
@@ -332,4 +333,85 @@ fn an_archive_that_cannot_be_made_says_so() {
     assert!(Archive::new(&file.join("archive"), folder.path()).prepare().is_err());
     assert!(Archive::new(&file, folder.path()).prepare().is_err());
     assert!(Archive::new(&folder.path().join("a/b/c"), folder.path()).prepare().is_ok());
+}
+
+/// What stays when only the newest may, as names.
+fn names_left(place: &Place) -> Vec<String> {
+    let names = place.archive.names("places").unwrap();
+    names.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn pruning_removes_what_nothing_keeps_and_no_shared_bytes() {
+    let place = Place::new();
+    for job in 1..=4 {
+        place.keep(&document(10), job).await;
+    }
+    let policy =
+        Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
+    let held = Name::new(at(2), 2);
+    let hold = Hold { reason: "the auditors".into(), since: at(9) };
+    place.archive.hold("places", held, &hold).unwrap();
+    assert_eq!(place.archive.hold_of("places", held), Some(hold));
+    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC).unwrap();
+    let reasons: Vec<_> = plan.iter().map(|fate| fate.reasons.join("; ")).collect();
+    assert_eq!(reasons, ["last 1 of 1; newest good one", "", "held: the auditors", ""]);
+    assert_eq!(names_left(&place).len(), 4, "a plan removes nothing");
+    assert_eq!(place.archive.prune(&plan).unwrap(), 2);
+    assert_eq!(names_left(&place), ["20261125T060000Z-4", "20261125T040000Z-2"]);
+    assert_eq!(place.verify(), Verification { ok: true, checked: 2, findings: Vec::new() });
+    assert!(place.archive.unhold("places", held).unwrap());
+    assert!(!place.archive.unhold("places", held).unwrap());
+    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC).unwrap();
+    assert_eq!(place.archive.prune(&plan).unwrap(), 1);
+    assert_eq!(place.archive.prune(&plan).unwrap(), 1, "a second time does no harm");
+    assert!(place.verify().ok);
+}
+
+#[tokio::test]
+async fn damaged_snapshots_are_neither_counted_nor_removed_by_retention() {
+    let place = Place::new();
+    for job in 1..=3i64 {
+        place.keep(&document(10 + job.unsigned_abs()), job).await;
+    }
+    fs::remove_file(place.file("20261125T050000Z-3.xml.zst")).unwrap();
+    let policy =
+        Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
+    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC).unwrap();
+    assert_eq!(place.archive.prune(&plan).unwrap(), 1);
+    assert_eq!(names_left(&place), ["20261125T050000Z-3", "20261125T040000Z-2"]);
+}
+
+#[tokio::test]
+async fn a_snapshot_is_chosen_by_source_time_job_or_path() {
+    let place = Place::new();
+    for job in [1, 3, 30] {
+        place.keep(&document(5), job).await;
+    }
+    let job = |text: &str| place.archive.select(text).map(|it| it.manifest.job);
+    let path = place.file("latest.json").display().to_string();
+    for (text, expected) in [
+        ("places", 30),
+        ("places@1", 1),
+        ("places@3", 3),
+        ("places@20261125T050000Z", 3),
+        ("places@20261125T05", 3),
+        ("places@20261125", 3),
+        ("places@2026", 30),
+        ("places@20261125T0530", 3),
+        ("places@20300101", 30),
+        ("places@2026-11-25", 3),
+        ("places@2026-11-25T04:59:59Z", 1),
+        ("places@2026-11-25T05:00:00Z", 3),
+        ("places@2026-11-25T07:00:00+02:00", 3),
+        ("places@2030-01-01", 30),
+        (path.as_str(), 30),
+    ] {
+        assert_eq!(job(text).unwrap(), expected, "{text}");
+    }
+    for text in
+        ["others", "places@2", "places@2026-11-24", "places@nonsense", "places@", "no/such.json"]
+    {
+        assert!(job(text).is_err(), "{text}");
+    }
 }

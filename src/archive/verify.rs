@@ -202,6 +202,7 @@ impl Survey {
             self.latest(source, folder, *newest);
         }
         for name in names {
+            files.remove(&name.hold());
             files.remove(&name.manifest());
             let data = files.remove(&name.data());
             self.snapshot(source, folder, name, data.as_deref());

@@ -61,7 +61,13 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
         Engine::new(store.clone(), archive(&settings), worker, clock(), plan, watch.observer());
     eprintln!("The schedule makes a job in a second or two …");
     let done = CancellationToken::new();
-    let (worked, ended) = tokio::join!(engine.run(Scope::Everything, done.clone()), async {
+    let working = async {
+        let worked = engine.run(Scope::Everything, done.clone()).await;
+        // An engine that ends by itself has failed: nobody is to wait for its job.
+        stop.cancel();
+        worked
+    };
+    let (worked, ended) = tokio::join!(working, async {
         let ended = follow(&store, &watch, before, &stop).await;
         done.cancel();
         ended

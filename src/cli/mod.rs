@@ -5,9 +5,11 @@ mod backup;
 mod check;
 mod daemon;
 mod demo;
+mod hold;
 mod jobs;
 mod output;
 mod problem;
+mod prune;
 mod snapshots;
 mod status;
 mod verify;
@@ -95,6 +97,12 @@ enum Command {
     Snapshots(snapshots::Arguments),
     /// Re-read every archived byte and prove it against its manifest
     Verify(verify::Arguments),
+    /// Apply retention now: remove the snapshots that no rule keeps
+    Prune(prune::Arguments),
+    /// Exempt a snapshot from retention
+    Hold(hold::HoldArguments),
+    /// Let retention decide about a snapshot again
+    Unhold(hold::UnholdArguments),
     /// Do the main job against a simulated service, with nothing to set up
     Demo(demo::Arguments),
 }
@@ -151,6 +159,9 @@ async fn run(cli: Cli) -> Result<u8, Problem> {
         Command::Retry(arguments) => jobs::retry(common, arguments).await,
         Command::Snapshots(arguments) => snapshots::run(common, arguments),
         Command::Verify(arguments) => verify::run(common, arguments),
+        Command::Prune(arguments) => prune::run(common, arguments),
+        Command::Hold(arguments) => hold::hold(common, arguments),
+        Command::Unhold(arguments) => hold::unhold(common, arguments),
         Command::Demo(arguments) => demo::run(arguments).await,
     }
 }

@@ -1,6 +1,7 @@
 //! What ends a command early, with its exit code.
 
 use super::exit;
+use crate::archive::SelectError;
 use crate::config::ConfigError;
 use crate::report::ReportError;
 use crate::store::StoreError;
@@ -55,6 +56,15 @@ impl From<ConfigError> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         Problem::failed(error)
+    }
+}
+
+impl From<SelectError> for Problem {
+    fn from(error: SelectError) -> Problem {
+        match error {
+            SelectError::None { .. } | SelectError::Manifest { .. } => Problem::usage(error),
+            SelectError::Io(_) => Problem::failed(error),
+        }
     }
 }
 

@@ -47,6 +47,15 @@ pub(super) fn known(settings: &Settings, names: &[String]) -> Result<(), Problem
     if unknown.is_empty() { Ok(()) } else { Err(unknown_source(settings, &unknown)) }
 }
 
+fn remark(snapshot: &SnapshotView) -> String {
+    let held = snapshot.held.then(|| "held".to_owned());
+    let suspicious = match snapshot.suspicious.as_slice() {
+        [] => None,
+        reasons => Some(format!("suspicious: {}", reasons.join("; "))),
+    };
+    held.into_iter().chain(suspicious).collect::<Vec<_>>().join("; ")
+}
+
 fn table(snapshots: &[SnapshotView]) -> String {
     let mut table = Table::new(&["SNAPSHOT", "ENTITIES", "CONTENT", "STORED", "SAME AS", "REMARK"]);
     for snapshot in snapshots {
@@ -58,10 +67,7 @@ fn table(snapshots: &[SnapshotView]) -> String {
             or_dash(snapshot.same_content_as.as_ref().map(|twin| {
                 twin.split_once('-').map_or(twin.as_str(), |(timestamp, _)| timestamp).to_owned()
             })),
-            match snapshot.suspicious.as_slice() {
-                [] => String::new(),
-                reasons => format!("suspicious: {}", reasons.join("; ")),
-            },
+            remark(snapshot),
         ]);
     }
     table.text()

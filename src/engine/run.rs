@@ -31,7 +31,7 @@ const STORAGE_AGAIN: Duration = Duration::from_secs(5);
 /// How often other processes' writes are looked for.
 const GLANCE: Duration = Duration::from_secs(1);
 /// The same for a daemon without any live job.
-const GLANCE_AT_REST: Duration = Duration::from_secs(4);
+const GLANCE_AT_REST: Duration = Duration::from_secs(6);
 /// How long a stopping engine waits for the answers to its submissions.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// How long it then waits for what cannot be interrupted.
@@ -76,6 +76,8 @@ struct Run {
     glanced: Instant,
     renewed: Instant,
     round: Instant,
+    /// When retention was applied last.
+    pruned: Option<DateTime<Utc>>,
     /// Ends the question about orphans.
     asking: CancellationToken,
 }
@@ -148,6 +150,7 @@ impl Engine {
             glanced: Instant::now(),
             renewed: Instant::now(),
             round: Instant::now(),
+            pruned: None,
             asking: CancellationToken::new(),
             plan,
         };
@@ -194,6 +197,7 @@ impl Engine {
             run.round = Instant::now();
             self.bury_the_dead().await?;
             self.ask_about_orphans(run);
+            self.prune_once_a_day(run);
         }
         if !run.flights.is_empty() {
             self.look_after_flights(run, glance && written).await?;
@@ -222,6 +226,31 @@ impl Engine {
             run.flights.keep_only(&store.held(owner).await?);
         }
         Ok(())
+    }
+
+    /// Applies retention, a daemon's once a day. Snapshots of sources that are not configured stay.
+    fn prune_once_a_day(&self, run: &mut Run) {
+        let now = self.now();
+        let due = run.pruned.is_none_or(|last| now - last >= TimeDelta::hours(24) || now < last);
+        if !due || !matches!(run.scope, Scope::Everything) {
+            return;
+        }
+        run.pruned = Some(now);
+        let (archive, plan) = (self.shared.archive.clone(), Arc::clone(&run.plan));
+        tokio::task::spawn_blocking(move || {
+            for source in &plan.settings.sources {
+                let pruned = archive
+                    .plan_pruning(&source.name, &source.retention, source.timezone)
+                    .and_then(|fates| archive.prune(&fates));
+                match pruned {
+                    Ok(0) => {}
+                    Ok(removed) => tracing::info!(source = source.name, removed, "pruned"),
+                    Err(error) => {
+                        tracing::error!(source = source.name, %error, "could not be pruned");
+                    }
+                }
+            }
+        });
     }
 
     /// Whether all these jobs have ended. Frees those that a worker held which died: whoever

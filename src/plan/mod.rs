@@ -5,4 +5,5 @@
 
 pub mod backoff;
 pub mod quota;
+pub mod retention;
 pub mod schedule;

@@ -7,7 +7,7 @@ mod views;
 pub use health::{Health, health};
 pub use views::{JobDetail, JobView, SnapshotView, SourceStatus};
 
-use crate::archive::Archive;
+use crate::archive::{Archive, Snapshot};
 use crate::engine::schedule_identity;
 use crate::job::{Job, State};
 use crate::settings::{Settings, Source};
@@ -78,7 +78,12 @@ impl Reporter {
             found.extend(snapshots);
         }
         found.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.manifest.name()));
-        Ok(found.into_iter().map(SnapshotView::from).collect())
+        let view = |snapshot: Snapshot| {
+            let manifest = &snapshot.manifest;
+            let held = self.archive.hold_of(&manifest.source, manifest.name()).is_some();
+            SnapshotView::new(snapshot, held)
+        };
+        Ok(found.into_iter().map(view).collect())
     }
 
     /// How every configured source is doing.

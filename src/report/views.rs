@@ -121,8 +121,9 @@ pub struct SnapshotView {
     pub held: bool,
 }
 
-impl From<Snapshot> for SnapshotView {
-    fn from(snapshot: Snapshot) -> SnapshotView {
+impl SnapshotView {
+    /// The snapshot, and whether it is held.
+    pub fn new(snapshot: Snapshot, held: bool) -> SnapshotView {
         let name = snapshot.manifest.name();
         SnapshotView {
             timestamp: name.timestamp(),
@@ -135,7 +136,7 @@ impl From<Snapshot> for SnapshotView {
             stored_bytes: snapshot.manifest.stored.bytes,
             suspicious: snapshot.manifest.suspicious,
             same_content_as: snapshot.manifest.same_content_as,
-            held: false,
+            held,
         }
     }
 }

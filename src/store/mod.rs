@@ -207,11 +207,11 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
         if found > known {
             return Err(StoreError::Newer { path: path.to_owned(), found, known });
         }
-        if found == known {
-            return Ok(());
+        if found < known {
+            keep_copy(connection, path, found).await?;
         }
-        keep_copy(connection, path, found).await?;
     }
+    // Also where there is nothing to do: this compares what was applied with what is known.
     MIGRATIONS.run(&mut *connection).await.map_err(|error| match error {
         sqlx::migrate::MigrateError::Execute(error) => StoreError::Sql(error),
         other => StoreError::Sql(sqlx::Error::Migrate(Box::new(other))),

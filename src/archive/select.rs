@@ -1,0 +1,101 @@
+//! Which snapshot a user means.
+
+use super::Archive;
+use super::catalogue::{self, Snapshot};
+use crate::manifest::Name;
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use std::io;
+use std::path::Path;
+
+/// Why no snapshot is meant. Each sentence says what to type instead.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError {
+    /// There is none.
+    #[error("there is no snapshot {text}: {why}; `nightjar snapshots` lists them")]
+    None {
+        /// What was typed.
+        text: String,
+        /// Which part of it was not found.
+        why: String,
+    },
+    /// A manifest that cannot be read.
+    #[error("the manifest {text} cannot be read: {error}")]
+    Manifest {
+        /// Its path.
+        text: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The archive cannot be read.
+    #[error("the archive cannot be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Archive {
+    /// The snapshot named `SOURCE` (its newest), `SOURCE@JOB`, `SOURCE@TIMESTAMP` or by its
+    /// manifest's path. TIMESTAMP is the text in the file names, a prefix of it, or an RFC 3339
+    /// date or time: the newest at or before it.
+    pub fn select(&self, text: &str) -> Result<Snapshot, SelectError> {
+        let none = |why: &str| SelectError::None { text: text.to_owned(), why: why.to_owned() };
+        if text.contains('/') || text.ends_with(crate::manifest::MANIFEST_SUFFIX) {
+            return open(Path::new(text));
+        }
+        let (source, wanted) = match text.split_once('@') {
+            Some((source, wanted)) => (source, Some(wanted)),
+            None => (text, None),
+        };
+        if !self.sources()?.iter().any(|known| known == source) {
+            return Err(none("the archive has no such source"));
+        }
+        let names = self.names(source)?;
+        let name = match wanted {
+            None => names.first(),
+            Some(wanted) => {
+                let by_job = wanted.parse::<i64>().ok();
+                let by_job = by_job.and_then(|job| names.iter().find(|name| name.job() == job));
+                by_job.or_else(|| at_or_before(&names, wanted))
+            }
+        };
+        let name = name.ok_or_else(|| none("the source has none at or before that"))?;
+        open(&self.folder(source).join(name.manifest()))
+    }
+}
+
+fn open(path: &Path) -> Result<Snapshot, SelectError> {
+    // `latest.json` is a link; the data lies beside what it names.
+    let path = path.canonicalize().map_err(|error| unreadable(path, error))?;
+    let manifest = catalogue::read(&path).map_err(|error| unreadable(&path, error))?;
+    Ok(Snapshot { path, manifest })
+}
+
+fn unreadable(path: &Path, error: io::Error) -> SelectError {
+    SelectError::Manifest { text: path.display().to_string(), error }
+}
+
+/// The newest of these (newest first) at or before what the text means.
+fn at_or_before<'a>(names: &'a [Name], wanted: &str) -> Option<&'a Name> {
+    if is_stamp(wanted) {
+        let reached = |name: &&Name| {
+            name.to_string().starts_with(wanted) || name.timestamp().as_str() < wanted
+        };
+        return names.iter().find(reached);
+    }
+    let until = end_of(wanted)?;
+    names.iter().find(|name| name.created_at() < until)
+}
+
+/// Whether the text is how a file name begins: a year at least, and no dashes within the date.
+fn is_stamp(text: &str) -> bool {
+    let digits = text.chars().take_while(char::is_ascii_digit).count();
+    let rest = text.get(digits..).unwrap_or_default();
+    digits >= 4 && (rest.is_empty() || (digits == 8 && rest.starts_with('T')))
+}
+
+/// The first instant after what a date, or a time, means.
+fn end_of(wanted: &str) -> Option<DateTime<Utc>> {
+    if let Ok(at) = DateTime::parse_from_rfc3339(wanted) {
+        return Some(at.to_utc() + chrono::TimeDelta::seconds(1));
+    }
+    let day = NaiveDate::parse_from_str(wanted, "%Y-%m-%d").ok()?;
+    Some(day.checked_add_days(Days::new(1))?.and_time(NaiveTime::MIN).and_utc())
+}

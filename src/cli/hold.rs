@@ -1,0 +1,57 @@
+//! `nightjar hold` and `nightjar unhold`: exempting a snapshot from retention.
+
+use super::output;
+use super::{Common, Problem, archive, clock, exit};
+use crate::archive::{Archive, Hold};
+use crate::manifest::Name;
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(super) struct HoldArguments {
+    /// SOURCE (its newest), SOURCE@TIMESTAMP, SOURCE@JOB, or the path of a manifest
+    snapshot: String,
+    /// Why, for whoever wonders later
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UnholdArguments {
+    /// SOURCE (its newest), SOURCE@TIMESTAMP, SOURCE@JOB, or the path of a manifest
+    snapshot: String,
+}
+
+/// The source and name of the snapshot, which must lie in this archive.
+fn chosen(archive: &Archive, text: &str) -> Result<(String, Name), Problem> {
+    let manifest = archive.select(text)?.manifest;
+    let name = manifest.name();
+    if archive.find(&manifest.source, name).is_none() {
+        return Err(Problem::usage(format!(
+            "{text} is not in the archive {}",
+            archive.root().display()
+        )));
+    }
+    Ok((manifest.source, name))
+}
+
+pub(super) fn hold(common: &Common, arguments: &HoldArguments) -> Result<u8, Problem> {
+    let archive = archive(&common.settings()?);
+    let (source, name) = chosen(&archive, &arguments.snapshot)?;
+    let reason = arguments.reason.trim();
+    if reason.is_empty() {
+        return Err(Problem::usage("--reason is empty: say why the snapshot must stay"));
+    }
+    let hold = Hold { reason: reason.to_owned(), since: clock().now() };
+    archive.hold(&source, name, &hold).map_err(Problem::failed)?;
+    output::print(&format!("{source}@{} is held: {reason}\n", name.timestamp()))?;
+    Ok(exit::DONE)
+}
+
+pub(super) fn unhold(common: &Common, arguments: &UnholdArguments) -> Result<u8, Problem> {
+    let archive = archive(&common.settings()?);
+    let (source, name) = chosen(&archive, &arguments.snapshot)?;
+    let was_held = archive.unhold(&source, name).map_err(Problem::failed)?;
+    let now = if was_held { "is not held any more" } else { "was not held" };
+    output::print(&format!("{source}@{} {now}.\n", name.timestamp()))?;
+    Ok(exit::DONE)
+}
