@@ -1,7 +1,7 @@
 //! `nightjar daemon`: the service.
 
-use super::{Common, Problem, archive, clock, open_store, plan, stop_signal};
-use crate::engine::{Engine, Plan, Scope};
+use super::{Common, Problem, archive, clock, open_store, plan, stop_signal, systemd};
+use crate::engine::{Engine, Notice, Observer, Plan, Scope};
 use crate::report::Reporter;
 use crate::settings::Settings;
 use crate::store::lock;
@@ -9,8 +9,8 @@ use crate::web;
 use sd_notify::NotifyState;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let settings = common.settings()?;
@@ -48,8 +48,14 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
         })?),
         None => None,
     };
-    let engine =
-        Engine::new(store.clone(), archive.clone(), worker, clock(), whole, Arc::new(|_| {}));
+    let news = Arc::new(Notify::new());
+    let moved = Arc::clone(&news);
+    let observer: Observer = Arc::new(move |notice| {
+        if matches!(notice, Notice::Moved { .. }) {
+            moved.notify_one();
+        }
+    });
+    let engine = Engine::new(store.clone(), archive.clone(), worker, clock(), whole, observer);
     let reader = web::State::new(Reporter::new(Some(store.clone()), archive), settings.clone());
     tracing::info!(
         sources = settings.sources.len(),
@@ -57,7 +63,9 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
         archive_dir = %settings.archive_dir.display(),
         "nightjar {} is ready", env!("CARGO_PKG_VERSION")
     );
-    tell_systemd(&[NotifyState::Ready, NotifyState::Status("works on its schedules")]);
+    // Before anybody is told that it may be asked to reload: unheard, that signal ends a process.
+    let hangup = signal(SignalKind::hangup()).map_err(Problem::failed)?;
+    systemd::tell(&[NotifyState::Ready]);
     let serving = async {
         match page {
             Some(listener) => web::serve(listener, reader.clone(), stop.clone()).await,
@@ -69,9 +77,21 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let working = tokio::spawn(async move { worker.run(Scope::Everything, told).await });
     let ended = tokio::select! {
         ended = working => ended.map_err(Problem::failed)?,
-        () = async { tokio::join!(serving, reload_on_hangup(common, &engine, &reader)); } => Ok(()),
+        _ = async {
+            let settings = || reader.settings();
+            let clock = clock();
+            tokio::join!(
+                serving,
+                reload_on_hangup(hangup, common, &engine, &reader, &news),
+                systemd::keep_alive(&engine),
+                systemd::keep_status(&store, settings, &clock, &news),
+                async {
+                    stop.cancelled().await;
+                    systemd::tell(&[NotifyState::Stopping]);
+                },
+            )
+        } => Ok(()),
     };
-    tell_systemd(&[NotifyState::Stopping]);
     store.close().await;
     ended?;
     tracing::info!("stopped; whatever was under way goes on at the next start");
@@ -83,14 +103,16 @@ fn whole_plan(settings: &Settings) -> Result<Plan, Problem> {
 }
 
 /// Reads the configuration again whenever it is asked to. A file with mistakes changes nothing.
-async fn reload_on_hangup(common: &Common, engine: &Engine, reader: &web::State) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::warn!("the configuration cannot be reloaded by SIGHUP on this system");
-        return CancellationToken::new().cancelled().await;
-    };
+async fn reload_on_hangup(
+    mut hangup: Signal,
+    common: &Common,
+    engine: &Engine,
+    reader: &web::State,
+    news: &Notify,
+) {
     while hangup.recv().await.is_some() {
         if let Ok(now) = NotifyState::monotonic_usec_now() {
-            tell_systemd(&[NotifyState::Reloading, now]);
+            systemd::tell(&[NotifyState::Reloading, now]);
         }
         let old = reader.settings();
         match common.settings().and_then(|new| Ok((whole_plan(&new)?, new))) {
@@ -116,13 +138,7 @@ async fn reload_on_hangup(common: &Common, engine: &Engine, reader: &web::State)
                 }
             }
         }
-        tell_systemd(&[NotifyState::Ready]);
-    }
-}
-
-/// Without systemd there is nobody to tell.
-fn tell_systemd(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "systemd could not be told");
+        systemd::tell(&[NotifyState::Ready]);
+        news.notify_one();
     }
 }

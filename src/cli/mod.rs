@@ -12,6 +12,7 @@ mod problem;
 mod prune;
 mod snapshots;
 mod status;
+mod systemd;
 mod verify;
 mod watch;
 

@@ -32,6 +32,7 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What an engine is doing, for whoever shows it.
 #[derive(Debug)]
@@ -141,6 +142,8 @@ struct Shared {
     started: DateTime<Utc>,
     plan: Mutex<Arc<Plan>>,
     observer: Observer,
+    /// When the loop last turned.
+    turned: Mutex<Instant>,
 }
 
 impl fmt::Debug for Engine {
@@ -161,9 +164,24 @@ impl Engine {
     ) -> Engine {
         let started = clock.now();
         let plan = Mutex::new(Arc::new(plan));
+        let turned = Mutex::new(Instant::now());
         Engine {
-            shared: Arc::new(Shared { store, archive, worker, clock, started, plan, observer }),
+            shared: Arc::new(Shared {
+                store,
+                archive,
+                worker,
+                clock,
+                started,
+                plan,
+                observer,
+                turned,
+            }),
         }
+    }
+
+    /// How long ago the loop last turned: a few seconds at most while it works.
+    pub fn since_last_turn(&self) -> Duration {
+        self.shared.turned.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// Follows another plan from now on. Steps under way end by the old one.

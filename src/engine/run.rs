@@ -8,7 +8,7 @@ use crate::job::{FailureKind, Job, Progress};
 use crate::store::{Claim, LONGEST_REMOTE_JOB, Limits, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -173,6 +173,7 @@ impl Engine {
 
     /// One turn of the loop; `true` when the scope is done.
     async fn turn(&self, run: &mut Run) -> Result<bool, StoreError> {
+        *self.shared.turned.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let plan = self.plan();
         if !Arc::ptr_eq(&plan, &run.plan) {
             run.plan = plan;

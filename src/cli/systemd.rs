@@ -1,0 +1,90 @@
+//! What systemd is told: that the daemon is ready, what it is doing, and that it still works.
+
+use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::job::Job;
+use crate::settings::Settings;
+use crate::store::Store;
+use chrono::{DateTime, Utc};
+use sd_notify::NotifyState;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The engine's loop turns every few seconds, whatever it waits for. Longer than this without a
+/// turn, and it hangs.
+const HANGS: Duration = Duration::from_secs(20);
+/// How often the status line is looked at where nothing else gives a reason to.
+const STATUS_AGAIN: Duration = Duration::from_mins(10);
+
+/// Tells systemd; without it there is nobody to tell.
+pub(super) fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
+}
+
+/// Says twice in each period that the daemon works, while its loop turns. Never returns.
+pub(super) async fn keep_alive(engine: &Engine) {
+    let Some(period) = sd_notify::watchdog_enabled() else {
+        return std::future::pending().await;
+    };
+    let mut beat = tokio::time::interval((period / 2).max(Duration::from_millis(1)));
+    loop {
+        beat.tick().await;
+        if engine.since_last_turn() < HANGS {
+            tell(&[NotifyState::Watchdog]);
+        } else {
+            tracing::error!("the engine hangs; systemd is left to end it");
+        }
+    }
+}
+
+/// Keeps the line that `systemctl status` shows up to date. Never returns.
+pub(super) async fn keep_status(
+    store: &Store,
+    settings: impl Fn() -> Settings,
+    clock: &Clock,
+    news: &Arc<Notify>,
+) {
+    if !is_listening() {
+        return std::future::pending().await;
+    }
+    loop {
+        let (settings, now) = (settings(), clock.now());
+        match store.live_jobs().await {
+            Ok(live) => tell(&[NotifyState::Status(&line(&live, &settings, now))]),
+            Err(error) => tell(&[NotifyState::Status(&format!("cannot read: {error}"))]),
+        }
+        // Whatever happens at once is told at once.
+        let _ = tokio::time::timeout(STATUS_AGAIN, news.notified()).await;
+    }
+}
+
+/// Whether anybody reads what is told.
+#[allow(clippy::disallowed_methods, reason = "systemd speaks through the environment")]
+fn is_listening() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
+/// What is in flight, and when the next run is.
+fn line(live: &[Job], settings: &Settings, now: DateTime<Utc>) -> String {
+    let at_work = match live {
+        [] => "nothing in flight".to_owned(),
+        [job] => format!("job {} of {} {}", job.id, job.source, job.state),
+        jobs => format!("{} jobs in flight", jobs.len()),
+    };
+    let next = settings
+        .sources
+        .iter()
+        .filter_map(|source| Some((source.schedule.next_after(now, source.timezone)?, source)))
+        .min_by_key(|(at, _)| *at);
+    match next {
+        Some((at, source)) => format!(
+            "{at_work}; next run {} at {}",
+            source.name,
+            at.with_timezone(&source.timezone).format("%F %T %Z")
+        ),
+        None => format!("{at_work}; no next run"),
+    }
+}

@@ -1,0 +1,88 @@
+//! What the daemon tells a service manager, heard on a socket of the test's own.
+
+use crate::harness::{House, until};
+use nightjar::simulator::{Kind, Scenario};
+use rustix::process::Signal;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+struct Manager {
+    socket: UnixDatagram,
+    heard: Vec<String>,
+}
+
+impl Manager {
+    fn new(house: &House) -> Manager {
+        let socket = UnixDatagram::bind(house.path("notify")).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Manager { socket, heard: Vec::new() }
+    }
+
+    /// Waits for a datagram that says this.
+    fn until(&mut self, what: &str) -> String {
+        loop {
+            let mut buffer = [0; 4096];
+            let count = self.socket.recv(&mut buffer).unwrap_or_else(|error| {
+                panic!("{what} was not told: {error}; heard {:?}", self.heard)
+            });
+            let text = String::from_utf8(buffer[..count].to_vec()).unwrap();
+            self.heard.push(text.clone());
+            if text.contains(what) {
+                return text;
+            }
+        }
+    }
+}
+
+#[test]
+fn readiness_status_reload_and_stopping_are_told() {
+    let house = House::with(Scenario { pending_polls: 1, ..Scenario::default() });
+    let mut manager = Manager::new(&house);
+    let mut command = house.command(&["daemon"]);
+    command.env("NOTIFY_SOCKET", house.path("notify"));
+    let daemon = house.start_command(command);
+    manager.until("READY=1");
+    let status = manager.until("STATUS=");
+    assert!(status.contains("nothing in flight; next run stores at "), "{status}");
+    daemon.signal(Signal::HUP);
+    let reloading = manager.until("RELOADING=1");
+    assert!(reloading.contains("MONOTONIC_USEC="), "in one datagram: {reloading}");
+    manager.until("READY=1");
+    house.run(&["backup", "--no-wait"]);
+    manager.until("STATUS=job 1 of stores");
+    house.until_asked(Kind::Result, 1);
+    manager.until("STATUS=nothing in flight");
+    let done = daemon.stop(Signal::TERM);
+    assert_eq!(done.code, 0);
+    manager.until("STOPPING=1");
+    assert!(manager.heard.iter().all(|text| !text.contains("WATCHDOG")), "{:?}", manager.heard);
+}
+
+#[test]
+fn a_watchdog_hears_from_a_working_loop() {
+    let house = House::healthy();
+    let mut manager = Manager::new(&house);
+    let mut command = house.command(&["daemon"]);
+    command.env("NOTIFY_SOCKET", house.path("notify")).env("WATCHDOG_USEC", "200000");
+    let daemon = house.start_command(command);
+    for _ in 0..3 {
+        manager.until("WATCHDOG=1");
+    }
+    assert_eq!(daemon.stop(Signal::TERM).code, 0);
+}
+
+#[test]
+fn a_watchdog_of_somebody_else_is_left_alone() {
+    let house = House::healthy();
+    let mut manager = Manager::new(&house);
+    let mut command = house.command(&["daemon"]);
+    command.env("NOTIFY_SOCKET", house.path("notify"));
+    command.env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1");
+    let daemon = house.start_command(command);
+    manager.until("READY=1");
+    let log = until("the log", || Some(daemon.stderr()).filter(|text| text.contains("ready")));
+    assert!(log.contains("is ready"));
+    assert_eq!(daemon.stop(Signal::TERM).code, 0);
+    manager.until("STOPPING=1");
+    assert!(manager.heard.iter().all(|text| !text.contains("WATCHDOG")), "{:?}", manager.heard);
+}
