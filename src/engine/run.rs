@@ -5,12 +5,13 @@ use super::schedule::Agenda;
 use super::step::pause;
 use super::{Engine, Plan, target};
 use crate::job::{FailureKind, Job, Progress};
+use crate::plan::schedule::Schedule;
 use crate::store::{Claim, LONGEST_REMOTE_JOB, Limits, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// Submissions and polls under way at once.
@@ -37,6 +38,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// How long it then waits for what cannot be interrupted.
 const LAST_WRITES: Duration = Duration::from_millis(1500);
 
+/// When a daemon applies retention.
+const PRUNING: &str = "0 4 * * *";
+
 /// What an engine works on.
 #[derive(Debug, Clone)]
 pub enum Scope {
@@ -59,7 +63,7 @@ impl Scope {
 type Landing = (i64, Result<Result<(), StoreError>, JoinError>);
 
 /// The state of one run.
-struct Run {
+pub(super) struct Run {
     scope: Scope,
     plan: Arc<Plan>,
     limits: Arc<BTreeMap<String, Limits>>,
@@ -76,8 +80,8 @@ struct Run {
     glanced: Instant,
     renewed: Instant,
     round: Instant,
-    /// When retention was applied last.
-    pruned: Option<DateTime<Utc>>,
+    /// Up to when the times of retention are accounted for.
+    pruned: DateTime<Utc>,
     /// Ends the question about orphans.
     asking: CancellationToken,
 }
@@ -135,7 +139,7 @@ impl Engine {
         Ok(steps)
     }
 
-    async fn begin(&self, scope: Scope) -> Result<Run, StoreError> {
+    pub(super) async fn begin(&self, scope: Scope) -> Result<Run, StoreError> {
         let plan = self.plan();
         let mut run = Run {
             scope,
@@ -150,7 +154,7 @@ impl Engine {
             glanced: Instant::now(),
             renewed: Instant::now(),
             round: Instant::now(),
-            pruned: None,
+            pruned: self.now(),
             asking: CancellationToken::new(),
             plan,
         };
@@ -198,7 +202,7 @@ impl Engine {
             run.round = Instant::now();
             self.bury_the_dead().await?;
             self.ask_about_orphans(run);
-            self.prune_once_a_day(run);
+            self.prune_every_night(run);
         }
         if !run.flights.is_empty() {
             self.look_after_flights(run, glance && written).await?;
@@ -229,16 +233,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Applies retention, a daemon's once a day. Snapshots of sources that are not configured stay.
-    fn prune_once_a_day(&self, run: &mut Run) {
+    /// Applies retention, a daemon's every night. Snapshots of sources that are not configured
+    /// stay.
+    pub(super) fn prune_every_night(&self, run: &mut Run) -> Option<JoinHandle<()>> {
         let now = self.now();
-        let due = run.pruned.is_none_or(|last| now - last >= TimeDelta::hours(24) || now < last);
-        if !due || !matches!(run.scope, Scope::Everything) {
-            return;
+        let zone = run.plan.settings.timezone;
+        let is_due = Schedule::parse(PRUNING)
+            .is_ok_and(|nightly| nightly.latest_between(run.pruned, now, zone).is_some());
+        if !is_due || !matches!(run.scope, Scope::Everything) {
+            return None;
         }
-        run.pruned = Some(now);
+        run.pruned = now;
         let (archive, plan) = (self.shared.archive.clone(), Arc::clone(&run.plan));
-        tokio::task::spawn_blocking(move || {
+        Some(tokio::task::spawn_blocking(move || {
             for source in &plan.settings.sources {
                 let pruned = archive
                     .plan_pruning(&source.name, &source.retention, source.timezone)
@@ -251,7 +258,7 @@ impl Engine {
                     }
                 }
             }
-        });
+        }))
     }
 
     /// Whether all these jobs have ended. Frees those that a worker held which died: whoever

@@ -416,3 +416,27 @@ async fn many_fetches_at_once_do_not_get_into_each_other_s_way() {
         assert_eq!(kinds(&store, job.id).await.len(), 4, "a step was taken twice");
     }
 }
+
+#[tokio::test]
+async fn retention_is_applied_at_four_and_not_before() {
+    let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
+    machine.extra = "[retention]\nkeep_last = 1\nkeep_daily = 0\nkeep_weekly = 0\n\
+                     keep_monthly = 0\nkeep_yearly = 0\n"
+        .into();
+    let (engine, store) = machine.start().await;
+    for _ in 0..3 {
+        store.job_for(by_hand(), machine.clock.now()).await.unwrap();
+        machine.until_quiet(&engine, &store).await;
+    }
+    let archive = &engine.shared.archive;
+    let mut run = engine.begin(Scope::Everything).await.unwrap();
+    let left = async |run: &mut run::Run, hours: i64| {
+        machine.hands.set(night() + TimeDelta::hours(hours));
+        if let Some(pruning) = engine.prune_every_night(run) {
+            pruning.await.unwrap();
+        }
+        archive.names("one").unwrap().len()
+    };
+    assert_eq!(left(&mut run, 2).await, 3);
+    assert_eq!(left(&mut run, 3).await, 1);
+}
