@@ -51,6 +51,7 @@ impl Settings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub name: String,
+    /// Where its key is kept; read with [`crate::config::read_key`].
     pub key: KeySource,
     /// Without query, fragment, user and trailing slash; https, or http on a loopback host.
     pub endpoint: Url,
@@ -81,7 +82,7 @@ pub enum KeySource {
 /// How often the service is asked whether a job is done.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Poll {
-    /// The wait before the first question, above zero.
+    /// The wait before the first question, at least a millisecond.
     pub initial: Duration,
     /// The longest wait, at least `initial`.
     pub max: Duration,
@@ -108,7 +109,7 @@ impl Default for Poll {
 /// What happens to requests that fail in passing, and to jobs whose remote job is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {
-    /// The wait after the first failure, above zero.
+    /// The wait after the first failure, at least a millisecond.
     pub initial: Duration,
     /// The longest wait, at least `initial`.
     pub max: Duration,
@@ -132,10 +133,11 @@ impl Default for Retry {
 /// Limits of a connection and of a download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
+    /// For the connection and its TLS handshake, above zero.
     pub connect_timeout: Duration,
-    /// Between two bytes of an answer, its headers included.
+    /// Between two bytes of an answer, its headers included; above zero.
     pub idle_timeout: Duration,
-    /// One download from first to last byte.
+    /// One download from first to last byte, above zero.
     pub fetch_deadline: Duration,
     /// The most bytes that one result may have after its content encoding is undone.
     pub max_bytes: u64,
@@ -161,11 +163,15 @@ impl Default for Http {
 /// How many snapshots each rule keeps; a snapshot that any rule keeps stays. Never all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
+    /// The newest ones, whenever they were made.
     pub keep_last: u32,
+    /// Days that keep their newest one.
     pub keep_daily: u32,
-    /// ISO weeks.
+    /// ISO weeks that keep their newest one.
     pub keep_weekly: u32,
+    /// Months that keep their newest one.
     pub keep_monthly: u32,
+    /// Years that keep their newest one.
     pub keep_yearly: u32,
 }
 

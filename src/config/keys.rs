@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use secrecy::zeroize::Zeroizing;
 
 use crate::secret::Key;
 use crate::settings::KeySource;
@@ -33,27 +35,34 @@ pub struct KeyError {
     /// The account's name.
     pub account: String,
     /// What is wrong where, and what to do.
-    pub problem: Problem,
+    pub problem: KeyProblem,
 }
 
 /// What is wrong with the place of a key.
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
+pub enum KeyProblem {
+    /// The file is missing, or this process may not read it.
     #[error("the key file {} cannot be read: {error}", file.display())]
     Unreadable { file: PathBuf, error: io::Error },
+    /// A folder, a pipe or a device.
     #[error("the key file {} is no regular file", file.display())]
     NotAFile { file: PathBuf },
+    /// Another file than that of a key, most likely.
     #[error("the key file {} is larger than {LONGEST} bytes, expected the key alone", file.display())]
     TooLarge { file: PathBuf },
+    /// What is there is no key.
     #[error("the key in {place} is unusable: {reason}")]
     Unusable { place: String, reason: &'static str },
-    #[error("the environment variable ${name} with its key is not set")]
+    /// The environment variable is not set, or empty.
+    #[error("the environment variable ${name}, which should hold the key, is not set")]
     NoVariable { name: String },
+    /// systemd handed no credentials to this process.
     #[error(
         "credential {name}: $CREDENTIALS_DIRECTORY is not set, so systemd did not start this \
          process with LoadCredential={name}:FILE; for commands typed by hand use key_file"
     )]
     NoCredentials { name: String },
+    /// systemd handed over others, but not this one.
     #[error(
         "there is no credential {name}: the unit needs LoadCredential={name}:FILE ({} cannot be \
          read: {error})",
@@ -75,25 +84,26 @@ pub fn read_key(source: &KeySource, account: &str) -> Result<(Key, Vec<Warning>)
 fn read_key_with(
     source: &KeySource,
     variable: impl Fn(&str) -> Option<OsString>,
-) -> Result<(Key, Vec<Warning>), Problem> {
+) -> Result<(Key, Vec<Warning>), KeyProblem> {
     match source {
         KeySource::File(file) => {
-            let (text, mode) = read_file(file)?;
+            let (text, access) = read_file(file)?;
             let key = usable(&text, || file.display().to_string())?;
-            Ok((key, open_to_others(file, mode).into_iter().collect()))
+            Ok((key, open_to_others(file, access).into_iter().collect()))
         }
         KeySource::Env(name) => {
-            let value = variable(name).ok_or_else(|| Problem::NoVariable { name: name.clone() })?;
-            let key = usable(&value.to_string_lossy(), || format!("${name}"))?;
+            let value =
+                variable(name).ok_or_else(|| KeyProblem::NoVariable { name: name.clone() })?;
+            let key = usable(value.as_encoded_bytes(), || format!("${name}"))?;
             Ok((key, Vec::new()))
         }
         KeySource::Credential(name) => {
             let folder = variable("CREDENTIALS_DIRECTORY")
-                .ok_or_else(|| Problem::NoCredentials { name: name.clone() })?;
+                .ok_or_else(|| KeyProblem::NoCredentials { name: name.clone() })?;
             let (text, _) =
                 read_file(&Path::new(&folder).join(name)).map_err(|problem| match problem {
-                    Problem::Unreadable { file, error } => {
-                        Problem::NoCredential { name: name.clone(), file, error }
+                    KeyProblem::Unreadable { file, error } => {
+                        KeyProblem::NoCredential { name: name.clone(), file, error }
                     }
                     other => other,
                 })?;
@@ -103,35 +113,48 @@ fn read_key_with(
     }
 }
 
-fn usable(text: &str, place: impl FnOnce() -> String) -> Result<Key, Problem> {
-    Key::new(text).map_err(|reason| Problem::Unusable { place: place(), reason })
+fn usable(text: &[u8], place: impl FnOnce() -> String) -> Result<Key, KeyProblem> {
+    Key::new(&String::from_utf8_lossy(text))
+        .map_err(|reason| KeyProblem::Unusable { place: place(), reason })
 }
 
-/// The text of a key file and its permission bits.
-fn read_file(file: &Path) -> Result<(String, u32), Problem> {
-    let unreadable = |error| Problem::Unreadable { file: file.to_owned(), error };
+/// Who may do what with a key file.
+#[derive(Debug, Clone, Copy)]
+struct Access {
+    /// The permission bits.
+    mode: u32,
+    /// Whether the file belongs to the user that this process runs as.
+    own: bool,
+}
+
+/// The bytes of a key file, wiped when they are dropped, and who else may read them.
+fn read_file(file: &Path) -> Result<(Zeroizing<Vec<u8>>, Access), KeyProblem> {
+    let unreadable = |error| KeyProblem::Unreadable { file: file.to_owned(), error };
     // before opening: that would wait for ever on a pipe
     if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
-        return Err(Problem::NotAFile { file: file.to_owned() });
+        return Err(KeyProblem::NotAFile { file: file.to_owned() });
     }
     let opened = File::open(file).map_err(unreadable)?;
-    let mode = opened.metadata().map_err(unreadable)?.permissions().mode();
-    let mut bytes = Vec::new();
+    let metadata = opened.metadata().map_err(unreadable)?;
+    let own = metadata.uid() == rustix::process::geteuid().as_raw();
+    let access = Access { mode: metadata.permissions().mode() & 0o777, own };
+    // at once as large as it may become: growing would leave copies behind
+    let mut bytes = Zeroizing::new(Vec::with_capacity(2 * LONGEST as usize));
     opened.take(LONGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LONGEST {
-        return Err(Problem::TooLarge { file: file.to_owned() });
+        return Err(KeyProblem::TooLarge { file: file.to_owned() });
     }
-    Ok((String::from_utf8_lossy(&bytes).into_owned(), mode))
+    Ok((bytes, access))
 }
 
-/// A warning where the permission bits let others than the owner at a key file.
-fn open_to_others(file: &Path, mode: u32) -> Option<Warning> {
-    (mode & 0o077 != 0).then(|| {
+/// A warning where the permission bits let more people at a key file than need it. The group of
+/// another user's file is not among them: through it this process may be the reader.
+fn open_to_others(file: &Path, Access { mode, own }: Access) -> Option<Warning> {
+    let (needless, change) = if own { (0o077, "600") } else { (0o027, "g-w,o=") };
+    (mode & needless != 0).then(|| {
         let file = file.display();
-        let mode = mode & 0o777;
         let message = format!(
-            "the key file {file} is open to others than its owner (mode {mode:03o}): type \
-             `chmod 600 {file}`"
+            "the key file {file} is open to others (mode {mode:03o}): type `chmod {change} {file}`"
         );
         Warning { message }
     })
@@ -139,94 +162,187 @@ fn open_to_others(file: &Path, mode: u32) -> Option<Warning> {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+    use std::fs;
+
+    use proptest::prelude::*;
+
     use super::*;
-    use std::fs::{self, Permissions};
-    use tempfile::TempDir;
 
-    const CANARY: &str = "CANARY-0123456789abcdef";
+    const KEY: &str = "AhKXVXTXXabcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVW-0123";
 
-    fn none(_: &str) -> Option<OsString> {
+    /// No variable at all.
+    fn nothing(_: &str) -> Option<OsString> {
         None
     }
 
-    fn file_with(text: &[u8], mode: u32) -> (TempDir, KeySource) {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("the.key");
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        (folder, KeySource::File(path))
+    fn key_file(content: impl AsRef<[u8]>, mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("contoso.key");
+        fs::write(&file, content).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        (folder, file)
+    }
+
+    fn problem(source: &KeySource) -> String {
+        read_key_with(source, nothing).unwrap_err().to_string()
     }
 
     #[test]
-    fn a_key_file_holds_the_key_whatever_editor_wrote_it() {
-        for text in [
-            "CANARY-0123456789abcdef",
-            "CANARY-0123456789abcdef\n",
-            "\u{feff}CANARY-0123456789abcdef\r\n",
-            "  CANARY-0123456789abcdef \n\n",
+    fn a_key_file_that_is_private_gives_the_key_and_no_warning() {
+        for mode in [0o600, 0o400] {
+            let (_folder, file) = key_file(KEY, mode);
+            let (key, warnings) = read_key(&KeySource::File(file), "contoso").unwrap();
+            assert_eq!(key.expose(), KEY);
+            assert_eq!(warnings, []);
+        }
+    }
+
+    #[test]
+    fn a_key_file_that_others_can_read_is_warned_about_with_the_command_to_type() {
+        for mode in [0o644, 0o640, 0o604, 0o660, 0o601] {
+            let (_folder, file) = key_file(KEY, mode);
+            let (key, warnings) = read_key(&KeySource::File(file.clone()), "contoso").unwrap();
+            assert_eq!(key.expose(), KEY);
+            let file = file.display();
+            let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+            assert_eq!(
+                warning.to_string(),
+                format!(
+                    "the key file {file} is open to others (mode {mode:03o}): type `chmod 600 \
+                     {file}`"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn the_group_of_a_file_of_another_user_is_how_the_daemon_reads_it() {
+        let warning = |mode| open_to_others(Path::new("k"), Access { mode, own: false });
+        assert_eq!(warning(0o640), None);
+        assert_eq!(warning(0o440), None);
+        let message = "the key file k is open to others (mode 644): type `chmod g-w,o= k`";
+        assert_eq!(warning(0o644).unwrap().message, message);
+        assert!(warning(0o660).is_some());
+    }
+
+    #[test]
+    fn what_editors_put_around_a_key_is_not_part_of_it() {
+        for content in [
+            format!("{KEY}\n"),
+            format!("{KEY}\r\n"),
+            format!("\u{feff}{KEY}\r\n"),
+            format!("\n  {KEY}\t\n\n"),
         ] {
-            let (_folder, source) = file_with(text.as_bytes(), 0o600);
-            let (key, warnings) = read_key_with(&source, none).unwrap();
-            assert_eq!((key.expose(), warnings), (CANARY, Vec::new()));
+            let (_folder, file) = key_file(&content, 0o600);
+            let (key, _) = read_key(&KeySource::File(file), "contoso").unwrap();
+            assert_eq!(key.expose(), KEY, "{content:?}");
         }
     }
 
     #[test]
-    fn a_key_file_that_others_can_read_is_warned_about() {
-        for mode in [0o640, 0o604, 0o644, 0o622] {
-            let (_folder, source) = file_with(CANARY.as_bytes(), mode);
-            let (_, warnings) = read_key_with(&source, none).unwrap();
-            assert!(warnings[0].message.contains("chmod 600"), "{mode:o}");
+    fn a_file_that_holds_no_key_is_refused_without_showing_it() {
+        let utf16: Vec<u8> = KEY.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (content, reason) in [
+            (b"".to_vec(), "it is empty"),
+            (b" \r\n".to_vec(), "it is empty"),
+            (format!("{KEY}\n{KEY}\n").into_bytes(), "blanks or line breaks inside"),
+            (format!("key = {KEY}").into_bytes(), "blanks or line breaks inside"),
+            (format!("{KEY}é").into_bytes(), "expected visible ASCII"),
+            (format!("{KEY}\0").into_bytes(), "expected visible ASCII"),
+            (utf16, "expected visible ASCII"),
+            (b"\xff\xfe\xfd".to_vec(), "expected visible ASCII"),
+        ] {
+            let (_folder, file) = key_file(content, 0o600);
+            let text = problem(&KeySource::File(file.clone()));
+            let place = format!("the key in {} is unusable: ", file.display());
+            assert!(text.starts_with(&place) && text.contains(reason), "{text}");
+            assert!(!text.contains("AhKX"), "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_key_is_refused_without_being_shown() {
-        for text in ["", " \n", "CANARY two", "CANARY\nCANARY", "CANARY-ä"] {
-            let (_folder, source) = file_with(text.as_bytes(), 0o600);
-            let problem = read_key_with(&source, none).unwrap_err().to_string();
-            assert!(problem.contains("the.key"), "{problem}");
-            assert!(!problem.contains("CANARY"), "{problem}");
+    fn a_file_of_another_kind_is_refused_before_it_is_read_whole() {
+        let (_folder, file) = key_file("x".repeat(4097), 0o600);
+        assert_eq!(
+            problem(&KeySource::File(file.clone())),
+            format!(
+                "the key file {} is larger than 4096 bytes, expected the key alone",
+                file.display()
+            )
+        );
+        let (_folder, file) = key_file("x".repeat(4096), 0o600);
+        assert!(read_key(&KeySource::File(file), "contoso").is_ok());
+        for file in ["/dev/zero", "/"] {
+            assert_eq!(
+                problem(&KeySource::File(file.into())),
+                format!("the key file {file} is no regular file")
+            );
         }
-        let (_folder, source) = file_with(&[b'x'; 5000], 0o600);
-        assert!(matches!(read_key_with(&source, none), Err(Problem::TooLarge { .. })));
     }
 
     #[test]
-    fn a_file_that_is_missing_or_no_file_is_named() {
-        let folder = TempDir::new().unwrap();
-        let missing = KeySource::File(folder.path().join("none.key"));
-        let problem = read_key_with(&missing, none).unwrap_err().to_string();
-        assert!(problem.contains("none.key"), "{problem}");
-        let folder = KeySource::File(folder.path().to_owned());
-        assert!(matches!(read_key_with(&folder, none), Err(Problem::NotAFile { .. })));
+    fn a_missing_file_is_named_with_its_account() {
+        let error = read_key(&KeySource::File("/nowhere/contoso.key".into()), "contoso");
+        let error = error.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "account `contoso`: the key file /nowhere/contoso.key cannot be read: No such file or \
+             directory (os error 2)"
+        );
+        assert!(error.source().is_none(), "the message says all");
     }
 
     #[test]
-    fn a_key_may_stand_in_the_environment() {
-        let source = KeySource::Env("THE_KEY".into());
-        let set = |name: &str| (name == "THE_KEY").then(|| CANARY.into());
-        assert_eq!(read_key_with(&source, set).unwrap().0.expose(), CANARY);
-        let problem = read_key_with(&source, none).unwrap_err().to_string();
-        assert!(problem.contains("$THE_KEY"), "{problem}");
+    fn a_variable_gives_the_key() {
+        let source = KeySource::Env("CONTOSO_KEY".into());
+        let only =
+            |name: &str| (name == "CONTOSO_KEY").then(|| OsString::from(format!(" {KEY}\n")));
+        let (key, warnings) = read_key_with(&source, only).unwrap();
+        assert_eq!((key.expose(), warnings), (KEY, Vec::new()));
+        assert_eq!(
+            problem(&source),
+            "the environment variable $CONTOSO_KEY, which should hold the key, is not set"
+        );
+        let text = read_key_with(&source, |_| Some("a b".into())).unwrap_err().to_string();
+        assert!(text.starts_with("the key in $CONTOSO_KEY is unusable: "), "{text}");
     }
 
     #[test]
-    fn a_credential_is_found_in_the_folder_that_systemd_names() {
-        let (folder, _) = file_with(CANARY.as_bytes(), 0o440);
-        let source = KeySource::Credential("the.key".into());
-        let set = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| folder.path().into());
-        let (key, warnings) = read_key_with(&source, set).unwrap();
-        assert_eq!((key.expose(), warnings), (CANARY, Vec::new()));
-        let outside = read_key_with(&source, none).unwrap_err().to_string();
-        assert!(outside.contains("LoadCredential=the.key:FILE"), "{outside}");
+    fn a_credential_gives_the_key_whatever_its_mode() {
+        // systemd's own: 0440 and an access list
+        let (folder, _file) = key_file(KEY, 0o444);
+        let source = KeySource::Credential("contoso.key".into());
+        let folder = folder.path().as_os_str().to_owned();
+        let systemd = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| folder.clone());
+        let (key, warnings) = read_key_with(&source, systemd).unwrap();
+        assert_eq!((key.expose(), warnings), (KEY, Vec::new()));
+
         let other = KeySource::Credential("other".into());
-        assert!(matches!(read_key_with(&other, set), Err(Problem::NoCredential { .. })));
+        let text = read_key_with(&other, systemd).unwrap_err().to_string();
+        assert!(
+            text.starts_with(
+                "there is no credential other: the unit needs LoadCredential=other:FILE ("
+            ),
+            "{text}"
+        );
+        assert_eq!(
+            problem(&other),
+            "credential other: $CREDENTIALS_DIRECTORY is not set, so systemd did not start this \
+             process with LoadCredential=other:FILE; for commands typed by hand use key_file"
+        );
     }
 
-    #[test]
-    fn an_error_names_the_account() {
-        let error = read_key(&KeySource::File("/no/such.key".into()), "contoso").unwrap_err();
-        assert!(error.to_string().starts_with("account `contoso`: the key file /no/such.key"));
+    proptest! {
+        #[test]
+        fn any_bytes_give_a_key_or_a_problem_that_does_not_show_them(
+            content: Vec<u8>, printable in "[!-~]{12,80}",
+        ) {
+            let (_folder, file) = key_file(&content, 0o600);
+            let _ = read_key_with(&KeySource::File(file), nothing);
+            let (_folder, file) = key_file(format!("{printable} {printable}"), 0o600);
+            let text = problem(&KeySource::File(file));
+            prop_assert!(!text.contains(&printable), "{}", text);
+        }
     }
 }

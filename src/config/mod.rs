@@ -7,17 +7,19 @@ mod keys;
 mod parse;
 mod reader;
 mod schema;
-#[cfg(test)]
-mod tests;
+mod syntax;
 pub mod units;
 mod values;
+
+#[cfg(test)]
+mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-pub use self::keys::{KeyError, Warning, read_key};
+pub use self::keys::{KeyError, KeyProblem, Warning, read_key};
 pub use self::parse::parse;
 pub use self::reader::Mistake;
 
@@ -54,15 +56,25 @@ impl Environment {
 /// Why there are no settings.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// There is no such file.
     #[error(
         "there is no configuration {}: name another with `--config FILE` or $NIGHTJAR_CONFIG, or \
          make this one from a copy of config.example.toml",
         file.display()
     )]
-    Missing { file: PathBuf },
+    Missing {
+        /// Where it was looked for.
+        file: PathBuf,
+    },
+    /// It exists, but is a folder or this process may not read it.
     #[error("the configuration {} cannot be read", file.display())]
-    Unreadable { file: PathBuf, source: io::Error },
-    /// Never empty.
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Every mistake in it, in the file's order; never empty.
     #[error("{}", lines(.0))]
     Mistakes(Vec<Mistake>),
 }

@@ -10,8 +10,9 @@ use url::Url;
 use super::Environment;
 use super::reader::{Document, Mistake, Table};
 use super::schema::{self, nearest};
+use super::syntax;
 use super::units::duration_text;
-use super::values::{self, quoted};
+use super::values::{self, A_KEY_ITSELF, holds_key, quoted};
 use crate::settings::{Account, Http, KeySource, Poll, Retention, Retry, Settings, Source};
 
 /// Where the state is kept when neither the file nor systemd says so.
@@ -23,29 +24,24 @@ const LISTEN: &str = "127.0.0.1:8787";
 /// Reads the text of a configuration file. Relative paths in it start at the file's folder.
 ///
 /// # Errors
-/// Every mistake, in the file's order; never an empty list. Where the text is no TOML, only that
-/// is reported: what follows from it would be noise.
+/// Every mistake, in the file's order; never an empty list. Lines that are no TOML are reported as
+/// such, and what is wrong in the others too, unless it cannot be told what belongs where.
 pub fn parse(text: &str, file: &Path, env: &Environment) -> Result<Settings, Vec<Mistake>> {
-    let doc = Document::new(file, text);
     let (root, errors) = DeTable::parse_recoverable(text);
-    let mut readable = true;
-    let mut last_line = 0;
-    for error in errors {
-        let span = error.span().unwrap_or(text.len()..text.len());
-        if error.message() == "duplicate key" {
-            let name = text.get(span.clone()).unwrap_or_default();
-            doc.mistake(span.start, format!("{} is already there, expected it once", quoted(name)));
-            continue;
-        }
-        readable = false;
-        // of several on one line the later ones follow from the first
-        let line = doc.line(span.start);
-        if line != last_line {
-            doc.mistake(span.start, format!("not TOML: {}", error.message()));
-        }
-        last_line = line;
+    let (repeated, broken): (Vec<_>, Vec<_>) = errors.iter().partition(|it| syntax::repeats(it));
+    let repair = if broken.is_empty() { None } else { syntax::without_lines_of(&broken, text) };
+    let doc = Document::new(file, text, broken.is_empty());
+    for error in repeated {
+        let span = error.span().unwrap_or_default();
+        let name = quoted(text.get(span.clone()).unwrap_or_default());
+        doc.mistake(span.start, format!("{name} is already there, expected it once"));
     }
-    let settings = readable.then(|| {
+    for (at, message) in syntax::problems(&broken, text) {
+        doc.mistake(at, message);
+    }
+    let rest = repair.as_deref().and_then(syntax::parse);
+    let readable = if broken.is_empty() { Some(&root) } else { rest.as_ref() };
+    let settings = readable.map(|root| {
         let table = Table::new(&doc, &schema::ROOT, 0, root.get_ref());
         settings(&table, file, env)
     });
@@ -64,7 +60,7 @@ fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
 
     let state_dir = root
         .get("state_dir", values::path(folder))
-        .or_else(|| env.state_dir())
+        .or_else(|| Some(env.current_dir.join(env.state_dir()?)))
         .unwrap_or_else(|| STATE_DIR.into());
     let archive_dir =
         root.get("archive_dir", values::path(folder)).unwrap_or_else(|| state_dir.join("archive"));
@@ -121,7 +117,12 @@ fn accounts<'d>(root: &Table<'d>, folder: &Path) -> (Vec<&'d str>, BTreeMap<Stri
 }
 
 fn account(name: &str, table: &Table<'_>, folder: &Path) -> Option<Account> {
-    if name.trim().is_empty() || name.chars().any(char::is_control) || name.chars().count() > 64 {
+    if holds_key(name) {
+        table.mistake(table.at, format!("the account's name: {A_KEY_ITSELF}"));
+    } else if name.trim().is_empty()
+        || name.chars().any(char::is_control)
+        || name.chars().count() > 64
+    {
         table.mistake(table.at, "the account's name: expected 1 to 64 printable characters");
     }
     let key = key_source(table, folder);
@@ -156,7 +157,7 @@ fn key_source(table: &Table<'_>, folder: &Path) -> Option<KeySource> {
     match given.as_slice() {
         // a key in the open has its own message already
         [] if table.holds_secret() => {}
-        [] => table.mistake(table.at, format!("the key's place is missing: expected {EXPECTED}")),
+        [] => table.missing(table.at, format!("the key's place is missing: expected {EXPECTED}")),
         [_] => {}
         [(first, name), others @ ..] => {
             for (place, other) in others {
@@ -212,20 +213,23 @@ fn waits(table: &Table<'_>, initial: Duration, max: Duration) -> (Duration, Dura
     let given_max = table.get("max", values::positive_duration);
     let (initial, max) = (given_initial.unwrap_or(initial), given_max.unwrap_or(max));
     let (first, longest) = (duration_text(initial), duration_text(max));
-    // A default in place of a wrong value is nothing to compare with.
-    if given_initial.is_none() && table.place_of("initial").is_some() {
-        return (initial, max);
-    }
-    if initial > max && given_max.is_some() {
-        table.mistake(
-            table.place_of_value("max"),
+    let at = |key| table.place_of_value(key);
+    match (given_initial, given_max) {
+        _ if initial <= max => {}
+        (Some(_), Some(_)) => table.mistake(
+            at("max"),
             format!("`max`: found {longest}, expected at least `initial`, {first}"),
-        );
-    } else if initial > max && table.place_of("max").is_none() {
-        table.mistake(
-            table.place_of_value("initial"),
+        ),
+        // what is there, yet wrong, has been reported and has no value to compare with
+        (None, Some(_)) if table.place_of("initial").is_none() => table.missing(
+            at("max"),
+            format!("`max`: found {longest}, expected at least `initial`, {first} by default"),
+        ),
+        (Some(_), None) if table.place_of("max").is_none() => table.missing(
+            at("initial"),
             format!("`initial`: found {first}, expected at most `max`, {longest} by default"),
-        );
+        ),
+        _ => {}
     }
     (initial, max)
 }
@@ -319,7 +323,8 @@ fn source(table: &Table<'_>, accounts: &[&str], settings: &Settings) -> Option<S
         .get("max_shrink", values::number("a part from 0.0 to 1.0", |it| (0.0..=1.0).contains(&it)))
         .unwrap_or(Source::MAX_SHRINK);
     let grace = table.get("grace", values::duration).unwrap_or(Source::GRACE);
-    let retention = retention(&table.table("retention", &schema::RETENTION), settings.retention);
+    let retention =
+        retention(&table.table("retention", &schema::SOURCE_RETENTION), settings.retention);
     Some(Source {
         name: name?,
         account: account?,

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::schema::{self, Section};
-use super::values::{kind, looks_like_key, quoted};
+use super::values::{A_KEY_ITSELF, holds_key, kind, quoted};
 
 /// One mistake in a configuration file. The message never contains what may be a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -48,21 +48,32 @@ pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
 pub(super) struct Document<'t> {
     file: &'t Path,
     text: &'t str,
+    /// Whether all of the text could be read, so that what is not found is not there.
+    whole: bool,
     found: RefCell<Vec<(usize, String)>>,
 }
 
 impl<'t> Document<'t> {
-    pub(super) fn new(file: &'t Path, text: &'t str) -> Self {
-        Self { file, text, found: RefCell::default() }
+    pub(super) fn new(file: &'t Path, text: &'t str, whole: bool) -> Self {
+        Self { file, text, whole, found: RefCell::default() }
     }
 
     /// Records a mistake at a byte offset.
     pub(super) fn mistake(&self, at: usize, message: impl Into<String>) {
-        self.found.borrow_mut().push((at, message.into()));
+        // it is shown on one line of a terminal
+        let message = message.into().replace(char::is_control, "\u{fffd}");
+        self.found.borrow_mut().push((at, message));
+    }
+
+    /// Records that something is missing, unless it may be what could not be read.
+    fn missing(&self, at: usize, message: impl Into<String>) {
+        if self.whole {
+            self.mistake(at, message);
+        }
     }
 
     /// The line, from 1, of a byte offset.
-    pub(super) fn line(&self, at: usize) -> usize {
+    fn line(&self, at: usize) -> usize {
         position(self.text, at).0
     }
 
@@ -116,6 +127,9 @@ impl<'d> Table<'d> {
         match read(value.get_ref()) {
             Ok(value) => Some(value),
             Err(problem) => {
+                // parts of a key would be as bad as all of it
+                let secret = value.get_ref().as_str().is_some_and(holds_key);
+                let problem = if secret { A_KEY_ITSELF } else { &problem };
                 self.doc.mistake(value.span().start, format!("`{key}`: {problem}"));
                 None
             }
@@ -130,7 +144,7 @@ impl<'d> Table<'d> {
         read: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
     ) -> Option<T> {
         if self.value(key).is_none() {
-            self.doc.mistake(self.at, format!("`{key}` is missing: {meaning}"));
+            self.doc.missing(self.at, format!("`{key}` is missing: {meaning}"));
         }
         self.get(key, read)
     }
@@ -227,6 +241,11 @@ impl<'d> Table<'d> {
         self.doc.mistake(at, message);
     }
 
+    /// Records that something is missing, unless it may be what could not be read.
+    pub(super) fn missing(&self, at: usize, message: impl Into<String>) {
+        self.doc.missing(at, message);
+    }
+
     /// The line, from 1, of a byte offset.
     pub(super) fn line(&self, at: usize) -> usize {
         self.doc.line(at)
@@ -240,10 +259,8 @@ impl<'d> Table<'d> {
 /// What is wrong with a key that its table does not have. Its value is not looked at: it may be
 /// anything, a key of the service too.
 fn unknown(key: &str, value: &DeValue<'_>, section: &Section) -> String {
-    if is_secret(key) || looks_like_key(key) {
-        return "a key itself is never written in this file: its account names where it is, with \
-                one of key_file = \"FILE\", key_env = \"VARIABLE\" or credential = \"NAME\""
-            .to_owned();
+    if is_secret(key) {
+        return A_KEY_ITSELF.to_owned();
     }
     let is_table = match value {
         DeValue::Table(_) => true,
@@ -258,23 +275,10 @@ fn unknown(key: &str, value: &DeValue<'_>, section: &Section) -> String {
     format!("unknown {what} {}{place}, {}", quoted(key), schema::advice(key, is_table, section))
 }
 
-/// Whether a key's name says that its value is meant to be secret.
+/// Whether a name is that of something secret, or may be the secret itself.
 fn is_secret(key: &str) -> bool {
-    const SECRETS: [&str; 12] = [
-        "key",
-        "apikey",
-        "masterkey",
-        "querykey",
-        "accountkey",
-        "accesskey",
-        "bingkey",
-        "mapskey",
-        "bingmapskey",
-        "secret",
-        "password",
-        "token",
-    ];
-    let plain: String =
-        key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    SECRETS.contains(&plain.as_str())
+    const SECRETS: [&str; 4] = ["key", "secret", "password", "token"];
+    let plain = key.to_ascii_lowercase();
+    let plain = plain.trim_end_matches(|c: char| !c.is_ascii_alphabetic());
+    SECRETS.iter().any(|secret| plain.ends_with(secret)) || holds_key(key)
 }

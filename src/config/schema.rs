@@ -47,6 +47,8 @@ pub(super) static RETENTION: Section = Section {
     title: "[retention]",
     keys: &["keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"],
 };
+pub(super) static SOURCE_RETENTION: Section =
+    Section { title: "[sources.retention]", keys: RETENTION.keys };
 pub(super) static SOURCE: Section = Section {
     title: "[[sources]]",
     keys: &[
@@ -64,18 +66,27 @@ pub(super) static SOURCE: Section = Section {
     ],
 };
 
-pub(super) static ALL: [&Section; 8] =
-    [&ROOT, &WEB, &ACCOUNT, &POLL, &RETRY, &HTTP, &RETENTION, &SOURCE];
+pub(super) static ALL: [&Section; 9] =
+    [&ROOT, &WEB, &ACCOUNT, &POLL, &RETRY, &HTTP, &RETENTION, &SOURCE, &SOURCE_RETENTION];
+
+/// From what likeness on a name is meant, and from what on even if it belongs elsewhere.
+const ALIKE: f64 = 0.75;
+const VERY_ALIKE: f64 = 0.9;
 
 /// The keys that hold tables; all others hold values.
 const TABLES: [&str; 7] = ["web", "accounts", "poll", "retry", "http", "retention", "sources"];
 
+/// Whether a known key holds a table or tables.
+pub(super) fn holds_tables(key: &str) -> bool {
+    TABLES.contains(&key)
+}
+
 /// What to tell somebody who wrote a key or table in `section`, where it is unknown: the place
-/// that it belongs to, or the nearest known key, or all of them.
+/// that it belongs to, or the nearest known key of this section or of another, or all of them.
 pub(super) fn advice(key: &str, is_table: bool, section: &Section) -> String {
     let homes: Vec<_> = ALL
         .iter()
-        .filter(|home| home.keys.contains(&key) && TABLES.contains(&key) == is_table)
+        .filter(|home| home.keys.contains(&key) && holds_tables(key) == is_table)
         .map(|home| match home.title {
             "" => "at the top of the file, before the first [table]".to_owned(),
             title => format!("in {title}"),
@@ -84,22 +95,40 @@ pub(super) fn advice(key: &str, is_table: bool, section: &Section) -> String {
     if !homes.is_empty() {
         return format!("it belongs {}", homes.join(" or "));
     }
-    match nearest(key, section.keys.iter().copied()).as_slice() {
-        [near, ..] => format!("did you mean `{near}`?"),
-        [] => format!("known here: {}", section.keys.join(", ")),
+    if let [near, ..] = nearest(key, section.keys.iter().copied()).as_slice() {
+        return format!("did you mean `{near}`?");
+    }
+    let elsewhere = ALL.iter().flat_map(|home| home.keys.iter().map(|known| (*known, home.title)));
+    let elsewhere = elsewhere
+        .filter(|(known, _)| holds_tables(known) == is_table)
+        .map(|(known, title)| (likeness(key, known), known, title))
+        .filter(|(likeness, ..)| *likeness >= VERY_ALIKE)
+        .max_by(|(a, ..), (b, ..)| a.total_cmp(b));
+    match elsewhere {
+        Some((_, near, "")) => format!("did you mean `{near}` at the top of the file?"),
+        Some((_, near, title)) => format!("did you mean `{near}` in {title}?"),
+        None => format!("known here: {}", section.keys.join(", ")),
     }
 }
 
 /// The known names that resemble a text most, best first, at most three; letter case does not
-/// count.
+/// count. A name that contains the text, or is contained in it, resembles it well.
 pub(super) fn nearest<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> Vec<&'k str> {
     let text = text.to_lowercase();
     let mut near: Vec<_> = known
-        .map(|name| (strsim::jaro_winkler(&text, &name.to_lowercase()), name))
-        .filter(|(likeness, _)| *likeness >= 0.75)
+        .map(|name| (likeness(&text, &name.to_lowercase()), name))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
         .collect();
     near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     near.into_iter().map(|(_, name)| name).take(3).collect()
+}
+
+fn likeness(a: &str, b: &str) -> f64 {
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    if short.len() >= 3 && long.contains(short) {
+        return 0.8 + 0.2 * short.len() as f64 / long.len() as f64;
+    }
+    strsim::jaro_winkler(a, b)
 }
 
 #[cfg(test)]
@@ -119,6 +148,12 @@ mod tests {
             (&POLL, "max_bytes", "it belongs in [http]"),
             (&WEB, "max", "it belongs in [poll] or in [retry]"),
             (&WEB, "zzz", "known here: listen"),
+            (&ROOT, "lissten", "did you mean `listen` in [web]?"),
+            (&POLL, "timezon", "did you mean `timezone` at the top of the file?"),
+            (&HTTP, "timeout", "did you mean `idle_timeout`?"),
+            (&RETRY, "max_attempts", "did you mean `attempts`?"),
+            (&ACCOUNT, "env", "did you mean `key_env`?"),
+            (&SOURCE, "keep_daily", "it belongs in [retention] or in [sources.retention]"),
             (&SOURCE, "shedule", "did you mean `schedule`?"),
             (&ACCOUNT, "keyfile", "did you mean `key_file`?"),
         ] {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use chrono_tz::{TZ_VARIANTS, Tz};
-use toml::de::DeValue;
+use toml::de::{DeInteger, DeValue};
 use url::{Host, Url};
 
 use super::schema::nearest;
@@ -27,22 +27,31 @@ pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// Whether a text may be a key of the service, pasted into the wrong place: long, and letters of
-/// both cases and digits mixed. File names, variables and access ids do not look like that.
-pub(super) fn looks_like_key(text: &str) -> bool {
-    let has = |of: fn(&char) -> bool| text.chars().any(|c| of(&c));
-    text.len() >= 40
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-        && has(char::is_ascii_uppercase)
-        && has(char::is_ascii_lowercase)
+/// What to say to somebody who wrote a key of the service into the file.
+pub(super) const A_KEY_ITSELF: &str = "a key itself is never written in this file: its account names where it is, with one of \
+     key_file = \"FILE\", key_env = \"VARIABLE\" or credential = \"NAME\"";
+
+/// Whether a word may be a key of the service, pasted into the wrong place: long, of letters and
+/// digits, and without the order of a name. File names, variables and access ids do not look like
+/// that.
+fn looks_like_key(word: &str) -> bool {
+    let has = |of: fn(&char) -> bool| word.chars().any(|c| of(&c));
+    let has_both_cases = has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase);
+    word.len() >= 40
+        && has(char::is_ascii_alphabetic)
         && has(char::is_ascii_digit)
+        && (has_both_cases || !word.contains(['-', '_']))
+}
+
+/// Whether any word of a text may be a key of the service.
+pub(super) fn holds_key(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').any(looks_like_key)
 }
 
 /// A text of the file as it may be shown: short, on one line, and no key.
 pub(super) fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
-    if text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').any(looks_like_key)
-    {
+    if holds_key(text) {
         return "a text that looks like a key".to_owned();
     }
     let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
@@ -110,8 +119,9 @@ pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
         DeValue::String(text) => units::parse_duration(text)
             .map_err(|problem| format!("found {}: {problem}", quoted(text))),
         DeValue::Integer(number) => Err(format!(
-            "found {number} without a unit, expected a duration such as \"{number}s\" \
-             (units: ms, s, m, h, d)"
+            "found {number} without a unit, expected a duration such as \"{}s\" (units: ms, s, m, \
+             h, d)",
+            plain_digits(number).unwrap_or("90")
         )),
         _ => Err(format!("found {}, expected a duration such as \"90s\"", kind(value))),
     }
@@ -133,7 +143,8 @@ pub(super) fn positive_size(value: &DeValue<'_>) -> Result<u64, String> {
             .map_err(|problem| format!("found {}: {problem}", quoted(text)))?,
         DeValue::Integer(number) => {
             return Err(format!(
-                "found {number} without a unit, expected a size such as \"{number} B\" or \"2 GiB\""
+                "found {number} without a unit, expected a size such as \"{} B\" or \"2 GiB\"",
+                plain_digits(number).unwrap_or("1024")
             ));
         }
         _ => return Err(format!("found {}, expected a size such as \"2 GiB\"", kind(value))),
@@ -142,6 +153,12 @@ pub(super) fn positive_size(value: &DeValue<'_>) -> Result<u64, String> {
         return Err("found zero, expected a size above zero".to_owned());
     }
     Ok(size)
+}
+
+/// The digits of a decimal number without a sign.
+fn plain_digits<'n>(number: &'n DeInteger<'_>) -> Option<&'n str> {
+    let digits = number.as_str();
+    (number.radix() == 10 && digits.bytes().all(|it| it.is_ascii_digit())).then_some(digits)
 }
 
 /// A path; a relative one starts at `folder`.
@@ -158,7 +175,7 @@ pub(super) fn path(folder: &Path) -> impl Fn(&DeValue<'_>) -> Result<PathBuf, St
 /// The path of a key file, and not the key itself.
 pub(super) fn key_file(folder: &Path) -> impl Fn(&DeValue<'_>) -> Result<PathBuf, String> {
     move |value| {
-        not_a_key(value, "the path of a file that holds the key")?;
+        not_a_key(value)?;
         path(folder)(value)
     }
 }
@@ -166,7 +183,7 @@ pub(super) fn key_file(folder: &Path) -> impl Fn(&DeValue<'_>) -> Result<PathBuf
 /// The name of an environment variable.
 pub(super) fn variable(value: &DeValue<'_>) -> Result<String, String> {
     const EXPECTED: &str = "the name of an environment variable: letters, digits and _";
-    let name = not_a_key(value, EXPECTED)?;
+    let name = not_a_key(value)?;
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !plain || !name.starts_with(|c: char| !c.is_ascii_digit()) {
         return Err(format!("expected {EXPECTED}"));
@@ -177,7 +194,7 @@ pub(super) fn variable(value: &DeValue<'_>) -> Result<String, String> {
 /// The name of a systemd credential, which is a file name.
 pub(super) fn credential(value: &DeValue<'_>) -> Result<String, String> {
     const EXPECTED: &str = "the name of a credential as in systemd's LoadCredential=NAME:FILE";
-    let name = not_a_key(value, EXPECTED)?;
+    let name = not_a_key(value)?;
     let plain = name.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '/' | ':'));
     if name.is_empty() || !plain || matches!(name, "." | "..") || name.len() > 255 {
         return Err(format!("expected {EXPECTED}"));
@@ -185,12 +202,11 @@ pub(super) fn credential(value: &DeValue<'_>) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-fn not_a_key<'v>(value: &'v DeValue<'_>, expected: &str) -> Result<&'v str, String> {
+/// A text that is no key of the service. One within a path is a file's odd name.
+fn not_a_key<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
     let text = text(value)?;
-    if looks_like_key(text) {
-        return Err(format!("this looks like the key itself, expected {expected}"));
-    }
-    Ok(text)
+    let word = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if word && looks_like_key(text) { Err(A_KEY_ITSELF.to_owned()) } else { Ok(text) }
 }
 
 /// An IANA time zone.
@@ -308,14 +324,15 @@ pub(super) fn source_name(value: &DeValue<'_>) -> Result<String, String> {
 pub(super) fn access_id(value: &DeValue<'_>) -> Result<String, String> {
     const EXPECTED: &str = "the access id that stands in the data source's URL: letters, digits \
                             and -";
-    let id = not_a_key(value, EXPECTED)?;
+    let id = not_a_key(value)?;
     if id.is_empty() || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
         return Err(format!("expected {EXPECTED}"));
     }
     Ok(id.to_owned())
 }
 
-/// The service's own name of a data source ("Data Source Management API", names).
+/// The service's own name of a data source (Load Data Source Dataflow, Data Source Schema). The
+/// reference leaves out `-`, which Microsoft's own toolkit accepts.
 pub(super) fn data_source(value: &DeValue<'_>) -> Result<String, String> {
     let name = text(value)?;
     if let Some(wrong) = name.chars().find(|c| !c.is_alphanumeric() && !"~`!$^_={}-".contains(*c)) {

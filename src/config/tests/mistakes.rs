@@ -1,0 +1,466 @@
+//! Every kind of mistake with the place and the words that it is shown with.
+
+use super::{ACCOUNT, finds, read, source_with};
+
+#[test]
+fn all_mistakes_are_shown_at_once_in_the_files_order() {
+    let text = r#"timezone = "Europe/Berlinn"
+lissten = "x"
+
+[web]
+listen = "0.0.0.0:80"
+
+[poll]
+intial = "5s"
+max = 5
+
+[[sources]]
+name = "Stores"
+acount = "contoso"
+schedule = "0 25 * * *"
+
+[accounts.contoso]
+key_file = "/k"
+key_env = "K"
+max_in_process = 0
+"#;
+    finds(
+        text,
+        &[
+            "1:12: `timezone`: found `Europe/Berlinn`, expected an IANA time zone; did you mean \
+             `Europe/Berlin`, `Europe/Dublin`, `Europe/Busingen`?",
+            "2:1: unknown key `lissten`, did you mean `listen` in [web]?",
+            "5:10: `listen`: found `0.0.0.0:80`, expected a loopback address such as \
+             \"127.0.0.1:80\": the page has no login; put a proxy with one in front of it",
+            "8:1: unknown key `intial` in [poll], did you mean `initial`?",
+            "9:7: `max`: found 5 without a unit, expected a duration such as \"5s\" (units: ms, s, \
+             m, h, d)",
+            "11:1: `account` is missing: the name of an [accounts.NAME] table",
+            "11:1: `access_id` is missing: it stands in the data source's URL",
+            "11:1: `data_source` is missing: the service's name for the data",
+            "12:8: `name`: found `Stores`, expected lower-case letters, digits, _ and -, beginning \
+             with a letter or digit",
+            "13:1: unknown key `acount` in [[sources]], did you mean `account`?",
+            "14:12: `schedule`: found `0 25 * * *`: hour field \"25\": 25 is out of range 0-23",
+            "18:1: `key_env`: found beside `key_file` of line 17, expected only one of key_file = \
+             \"FILE\", key_env = \"VARIABLE\" or credential = \"NAME\"",
+            "19:18: `max_in_process`: found 0, expected a whole number of at least 1",
+        ],
+    );
+}
+
+#[test]
+fn an_unknown_key_of_every_table_names_the_nearest_known_one() {
+    for (head, wrong, right) in [
+        ("", "timezon", "timezone"),
+        ("", "archivedir", "archive_dir"),
+        ("[web]", "listn", "listen"),
+        ("[accounts.contoso]\nkey_env = \"K\"", "max_in_proces", "max_in_process"),
+        ("[poll]", "jiter", "jitter"),
+        ("[retry]", "max_attempts", "attempts"),
+        ("[http]", "timeout", "idle_timeout"),
+        ("[retention]", "keep_dayly", "keep_daily"),
+        (&source_with(""), "min_entites", "min_entities"),
+        (&source_with("[sources.retention]"), "keep_lst", "keep_last"),
+    ] {
+        let head = head.trim_end();
+        let text = format!("{head}\n  {wrong} = 1\n");
+        let line = head.lines().count().max(1) + 1;
+        let place = match head.lines().last().unwrap_or_default() {
+            "" => String::new(),
+            _ if head.contains("[sources.retention]") => " in [sources.retention]".into(),
+            _ if head.contains("[[sources]]") => " in [[sources]]".into(),
+            _ if head.contains("accounts") => " in [accounts.NAME]".into(),
+            title => format!(" in {title}"),
+        };
+        finds(
+            &text,
+            &[&format!("{line}:3: unknown key `{wrong}`{place}, did you mean `{right}`?")],
+        );
+    }
+}
+
+#[test]
+fn an_unknown_table_names_the_nearest_known_one() {
+    finds("[pol]\ninitial = 1", &["1:2: unknown table `pol`, did you mean `poll`?"]);
+    finds("[[source]]", &["1:3: unknown table `source`, did you mean `sources`?"]);
+    finds("[account.a]", &["1:2: unknown table `account`, did you mean `accounts`?"]);
+}
+
+#[test]
+fn a_known_key_in_the_wrong_table_is_shown_its_place() {
+    for (text, message) in [
+        (
+            "[web]\ntimezone = 1",
+            "2:1: unknown key `timezone` in [web], it belongs at the top of the file, before the \
+             first [table]",
+        ),
+        ("listen = 1", "1:1: unknown key `listen`, it belongs in [web]"),
+        ("[poll]\nattempts = 1", "2:1: unknown key `attempts` in [poll], it belongs in [retry]"),
+        ("[http]\nmax = 1", "2:1: unknown key `max` in [http], it belongs in [poll] or in [retry]"),
+        (
+            "[web.poll]",
+            "1:6: unknown table `poll` in [web], it belongs at the top of the file, before the \
+             first [table]",
+        ),
+    ] {
+        finds(text, &[message]);
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_type_says_what_was_found_and_expected() {
+    for (text, message) in [
+        ("state_dir = 5", "1:13: `state_dir`: found an integer, expected a text in quotes"),
+        ("archive_dir = true", "1:15: `archive_dir`: found a boolean, expected a text in quotes"),
+        ("timezone = []", "1:12: `timezone`: found an array, expected a text in quotes"),
+        ("web = true", "1:7: `web`: found a boolean, expected the table [web]"),
+        ("[[web]]", "1:1: `web`: found an array, expected the table [web]"),
+        ("accounts = 1.5", "1:12: `accounts`: found a float, expected tables [accounts.NAME]"),
+        ("accounts.a = \"x\"", "1:14: `a`: found a text, expected a table [accounts.NAME]"),
+        (
+            "[sources]",
+            "1:1: `sources`: found a table, expected tables that each begin with [[sources]]",
+        ),
+        (
+            "sources = [1]",
+            "1:12: `sources`: found an integer, expected tables that each begin with [[sources]]",
+        ),
+        ("[poll]\nfactor = \"2\"", "2:10: `factor`: found a text, expected a number of at least 1"),
+        (
+            "[poll]\ninitial = 2024-01-01",
+            "2:11: `initial`: found a date or time, expected a duration such as \"90s\"",
+        ),
+        (
+            "[retry]\nattempts = 8.0",
+            "2:12: `attempts`: found a float, expected a whole number of at least 1",
+        ),
+        (
+            "[http]\nmax_bytes = 2.5",
+            "2:13: `max_bytes`: found a float, expected a size such as \"2 GiB\"",
+        ),
+        (
+            "[retention]\nkeep_last = {}",
+            "2:13: `keep_last`: found a table, expected a whole number, 0 or more",
+        ),
+    ] {
+        finds(text, &[message]);
+    }
+    finds(
+        &source_with("catch_up = \"yes\""),
+        &["9:12: `catch_up`: found a text, expected true or false"],
+    );
+}
+
+#[test]
+fn a_value_out_of_bounds_says_which_are_allowed() {
+    for (text, message) in [
+        ("state_dir = \"\"", "1:13: `state_dir`: found an empty text, expected a path"),
+        (
+            "state_dir = \"a\\u0000\"",
+            "1:13: `state_dir`: found a text with a NUL character, expected a path",
+        ),
+        ("[poll]\nfactor = 0.9", "2:10: `factor`: found 0.9, expected a number of at least 1"),
+        ("[poll]\nfactor = inf", "2:10: `factor`: found inf, expected a number of at least 1"),
+        ("[poll]\nfactor = -1", "2:10: `factor`: found -1, expected a number of at least 1"),
+        ("[poll]\njitter = 1", "2:10: `jitter`: found 1, expected a number from 0 to below 1"),
+        ("[poll]\njitter = nan", "2:10: `jitter`: found NaN, expected a number from 0 to below 1"),
+        ("[poll]\ninitial = \"0s\"", "2:11: `initial`: found zero, expected a duration above zero"),
+        (
+            "[poll]\ninitial = \"0.5ms\"",
+            "2:11: `initial`: found `0.5ms`: expected whole numbers, such as \"1h30m\"",
+        ),
+        (
+            "[poll]\ninitial = \"500us\"",
+            "2:11: `initial`: found `500us`: there is no unit `us`, expected a number and a unit \
+             (ms, s, m, h or d) such as \"90s\"",
+        ),
+        (
+            "[poll]\ndeadline = \"11000d\"",
+            "2:12: `deadline`: found `11000d`: it is longer than 3650d",
+        ),
+        (
+            "[poll]\ninitial = -5",
+            "2:11: `initial`: found -5 without a unit, expected a duration such as \"90s\" (units: \
+             ms, s, m, h, d)",
+        ),
+        (
+            "[retry]\nattempts = -1",
+            "2:12: `attempts`: found -1, expected a whole number of at least 1",
+        ),
+        ("[retry]\nattempts = 4294967296", "2:12: `attempts`: the number is too large"),
+        (
+            "[http]\nmax_bytes = \"0 B\"",
+            "2:13: `max_bytes`: found zero, expected a size above zero",
+        ),
+        (
+            "[http]\nmax_bytes = 1024",
+            "2:13: `max_bytes`: found 1024 without a unit, expected a size such as \"1024 B\" or \
+             \"2 GiB\"",
+        ),
+        (
+            "[http]\nmax_bytes = \"2 gib\"",
+            "2:13: `max_bytes`: found `2 gib`: the unit is written GiB, such as \"2 GiB\"",
+        ),
+        (
+            "[retention]\nkeep_last = 0\nkeep_daily = 0\nkeep_weekly = 0\nkeep_monthly = 0\n\
+             keep_yearly = 0",
+            "1:1: every keep_… is 0, expected at least one above: nothing would be kept",
+        ),
+    ] {
+        finds(text, &[message]);
+    }
+    for (line, message) in [
+        ("max_shrink = 1.5", "9:14: `max_shrink`: found 1.5, expected a part from 0.0 to 1.0"),
+        ("min_entities = -1", "9:16: `min_entities`: found -1, expected a whole number, 0 or more"),
+        (
+            "job_id = \"latest\"",
+            "9:10: `job_id`: expected the id of a version: hexadecimal digits and dashes",
+        ),
+        (
+            "access_id = \"a/b\"",
+            "8:13: `access_id`: expected the access id that stands in the data source's URL: \
+             letters, digits and -",
+        ),
+        (
+            "data_source = \"a b\"",
+            "8:15: `data_source`: found ` `, expected letters, digits and any of ~ ` ! $ ^ _ = { } -",
+        ),
+        ("data_source = \"\"", "8:15: `data_source`: found 0 characters, expected 1 to 50"),
+        (
+            "name = \"-a\"",
+            "8:8: `name`: found `-a`, expected lower-case letters, digits, _ and -, beginning with \
+             a letter or digit",
+        ),
+        (
+            "name = \"\"",
+            "8:8: `name`: found ``, expected lower-case letters, digits, _ and -, beginning with a \
+             letter or digit",
+        ),
+        (
+            "schedule = \"@nightly\"",
+            "8:12: `schedule`: found `@nightly`: unknown schedule \"@nightly\", allowed are \
+             @yearly, @annually, @monthly, @weekly, @daily, @midnight, @hourly",
+        ),
+        (
+            "schedule = \"0 0 31 2 *\"",
+            "8:12: `schedule`: found `0 0 31 2 *`: never fires: no 31 February",
+        ),
+    ] {
+        finds(&source_with(line), &[message]);
+    }
+    let long = "x".repeat(65);
+    finds(
+        &source_with(&format!("name = \"{long}\"")),
+        &["8:8: `name`: found 65 characters, expected at most 64"],
+    );
+    finds(
+        &source_with(&format!("data_source = \"{long}\"")),
+        &["8:15: `data_source`: found 65 characters, expected 1 to 50"],
+    );
+}
+
+#[test]
+fn a_first_wait_is_never_longer_than_the_longest() {
+    for (text, message) in [
+        (
+            "[poll]\ninitial = \"1m\"\nmax = \"30s\"",
+            "3:7: `max`: found 30s, expected at least `initial`, 1m",
+        ),
+        (
+            "[poll]\nmax = \"2s\"",
+            "2:7: `max`: found 2s, expected at least `initial`, 5s by default",
+        ),
+        (
+            "[retry]\ninitial = \"10m\"",
+            "2:11: `initial`: found 10m, expected at most `max`, 5m by default",
+        ),
+        // what is wrong already is not compared with anything
+        (
+            "[poll]\ninitial = \"x\"\nmax = \"2s\"",
+            "2:11: `initial`: found `x`: expected a number and a unit (ms, s, m, h or d) such as \
+             \"90s\"",
+        ),
+    ] {
+        finds(text, &[message]);
+    }
+}
+
+#[test]
+fn a_name_that_stands_there_twice_is_shown_where_it_comes_again() {
+    finds(
+        "timezone = \"UTC\"\ntimezone = \"UTC\"",
+        &["2:1: `timezone` is already there, expected it once"],
+    );
+    finds("[web]\n[poll]\n[web]", &["3:2: `web` is already there, expected it once"]);
+    finds(
+        &format!("{ACCOUNT}[accounts.contoso]"),
+        &["3:11: `contoso` is already there, expected it once"],
+    );
+    let twice = source_with("") + &source_with("").replace(ACCOUNT, "");
+    finds(&twice, &["10:8: `name`: `stores` is already the source of line 4, expected another"]);
+}
+
+#[test]
+fn what_a_source_needs_is_missing_at_its_header() {
+    finds(
+        "[web]\n\n  [[sources]]",
+        &[
+            "3:3: `name` is missing: the source's folder in the archive",
+            "3:3: `account` is missing: the name of an [accounts.NAME] table",
+            "3:3: `access_id` is missing: it stands in the data source's URL",
+            "3:3: `data_source` is missing: the service's name for the data",
+            "3:3: `schedule` is missing: when to back up, such as \"0 2 * * *\" or \"@daily\"",
+        ],
+    );
+}
+
+#[test]
+fn an_account_that_does_not_exist_names_those_that_do() {
+    let account = |name: &str| source_with(&format!("account = \"{name}\""));
+    finds(&account("Contoso"), &["8:11: `account`: no account `Contoso`, did you mean `contoso`?"]);
+    finds(&account("zzz"), &["8:11: `account`: no account `zzz`, known: `contoso`"]);
+    finds(
+        &account("zzz").replace(ACCOUNT, ""),
+        &["6:11: `account`: no account `zzz`, the file has no [accounts.NAME]"],
+    );
+}
+
+#[test]
+fn an_account_with_a_mistake_is_still_known_to_its_sources() {
+    let text = source_with("").replace("key_env = \"K\"", "key_env = \"a b\"");
+    finds(
+        &text,
+        &["2:11: `key_env`: expected the name of an environment variable: letters, digits and _"],
+    );
+    let text = format!("accounts.contoso = 5\n{}", source_with("").replace(ACCOUNT, ""));
+    finds(&text, &["1:20: `contoso`: found an integer, expected a table [accounts.NAME]"]);
+}
+
+#[test]
+fn the_place_of_a_key_is_exactly_one() {
+    const ONE: &str = "one of key_file = \"FILE\", key_env = \"VARIABLE\" or credential = \"NAME\"";
+    finds(
+        "[accounts.a]\nendpoint = \"https://h\"",
+        &[&format!("1:1: the key's place is missing: expected {ONE}")],
+    );
+    finds(
+        "[accounts.a]\ncredential = \"c\"\nkey_env = \"K\"\nkey_file = \"/k\"",
+        &[
+            &format!("3:1: `key_env`: found beside `credential` of line 2, expected only {ONE}"),
+            &format!("4:1: `key_file`: found beside `credential` of line 2, expected only {ONE}"),
+        ],
+    );
+    for name in ["", "a/b", "..", "a b", "a:b"] {
+        finds(
+            &format!("[accounts.a]\ncredential = \"{name}\""),
+            &["2:14: `credential`: expected the name of a credential as in systemd's \
+               LoadCredential=NAME:FILE"],
+        );
+    }
+    for name in ["", "9A", "A-B", "$A"] {
+        finds(
+            &format!("[accounts.a]\nkey_env = \"{name}\""),
+            &["2:11: `key_env`: expected the name of an environment variable: letters, digits \
+               and _"],
+        );
+    }
+}
+
+#[test]
+fn an_accounts_name_can_be_shown_on_one_line() {
+    for name in ["\"\"", "\" \"", "\"a\\nb\"", &"x".repeat(65)] {
+        finds(
+            &format!("[accounts.{name}]\nkey_env = \"K\""),
+            &["1:1: the account's name: expected 1 to 64 printable characters"],
+        );
+    }
+}
+
+#[test]
+fn an_address_of_the_service_is_https_or_here() {
+    const SUCH: &str = "expected an address such as \"https://spatial.virtualearth.net/REST/v1\"";
+    let open = "found http, expected https: the key would cross the network in the open; http is \
+                accepted for loopback addresses only";
+    for (endpoint, problem) in [
+        ("", format!("not a URL (relative URL without a base), {SUCH}")),
+        ("spatial.virtualearth.net", format!("not a URL (relative URL without a base), {SUCH}")),
+        ("https://", format!("not a URL (empty host), {SUCH}")),
+        ("ftp://h/", format!("found neither https nor http, {SUCH}")),
+        ("file:///x", format!("the host is missing, {SUCH}")),
+        ("http://h.example/", open.into()),
+        ("http://10.0.0.1/", open.into()),
+        ("http://0.0.0.0/", open.into()),
+        ("http://localhost.example/", open.into()),
+        ("https://u:p@h/", "found a user or password, expected an address without".into()),
+        (
+            "https://h/?key=x",
+            "found a `?` or `#`, expected an address without query or fragment, and without a key"
+                .into(),
+        ),
+    ] {
+        finds(
+            &format!("[accounts.a]\nkey_env = \"K\"\nendpoint = \"{endpoint}\""),
+            &[&format!("3:12: `endpoint`: {problem}")],
+        );
+    }
+}
+
+#[test]
+fn the_page_listens_on_loopback_addresses_with_a_port() {
+    for (address, port) in [("0.0.0.0:80", 80), ("[::]:8787", 8787), ("192.0.2.1:1", 1)] {
+        finds(
+            &format!("[web]\nlisten = \"{address}\""),
+            &[&format!(
+                "2:10: `listen`: found `{address}`, expected a loopback address such as \
+                 \"127.0.0.1:{port}\": the page has no login; put a proxy with one in front of it"
+            )],
+        );
+    }
+    for address in ["8787", "localhost:8787", "127.0.0.1", " ", "127.0.0.1:65536"] {
+        finds(
+            &format!("[web]\nlisten = \"{address}\""),
+            &[&format!(
+                "2:10: `listen`: found `{address}`, expected an address with a port such as \
+                 \"127.0.0.1:8787\", or \"\" for no page"
+            )],
+        );
+    }
+}
+
+#[test]
+fn the_archive_is_a_folder_of_its_own() {
+    let archive = |folder: &str| format!("state_dir = \"/s\"\narchive_dir = \"{folder}\"");
+    let same = "2:15: `archive_dir`: found the folder of `state_dir`, expected another one: each \
+                folder of the archive belongs to a source";
+    finds(&archive("/s"), &[same]);
+    finds(&archive("/s/"), &[same]);
+    finds(
+        &archive("/s/quarantine/x"),
+        &["2:15: `archive_dir`: found the quarantine of `state_dir`, expected another folder"],
+    );
+    assert!(read(&archive("/s/a")).is_ok());
+}
+
+#[test]
+fn a_zone_is_found_by_its_city() {
+    for (zone, near) in [("berlin", "Europe/Berlin"), ("New York", "America/New_York")] {
+        finds(
+            &format!("timezone = \"{zone}\""),
+            &[&format!(
+                "1:12: `timezone`: found `{zone}`, expected an IANA time zone; did you mean \
+                 `{near}`?"
+            )],
+        );
+    }
+}
+
+#[test]
+fn a_message_is_one_line_whatever_was_found() {
+    finds(
+        &source_with(r#"schedule = "0 2 \u001b[31m * *""#),
+        &["8:12: `schedule`: found `0 2 \\u{1b}[31m * *`: day-of-month field \"\u{fffd}[31m\": \
+           \"\u{fffd}[31m\" is not understood, allowed are *, numbers 1-31, ranges such as 1-31, \
+           steps such as */2, and lists of these with commas"],
+    );
+}

@@ -1,0 +1,202 @@
+//! The example and the reference that are shipped agree with the program.
+
+use std::path::Path;
+
+use toml::Table;
+
+use super::super::schema::{self, Section};
+use super::super::units::{duration_text, size_text};
+use super::{Account, Http, KeySource, Poll, Retention, Retry, Source, accepted};
+
+const SHIPPED: &str = include_str!("../../../config.example.toml");
+const REFERENCE: &str = include_str!("../../../docs/configuration.md");
+
+/// The shipped file with every setting that it leaves out.
+fn complete() -> String {
+    SHIPPED.lines().map(|line| format!("{}\n", uncommented(line).unwrap_or(line))).collect()
+}
+
+/// A line that is a setting or header behind a `#`.
+fn uncommented(line: &str) -> Option<&str> {
+    line.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' '))
+}
+
+#[test]
+fn the_shipped_file_is_a_valid_beginning() {
+    let settings = accepted(SHIPPED);
+    assert_eq!(settings.listen, "127.0.0.1:8787".parse().ok());
+    let [(name, account)] = settings.accounts.iter().collect::<Vec<_>>()[..] else {
+        panic!("one account")
+    };
+    assert_eq!(name, "contoso");
+    assert_eq!(account.key, KeySource::File("/etc/nightjar/contoso.key".into()));
+    let [source] = settings.sources.as_slice() else { panic!("one source") };
+    assert_eq!(source.name, "stores");
+    assert_eq!(source.account, "contoso");
+    assert_eq!(source.access_id, "20181f26d9e94c81acdf9496133d4f23");
+    assert_eq!(source.data_source, "FourthCoffeeSample");
+    assert_eq!(source.schedule.text(), "0 2 * * *");
+}
+
+#[test]
+fn what_the_shipped_file_leaves_out_is_shown_with_its_default() {
+    let (settings, shipped) = (accepted(&complete()), accepted(SHIPPED));
+    assert_eq!(settings.state_dir, shipped.state_dir);
+    assert_eq!(settings.archive_dir, shipped.archive_dir);
+    assert_eq!(settings.timezone, shipped.timezone);
+    assert_eq!(settings.accounts.get("contoso"), shipped.accounts.get("contoso"));
+    assert_eq!(settings.poll, Poll::default());
+    assert_eq!(settings.retry, Retry::default());
+    let ca_file = settings.http.ca_file.clone();
+    assert!(ca_file.is_some());
+    assert_eq!(settings.http, Http { ca_file, ..Http::default() });
+    assert_eq!(settings.retention, Retention::default());
+    let source = settings.source("stores").unwrap();
+    assert_eq!(source.catch_up, Source::CATCH_UP);
+    assert_eq!(source.min_entities, Source::MIN_ENTITIES);
+    assert_eq!(source.max_shrink, Source::MAX_SHRINK);
+    assert_eq!(source.grace, Source::GRACE);
+    assert_eq!(settings.accounts.len(), 3);
+    assert_eq!(settings.sources.len(), 2);
+}
+
+#[test]
+fn the_shipped_file_has_every_known_key() {
+    let root: Table = complete().parse().unwrap();
+    let tables = |section: &Section| -> Vec<&Table> {
+        let all_of = |key: &str| root[key].as_table().unwrap();
+        let sources = || root["sources"].as_array().unwrap().iter().filter_map(|it| it.as_table());
+        match section.title {
+            "" => vec![&root],
+            "[accounts.NAME]" => {
+                all_of("accounts").values().filter_map(|it| it.as_table()).collect()
+            }
+            "[[sources]]" => sources().collect(),
+            "[sources.retention]" => {
+                sources().filter_map(|it| it.get("retention")?.as_table()).collect()
+            }
+            title => vec![all_of(title.trim_matches(['[', ']']))],
+        }
+    };
+    for section in schema::ALL {
+        for key in section.keys {
+            let there = tables(section).iter().any(|table| table.contains_key(*key));
+            assert!(there, "{key} of {:?}", section.title);
+        }
+    }
+}
+
+/// The reference's rows about a table's keys: those under its heading.
+fn rows(section: &Section) -> Vec<&'static str> {
+    let heading = match section.title {
+        "" => "## The top of the file".to_owned(),
+        title => format!("## `{title}`"),
+    };
+    let under: Vec<_> = REFERENCE
+        .lines()
+        .skip_while(|line| *line != heading)
+        .skip(1)
+        .take_while(|line| !line.starts_with("## "))
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    assert!(!under.is_empty(), "no table under {heading}");
+    under
+}
+
+/// The cells of a key's row: the key, its type, its default, its meaning.
+fn cells(section: &Section, key: &str) -> Vec<&'static str> {
+    let begin = format!("| `{key}` |");
+    let rows = rows(section);
+    let row = rows.iter().find(|row| row.starts_with(&begin));
+    let row = row.unwrap_or_else(|| panic!("no {key} in {:?}", section.title));
+    row.trim_matches('|').split(" | ").map(str::trim).collect()
+}
+
+#[test]
+fn the_reference_has_every_known_key_and_no_other() {
+    for section in schema::ALL {
+        for key in section.keys.iter().filter(|key| !schema::holds_tables(key)) {
+            assert_eq!(cells(section, key).len(), 4, "{key} of {:?}", section.title);
+        }
+        for row in rows(section) {
+            let key = row.split('`').nth(1).unwrap();
+            assert!(section.keys.contains(&key), "{key} of {:?}", section.title);
+        }
+    }
+}
+
+#[test]
+fn the_reference_has_every_default() {
+    let quoted = |text: String| format!("`\"{text}\"`");
+    let time = |it| quoted(duration_text(it));
+    let plain = |it: &dyn std::fmt::Display| format!("`{it}`");
+    let (poll, retry, http) = (Poll::default(), Retry::default(), Http::default());
+    let keep = Retention::default();
+    for (section, key, default) in [
+        (&schema::ROOT, "timezone", quoted("UTC".into())),
+        (&schema::WEB, "listen", quoted("127.0.0.1:8787".into())),
+        (&schema::ACCOUNT, "endpoint", quoted(Account::ENDPOINT.into())),
+        (&schema::ACCOUNT, "max_in_process", plain(&Account::MAX_IN_PROCESS)),
+        (&schema::ACCOUNT, "max_jobs_per_day", plain(&Account::MAX_JOBS_PER_DAY)),
+        (&schema::POLL, "initial", time(poll.initial)),
+        (&schema::POLL, "max", time(poll.max)),
+        (&schema::POLL, "factor", format!("`{:?}`", poll.factor)),
+        (&schema::POLL, "jitter", plain(&poll.jitter)),
+        (&schema::POLL, "deadline", time(poll.deadline)),
+        (&schema::RETRY, "initial", time(retry.initial)),
+        (&schema::RETRY, "max", time(retry.max)),
+        (&schema::RETRY, "attempts", plain(&retry.attempts)),
+        (&schema::RETRY, "job_attempts", plain(&retry.job_attempts)),
+        (&schema::HTTP, "connect_timeout", time(http.connect_timeout)),
+        (&schema::HTTP, "idle_timeout", quoted("60s".into())),
+        (&schema::HTTP, "fetch_deadline", time(http.fetch_deadline)),
+        (&schema::HTTP, "max_bytes", quoted(size_text(http.max_bytes))),
+        (&schema::HTTP, "lost_after", time(http.lost_after)),
+        (&schema::HTTP, "ca_file", "none".into()),
+        (&schema::RETENTION, "keep_last", plain(&keep.keep_last)),
+        (&schema::RETENTION, "keep_daily", plain(&keep.keep_daily)),
+        (&schema::RETENTION, "keep_weekly", plain(&keep.keep_weekly)),
+        (&schema::RETENTION, "keep_monthly", plain(&keep.keep_monthly)),
+        (&schema::RETENTION, "keep_yearly", plain(&keep.keep_yearly)),
+        (&schema::SOURCE, "name", "required".into()),
+        (&schema::SOURCE, "account", "required".into()),
+        (&schema::SOURCE, "access_id", "required".into()),
+        (&schema::SOURCE, "data_source", "required".into()),
+        (&schema::SOURCE, "schedule", "required".into()),
+        (&schema::SOURCE, "job_id", "none".into()),
+        (&schema::SOURCE, "catch_up", plain(&Source::CATCH_UP)),
+        (&schema::SOURCE, "min_entities", plain(&Source::MIN_ENTITIES)),
+        (&schema::SOURCE, "max_shrink", plain(&Source::MAX_SHRINK)),
+        (&schema::SOURCE, "grace", time(Source::GRACE)),
+    ] {
+        assert_eq!(cells(section, key)[2], default, "{key} of {:?}", section.title);
+    }
+}
+
+#[test]
+fn the_examples_of_the_reference_are_accepted() {
+    let blocks: Vec<_> = REFERENCE
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap_or_default())
+        .collect();
+    assert!(blocks.len() >= 5);
+    for block in blocks {
+        let account = if block.contains("[accounts.contoso]") || !block.contains("[[sources]]") {
+            ""
+        } else {
+            super::ACCOUNT
+        };
+        accepted(&format!("{account}{block}"));
+    }
+}
+
+#[test]
+fn the_mistakes_that_the_reference_shows_are_those_of_its_file() {
+    let between = |from: &str| REFERENCE.split(from).nth(1).and_then(|it| it.split("```").next());
+    let text = between("```text config.toml\n").unwrap();
+    let shown = between("```text mistakes\n").unwrap();
+    let env = super::at_home();
+    let mistakes = super::parse(text, Path::new("/etc/nightjar/config.toml"), &env).unwrap_err();
+    assert_eq!(shown.trim_end(), super::super::lines(&mistakes));
+}
