@@ -77,6 +77,8 @@ pub(super) struct Run {
     /// Whether any job is live, whoever works on it.
     at_work: bool,
     seen: Option<(SystemTime, u64)>,
+    /// Whether anybody has written since the steps under way were last looked after.
+    unseen: bool,
     glanced: Instant,
     renewed: Instant,
     round: Instant,
@@ -151,6 +153,7 @@ impl Engine {
             quiet_until: DateTime::UNIX_EPOCH,
             at_work: true,
             seen: None,
+            unseen: false,
             glanced: Instant::now(),
             renewed: Instant::now(),
             round: Instant::now(),
@@ -194,6 +197,7 @@ impl Engine {
             };
         }
         run.seen = sign;
+        run.unseen |= written;
         if matches!(run.scope, Scope::Everything) {
             let plan = Arc::clone(&run.plan);
             self.schedule_due(&plan, &mut run.agenda).await?;
@@ -205,7 +209,7 @@ impl Engine {
             self.prune_every_night(run);
         }
         if !run.flights.is_empty() {
-            self.look_after_flights(run, glance && written).await?;
+            self.look_after_flights(run, glance && run.unseen).await?;
         } else if let Scope::Jobs(jobs) = &run.scope
             && self.look_after(jobs, &mut run.glanced).await?
         {
@@ -228,6 +232,7 @@ impl Engine {
             run.flights.keep_only(&store.renew(owner, self.now() + LEASE).await?);
         } else if written {
             run.glanced = Instant::now();
+            run.unseen = false;
             run.flights.keep_only(&store.held(owner).await?);
         }
         Ok(())
