@@ -60,6 +60,18 @@ pub fn give_to_owner(path: &Path) -> io::Result<()> {
     lchown(path, Some(owner.uid()), Some(owner.gid()))
 }
 
+/// How many bytes a process without privileges may still write to the disk of a folder.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Whether two folders lie on one disk.
+pub fn same_disk(one: &Path, other: &Path) -> bool {
+    let disk = |folder| fs::metadata(folder).map(|meta| meta.dev()).ok();
+    disk(one).is_some_and(|one| Some(one) == disk(other))
+}
+
 /// Brings a folder's names to disk.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };

@@ -9,7 +9,7 @@
 //! - When and how much: [`plan`] (schedules, waits, quotas).
 //! - The life of a job: [`job`], whose [`job::decide`] says what follows from what came of a step.
 //! - The hands: [`store`] keeps jobs in SQLite, [`service`] asks the remote side, [`archive`] files
-//!   what [`dataset`] has proven, with a [`manifest`] beside it.
+//!   what [`dataset`] has proven, with a [`manifest`] beside it, [`notify`] tells people.
 //! - The engine: [`engine`] lets time pass, by [`clock`], and drives it all.
 //! - The faces: [`cli`] and [`web`], which show what [`report`] reads; [`telemetry`] logs.
 //! - Beside the house: [`simulator`], the service for the demo, the tests and the benches;
@@ -24,6 +24,7 @@ pub mod engine;
 pub mod files;
 pub mod job;
 pub mod manifest;
+pub mod notify;
 pub mod plan;
 pub mod report;
 pub mod secret;

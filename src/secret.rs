@@ -3,6 +3,7 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 
 /// A key of the service. It cannot be printed, serialised or compared, and its memory is wiped
 /// when it is dropped.
@@ -38,6 +39,35 @@ impl Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[key]")
+    }
+}
+
+/// An address whose path or query lets whoever knows it act: a ping or a webhook. Only its host is
+/// ever shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PrivateUrl(Url);
+
+impl PrivateUrl {
+    /// Keeps an address private.
+    pub fn new(url: Url) -> PrivateUrl {
+        PrivateUrl(url)
+    }
+
+    /// The address itself: for sending to it, and for nothing else.
+    pub fn expose(&self) -> &Url {
+        &self.0
+    }
+
+    /// Its host, and its port where that is not the scheme's own.
+    pub fn place(&self) -> String {
+        let host = self.0.host_str().unwrap_or("a URL without a host");
+        self.0.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+}
+
+impl fmt::Debug for PrivateUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/[private]", self.place())
     }
 }
 

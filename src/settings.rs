@@ -10,6 +10,7 @@ use chrono_tz::Tz;
 use url::Url;
 
 use crate::plan::schedule::Schedule;
+use crate::secret::PrivateUrl;
 
 /// One whole configuration. Every path is absolute when the file was loaded from disk.
 #[derive(Debug, Clone)]
@@ -31,6 +32,7 @@ pub struct Settings {
     pub http: Http,
     /// The default for sources; each [`Source`] carries its own, already merged.
     pub retention: Retention,
+    pub notify: Notify,
     /// In the file's order, with unique names; each one's account exists.
     pub sources: Vec<Source>,
 }
@@ -181,6 +183,83 @@ impl Default for Retention {
     }
 }
 
+/// Who is told when something breaks, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notify {
+    /// The check that all sources share: pinged when a backup begins, succeeds or fails.
+    pub ping: Option<PrivateUrl>,
+    /// How often somebody is reminded of what is still broken, above zero.
+    pub remind_every: Duration,
+    /// Fewer free bytes than this on the disk of the archive or of the state are worth telling.
+    pub disk_low: u64,
+    /// The longest that one attempt to tell somebody may take, above zero.
+    pub try_timeout: Duration,
+    pub webhooks: Vec<Webhook>,
+    pub email: Option<Email>,
+    /// Programs with their arguments, never empty, that get the message on their standard input.
+    pub commands: Vec<Vec<String>>,
+}
+
+impl Default for Notify {
+    fn default() -> Self {
+        Self {
+            ping: None,
+            remind_every: Duration::from_hours(24),
+            disk_low: 1 << 30,
+            try_timeout: Duration::from_secs(10),
+            webhooks: Vec::new(),
+            email: None,
+            commands: Vec::new(),
+        }
+    }
+}
+
+/// An address that a message is posted to as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhook {
+    pub url: PrivateUrl,
+    /// What the message is signed with.
+    pub secret: Option<KeySource>,
+}
+
+/// A mail server, and who gets mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Email {
+    /// The server's name or address.
+    pub server: String,
+    pub port: u16,
+    pub security: MailSecurity,
+    /// A mailbox, such as `Nightjar <nightjar@example.org>`.
+    pub from: String,
+    /// Mailboxes, at least one.
+    pub to: Vec<String>,
+    /// For servers that want a login; together with `password`.
+    pub username: Option<String>,
+    pub password: Option<KeySource>,
+}
+
+/// How mail is kept from being read on its way to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailSecurity {
+    /// TLS from the first byte.
+    Tls,
+    /// TLS before anything is said that matters; a server that has none gets nothing.
+    StartTls,
+    /// None: for a server on this machine.
+    None,
+}
+
+impl MailSecurity {
+    /// The port where such servers listen.
+    pub fn port(self) -> u16 {
+        match self {
+            MailSecurity::Tls => 465,
+            MailSecurity::StartTls => 587,
+            MailSecurity::None => 25,
+        }
+    }
+}
+
 /// One data source to back up.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -207,6 +286,8 @@ pub struct Source {
     pub grace: Duration,
     /// The file's default, overridden key by key.
     pub retention: Retention,
+    /// The source's own check: pinged when a backup begins, succeeds or fails.
+    pub ping: Option<PrivateUrl>,
 }
 
 impl Source {

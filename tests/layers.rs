@@ -16,6 +16,7 @@ fn floors() -> BTreeMap<&'static str, u8> {
         ("store", 1),
         ("service", 1),
         ("archive", 1),
+        ("notify", 1),
         ("config", 1),
         ("telemetry", 1),
         ("clock", 1),
@@ -31,7 +32,7 @@ fn floors() -> BTreeMap<&'static str, u8> {
 }
 
 /// Sideways steps that are meant: what both rooms are about is told in the first one's docs.
-const SIDEWAYS: [(&str, &str, &str); 10] = [
+const SIDEWAYS: [(&str, &str, &str); 11] = [
     ("store", "files", "private files are made in one way"),
     ("archive", "files", "private files are made in one way"),
     ("cli", "web", "the daemon serves the page"),
@@ -40,6 +41,7 @@ const SIDEWAYS: [(&str, &str, &str); 10] = [
     ("job", "plan", "a policy is made of waits"),
     ("manifest", "dataset", "a manifest names columns"),
     ("settings", "plan", "a source has a schedule"),
+    ("settings", "secret", "a ping's address is private"),
     ("plan", "settings", "retention is decided by the numbers of the configuration"),
     ("service", "job", "outcomes are the job's words"),
 ];

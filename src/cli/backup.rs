@@ -1,13 +1,16 @@
 //! `nightjar backup`: sources, now, in the foreground.
 
+use super::herald::Herald;
 use super::output;
 use super::watch::Watch;
 use super::{Common, Problem, archive, chosen, clock, exit, open_store, plan, stop_signal};
-use crate::engine::{Engine, Scope};
+use crate::engine::{Engine, Observer, Scope};
 use crate::job::{Job, State, Trigger};
+use crate::report::Reporter;
 use crate::settings::Source;
 use crate::store::{NewJob, Store, lock};
 use clap::Args;
+use std::sync::Arc;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -53,14 +56,21 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
         }
     }
     let ids = jobs.iter().map(|(job, _)| job.id).collect();
-    let engine =
-        Engine::new(store.clone(), archive(&settings), worker, clock(), plan, watch.observer());
+    let reporter = Reporter::new(Some(store.clone()), archive(&settings));
+    let (herald, steps) = Herald::new(store.clone(), reporter, settings.clone());
+    let (shown, told) = (watch.observer(), herald.clone());
+    let observer: Observer = Arc::new(move |notice| {
+        told.notice(&notice);
+        shown(notice);
+    });
+    let engine = Engine::new(store.clone(), archive(&settings), worker, clock(), plan, observer);
     tokio::select! {
         worked = engine.run(Scope::Jobs(ids), stop) => worked?,
         () = watch.keep_showing(|| clock().now()) => {}
     }
     watch.refresh(clock().now()).await?;
     let code = conclude(&store, &jobs).await?;
+    herald.conclude(steps).await;
     store.close().await;
     Ok(code)
 }

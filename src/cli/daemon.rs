@@ -1,5 +1,6 @@
 //! `nightjar daemon`: the service.
 
+use super::herald::Herald;
 use super::{Common, Problem, archive, clock, open_store, plan, stop_signal, systemd};
 use crate::engine::{Engine, Notice, Observer, Plan, Scope};
 use crate::report::Reporter;
@@ -8,9 +9,13 @@ use crate::store::lock;
 use crate::web;
 use sd_notify::NotifyState;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+
+/// How long the last pings may take: a stop is over within five seconds.
+const LAST_PINGS: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let settings = common.settings()?;
@@ -50,13 +55,17 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     };
     let news = Arc::new(Notify::new());
     let moved = Arc::clone(&news);
+    let reporter = Reporter::new(Some(store.clone()), archive.clone());
+    let (herald, steps) = Herald::new(store.clone(), reporter.clone(), settings.clone());
+    let told = herald.clone();
     let observer: Observer = Arc::new(move |notice| {
+        told.notice(&notice);
         if matches!(notice, Notice::Moved { .. }) {
             moved.notify_one();
         }
     });
-    let engine = Engine::new(store.clone(), archive.clone(), worker, clock(), whole, observer);
-    let reader = web::State::new(Reporter::new(Some(store.clone()), archive), settings.clone());
+    let engine = Engine::new(store.clone(), archive, worker, clock(), whole, observer);
+    let reader = web::State::new(reporter, settings.clone());
     tracing::info!(
         sources = settings.sources.len(),
         state_dir = %settings.state_dir.display(),
@@ -82,7 +91,9 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
             let clock = clock();
             tokio::join!(
                 serving,
-                reload_on_hangup(hangup, common, &engine, &reader, &news),
+                reload_on_hangup(hangup, common, &engine, &reader, &herald, &news),
+                herald.keep_pinging(steps),
+                herald.keep_telling(),
                 systemd::keep_alive(&engine),
                 systemd::keep_status(&store, settings, &clock, &news),
                 async {
@@ -92,6 +103,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
             )
         } => Ok(()),
     };
+    herald.finish(LAST_PINGS).await;
     store.close().await;
     ended?;
     tracing::info!("stopped; whatever was under way goes on at the next start");
@@ -108,6 +120,7 @@ async fn reload_on_hangup(
     common: &Common,
     engine: &Engine,
     reader: &web::State,
+    herald: &Herald,
     news: &Notify,
 ) {
     while hangup.recv().await.is_some() {
@@ -130,6 +143,7 @@ async fn reload_on_hangup(
                 new.archive_dir.clone_from(&old.archive_dir);
                 tracing::info!(sources = new.sources.len(), "the configuration is reloaded");
                 engine.set_plan(Plan { settings: new.clone(), ..plan });
+                herald.set(new.clone());
                 reader.set_settings(new);
             }
             Err(problem) => {

@@ -5,8 +5,10 @@ mod backup;
 mod check;
 mod daemon;
 mod demo;
+mod herald;
 mod hold;
 mod jobs;
+mod notify;
 mod output;
 mod problem;
 mod prune;
@@ -104,6 +106,9 @@ enum Command {
     Hold(hold::HoldArguments),
     /// Let retention decide about a snapshot again
     Unhold(hold::UnholdArguments),
+    /// Try whether people are told when something breaks
+    #[command(subcommand)]
+    Notify(notify::Arguments),
     /// Do the main job against a simulated service, with nothing to set up
     Demo(demo::Arguments),
 }
@@ -163,6 +168,7 @@ async fn run(cli: Cli) -> Result<u8, Problem> {
         Command::Prune(arguments) => prune::run(common, arguments),
         Command::Hold(arguments) => hold::hold(common, arguments),
         Command::Unhold(arguments) => hold::unhold(common, arguments),
+        Command::Notify(arguments) => notify::run(common, arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
     }
 }

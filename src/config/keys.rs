@@ -76,8 +76,15 @@ pub enum KeyProblem {
 /// # Errors
 /// There is no key, or what is there is none; the text says what to do.
 pub fn read_key(source: &KeySource, account: &str) -> Result<(Key, Vec<Warning>), KeyError> {
+    read_secret(source).map_err(|problem| KeyError { account: account.to_owned(), problem })
+}
+
+/// Reads something secret that is kept as keys are: a webhook's secret, a mail server's password.
+///
+/// # Errors
+/// As [`read_key`].
+pub fn read_secret(source: &KeySource) -> Result<(Key, Vec<Warning>), KeyProblem> {
     read_key_with(source, super::variable)
-        .map_err(|problem| KeyError { account: account.to_owned(), problem })
 }
 
 /// [`read_key`] with the environment as an argument.

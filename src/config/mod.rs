@@ -19,7 +19,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-pub use self::keys::{KeyError, KeyProblem, Warning, read_key};
+pub use self::keys::{KeyError, KeyProblem, Warning, read_key, read_secret};
 pub use self::parse::parse;
 pub use self::reader::Mistake;
 

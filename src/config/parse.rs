@@ -13,7 +13,10 @@ use super::schema::{self, nearest};
 use super::syntax;
 use super::units::duration_text;
 use super::values::{self, A_KEY_ITSELF, holds_key, quoted};
-use crate::settings::{Account, Http, KeySource, Poll, Retention, Retry, Settings, Source};
+use crate::settings::{
+    Account, Email, Http, KeySource, MailSecurity, Notify, Poll, Retention, Retry, Settings,
+    Source, Webhook,
+};
 
 /// Where the state is kept when neither the file nor systemd says so.
 const STATE_DIR: &str = "/var/lib/nightjar";
@@ -97,6 +100,7 @@ fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
         retry: retry(&root.table("retry", &schema::RETRY)),
         http: http(&root.table("http", &schema::HTTP), folder),
         retention,
+        notify: notify(&root.table("notify", &schema::NOTIFY), folder),
         sources: Vec::new(),
         file,
     };
@@ -141,37 +145,47 @@ fn account(name: &str, table: &Table<'_>, folder: &Path) -> Option<Account> {
     })
 }
 
-/// Exactly one of the three places where a key may be.
-fn key_source(table: &Table<'_>, folder: &Path) -> Option<KeySource> {
-    const EXPECTED: &str =
-        "one of key_file = \"FILE\", key_env = \"VARIABLE\" or credential = \"NAME\"";
-    let file = table.get("key_file", values::key_file(folder)).map(KeySource::File);
-    let env = table.get("key_env", values::variable).map(KeySource::Env);
-    let credential = table.get("credential", values::credential).map(KeySource::Credential);
+/// The keys by which an account says where its key is.
+const KEY_PLACES: [&str; 3] = ["key_file", "key_env", "credential"];
 
-    let mut given: Vec<_> = ["key_file", "key_env", "credential"]
-        .into_iter()
-        .filter_map(|key| Some((table.place_of(key)?, key)))
-        .collect();
+/// Exactly one of the three places where an account's key may be.
+fn key_source(table: &Table<'_>, folder: &Path) -> Option<KeySource> {
+    let none = KEY_PLACES.iter().all(|key| table.place_of(key).is_none());
+    // a key in the open has its own message already
+    if none && !table.holds_secret() {
+        let expected = one_of(KEY_PLACES);
+        table.missing(table.at, format!("the key's place is missing: expected {expected}"));
+    }
+    secret_source(table, folder, KEY_PLACES)
+}
+
+fn one_of([file, env, credential]: [&str; 3]) -> String {
+    format!("one of {file} = \"FILE\", {env} = \"VARIABLE\" or {credential} = \"NAME\"")
+}
+
+/// At most one of the three places where something secret may be.
+fn secret_source(table: &Table<'_>, folder: &Path, keys: [&str; 3]) -> Option<KeySource> {
+    let [file, env, credential] = keys;
+    let source = [
+        table.get(file, values::key_file(folder)).map(KeySource::File),
+        table.get(env, values::variable).map(KeySource::Env),
+        table.get(credential, values::credential).map(KeySource::Credential),
+    ];
+    let mut given: Vec<_> =
+        keys.into_iter().filter_map(|key| Some((table.place_of(key)?, key))).collect();
     given.sort_unstable();
-    match given.as_slice() {
-        // a key in the open has its own message already
-        [] if table.holds_secret() => {}
-        [] => table.missing(table.at, format!("the key's place is missing: expected {EXPECTED}")),
-        [_] => {}
-        [(first, name), others @ ..] => {
-            for (place, other) in others {
-                let line = table.line(*first);
-                table.mistake(
-                    *place,
-                    format!(
-                        "`{other}`: found beside `{name}` of line {line}, expected only {EXPECTED}"
-                    ),
-                );
-            }
+    if let [(first, name), others @ ..] = given.as_slice() {
+        for (place, other) in others {
+            let (line, expected) = (table.line(*first), one_of(keys));
+            table.mistake(
+                *place,
+                format!(
+                    "`{other}`: found beside `{name}` of line {line}, expected only {expected}"
+                ),
+            );
         }
     }
-    file.or(env).or(credential)
+    source.into_iter().flatten().next()
 }
 
 fn poll(table: &Table<'_>) -> Poll {
@@ -268,6 +282,65 @@ fn retention(table: &Table<'_>, default: Retention) -> Retention {
     retention
 }
 
+fn notify(table: &Table<'_>, folder: &Path) -> Notify {
+    let default = Notify::default();
+    let webhook = |table: Table<'_>| {
+        let url = table.require("url", "where messages are posted to", values::private_url);
+        let places = ["secret_file", "secret_env", "secret_credential"];
+        let secret = secret_source(&table, folder, places);
+        Some(Webhook { url: url?, secret })
+    };
+    let email = table.table("email", &schema::EMAIL);
+    let commands = table.tables("commands", &schema::COMMAND);
+    Notify {
+        ping: table.get("ping", values::private_url),
+        remind_every: table
+            .get("remind_every", values::positive_duration)
+            .unwrap_or(default.remind_every),
+        disk_low: table.get("disk_low", values::size).unwrap_or(default.disk_low),
+        try_timeout: table
+            .get("try_timeout", values::positive_duration)
+            .unwrap_or(default.try_timeout),
+        webhooks: table
+            .tables("webhooks", &schema::WEBHOOK)
+            .into_iter()
+            .filter_map(webhook)
+            .collect(),
+        email: if email.is_present() { self::email(&email, folder) } else { None },
+        commands: commands
+            .iter()
+            .filter_map(|it| it.require("run", "a program and its arguments", values::command))
+            .collect(),
+    }
+}
+
+fn email(table: &Table<'_>, folder: &Path) -> Option<Email> {
+    let server = table.require("server", "the mail server's name", values::mail_server);
+    let security = table.get("security", values::mail_security).unwrap_or(MailSecurity::StartTls);
+    let port = table.get("port", values::whole(1)).unwrap_or_else(|| security.port());
+    let from = table.require("from", "who the mail is from", values::mailbox);
+    let to = table.require("to", "who gets the mail", values::mailboxes);
+    let username = table.get("username", |value| values::text(value).map(str::to_owned));
+    let password =
+        secret_source(table, folder, ["password_file", "password_env", "password_credential"]);
+    if username.is_some() != password.is_some() {
+        table.missing(
+            table.at,
+            "a login needs both `username` and the place of its password: password_file = \
+             \"FILE\", password_env = \"VARIABLE\" or password_credential = \"NAME\"",
+        );
+    }
+    let server = server?;
+    if security == MailSecurity::None && !values::is_loopback_host(&server) {
+        table.mistake(
+            table.place_of_value("security"),
+            "`security`: found `none`, expected `tls` or `starttls`: mail would cross the network \
+             in the open; `none` is accepted for loopback addresses only",
+        );
+    }
+    Some(Email { server, port, security, from: from?, to: to?, username, password })
+}
+
 fn sources(root: &Table<'_>, accounts: &[&str], settings: &Settings) -> Vec<Source> {
     let tables = root.tables("sources", &schema::SOURCE);
     let mut first_use: BTreeMap<String, usize> = BTreeMap::new();
@@ -323,6 +396,7 @@ fn source(table: &Table<'_>, accounts: &[&str], settings: &Settings) -> Option<S
         .get("max_shrink", values::number("a part from 0.0 to 1.0", |it| (0.0..=1.0).contains(&it)))
         .unwrap_or(Source::MAX_SHRINK);
     let grace = table.get("grace", values::duration).unwrap_or(Source::GRACE);
+    let ping = table.get("ping", values::private_url);
     let retention =
         retention(&table.table("retention", &schema::SOURCE_RETENTION), settings.retention);
     Some(Source {
@@ -338,5 +412,6 @@ fn source(table: &Table<'_>, accounts: &[&str], settings: &Settings) -> Option<S
         max_shrink,
         grace,
         retention,
+        ping,
     })
 }

@@ -20,6 +20,7 @@ pub(super) static ROOT: Section = Section {
         "retry",
         "http",
         "retention",
+        "notify",
         "sources",
     ],
 };
@@ -49,6 +50,29 @@ pub(super) static RETENTION: Section = Section {
 };
 pub(super) static SOURCE_RETENTION: Section =
     Section { title: "[sources.retention]", keys: RETENTION.keys };
+pub(super) static NOTIFY: Section = Section {
+    title: "[notify]",
+    keys: &["ping", "remind_every", "disk_low", "try_timeout", "webhooks", "email", "commands"],
+};
+pub(super) static WEBHOOK: Section = Section {
+    title: "[[notify.webhooks]]",
+    keys: &["url", "secret_file", "secret_env", "secret_credential"],
+};
+pub(super) static EMAIL: Section = Section {
+    title: "[notify.email]",
+    keys: &[
+        "server",
+        "security",
+        "port",
+        "from",
+        "to",
+        "username",
+        "password_file",
+        "password_env",
+        "password_credential",
+    ],
+};
+pub(super) static COMMAND: Section = Section { title: "[[notify.commands]]", keys: &["run"] };
 pub(super) static SOURCE: Section = Section {
     title: "[[sources]]",
     keys: &[
@@ -62,19 +86,45 @@ pub(super) static SOURCE: Section = Section {
         "min_entities",
         "max_shrink",
         "grace",
+        "ping",
         "retention",
     ],
 };
 
-pub(super) static ALL: [&Section; 9] =
-    [&ROOT, &WEB, &ACCOUNT, &POLL, &RETRY, &HTTP, &RETENTION, &SOURCE, &SOURCE_RETENTION];
+pub(super) static ALL: [&Section; 13] = [
+    &ROOT,
+    &WEB,
+    &ACCOUNT,
+    &POLL,
+    &RETRY,
+    &HTTP,
+    &RETENTION,
+    &NOTIFY,
+    &WEBHOOK,
+    &EMAIL,
+    &COMMAND,
+    &SOURCE,
+    &SOURCE_RETENTION,
+];
 
 /// From what likeness on a name is meant, and from what on even if it belongs elsewhere.
 const ALIKE: f64 = 0.75;
 const VERY_ALIKE: f64 = 0.9;
 
 /// The keys that hold tables; all others hold values.
-const TABLES: [&str; 7] = ["web", "accounts", "poll", "retry", "http", "retention", "sources"];
+const TABLES: [&str; 11] = [
+    "web",
+    "accounts",
+    "poll",
+    "retry",
+    "http",
+    "retention",
+    "notify",
+    "webhooks",
+    "email",
+    "commands",
+    "sources",
+];
 
 /// Whether a known key holds a table or tables.
 pub(super) fn holds_tables(key: &str) -> bool {

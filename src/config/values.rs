@@ -13,6 +13,8 @@ use url::{Host, Url};
 use super::schema::nearest;
 use super::units;
 use crate::plan::schedule::Schedule;
+use crate::secret::PrivateUrl;
+use crate::settings::MailSecurity;
 
 /// The kind of a value, with its article.
 pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
@@ -136,19 +138,23 @@ pub(super) fn positive_duration(value: &DeValue<'_>) -> Result<Duration, String>
     Ok(duration)
 }
 
+/// A size in bytes, zero included.
+pub(super) fn size(value: &DeValue<'_>) -> Result<u64, String> {
+    match value {
+        DeValue::String(text) => {
+            units::parse_size(text).map_err(|problem| format!("found {}: {problem}", quoted(text)))
+        }
+        DeValue::Integer(number) => Err(format!(
+            "found {number} without a unit, expected a size such as \"{} B\" or \"2 GiB\"",
+            plain_digits(number).unwrap_or("1024")
+        )),
+        _ => Err(format!("found {}, expected a size such as \"2 GiB\"", kind(value))),
+    }
+}
+
 /// A size in bytes, above zero.
 pub(super) fn positive_size(value: &DeValue<'_>) -> Result<u64, String> {
-    let size = match value {
-        DeValue::String(text) => units::parse_size(text)
-            .map_err(|problem| format!("found {}: {problem}", quoted(text)))?,
-        DeValue::Integer(number) => {
-            return Err(format!(
-                "found {number} without a unit, expected a size such as \"{} B\" or \"2 GiB\"",
-                plain_digits(number).unwrap_or("1024")
-            ));
-        }
-        _ => return Err(format!("found {}, expected a size such as \"2 GiB\"", kind(value))),
-    };
+    let size = size(value)?;
     if size == 0 {
         return Err("found zero, expected a size above zero".to_owned());
     }
@@ -264,35 +270,53 @@ pub(super) fn listen(value: &DeValue<'_>) -> Result<Option<SocketAddr>, String> 
     Ok(Some(parsed))
 }
 
-/// The address of the service. What was found is not shown: it may carry a key.
-pub(super) fn endpoint(value: &DeValue<'_>) -> Result<Url, String> {
-    const EXPECTED: &str = "expected an address such as \
-                            \"https://spatial.virtualearth.net/REST/v1\"";
-    let mut url =
-        Url::parse(text(value)?).map_err(|problem| format!("not a URL ({problem}), {EXPECTED}"))?;
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => {
+/// Whether a host is this machine itself.
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => *name == "localhost",
+        Host::Ipv4(ip) => ip.is_loopback(),
+        Host::Ipv6(ip) => {
             ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip: Ipv4Addr| ip.is_loopback())
         }
-        None => return Err(format!("the host is missing, {EXPECTED}")),
-    };
+    }
+}
+
+/// Whether a host's name or address is this machine itself.
+pub(super) fn is_loopback_host(host: &str) -> bool {
+    Host::parse(host).is_ok_and(|host| match &host {
+        Host::Domain(name) => is_loopback(&Host::Domain(name.as_str())),
+        Host::Ipv4(ip) => is_loopback(&Host::Ipv4(*ip)),
+        Host::Ipv6(ip) => is_loopback(&Host::Ipv6(*ip)),
+    })
+}
+
+/// An address over TLS, or on this machine. What was found is not shown: it may carry a secret.
+fn safe_url(value: &DeValue<'_>, at_stake: &str, expected: &str) -> Result<Url, String> {
+    let url =
+        Url::parse(text(value)?).map_err(|problem| format!("not a URL ({problem}), {expected}"))?;
+    let Some(host) = url.host() else { return Err(format!("the host is missing, {expected}")) };
     match url.scheme() {
         "https" => {}
-        "http" if loopback => {}
+        "http" if is_loopback(&host) => {}
         "http" => {
-            return Err(
-                "found http, expected https: the key would cross the network in the open; \
-                        http is accepted for loopback addresses only"
-                    .to_owned(),
-            );
+            return Err(format!(
+                "found http, expected https: {at_stake} would cross the network in the open; http \
+                 is accepted for loopback addresses only"
+            ));
         }
-        _ => return Err(format!("found neither https nor http, {EXPECTED}")),
+        _ => return Err(format!("found neither https nor http, {expected}")),
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("found a user or password, expected an address without".to_owned());
     }
+    Ok(url)
+}
+
+/// The address of the service.
+pub(super) fn endpoint(value: &DeValue<'_>) -> Result<Url, String> {
+    const EXPECTED: &str = "expected an address such as \
+                            \"https://spatial.virtualearth.net/REST/v1\"";
+    let mut url = safe_url(value, "the key", EXPECTED)?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err("found a `?` or `#`, expected an address without query or fragment, and \
                     without a key"
@@ -301,6 +325,81 @@ pub(super) fn endpoint(value: &DeValue<'_>) -> Result<Url, String> {
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)
+}
+
+/// The address of a ping or a webhook.
+pub(super) fn private_url(value: &DeValue<'_>) -> Result<PrivateUrl, String> {
+    const EXPECTED: &str = "expected an address such as \"https://hc-ping.com/…\"";
+    safe_url(value, "what it says", EXPECTED).map(PrivateUrl::new)
+}
+
+/// A mail server's name or address.
+pub(super) fn mail_server(value: &DeValue<'_>) -> Result<String, String> {
+    let name = text(value)?;
+    match Host::parse(name) {
+        Ok(_) => Ok(name.to_owned()),
+        Err(_) => Err(format!(
+            "found {}, expected a server's name such as \"smtp.example.org\", its port apart",
+            quoted(name)
+        )),
+    }
+}
+
+/// `tls`, `starttls` or `none`.
+pub(super) fn mail_security(value: &DeValue<'_>) -> Result<MailSecurity, String> {
+    match text(value)? {
+        "tls" => Ok(MailSecurity::Tls),
+        "starttls" => Ok(MailSecurity::StartTls),
+        "none" => Ok(MailSecurity::None),
+        other => Err(format!("found {}, expected `starttls`, `tls` or `none`", quoted(other))),
+    }
+}
+
+/// A mailbox, with or without a name.
+pub(super) fn mailbox(value: &DeValue<'_>) -> Result<String, String> {
+    let mailbox = text(value)?;
+    match mailbox.parse::<lettre::message::Mailbox>() {
+        Ok(_) => Ok(mailbox.to_owned()),
+        Err(_) => Err(format!(
+            "found {}, expected a mailbox such as \"ops@example.org\" or \"Ops <ops@example.org>\"",
+            quoted(mailbox)
+        )),
+    }
+}
+
+/// One mailbox, or several.
+pub(super) fn mailboxes(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    match value {
+        DeValue::Array(items) if !items.is_empty() => {
+            items.iter().map(|item| mailbox(item.get_ref())).collect()
+        }
+        DeValue::Array(_) => Err("found an empty array, expected at least one mailbox".to_owned()),
+        one => Ok(vec![mailbox(one)?]),
+    }
+}
+
+/// A program and its arguments, never empty.
+pub(super) fn command(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    const EXPECTED: &str =
+        "expected a program and its arguments such as [\"/usr/local/bin/tell\", \"ops\"]";
+    let DeValue::Array(items) = value else {
+        return Err(format!("found {}, {EXPECTED}", kind(value)));
+    };
+    let words: Vec<_> = items
+        .iter()
+        .map(|item| text(item.get_ref()).map(str::to_owned))
+        .collect::<Result<_, _>>()?;
+    match words.first().map(String::as_str) {
+        None => Err(format!("found an empty array, {EXPECTED}")),
+        Some(program) if !program.starts_with('/') => Err(format!(
+            "found the program {}, expected its whole path, beginning with /",
+            quoted(program)
+        )),
+        Some(_) if words.iter().any(|word| word.contains('\0')) => {
+            Err(format!("found a NUL character, {EXPECTED}"))
+        }
+        Some(_) => Ok(words),
+    }
 }
 
 /// The name of a source, which is also its folder in the archive.

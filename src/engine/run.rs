@@ -357,6 +357,9 @@ impl Engine {
         for job in claimed.strangers {
             self.estrange(run, &job);
         }
+        for decision in claimed.decided {
+            self.tell(&decision.job, &decision.events);
+        }
         for job in claimed.jobs {
             let flight = run.flights.begin(&job);
             self.launch(run, job, flight);

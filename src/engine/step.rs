@@ -75,9 +75,14 @@ impl Engine {
             }
             shown.state = job::State::Archived;
         }
-        log(&shown, &decision.events);
-        self.notify(Notice::Moved { job: &shown, events: &decision.events });
+        self.tell(&shown, &decision.events);
         Ok(())
+    }
+
+    /// Logs that a job has moved, and tells whoever watches.
+    pub(super) fn tell(&self, job: &Job, events: &[Event]) {
+        log(job, events);
+        self.notify(Notice::Moved { job, events });
     }
 
     /// The effect; `None` when it was abandoned.

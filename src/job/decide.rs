@@ -63,7 +63,7 @@ pub enum RemoteEffect {
 
 /// What follows: the job's next row, the lines to add to its timeline, and what becomes of its
 /// remote job's record. The store applies it as one.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// The job as it is from now on.
     pub job: Job,

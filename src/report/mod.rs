@@ -1,6 +1,7 @@
 //! What the commands and the status page show: the same values, read from the store and the
 //! archive, and serialised in one way.
 
+mod alarms;
 mod health;
 mod views;
 
@@ -9,7 +10,7 @@ pub use views::{JobDetail, JobView, SnapshotView, SourceStatus};
 
 use crate::archive::{Archive, Snapshot};
 use crate::engine::schedule_identity;
-use crate::job::{Job, State};
+use crate::job::{ErrorKind, Job, JobError, State};
 use crate::settings::{Settings, Source};
 use crate::store::{Filter, Store, StoreError};
 use chrono::{DateTime, Utc};
@@ -147,6 +148,7 @@ impl Reporter {
                 .iter()
                 .find(|job| job.source == source.name)
                 .map(|job| JobView::from(job.clone())),
+            vanished: failed.as_ref().is_some_and(has_vanished),
             last_error: failed.and_then(|job| job.error),
         })
     }
@@ -154,6 +156,12 @@ impl Reporter {
     fn unreadable(&self, error: io::Error) -> ReportError {
         ReportError::Archive { folder: self.archive.root().to_owned(), error }
     }
+}
+
+/// Whether the service had no such source: it said so before any remote job was started.
+fn has_vanished(failed: &Job) -> bool {
+    let not_found = |error: &JobError| error.kind == ErrorKind::NotFound;
+    failed.attempts == 0 && failed.error.as_ref().is_some_and(not_found)
 }
 
 /// How many jobs there are.

@@ -167,6 +167,9 @@ pub struct SourceStatus {
     pub live_job: Option<JobView>,
     /// Why its last job failed; null when that one did not.
     pub last_error: Option<JobError>,
+    /// Whether it failed because the service has no such source.
+    #[serde(skip)]
+    pub vanished: bool,
 }
 
 /// Programs get the number, and ask for the job if they want more.

@@ -70,20 +70,11 @@ impl HttpClients {
     /// # Errors
     /// When `ca_file` is unusable or TLS cannot be set up.
     pub fn new(http: &settings::Http) -> Result<Self, SetupError> {
-        // an error says that a provider is installed already, which is as good
-        let _ = rustls::crypto::ring::default_provider().install_default();
-
+        install_tls();
         let extra = extra_certificates(http)?;
         // a connection that hangs must be known as such before the wait for an answer is over
         let connect_timeout = http.connect_timeout.min(http.idle_timeout);
-        let base = || {
-            Client::builder()
-                .user_agent(concat!("nightjar/", env!("CARGO_PKG_VERSION")))
-                .redirect(redirect::Policy::none())
-                .retry(retry::never())
-                .referer(false)
-                .connect_timeout(connect_timeout)
-        };
+        let base = || builder().connect_timeout(connect_timeout);
         let trusting = || base().tls_certs_merge(extra.iter().cloned());
         let (outward, loopback, untrusting) = match (pair(trusting), &http.ca_file) {
             (Ok(outward), _) => (outward, pair(|| trusting().no_proxy()), None),
@@ -252,6 +243,37 @@ impl Reading {
             format!("the answer did not end in time; {received} bytes had come"),
         )
     }
+}
+
+/// A client for telling others something: it trusts what the service's clients trust.
+///
+/// # Errors
+/// When `ca_file` is unusable or TLS cannot be set up.
+pub fn plain_client(http: &settings::Http) -> Result<Client, SetupError> {
+    install_tls();
+    let connecting = || builder().connect_timeout(http.connect_timeout);
+    let trusting = connecting().tls_certs_merge(extra_certificates(http)?).build();
+    let client = match (trusting, &http.ca_file) {
+        (Ok(client), _) => Ok(client),
+        // A machine that trusts nobody can still talk to itself.
+        (Err(_), None) => connecting().tls_certs_only([]).build(),
+        (Err(error), Some(_)) => Err(error),
+    };
+    client.map_err(|error| SetupError::Tls(reason(error)))
+}
+
+/// What all clients have in common.
+fn builder() -> ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("nightjar/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+}
+
+fn install_tls() {
+    // an error says that a provider is installed already, which is as good
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Whether a URL's host is this machine itself.

@@ -4,7 +4,7 @@
 use super::jobs::{add_event, record, update};
 use super::row::{self, at, instant};
 use super::{Result, Store};
-use crate::job::{self, Event, Hold, HoldKind, Job, Policy};
+use crate::job::{self, Decision, Event, Hold, HoldKind, Job, Policy};
 use crate::plan::quota::{self, Quota, Room};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
@@ -43,6 +43,8 @@ pub struct Claimed {
     pub jobs: Vec<Job>,
     /// Of sources that the worker does not know; left free.
     pub strangers: Vec<Job>,
+    /// What was decided about submissions that a dead worker had left unanswered.
+    pub decided: Vec<Decision>,
 }
 
 /// What one account allows, and how to decide for its jobs.
@@ -65,6 +67,10 @@ impl Store {
                 let mut usage = BTreeMap::new();
                 for job in lease(db, &claim, now).await? {
                     match (job.step(), claim.limits.get(&job.source)) {
+                        (Some(job::Step::Submit), Some(limits)) if job.submitting => {
+                            let decided = answer(db, job, limits, &claim.owner, now).await?;
+                            claimed.decided.extend(decided);
+                        }
                         (Some(job::Step::Submit), Some(limits)) => {
                             let job = submit(db, job, limits, &claim.owner, &mut usage, now);
                             claimed.jobs.extend(job.await?);
@@ -284,6 +290,22 @@ async fn usage(
     Ok(Usage { presumed_ends, starts: instants(&started)? })
 }
 
+/// A queued job, leased, whose submission was never answered: decides what follows from that.
+async fn answer(
+    db: &mut SqliteConnection,
+    job: Job,
+    limits: &Limits,
+    owner: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Decision>> {
+    let decision = job::unanswered(&job, &limits.policy, now);
+    if !update(db, &decision.job, job.state, owner).await? {
+        return Ok(None);
+    }
+    record(db, &decision, now).await?;
+    Ok(Some(decision))
+}
+
 /// A queued job, leased: writes the intent to submit when the account has room, otherwise until
 /// when it waits. `None` when it is not to be submitted now.
 async fn submit(
@@ -294,13 +316,6 @@ async fn submit(
     known: &mut BTreeMap<String, Usage>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Job>> {
-    if job.submitting {
-        let decision = job::unanswered(&job, &limits.policy, now);
-        if update(db, &decision.job, job.state, owner).await? {
-            record(db, &decision, now).await?;
-        }
-        return Ok(None);
-    }
     if !known.contains_key(&job.account) {
         known.insert(job.account.clone(), usage(db, &job.account, now).await?);
     }

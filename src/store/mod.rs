@@ -5,6 +5,7 @@
 //! an effect depends on (the intent to submit) is durable before the function returns, for
 //! `synchronous` is FULL.
 
+mod alarms;
 mod claim;
 mod history;
 mod jobs;

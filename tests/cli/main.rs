@@ -16,6 +16,7 @@ mod endings;
 mod full_disk;
 mod harness;
 mod many;
+mod notify;
 mod oddities;
 mod quota;
 mod retention;

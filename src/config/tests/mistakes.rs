@@ -464,3 +464,62 @@ fn a_message_is_one_line_whatever_was_found() {
            steps such as */2, and lists of these with commas"],
     );
 }
+
+#[test]
+fn whoever_is_told_is_read_with_the_same_care() {
+    finds(
+        r#"[notify]
+ping = "http://hc-ping.com/1"
+remind_every = "0s"
+disk_low = 5
+
+[[notify.webhooks]]
+secret_file = "/a"
+secret_env = "B"
+
+[[notify.webhooks]]
+url = "https://user:word@hooks.example.org/1"
+
+[notify.email]
+server = "smtp.example.org:25"
+security = "none"
+from = "nobody"
+to = []
+username = "nightjar"
+
+[[notify.commands]]
+run = ["tell"]
+
+[[notify.commands]]
+run = "tell"
+"#,
+        &[
+            "2:8: `ping`: found http, expected https: what it says would cross the network in the \
+             open; http is accepted for loopback addresses only",
+            "3:16: `remind_every`: found zero, expected a duration above zero",
+            "4:12: `disk_low`: found 5 without a unit, expected a size such as \"5 B\" or \"2 GiB\"",
+            "6:1: `url` is missing: where messages are posted to",
+            "8:1: `secret_env`: found beside `secret_file` of line 7, expected only one of \
+             secret_file = \"FILE\", secret_env = \"VARIABLE\" or secret_credential = \"NAME\"",
+            "11:7: `url`: found a user or password, expected an address without",
+            "13:1: a login needs both `username` and the place of its password: password_file = \
+             \"FILE\", password_env = \"VARIABLE\" or password_credential = \"NAME\"",
+            "14:10: `server`: found `smtp.example.org:25`, expected a server's name such as \
+             \"smtp.example.org\", its port apart",
+            "16:8: `from`: found `nobody`, expected a mailbox such as \"ops@example.org\" or \"Ops \
+             <ops@example.org>\"",
+            "17:6: `to`: found an empty array, expected at least one mailbox",
+            "21:7: `run`: found the program `tell`, expected its whole path, beginning with /",
+            "24:7: `run`: found a text, expected a program and its arguments such as \
+             [\"/usr/local/bin/tell\", \"ops\"]",
+        ],
+    );
+    finds(
+        "[notify.email]\nserver = \"smtp.example.org\"\nsecurity = \"none\"\n\
+         from = \"a@example.org\"\nto = \"b@example.org\"\n",
+        &[
+            "3:12: `security`: found `none`, expected `tls` or `starttls`: mail would cross the network \
+           in the open; `none` is accepted for loopback addresses only",
+        ],
+    );
+}

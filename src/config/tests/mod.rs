@@ -14,7 +14,9 @@ use chrono_tz::{Europe, UTC};
 
 use super::{ConfigError, Environment, Mistake, load, locate, parse};
 use crate::plan::backoff::Backoff;
-use crate::settings::{Account, Http, KeySource, Poll, Retention, Retry, Settings, Source};
+use crate::settings::{
+    Account, Http, KeySource, MailSecurity, Notify, Poll, Retention, Retry, Settings, Source,
+};
 
 /// The documented example, with the lines that it leaves out.
 const EXAMPLE: &str = r#"state_dir   = "/var/lib/nightjar"           # holds nightjar.db
@@ -404,7 +406,7 @@ fn a_mistake_is_json_with_file_line_column_and_message() {
     let mistake = &read("zzz = 1").unwrap_err()[0];
     let json = serde_json::to_value(mistake).unwrap();
     let known = "state_dir, archive_dir, timezone, web, accounts, poll, retry, http, retention, \
-                 sources";
+                 notify, sources";
     assert_eq!(
         json,
         serde_json::json!({

@@ -6,7 +6,9 @@ use toml::Table;
 
 use super::super::schema::{self, Section};
 use super::super::units::{duration_text, size_text};
-use super::{Account, Http, KeySource, Poll, Retention, Retry, Source, accepted};
+use super::{
+    Account, Http, KeySource, MailSecurity, Notify, Poll, Retention, Retry, Source, accepted,
+};
 
 const SHIPPED: &str = include_str!("../../../config.example.toml");
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
@@ -56,6 +58,16 @@ fn what_the_shipped_file_leaves_out_is_shown_with_its_default() {
     assert_eq!(source.min_entities, Source::MIN_ENTITIES);
     assert_eq!(source.max_shrink, Source::MAX_SHRINK);
     assert_eq!(source.grace, Source::GRACE);
+    assert_eq!(source.ping.as_ref().unwrap().place(), "hc-ping.com");
+    let Notify { remind_every, disk_low, try_timeout, webhooks, email, .. } = settings.notify;
+    let default = Notify::default();
+    assert_eq!(
+        (remind_every, disk_low, try_timeout),
+        (default.remind_every, default.disk_low, default.try_timeout)
+    );
+    assert_eq!(webhooks.len(), 3);
+    let email = email.unwrap();
+    assert_eq!((email.security, email.port), (MailSecurity::StartTls, 587));
     assert_eq!(settings.accounts.len(), 3);
     assert_eq!(settings.sources.len(), 2);
 }
@@ -75,12 +87,20 @@ fn the_shipped_file_has_every_known_key() {
             "[sources.retention]" => {
                 sources().filter_map(|it| it.get("retention")?.as_table()).collect()
             }
+            "[notify.email]" => vec![all_of("notify")["email"].as_table().unwrap()],
+            "[[notify.webhooks]]" | "[[notify.commands]]" => {
+                let key = section.title.trim_matches(['[', ']']).split('.').nth(1).unwrap();
+                let tables = all_of("notify")[key].as_array().unwrap();
+                tables.iter().filter_map(|it| it.as_table()).collect()
+            }
             title => vec![all_of(title.trim_matches(['[', ']']))],
         }
     };
     for section in schema::ALL {
         for key in section.keys {
             let there = tables(section).iter().any(|table| table.contains_key(*key));
+            // Two of the three places of a password stand in an explanation: it has only one.
+            let there = there || SHIPPED.contains(&format!(" {key} = \""));
             assert!(there, "{key} of {:?}", section.title);
         }
     }
@@ -131,7 +151,7 @@ fn the_reference_has_every_default() {
     let time = |it| quoted(duration_text(it));
     let plain = |it: &dyn std::fmt::Display| format!("`{it}`");
     let (poll, retry, http) = (Poll::default(), Retry::default(), Http::default());
-    let keep = Retention::default();
+    let (keep, notify) = (Retention::default(), Notify::default());
     for (section, key, default) in [
         (&schema::ROOT, "timezone", quoted("UTC".into())),
         (&schema::WEB, "listen", quoted("127.0.0.1:8787".into())),
@@ -158,6 +178,12 @@ fn the_reference_has_every_default() {
         (&schema::RETENTION, "keep_weekly", plain(&keep.keep_weekly)),
         (&schema::RETENTION, "keep_monthly", plain(&keep.keep_monthly)),
         (&schema::RETENTION, "keep_yearly", plain(&keep.keep_yearly)),
+        (&schema::NOTIFY, "ping", "none".into()),
+        (&schema::NOTIFY, "remind_every", time(notify.remind_every)),
+        (&schema::NOTIFY, "disk_low", quoted(size_text(notify.disk_low))),
+        (&schema::NOTIFY, "try_timeout", time(notify.try_timeout)),
+        (&schema::EMAIL, "security", quoted("starttls".into())),
+        (&schema::SOURCE, "ping", "none".into()),
         (&schema::SOURCE, "name", "required".into()),
         (&schema::SOURCE, "account", "required".into()),
         (&schema::SOURCE, "access_id", "required".into()),

@@ -15,11 +15,19 @@ use super::http::{Connection, HttpClients, is_loopback, place};
 use super::{Download, ExportService, Failure, FailureKind, Polled, Progress, Submitted, Target};
 use crate::secret::{Key, redact};
 use crate::settings::Account;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::future::BoxFuture;
 use reqwest::{Response, header};
 use tokio::time::Instant;
 use url::Url;
+
+/// What the service is called.
+pub const NAME: &str = "Bing Maps Spatial Data Services";
+/// Its last day for enterprise accounts (Bing Maps for Enterprise, deprecation notice).
+pub const LAST_DAY: NaiveDate = match NaiveDate::from_ymd_opt(2028, 6, 30) {
+    Some(day) => day,
+    None => NaiveDate::MAX,
+};
 
 /// The most of a control answer that is read.
 const CONTROL_LIMIT: usize = 1 << 20;

@@ -5,6 +5,7 @@ use super::*;
 /// The statements as they stand in this room's files.
 fn statements() -> Vec<String> {
     let files = [
+        include_str!("../alarms.rs"),
         include_str!("../claim.rs"),
         include_str!("../history.rs"),
         include_str!("../jobs.rs"),
@@ -35,6 +36,7 @@ fn is_bounded(step: &str, statement: &str) -> bool {
         "json_each",
         "job_counts",
         "schedules",
+        "alarms",
     ]
     .iter()
     .any(|short| step.contains(short))

@@ -1,0 +1,49 @@
+//! `nightjar notify test`: do messages arrive?
+
+use super::{Common, Problem, clock, exit, herald, output};
+use crate::notify::{Delivery, Message, Phase};
+use clap::Subcommand;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Arguments {
+    /// Send a test message to every channel of [notify], and a line to the log of every check
+    Test,
+}
+
+pub(super) async fn run(common: &Common, Arguments::Test: &Arguments) -> Result<u8, Problem> {
+    let settings = common.settings()?;
+    let (notifier, problems) = herald::notifier(&settings);
+    let message = Message::test(clock().now(), &herald::host());
+    let mut deliveries = notifier.tell_once(&message).await;
+    let checks = settings.sources.iter().map(|source| &source.ping).chain([&settings.notify.ping]);
+    for check in checks.flatten() {
+        deliveries.push(notifier.try_ping(check, Phase::Log, &message.message).await);
+    }
+    if deliveries.is_empty() && problems.is_empty() {
+        return Err(Problem::usage(format!(
+            "{} has nobody to tell: give it a [notify] table with `ping`, [[notify.webhooks]], \
+             [notify.email] or [[notify.commands]]",
+            settings.file.display()
+        )));
+    }
+    let mut failed = problems.len();
+    let all = problems.len() + deliveries.len();
+    for problem in &problems {
+        output::print(&format!("FAILED: {problem}\n"))?;
+    }
+    for Delivery { channel, result } in &deliveries {
+        let line = match result {
+            Ok(()) => format!("ok: {channel}\n"),
+            Err(error) => {
+                failed += 1;
+                format!("FAILED: {channel}: {error}\n")
+            }
+        };
+        output::print(&line)?;
+    }
+    Ok(match failed {
+        0 => exit::DONE,
+        count if count == all => exit::FAILED,
+        _ => exit::PARTLY,
+    })
+}

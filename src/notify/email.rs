@@ -1,0 +1,110 @@
+//! Mail.
+
+use super::Message;
+use super::http::without;
+use crate::secret::Key;
+use crate::settings::{Email, MailSecurity};
+use lettre::message::{Mailbox, header};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use std::time::Duration;
+
+/// Sends mail through one server.
+#[derive(Debug)]
+pub(super) struct Mailer {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+    to: Vec<Mailbox>,
+    password: Option<Key>,
+}
+
+impl Mailer {
+    pub(super) fn new(
+        email: &Email,
+        password: Option<&Key>,
+        timeout: Duration,
+        ca: Option<&[u8]>,
+    ) -> Result<Mailer, String> {
+        let tls = || -> Result<TlsParameters, String> {
+            let mut parameters = TlsParameters::builder(email.server.clone());
+            if let Some(ca) = ca {
+                let certificate = Certificate::from_pem(ca).map_err(text)?;
+                parameters = parameters.add_root_certificate(certificate);
+            }
+            parameters.build().map_err(text)
+        };
+        let tls = match email.security {
+            MailSecurity::Tls => Tls::Wrapper(tls()?),
+            MailSecurity::StartTls => Tls::Required(tls()?),
+            MailSecurity::None => Tls::None,
+        };
+        let mut transport =
+            AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(email.server.clone())
+                .port(email.port)
+                .tls(tls)
+                .timeout(Some(timeout));
+        if let (Some(username), Some(password)) = (&email.username, password) {
+            let login = Credentials::new(username.clone(), password.expose().to_owned());
+            transport = transport.credentials(login);
+        }
+        let mailbox = |text: &String| text.parse::<Mailbox>().map_err(|it| format!("{text}: {it}"));
+        Ok(Mailer {
+            transport: transport.build(),
+            from: mailbox(&email.from)?,
+            to: email.to.iter().map(mailbox).collect::<Result<_, _>>()?,
+            password: password.cloned(),
+        })
+    }
+
+    pub(super) fn recipients(&self) -> String {
+        self.to.iter().map(|to| to.email.to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    pub(super) async fn send(&self, message: &Message) -> Result<(), String> {
+        let mut mail = lettre::Message::builder()
+            .from(self.from.clone())
+            .subject(message.subject())
+            // No machine is to answer it, such as one that says that somebody is away.
+            .header(AutoSubmitted)
+            .header(header::ContentType::TEXT_PLAIN);
+        for to in &self.to {
+            mail = mail.to(to.clone());
+        }
+        let mail = mail.body(message.text()).map_err(text)?;
+        let sent = self.transport.send(mail).await;
+        sent.map(drop).map_err(|error| without(self.password.as_ref(), &text(error)))
+    }
+}
+
+/// An error with its causes, on one line.
+fn text(error: impl std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !said.contains(&cause_text) {
+            said = format!("{said}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    said.replace(char::is_control, " ")
+}
+
+/// RFC 3834: mail that a program has sent of its own accord.
+#[derive(Debug, Clone, Copy)]
+struct AutoSubmitted;
+
+impl header::Header for AutoSubmitted {
+    fn name() -> header::HeaderName {
+        header::HeaderName::new_from_ascii_str("Auto-Submitted")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(AutoSubmitted)
+    }
+
+    fn display(&self) -> header::HeaderValue {
+        header::HeaderValue::new(Self::name(), "auto-generated".to_owned())
+    }
+}

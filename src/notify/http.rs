@@ -1,0 +1,108 @@
+//! Webhooks and pings.
+
+use super::{Message, Phase};
+use crate::secret::{Key, PrivateUrl, redact};
+use hmac::{Hmac, Mac};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, RequestBuilder};
+use sha2::Sha256;
+use std::error::Error as _;
+
+/// The longest text that a ping carries; services keep no more of it.
+const LONGEST_TEXT: usize = 10_000;
+
+/// An address that messages are posted to.
+#[derive(Debug)]
+pub(super) struct Webhook {
+    url: PrivateUrl,
+    secret: Option<Key>,
+    client: Client,
+}
+
+impl Webhook {
+    pub(super) fn new(url: PrivateUrl, secret: Option<Key>, client: Client) -> Webhook {
+        Webhook { url, secret, client }
+    }
+
+    pub(super) fn place(&self) -> String {
+        self.url.place()
+    }
+
+    pub(super) async fn send(&self, message: &Message) -> Result<(), String> {
+        let body = serde_json::to_string(message).map_err(|error| error.to_string())?;
+        let mut request =
+            self.client.post(self.url.expose().clone()).header(CONTENT_TYPE, "application/json");
+        if let Some(secret) = &self.secret {
+            let signature = signature(secret, &message.at, &body)?;
+            request = request
+                .header("X-Nightjar-Timestamp", &message.at)
+                .header("X-Nightjar-Signature", format!("sha256={signature}"));
+        }
+        sent(request.body(body)).await
+    }
+}
+
+/// HMAC-SHA256 of the time, a dot and the body, in hexadecimal. The time is signed too, so that an
+/// old message cannot be sent again.
+pub(super) fn signature(secret: &Key, at: &str, body: &str) -> Result<String, String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes())
+        .map_err(|error| error.to_string())?;
+    mac.update(at.as_bytes());
+    mac.update(b".");
+    mac.update(body.as_bytes());
+    Ok(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Pings checks in the way of healthchecks.io and its kin: `URL/start`, `URL`, `URL/fail`, with
+/// the run's id as `rid`.
+#[derive(Debug, Clone)]
+pub(super) struct Pinger {
+    client: Client,
+}
+
+impl Pinger {
+    pub(super) fn new(client: Client) -> Pinger {
+        Pinger { client }
+    }
+
+    pub(super) async fn send(
+        &self,
+        check: &PrivateUrl,
+        phase: Phase,
+        run: &str,
+        text: &str,
+    ) -> Result<(), String> {
+        let mut url = check.expose().clone();
+        if !phase.path().is_empty() {
+            let path = format!("{}/{}", url.path().trim_end_matches('/'), phase.path());
+            url.set_path(&path);
+        }
+        url.query_pairs_mut().append_pair("rid", run);
+        let text = text.get(..text.floor_char_boundary(LONGEST_TEXT)).unwrap_or_default();
+        let request = self.client.post(url).header(CONTENT_TYPE, "text/plain; charset=utf-8");
+        sent(request.body(text.to_owned())).await
+    }
+}
+
+/// Sends a request; any answer of success will do.
+async fn sent(request: RequestBuilder) -> Result<(), String> {
+    let response = request.send().await.map_err(|error| {
+        let error = error.without_url();
+        let mut said = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            said = cause.to_string();
+            source = cause.source();
+        }
+        said
+    })?;
+    match response.status() {
+        status if status.is_success() => Ok(()),
+        status => Err(format!("it answered {status}")),
+    }
+}
+
+/// What others say, without the secret that was used to ask them.
+pub(super) fn without(secret: Option<&Key>, text: &str) -> String {
+    secret.map_or_else(|| text.to_owned(), |secret| redact(text, &[secret]))
+}

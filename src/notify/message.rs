@@ -1,0 +1,154 @@
+//! What is said.
+
+use crate::plan::alarms::{Alarm, AlarmKind, Change, News};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+/// Why a message is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// Something broke.
+    Broke,
+    /// It is broken still.
+    Still,
+    /// It is well again.
+    Recovered,
+    /// Somebody wants to see whether messages arrive.
+    Test,
+}
+
+impl From<Change> for Event {
+    fn from(change: Change) -> Event {
+        match change {
+            Change::Broke => Event::Broke,
+            Change::Still => Event::Still,
+            Change::Recovered => Event::Recovered,
+        }
+    }
+}
+
+/// One message, as webhooks and commands get it in JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Message {
+    /// Why it is sent.
+    pub event: Event,
+    /// What kind of trouble it is about; `null` in a test.
+    pub kind: Option<AlarmKind>,
+    /// The source, account, folder or service that it is about.
+    pub about: String,
+    /// What is, or was, wrong, and what to do.
+    pub message: String,
+    /// Since when, RFC 3339 in UTC.
+    pub since: String,
+    /// When the message was made, RFC 3339 in UTC.
+    pub at: String,
+    /// The machine that it comes from.
+    pub host: String,
+    /// The program and its version.
+    pub generator: String,
+}
+
+impl Message {
+    /// The news as a message from this machine.
+    pub fn of(news: &News, now: DateTime<Utc>, host: &str) -> Message {
+        let Alarm { kind, about, message, .. } = news.alarm.clone();
+        let event = Event::from(news.change);
+        Message { kind: Some(kind), ..Message::new(event, about, message, news.since, now, host) }
+    }
+
+    /// A message that says nothing but that it has arrived.
+    pub fn test(now: DateTime<Utc>, host: &str) -> Message {
+        let text = "this is a test: whoever reads it will be told when a backup breaks";
+        Message::new(Event::Test, "nightjar".to_owned(), text.to_owned(), now, now, host)
+    }
+
+    fn new(
+        event: Event,
+        about: String,
+        message: String,
+        since: DateTime<Utc>,
+        now: DateTime<Utc>,
+        host: &str,
+    ) -> Message {
+        let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        Message {
+            event,
+            kind: None,
+            about,
+            message,
+            since: instant(since),
+            at: instant(now),
+            host: host.to_owned(),
+            generator: concat!("nightjar ", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+
+    /// The line that people see first.
+    pub fn subject(&self) -> String {
+        let Message { about, host, .. } = self;
+        let kind = self.kind.map_or("", AlarmKind::as_str).replace('_', " ");
+        match self.event {
+            Event::Broke => format!("[nightjar] {about}: {kind} ({host})"),
+            Event::Still => format!("[nightjar] {about}: still {kind} ({host})"),
+            Event::Recovered => format!("[nightjar] {about}: well again ({host})"),
+            Event::Test => format!("[nightjar] test message ({host})"),
+        }
+    }
+
+    /// All of it as text.
+    pub fn text(&self) -> String {
+        let Message { about, message, since, at, host, generator, .. } = self;
+        let (first, advice) = match self.event {
+            Event::Broke => (format!("{about}: {message}."), "`nightjar status` shows more."),
+            Event::Still => {
+                (format!("{about}, since {since}: {message}."), "`nightjar status` shows more.")
+            }
+            Event::Recovered => (
+                format!("{about} is well again. From {since} on, this was wrong: {message}."),
+                "Nothing needs to be done.",
+            ),
+            Event::Test => (format!("{message}."), "Nothing needs to be done."),
+        };
+        format!("{first}\n\n{advice}\n\n-- \n{generator} on {host}, {at}\n")
+    }
+}
+
+/// How far a backup has come, as checks are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The service has taken the request.
+    Start,
+    /// A proven snapshot is in the archive.
+    Success,
+    /// It failed.
+    Fail,
+    /// Nothing of the kind: only a line in the check's log.
+    Log,
+}
+
+impl Phase {
+    /// What is added to the check's path.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Phase::Start => "start",
+            Phase::Success => "",
+            Phase::Fail => "fail",
+            Phase::Log => "log",
+        }
+    }
+}
+
+/// A UUID (version 8) for what a text names: the same for each ping of one run, also after a
+/// restart.
+pub fn run_id(of: &str) -> String {
+    let digest = Sha256::digest(of.as_bytes());
+    let mut bytes: [u8; 16] = std::array::from_fn(|at| digest.get(at).copied().unwrap_or(0));
+    let [.., version, _, variant, _, _, _, _, _, _, _] = &mut bytes;
+    *version = (*version & 0x0f) | 0x80;
+    *variant = (*variant & 0x3f) | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+}

@@ -1,0 +1,213 @@
+//! What goes out when something happened: pings of checks, webhooks, mail, and commands.
+//!
+//! Telling never holds anything up: it runs beside the work, each try is bounded in time, and there
+//! are only a few. What cannot be told is logged, and told again by whoever keeps count of it.
+
+mod command;
+mod email;
+mod http;
+mod message;
+
+pub use message::{Event, Message, Phase, run_id};
+
+use crate::secret::{Key, PrivateUrl};
+use crate::settings;
+use reqwest::Client;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+
+/// How long to wait before each further try.
+const WAITS: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_mins(2),
+];
+/// The most pings under way at once; what exceeds them is dropped.
+const MOST_PINGS: usize = 256;
+
+/// One way to tell somebody.
+#[derive(Debug)]
+pub struct Channel(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Webhook(http::Webhook),
+    Email(Box<email::Mailer>),
+    Command(command::Hook),
+}
+
+impl Channel {
+    /// Posts messages as JSON, signed where there is a secret. `client` follows no redirect and
+    /// sends no referrer.
+    pub fn webhook(webhook: &settings::Webhook, secret: Option<Key>, client: Client) -> Channel {
+        Channel(Kind::Webhook(http::Webhook::new(webhook.url.clone(), secret, client)))
+    }
+
+    /// Sends mail. `ca` is a PEM bundle to trust beside the system's certificates.
+    ///
+    /// # Errors
+    /// When there can be no such mail.
+    pub fn email(
+        email: &settings::Email,
+        password: Option<&Key>,
+        timeout: Duration,
+        ca: Option<&[u8]>,
+    ) -> Result<Channel, String> {
+        let mailer = email::Mailer::new(email, password, timeout, ca)?;
+        Ok(Channel(Kind::Email(Box::new(mailer))))
+    }
+
+    /// Runs a program with these arguments.
+    pub fn command(words: &[String]) -> Channel {
+        Channel(Kind::Command(command::Hook::new(words.to_vec())))
+    }
+
+    /// What it is called in logs.
+    fn name(&self) -> String {
+        match &self.0 {
+            Kind::Webhook(webhook) => format!("webhook {}", webhook.place()),
+            Kind::Email(mailer) => format!("mail to {}", mailer.recipients()),
+            Kind::Command(hook) => format!("command {}", hook.program()),
+        }
+    }
+
+    async fn send(&self, message: &Message) -> Result<(), String> {
+        match &self.0 {
+            Kind::Webhook(webhook) => webhook.send(message).await,
+            Kind::Email(mailer) => mailer.send(message).await,
+            Kind::Command(hook) => hook.send(message).await,
+        }
+    }
+}
+
+/// How one channel took a message.
+#[derive(Debug)]
+pub struct Delivery {
+    /// What the channel is called.
+    pub channel: String,
+    /// Why it was not taken, if so.
+    pub result: Result<(), String>,
+}
+
+/// Tells whoever is to be told. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Notifier {
+    channels: Arc<Vec<Channel>>,
+    pinger: http::Pinger,
+    timeout: Duration,
+    /// Pings of one check go out in their order.
+    turns: Arc<Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+    under_way: TaskTracker,
+}
+
+impl Notifier {
+    /// Tells by these channels, each try within this time; pings through this client.
+    pub fn new(channels: Vec<Channel>, client: Client, timeout: Duration) -> Notifier {
+        Notifier {
+            channels: Arc::new(channels),
+            pinger: http::Pinger::new(client),
+            timeout,
+            turns: Arc::default(),
+            under_way: TaskTracker::new(),
+        }
+    }
+
+    /// Whether there is anybody to send messages to.
+    pub fn has_channels(&self) -> bool {
+        !self.channels.is_empty()
+    }
+
+    /// Sends a message to every channel, each tried until it takes it or has failed often enough.
+    pub async fn tell(&self, message: &Message) -> Vec<Delivery> {
+        self.deliver(message, &WAITS).await
+    }
+
+    /// Sends a message to every channel, once.
+    pub async fn tell_once(&self, message: &Message) -> Vec<Delivery> {
+        self.deliver(message, &[]).await
+    }
+
+    async fn deliver(&self, message: &Message, waits: &[Duration]) -> Vec<Delivery> {
+        let deliveries = self.channels.iter().map(|channel| async move {
+            let result = tried(waits, || bounded(self.timeout, channel.send(message))).await;
+            Delivery { channel: channel.name(), result }
+        });
+        futures_util::future::join_all(deliveries).await
+    }
+
+    /// Pings a check beside the work: returns at once. Pings of one check keep their order.
+    pub fn ping(&self, url: &PrivateUrl, phase: Phase, run: String, text: String) {
+        if self.under_way.len() >= MOST_PINGS {
+            tracing::warn!(check = url.place(), "too many pings are under way; one is left out");
+            return;
+        }
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(url.expose().to_string()).or_default())
+        };
+        let (notifier, url) = (self.clone(), url.clone());
+        // The lock is asked for now, so that a later ping cannot come first.
+        let turn = turn.lock_owned();
+        let mut turn = Box::pin(turn);
+        let first = futures_util::FutureExt::now_or_never(&mut turn);
+        self.under_way.spawn(async move {
+            let _turn = match first {
+                Some(turn) => turn,
+                None => turn.await,
+            };
+            let send = || bounded(notifier.timeout, notifier.pinger.send(&url, phase, &run, &text));
+            if let Err(error) = tried(&WAITS, send).await {
+                tracing::warn!(check = url.place(), %error, "a check could not be pinged");
+            }
+        });
+    }
+
+    /// Pings a check once, and says how that went.
+    pub async fn try_ping(&self, url: &PrivateUrl, phase: Phase, text: &str) -> Delivery {
+        let run = run_id(text);
+        let result = bounded(self.timeout, self.pinger.send(url, phase, &run, text)).await;
+        Delivery { channel: format!("ping of {}", url.place()), result }
+    }
+
+    /// Waits for the pings under way, but not for longer than this.
+    pub async fn finish(&self, limit: Duration) {
+        self.under_way.close();
+        if tokio::time::timeout(limit, self.under_way.wait()).await.is_err() {
+            tracing::warn!(pings = self.under_way.len(), "some checks could not be pinged in time");
+        }
+    }
+}
+
+/// One try, which may not take longer than this.
+async fn bounded(
+    limit: Duration,
+    attempt: impl Future<Output = Result<(), String>>,
+) -> Result<(), String> {
+    match tokio::time::timeout(limit, attempt).await {
+        Ok(result) => result,
+        Err(_) => Err(format!("no answer within {limit:?}")),
+    }
+}
+
+/// Tries until it succeeds, or after each of these waits; the last error stands.
+#[allow(clippy::disallowed_methods, reason = "telling is no part of the work that waits for it")]
+async fn tried<F: Future<Output = Result<(), String>>>(
+    waits: &[Duration],
+    attempt: impl Fn() -> F,
+) -> Result<(), String> {
+    for wait in waits {
+        match attempt().await {
+            Ok(()) => return Ok(()),
+            Err(error) => tracing::debug!(%error, ?wait, "trying to tell somebody again"),
+        }
+        tokio::time::sleep(*wait).await;
+    }
+    attempt().await
+}
+
+#[cfg(test)]
+mod tests;

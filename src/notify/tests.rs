@@ -1,0 +1,325 @@
+//! Every channel against a real server or program, and what happens when it does not work.
+
+use super::*;
+use crate::plan::alarms::{Alarm, AlarmKind, Change, News};
+use crate::service::http::plain_client;
+use crate::settings::{Email, Http, MailSecurity, Webhook};
+use chrono::{DateTime, TimeZone, Utc};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::mpsc;
+use url::Url;
+
+fn noon() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 25, 12, 0, 0).unwrap()
+}
+
+fn message() -> Message {
+    let news = News {
+        change: Change::Broke,
+        alarm: Alarm {
+            place: "source/stores".into(),
+            kind: AlarmKind::Failed,
+            about: "stores".into(),
+            message: "the last job failed: aborted: out of luck".into(),
+        },
+        since: noon(),
+        told_at: None,
+        silent: false,
+    };
+    Message::of(&news, noon(), "archive-1")
+}
+
+fn client() -> Client {
+    plain_client(&Http::default()).unwrap()
+}
+
+fn notifier(channels: Vec<Channel>) -> Notifier {
+    Notifier::new(channels, client(), Duration::from_secs(5))
+}
+
+/// A server that answers one request after the other, and what it was asked.
+fn server(
+    answer: impl Fn(usize) -> &'static str + Send + 'static,
+) -> (Url, mpsc::Receiver<(String, String)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("http://{}/hook/secret-path", listener.local_addr().unwrap()));
+    let (asked, requests) = mpsc::channel();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let request = request(&mut stream);
+            let _ = asked.send(request);
+            let answer = answer(number);
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+        }
+    });
+    (url.unwrap(), requests)
+}
+
+/// The head of a request, and its body.
+fn request(stream: &mut TcpStream) -> (String, String) {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut head).unwrap() > 0, "{head}");
+    }
+    let length = head.to_lowercase();
+    let length = length.split("content-length: ").nth(1).and_then(|it| it.lines().next());
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    reader.read_exact(&mut body).unwrap();
+    (head, String::from_utf8(body).unwrap())
+}
+
+fn webhook(url: Url, secret: Option<&str>) -> Channel {
+    let webhook = Webhook { url: PrivateUrl::new(url), secret: None };
+    Channel::webhook(&webhook, secret.map(|it| Key::new(it).unwrap()), client())
+}
+
+fn only(deliveries: Vec<Delivery>) -> Delivery {
+    let [delivery]: [Delivery; 1] = deliveries.try_into().unwrap();
+    delivery
+}
+
+#[tokio::test]
+async fn a_webhook_gets_signed_json() {
+    let (url, requests) = server(|_| "204 No Content");
+    let delivery = only(notifier(vec![webhook(url, Some("s3cret"))]).tell(&message()).await);
+    assert!(delivery.result.is_ok() && !delivery.channel.contains("secret"), "{delivery:?}");
+    let (head, body) = requests.recv().unwrap();
+    assert!(head.starts_with("POST /hook/secret-path HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("content-type: application/json\r\n"), "{head}");
+    assert!(head.contains("x-nightjar-timestamp: 2026-11-25T12:00:00Z\r\n"), "{head}");
+    let signature = http::signature(&Key::new("s3cret").unwrap(), "2026-11-25T12:00:00Z", &body);
+    assert!(head.contains(&format!("x-nightjar-signature: sha256={}\r\n", signature.unwrap())));
+    insta::assert_snapshot!(body.replace(env!("CARGO_PKG_VERSION"), "[version]"), @r#"{"event":"broke","kind":"failed","about":"stores","message":"the last job failed: aborted: out of luck","since":"2026-11-25T12:00:00Z","at":"2026-11-25T12:00:00Z","host":"archive-1","generator":"nightjar [version]"}"#);
+}
+
+#[test]
+fn a_signature_is_what_openssl_makes_of_time_and_body() {
+    // printf '2026-11-25T12:00:00Z.{}' | openssl dgst -sha256 -hmac s3cret
+    let signature = http::signature(&Key::new("s3cret").unwrap(), "2026-11-25T12:00:00Z", "{}");
+    assert_eq!(signature.unwrap(), SIGNATURE);
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_in_passing_is_tried_again() {
+    let (url, requests) = server(|number| if number == 0 { "503 Busy" } else { "200 OK" });
+    let delivery = only(notifier(vec![webhook(url, None)]).tell(&message()).await);
+    assert!(delivery.result.is_ok(), "{delivery:?}");
+    assert_eq!(requests.try_iter().count(), 2);
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_says_why_without_the_address() {
+    let (url, _requests) = server(|_| "410 Gone");
+    let delivery = only(notifier(vec![webhook(url, None)]).tell_once(&message()).await);
+    assert_eq!(delivery.result.unwrap_err(), "it answered 410 Gone");
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = Url::parse(&format!("http://{gone}/secret-path")).unwrap();
+    let delivery = only(notifier(vec![webhook(url, None)]).tell_once(&message()).await);
+    let error = delivery.result.unwrap_err();
+    assert!(error.contains("refused") && !error.contains("secret-path"), "{error}");
+}
+
+#[tokio::test]
+async fn one_that_never_answers_is_left_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+    let patience = Duration::from_millis(100);
+    let notifier = Notifier::new(vec![webhook(url, None)], client(), patience);
+    let delivery = only(notifier.tell_once(&message()).await);
+    assert_eq!(delivery.result.unwrap_err(), "no answer within 100ms");
+}
+
+#[tokio::test]
+async fn pings_of_one_check_keep_their_order_and_carry_the_run() {
+    let (url, requests) = server(|number| if number == 0 { "500 No" } else { "200 OK" });
+    let notifier = notifier(Vec::new());
+    let check = PrivateUrl::new(url);
+    let run = run_id("stores/7/1");
+    for phase in [Phase::Start, Phase::Success, Phase::Fail] {
+        notifier.ping(&check, phase, run.clone(), format!("{phase:?}"));
+    }
+    notifier.finish(Duration::from_secs(20)).await;
+    let seen: Vec<_> = requests
+        .try_iter()
+        .map(|(head, body)| format!("{} {body}", head.split(' ').nth(1).unwrap()))
+        .collect();
+    let path = "/hook/secret-path";
+    assert_eq!(
+        seen,
+        [
+            format!("{path}/start?rid={run} Start"),
+            format!("{path}/start?rid={run} Start"),
+            format!("{path}?rid={run} Success"),
+            format!("{path}/fail?rid={run} Fail"),
+        ]
+    );
+}
+
+#[test]
+fn a_run_has_one_uuid() {
+    assert_eq!(run_id("stores/7/1"), run_id("stores/7/1"));
+    assert_ne!(run_id("stores/7/1"), run_id("stores/8/1"));
+    let id = run_id("stores/7/1");
+    let parts: Vec<_> = id.split('-').map(str::len).collect();
+    assert_eq!(parts, [8, 4, 4, 4, 12]);
+    assert_eq!(&id[14..15], "8", "{id}");
+    assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"), "{id}");
+}
+
+fn program(folder: &Path, text: &str) -> Vec<String> {
+    let path = folder.join("tell");
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    vec![path.display().to_string(), folder.join("got").display().to_string()]
+}
+
+#[tokio::test]
+async fn a_command_gets_the_message_and_a_clean_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = program(folder.path(), "cat >\"$1\"; env >>\"$1\"");
+    let delivery = only(notifier(vec![Channel::command(&words)]).tell_once(&message()).await);
+    assert!(delivery.result.is_ok(), "{delivery:?}");
+    let got = std::fs::read_to_string(folder.path().join("got")).unwrap();
+    let (json, environment) = got.split_once('}').unwrap();
+    let json: serde_json::Value = serde_json::from_str(&format!("{json}}}")).unwrap();
+    assert_eq!(json["about"], "stores");
+    assert!(environment.contains("PATH=") && !environment.contains("CARGO"), "{environment}");
+}
+
+#[tokio::test]
+async fn a_command_that_fails_or_hangs_is_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = program(folder.path(), "echo 'no such person' >&2; exit 3");
+    let delivery = only(notifier(vec![Channel::command(&words)]).tell_once(&message()).await);
+    assert_eq!(delivery.result.unwrap_err(), "exit status: 3: no such person");
+    let words = program(folder.path(), "exec /bin/sleep 600");
+    let patience = Duration::from_millis(100);
+    let notifier = Notifier::new(vec![Channel::command(&words)], client(), patience);
+    let delivery = only(notifier.tell_once(&message()).await);
+    assert_eq!(delivery.result.unwrap_err(), "no answer within 100ms");
+    let missing = vec!["/nowhere/tell".to_owned()];
+    let delivery =
+        only(notifier.clone_with(Channel::command(&missing)).tell_once(&message()).await);
+    assert!(delivery.result.unwrap_err().starts_with("it cannot be run: No such file"));
+}
+
+impl Notifier {
+    fn clone_with(&self, channel: Channel) -> Notifier {
+        Notifier { channels: Arc::new(vec![channel]), ..self.clone() }
+    }
+}
+
+/// A mail server that takes one mail and hands over what was said to it.
+fn mail_server() -> (u16, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (said, mails) = mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let (mut all, mut in_data) = (String::new(), false);
+        stream.write_all(b"220 here\r\n").unwrap();
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                break;
+            }
+            all.push_str(&line);
+            let answer = match line.trim_end() {
+                "." => {
+                    in_data = false;
+                    "250 taken"
+                }
+                _ if in_data => continue,
+                "DATA" => {
+                    in_data = true;
+                    "354 go on"
+                }
+                "QUIT" => "221 bye",
+                line if line.starts_with("EHLO") => "250-here\r\n250 AUTH PLAIN",
+                _ => "250 well",
+            };
+            stream.write_all(format!("{answer}\r\n").as_bytes()).unwrap();
+            if answer == "250 taken" {
+                let _ = said.send(all.clone());
+            }
+        }
+    });
+    (port, mails)
+}
+
+fn email(port: u16, security: MailSecurity) -> Email {
+    Email {
+        server: "127.0.0.1".into(),
+        port,
+        security,
+        from: "Nightjar <nightjar@example.org>".into(),
+        to: vec!["ops@example.org".into(), "Archive <archive@example.org>".into()],
+        username: Some("nightjar".into()),
+        password: None,
+    }
+}
+
+#[tokio::test]
+async fn mail_arrives_with_a_subject_that_says_it() {
+    client();
+    let (port, mails) = mail_server();
+    let password = Key::new("pass-word").unwrap();
+    let settings = email(port, MailSecurity::None);
+    let mail = Channel::email(&settings, Some(&password), Duration::from_secs(5), None).unwrap();
+    let delivery = only(notifier(vec![mail]).tell_once(&message()).await);
+    assert!(delivery.result.is_ok(), "{delivery:?}");
+    let mail = mails.recv().unwrap();
+    for line in [
+        "MAIL FROM:<nightjar@example.org>",
+        "RCPT TO:<ops@example.org>",
+        "RCPT TO:<archive@example.org>",
+        "Subject: [nightjar] stores: failed (archive-1)",
+        "Auto-Submitted: auto-generated",
+        "stores: the last job failed: aborted: out of luck.",
+    ] {
+        assert!(mail.lines().any(|it| it.starts_with(line)), "{line}: {mail}");
+    }
+}
+
+#[tokio::test]
+async fn no_mail_goes_to_a_server_that_cannot_keep_it_private() {
+    client();
+    let (port, mails) = mail_server();
+    let settings = email(port, MailSecurity::StartTls);
+    let password = Key::new("pass-word").unwrap();
+    let mail = Channel::email(&settings, Some(&password), Duration::from_secs(5), None).unwrap();
+    let delivery = only(notifier(vec![mail]).tell_once(&message()).await);
+    let error = delivery.result.unwrap_err();
+    assert!(!error.contains("pass-word"), "{error}");
+    assert!(mails.try_recv().is_err(), "a mail was sent in the open");
+}
+
+#[test]
+fn each_event_reads_well() {
+    let mut lines = Vec::new();
+    for event in [Event::Broke, Event::Still, Event::Recovered, Event::Test] {
+        let message = Message { event, ..message() };
+        lines.push(format!("{}\n{}", message.subject(), message.text().lines().next().unwrap()));
+    }
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    [nightjar] stores: failed (archive-1)
+    stores: the last job failed: aborted: out of luck.
+    [nightjar] stores: still failed (archive-1)
+    stores, since 2026-11-25T12:00:00Z: the last job failed: aborted: out of luck.
+    [nightjar] stores: well again (archive-1)
+    stores is well again. From 2026-11-25T12:00:00Z on, this was wrong: the last job failed: aborted: out of luck.
+    [nightjar] test message (archive-1)
+    the last job failed: aborted: out of luck.
+    ");
+}
+
+const SIGNATURE: &str = "4c74eab1d9e884974bc695d97d7c0f54f739d5e4f0532ca38d1ca1fbfc2755c8";

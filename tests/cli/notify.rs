@@ -1,0 +1,209 @@
+//! Who is told what, when a backup begins, fails, and is well again.
+
+use crate::harness::{House, until};
+use nightjar::simulator::{Ending, Scenario};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// Takes everything that it is told, by path and body.
+struct Listener {
+    url: String,
+    heard: Arc<Mutex<Vec<(String, String)>>>,
+}
+
+impl Listener {
+    fn new() -> Listener {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", socket.local_addr().unwrap());
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&heard);
+        std::thread::spawn(move || {
+            for stream in socket.incoming() {
+                let mut stream = stream.unwrap();
+                if let Some(request) = request(&mut stream) {
+                    all.lock().unwrap().push(request);
+                    let _ = stream.write_all(
+                        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                    );
+                }
+            }
+        });
+        Listener { url, heard }
+    }
+
+    fn heard(&self) -> Vec<(String, String)> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    /// What was posted to a path as JSON.
+    fn messages(&self, path: &str) -> Vec<Value> {
+        let heard = self.heard();
+        let posted = heard.iter().filter(|(it, _)| it == path);
+        posted.map(|(_, body)| serde_json::from_str(body).unwrap()).collect()
+    }
+
+    /// The paths that begin with this one, without their queries.
+    fn pings(&self, path: &str) -> Vec<String> {
+        let heard = self.heard();
+        let paths = heard.iter().map(|(it, _)| it.split('?').next().unwrap().to_owned());
+        paths.filter(|it| it.starts_with(path)).collect()
+    }
+}
+
+fn request(stream: &mut TcpStream) -> Option<(String, String)> {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        (reader.read_line(&mut head).ok()? > 0).then_some(())?;
+    }
+    let lower = head.to_lowercase();
+    let length = lower.split("content-length: ").nth(1)?.lines().next()?.parse().ok()?;
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some((head.split(' ').nth(1)?.to_owned(), String::from_utf8(body).ok()?))
+}
+
+fn telling(house: House, listener: &Listener) -> House {
+    let mut webhook = toml::Table::new();
+    webhook.insert("url".into(), format!("{}/hook", listener.url).into());
+    house
+        .set("notify.ping", format!("{}/all", listener.url))
+        .set("sources.stores.ping", format!("{}/stores", listener.url))
+        .set("notify.webhooks", vec![toml::Value::Table(webhook)])
+}
+
+#[test]
+fn a_good_backup_is_pinged_when_it_begins_and_after_its_proof_and_nothing_else_is_said() {
+    let listener = Listener::new();
+    let house = telling(House::healthy(), &listener);
+    house.backup();
+    assert_eq!(listener.pings("/stores"), ["/stores/start", "/stores"]);
+    assert_eq!(listener.pings("/all"), ["/all/start", "/all"]);
+    let runs: Vec<_> = listener
+        .heard()
+        .iter()
+        .map(|(path, _)| path.split("rid=").nth(1).unwrap().to_owned())
+        .collect();
+    assert!(runs.iter().all(|run| run.len() == 36 && *run == runs[0]), "{runs:?}");
+    assert_eq!(listener.messages("/hook"), Vec::<Value>::new());
+    house.backup();
+    let again = listener.heard();
+    let (path, _) = again.last().unwrap();
+    assert!(!path.contains(&runs[0]), "the second run has an id of its own: {path}");
+}
+
+#[test]
+fn a_failure_is_told_once_and_so_is_its_end() {
+    let listener = Listener::new();
+    let scenario = Scenario { ending: Ending::aborted("No"), ..Scenario::default() };
+    let house = telling(House::with(scenario), &listener).set("retry.job_attempts", 1);
+    for _ in 0..2 {
+        assert_eq!(house.run(&["backup"]).code, 1);
+    }
+    let [broke] = &listener.messages("/hook")[..] else {
+        panic!("one message: {:?}", listener.heard())
+    };
+    assert_eq!(broke["event"], "broke");
+    assert_eq!(broke["kind"], "failed");
+    assert_eq!(broke["about"], "stores");
+    let text = broke["message"].as_str().unwrap();
+    assert!(text.contains("aborted: ") && text.contains("there is no good backup yet"), "{text}");
+    assert_eq!(
+        listener.pings("/stores"),
+        ["/stores/start", "/stores/fail", "/stores/start", "/stores/fail"]
+    );
+
+    house.service.set_scenario("Stores", Scenario::default());
+    house.backup();
+    let messages = listener.messages("/hook");
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert_eq!(messages[1]["event"], "recovered");
+    assert_eq!(messages[1]["since"], broke["since"]);
+    assert_eq!(listener.pings("/all").last().unwrap(), "/all");
+    house.backup();
+    assert_eq!(listener.messages("/hook").len(), 2);
+}
+
+#[test]
+fn the_daemon_tells_as_soon_as_a_job_has_failed() {
+    let listener = Listener::new();
+    let scenario = Scenario { ending: Ending::aborted("No"), ..Scenario::default() };
+    let house = telling(House::with(scenario), &listener).set("retry.job_attempts", 1);
+    let daemon = house.start(&["daemon"]);
+    house.queue();
+    let message = until("a message", || listener.messages("/hook").into_iter().next());
+    assert_eq!(message["kind"], "failed");
+    daemon.stop(Signal::TERM);
+    // Nobody is told again by a daemon that was away for a moment.
+    let daemon = house.start(&["daemon"]);
+    let done = until("a second failure", || {
+        (house.queue().len() == 1).then(|| house.job_when("failed", |job| job["state"] == "failed"))
+    });
+    assert_eq!(done["id"], 2);
+    until("its ping", || (listener.pings("/stores/fail").len() == 2).then_some(()));
+    daemon.stop(Signal::TERM);
+    assert_eq!(listener.messages("/hook").len(), 1);
+}
+
+#[test]
+fn a_refused_key_and_a_source_that_is_gone_are_told_as_such() {
+    let listener = Listener::new();
+    let house = telling(House::healthy(), &listener);
+    std::fs::write(house.path("contoso.key"), "another-key").unwrap();
+    assert_eq!(house.run(&["backup"]).code, 1);
+    assert_eq!(listener.messages("/hook")[0]["kind"], "credentials");
+    std::fs::write(house.path("contoso.key"), crate::harness::KEY).unwrap();
+    let house = house.set("sources.stores.data_source", "Vanished");
+    assert_eq!(house.run(&["backup"]).code, 1);
+    let messages = listener.messages("/hook");
+    assert_eq!(messages[1]["kind"], "vanished", "{messages:?}");
+    assert_eq!(messages.len(), 2);
+}
+
+#[test]
+fn nobody_who_cannot_be_told_keeps_a_backup_from_success() {
+    let house = House::healthy()
+        .set("notify.try_timeout", "50ms")
+        .set("notify.disk_low", "1000 TiB")
+        .set("sources.stores.ping", "http://127.0.0.1:1/gone");
+    let mut hook = toml::Table::new();
+    hook.insert("run".into(), vec![toml::Value::from("/nowhere/tell")].into());
+    let mut webhook = toml::Table::new();
+    webhook.insert("url".into(), "https://127.0.0.1:1/".into());
+    webhook.insert("secret_credential".into(), "missing".into());
+    let house = house
+        .set("notify.commands", vec![toml::Value::Table(hook)])
+        .set("notify.webhooks", vec![toml::Value::Table(webhook)]);
+    let done = house.backup();
+    assert!(done.stderr.contains("credential missing"), "{done:?}");
+    assert!(done.took < std::time::Duration::from_secs(25), "{done:?}");
+}
+
+#[test]
+fn a_test_message_reaches_every_channel_and_says_how_that_went() {
+    let listener = Listener::new();
+    let house = telling(House::healthy(), &listener);
+    let done = house.run(&["notify", "test"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let place = listener.url.trim_start_matches("http://");
+    assert_eq!(
+        done.stdout,
+        format!("ok: webhook {place}\nok: ping of {place}\nok: ping of {place}\n")
+    );
+    assert_eq!(listener.messages("/hook")[0]["event"], "test");
+    assert_eq!(listener.pings("/stores"), ["/stores/log"]);
+    assert_eq!(listener.pings("/all"), ["/all/log"]);
+
+    let house = house.set("sources.stores.ping", "http://127.0.0.1:1/gone");
+    let done = house.run(&["notify", "test"]);
+    assert_eq!(done.code, 3, "{done:?}");
+    assert!(done.stdout.contains("FAILED: ping of 127.0.0.1:1: "), "{done:?}");
+    assert!(!done.stdout.contains("gone"), "{done:?}");
+
+    let done = House::healthy().run(&["notify", "test"]);
+    assert_eq!(done.code, 2, "{done:?}");
+    assert!(done.stderr.contains("has nobody to tell"), "{done:?}");
+}
