@@ -65,7 +65,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
         }
     });
     let engine = Engine::new(store.clone(), archive, worker, clock(), whole, observer);
-    let reader = web::State::new(reporter, settings.clone());
+    let reader = web::State::new(reporter, settings.clone(), engine.clone());
     tracing::info!(
         sources = settings.sources.len(),
         state_dir = %settings.state_dir.display(),

@@ -12,6 +12,7 @@ use crate::service::{ExportService, Failure, Target};
 use crate::settings::Source;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Less free space than this is a full disk, whatever is to be fetched.
 const LEAST_SPACE: u64 = 64 << 10;
@@ -72,7 +73,12 @@ impl Engine {
         self.check_space(length.unwrap_or(0) / PRESUMED_RATIO)?;
         let events = download.notes.into_iter().map(|note| Event::new("note", note)).collect();
         let limits = Limits { max_bytes: self.plan().settings.http.max_bytes, ..Limits::default() };
-        let progress = |bytes| self.notify(Notice::Receiving { job: job.id, bytes, length });
+        let mut before = 0;
+        let progress = |bytes: u64| {
+            self.shared.received.fetch_add(bytes.saturating_sub(before), Ordering::Relaxed);
+            before = bytes;
+            self.notify(Notice::Receiving { job: job.id, bytes, length });
+        };
         archive
             .receive(&source.name, name, &limits, download.chunks, progress)
             .await

@@ -31,6 +31,7 @@ use crate::store::{Limits, Store, lock};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -144,6 +145,8 @@ struct Shared {
     observer: Observer,
     /// When the loop last turned.
     turned: Mutex<Instant>,
+    /// Bytes of results so far, decoded.
+    received: AtomicU64,
 }
 
 impl fmt::Debug for Engine {
@@ -175,6 +178,7 @@ impl Engine {
                 plan,
                 observer,
                 turned,
+                received: AtomicU64::new(0),
             }),
         }
     }
@@ -182,6 +186,11 @@ impl Engine {
     /// How long ago the loop last turned: a few seconds at most while it works.
     pub fn since_last_turn(&self) -> Duration {
         self.shared.turned.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// How many bytes of results this engine has received, decoded.
+    pub fn received_bytes(&self) -> u64 {
+        self.shared.received.load(Ordering::Relaxed)
     }
 
     /// Follows another plan from now on. Steps under way end by the old one.

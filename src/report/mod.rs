@@ -12,7 +12,7 @@ use crate::archive::{Archive, Snapshot};
 use crate::engine::schedule_identity;
 use crate::job::{ErrorKind, Job, JobError, State};
 use crate::settings::{Settings, Source};
-use crate::store::{Filter, Store, StoreError};
+use crate::store::{Filter, Store, StoreError, Took};
 use chrono::{DateTime, Utc};
 use std::io;
 
@@ -63,7 +63,35 @@ impl Reporter {
     /// Live jobs by state, and ended ones by source and state.
     pub async fn counts(&self) -> Result<Counts, ReportError> {
         let Some(store) = &self.store else { return Ok(Counts::default()) };
-        Ok(Counts { live: store.live_jobs().await?, ended: store.ended_counts().await? })
+        Ok(Counts {
+            live: store.live_jobs().await?,
+            ended: store.ended_counts().await?,
+            events: store.event_counts().await?,
+            durations: store.durations().await?,
+        })
+    }
+
+    /// What each account may start, and has started.
+    pub async fn quotas(
+        &self,
+        settings: &Settings,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Quota>, ReportError> {
+        let mut quotas = Vec::new();
+        for account in settings.accounts.values() {
+            let (in_process, started) = match &self.store {
+                Some(store) => store.quota_used(&account.name, now).await?,
+                None => (0, 0),
+            };
+            quotas.push(Quota {
+                account: account.name.clone(),
+                in_process,
+                max_in_process: account.max_in_process,
+                started,
+                max_jobs_per_day: account.max_jobs_per_day,
+            });
+        }
+        Ok(quotas)
     }
 
     /// Snapshots of one source, or of all, newest first.
@@ -171,4 +199,23 @@ pub struct Counts {
     pub live: Vec<Job>,
     /// Source, state, number.
     pub ended: Vec<(String, String, i64)>,
+    /// Lines of timelines: source, kind, number.
+    pub events: Vec<(String, String, i64)>,
+    /// How long archived jobs took.
+    pub durations: Vec<Took>,
+}
+
+/// What an account may start, and has started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quota {
+    /// Its name.
+    pub account: String,
+    /// Remote jobs that count as unfinished.
+    pub in_process: u32,
+    /// The most of them.
+    pub max_in_process: u32,
+    /// Remote jobs started in the last 24 hours.
+    pub started: u32,
+    /// The most of them.
+    pub max_jobs_per_day: u32,
 }

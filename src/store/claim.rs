@@ -258,12 +258,14 @@ async fn lease(
 
 /// What an account has running and has started, as its remote jobs' rows say.
 #[derive(Debug)]
-struct Usage {
-    presumed_ends: Vec<DateTime<Utc>>,
-    starts: Vec<DateTime<Utc>>,
+pub(super) struct Usage {
+    /// When each unfinished one is presumed to end at the latest.
+    pub(super) presumed_ends: Vec<DateTime<Utc>>,
+    /// When each one of the last 24 hours was started.
+    pub(super) starts: Vec<DateTime<Utc>>,
 }
 
-async fn usage(
+pub(super) async fn usage(
     db: &mut SqliteConnection,
     account: &str,
     now: DateTime<Utc>,

@@ -1,5 +1,6 @@
 //! Reading what happened: lists, timelines, counts.
 
+use super::claim::usage;
 use super::row::{self, instant};
 use super::{Result, Store};
 use crate::job::{Job, State};
@@ -107,4 +108,58 @@ impl Store {
         };
         Ok(rows.iter().map(count).collect::<sqlx::Result<_>>()?)
     }
+
+    /// How long archived jobs took, by source: for each bound of [`DURATIONS`] that any reached, the
+    /// jobs below it and above the one before, and their time together.
+    pub async fn durations(&self) -> Result<Vec<Took>> {
+        let rows = sqlx::query("SELECT * FROM job_durations ORDER BY source, seconds")
+            .fetch_all(&self.readers)
+            .await?;
+        let took = |row: &sqlx::sqlite::SqliteRow| {
+            Ok(Took {
+                source: row.try_get("source")?,
+                bound: row.try_get("seconds")?,
+                jobs: row.try_get::<i64, _>("jobs")?.unsigned_abs(),
+                seconds: row.try_get::<i64, _>("milliseconds")? as f64 / 1000.0,
+            })
+        };
+        Ok(rows.iter().map(took).collect::<sqlx::Result<_>>()?)
+    }
+
+    /// How many lines of each kind the timelines of each source's jobs ever had.
+    pub async fn event_counts(&self) -> Result<Vec<(String, String, i64)>> {
+        let rows = sqlx::query("SELECT source, kind, events FROM event_counts")
+            .fetch_all(&self.readers)
+            .await?;
+        let count = |row: &sqlx::sqlite::SqliteRow| {
+            Ok((row.try_get("source")?, row.try_get("kind")?, row.try_get("events")?))
+        };
+        Ok(rows.iter().map(count).collect::<sqlx::Result<_>>()?)
+    }
+
+    /// How many remote jobs of an account count as unfinished, and how many were started in the
+    /// last 24 hours.
+    pub async fn quota_used(&self, account: &str, now: DateTime<Utc>) -> Result<(u32, u32)> {
+        let mut connection = self.readers.acquire().await?;
+        let used = usage(&mut connection, account, now).await?;
+        let count = |starts: usize| u32::try_from(starts).unwrap_or(u32::MAX);
+        Ok((count(used.presumed_ends.len()), count(used.starts.len())))
+    }
+}
+
+/// The bounds, in seconds, between which the durations of jobs are counted; what takes longer is
+/// counted beyond them.
+pub const DURATIONS: [u32; 10] = [10, 30, 60, 300, 900, 3600, 10_800, 21_600, 43_200, 86_400];
+
+/// Jobs of a source that took about as long.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Took {
+    /// The source's name.
+    pub source: String,
+    /// They took no longer than this, in seconds; beyond [`DURATIONS`] a number larger than all.
+    pub bound: i64,
+    /// How many there are.
+    pub jobs: u64,
+    /// How long they took together.
+    pub seconds: f64,
 }

@@ -19,7 +19,7 @@ mod writer;
 
 pub use claim::LONGEST_REMOTE_JOB;
 pub use claim::{Claim, Claimed, Limits};
-pub use history::{Filter, TimelineEvent};
+pub use history::{DURATIONS, Filter, TimelineEvent, Took};
 pub use jobs::{Cancelled, NewJob};
 pub use orphans::Orphan;
 pub use schedules::{Accounted, Cursor};

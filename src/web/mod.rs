@@ -4,6 +4,7 @@ mod metrics;
 mod page;
 
 use crate::clock::Clock;
+use crate::engine::Engine;
 use crate::report::{ReportError, Reporter};
 use crate::settings::Settings;
 use crate::store::Filter;
@@ -13,6 +14,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,13 +26,18 @@ use tokio_util::sync::CancellationToken;
 pub struct State {
     reporter: Reporter,
     settings: Arc<Mutex<Settings>>,
+    engine: Engine,
     clock: Clock,
+    /// When this process began.
+    started: DateTime<Utc>,
 }
 
 impl State {
-    /// Pages on what the reporter reads.
-    pub fn new(reporter: Reporter, settings: Settings) -> State {
-        State { reporter, settings: Arc::new(Mutex::new(settings)), clock: Clock::system() }
+    /// Pages on what the reporter reads and the engine does.
+    pub fn new(reporter: Reporter, settings: Settings, engine: Engine) -> State {
+        let clock = Clock::system();
+        let (settings, started) = (Arc::new(Mutex::new(settings)), clock.now());
+        State { reporter, settings, engine, clock, started }
     }
 
     /// The configuration that is shown.

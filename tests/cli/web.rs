@@ -179,6 +179,57 @@ fn the_metrics_have_their_names_and_labels() {
     }
 }
 
+/// The names of this program's metrics in a text.
+fn metrics_in(text: &str) -> std::collections::BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.split(|c| !is_part(c))
+        .filter(|word| word.starts_with("nightjar_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn rules_dashboard_and_documentation_name_metrics_that_there_are() {
+    let house = House::healthy();
+    house.backup();
+    let page = Page::of(house);
+    let there = metrics_in(&page.get("/metrics").body);
+    assert!(there.len() > 15, "{there:?}");
+    let documented = metrics_in(include_str!("../../docs/monitoring.md"));
+    for (name, text) in [
+        ("rules", include_str!("../../docs/monitoring/alerts.yml")),
+        ("dashboard", include_str!("../../docs/monitoring/dashboard.json")),
+        ("page", include_str!("../../docs/monitoring.md")),
+    ] {
+        let named = metrics_in(text);
+        assert!(named.len() > 5, "{name}: {named:?}");
+        for metric in named {
+            assert!(there.contains(&metric), "{name}: {metric}");
+        }
+    }
+    let of_histogram = |metric: &str| metric.starts_with("nightjar_job_duration_seconds_");
+    for metric in there.iter().filter(|metric| !of_histogram(metric)) {
+        assert!(documented.contains(metric), "{metric} is not documented");
+    }
+}
+
+#[test]
+fn metrics_come_in_the_format_that_is_asked_for() {
+    let house = House::healthy();
+    house.backup();
+    let page = Page::of(house);
+    let plain = page.get("/metrics");
+    assert!(plain.head.contains("content-type: text/plain; version=0.0.4"), "{}", plain.head);
+    assert!(!plain.body.contains("# EOF"));
+    assert!(
+        plain.body.contains("nightjar_job_duration_seconds_bucket{source=\"stores\",le=\"10\"} 1")
+    );
+    let accept = "localhost\r\nAccept: application/openmetrics-text;version=1.0.0,*/*;q=0.1";
+    let open = page.ask("GET", "/metrics", accept);
+    assert!(open.head.contains("content-type: application/openmetrics-text"), "{}", open.head);
+    assert!(open.body.ends_with("# EOF\n"));
+}
+
 #[test]
 fn hostile_text_of_the_service_is_no_markup_on_the_page() {
     let house = House::with(Scenario {

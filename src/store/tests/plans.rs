@@ -37,6 +37,8 @@ fn is_bounded(step: &str, statement: &str) -> bool {
         "job_counts",
         "schedules",
         "alarms",
+        "job_durations",
+        "event_counts",
     ]
     .iter()
     .any(|short| step.contains(short))
