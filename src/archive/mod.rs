@@ -67,8 +67,7 @@ impl Archive {
 
     /// How many bytes are free where the archive lies.
     pub fn free_space(&self) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(&self.root)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        files::free_bytes(&self.root)
     }
 
     /// Removes what interrupted downloads have left, except of the jobs in `live`: another process

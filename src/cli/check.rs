@@ -40,11 +40,11 @@ struct Source {
 }
 
 #[derive(Debug, Serialize)]
-struct Tried {
-    source: String,
+pub(super) struct Tried {
+    pub(super) source: String,
     account: String,
-    ok: bool,
-    message: String,
+    pub(super) ok: bool,
+    pub(super) message: String,
 }
 
 pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
@@ -65,7 +65,8 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
         ..Report::default()
     };
     if arguments.online {
-        report.online = Some(try_keys(&settings).await?);
+        report.online =
+            Some(try_keys(&settings, &settings.sources.iter().collect::<Vec<_>>()).await?);
     }
     let refused = report.online.iter().flatten().any(|tried| !tried.ok);
     if arguments.json {
@@ -123,9 +124,13 @@ fn next_runs(source: &crate::settings::Source, now: DateTime<Utc>) -> Source {
     }
 }
 
-async fn try_keys(settings: &Settings) -> Result<Vec<Tried>, Problem> {
+/// Asks the service about each source, without any effect there.
+pub(super) async fn try_keys(
+    settings: &Settings,
+    sources: &[&crate::settings::Source],
+) -> Result<Vec<Tried>, Problem> {
     let mut tried = Vec::new();
-    for source in &settings.sources {
+    for source in sources {
         let answer = match plan(settings, &BTreeSet::from([source.account.as_str()])) {
             Ok(plan) => match plan.services.get(&source.account) {
                 Some(service) => service

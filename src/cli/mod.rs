@@ -5,8 +5,10 @@ mod backup;
 mod check;
 mod daemon;
 mod demo;
+mod doctor;
 mod herald;
 mod hold;
+mod init;
 mod jobs;
 mod notify;
 mod output;
@@ -84,8 +86,12 @@ enum Command {
     Daemon,
     /// Back the named sources (or all) up now, in the foreground
     Backup(backup::Arguments),
+    /// Write a first configuration, by asking or from flags
+    Init(Box<init::Arguments>),
     /// Validate the configuration and show each source's next runs
     Check(check::Arguments),
+    /// Look at everything that a backup needs, and say how to mend what is wrong
+    Doctor(doctor::Arguments),
     /// Show how each source is doing
     Status(status::Arguments),
     /// Show the job history
@@ -157,7 +163,9 @@ async fn run(cli: Cli) -> Result<u8, Problem> {
     match &cli.command {
         Command::Daemon => daemon::run(common).await,
         Command::Backup(arguments) => backup::run(common, arguments).await,
+        Command::Init(arguments) => init::run(common, arguments),
         Command::Check(arguments) => check::run(common, arguments).await,
+        Command::Doctor(arguments) => doctor::run(common, arguments).await,
         Command::Status(arguments) => status::run(common, arguments).await,
         Command::Jobs(arguments) => jobs::list(common, arguments).await,
         Command::Job(arguments) => jobs::show(common, arguments).await,

@@ -26,7 +26,7 @@ pub use self::reader::Mistake;
 use crate::settings::Settings;
 
 /// Where the configuration is unless something else is said.
-const DEFAULT_FILE: &str = "/etc/nightjar/config.toml";
+pub const DEFAULT_FILE: &str = "/etc/nightjar/config.toml";
 
 /// What a file's meaning depends on besides its text.
 #[derive(Debug, Clone, Default)]

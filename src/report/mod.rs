@@ -94,6 +94,14 @@ impl Reporter {
         Ok(quotas)
     }
 
+    /// What is wrong with the database file, as SQLite finds; `None` where there is no database.
+    pub async fn integrity(&self) -> Result<Option<Vec<String>>, ReportError> {
+        match &self.store {
+            Some(store) => Ok(Some(store.integrity().await?)),
+            None => Ok(None),
+        }
+    }
+
     /// Snapshots of one source, or of all, newest first.
     pub fn snapshots(&self, source: Option<&str>) -> Result<Vec<SnapshotView>, ReportError> {
         let sources = match source {

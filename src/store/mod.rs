@@ -157,6 +157,14 @@ impl Store {
         self.writer.commits()
     }
 
+    /// What is wrong with the file, as SQLite finds; empty when it is whole.
+    pub async fn integrity(&self) -> Result<Vec<String>> {
+        let rows = sqlx::query("PRAGMA quick_check(20)").fetch_all(&self.readers).await?;
+        let lines: Vec<String> =
+            rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?;
+        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+    }
+
     /// Waits for what is under way, then closes.
     pub async fn close(&self) {
         self.readers.close().await;

@@ -12,6 +12,7 @@
 mod archive;
 mod canary;
 mod daemon;
+mod doctor;
 mod endings;
 mod full_disk;
 mod harness;

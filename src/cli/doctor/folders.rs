@@ -1,0 +1,136 @@
+//! Folders: can they be written, are they private, is there room, are there hard links?
+
+use super::Findings;
+use crate::cli::{archive, output};
+use crate::files;
+use crate::settings::Settings;
+use crate::store::lock;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+pub(super) fn examine(settings: &Settings, found: &mut Findings) {
+    folder("state", &settings.state_dir, found);
+    folder("archive", &settings.archive_dir, found);
+    links(&settings.archive_dir, found);
+    room(settings, found);
+    daemon(settings, found);
+}
+
+fn folder(what: &'static str, path: &Path, found: &mut Findings) {
+    let shown = path.display();
+    let meta = match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => meta,
+        Ok(_) => {
+            let fix = format!("move it away, or name another folder as {what}_dir");
+            found.error(what, format!("{shown} is no folder"), fix);
+            return;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            found.ok(what, format!("{shown} does not exist yet; the first backup makes it"));
+            return;
+        }
+        Err(error) => {
+            let fix = format!("let this user look into it, or name another folder as {what}_dir");
+            found.error(what, format!("{shown}: {error}"), fix);
+            return;
+        }
+    };
+    let mode = meta.permissions().mode() & 0o777;
+    let me = rustix::process::geteuid();
+    if mode & 0o077 != 0 {
+        found.warn(
+            what,
+            format!("{shown} is open to others (mode {mode:03o})"),
+            format!("chmod 700 {shown}"),
+        );
+    }
+    match try_to_write(path) {
+        Ok(()) => found.ok(what, format!("{shown} can be written")),
+        Err(error) if !me.is_root() && meta.uid() != me.as_raw() => found.warn(
+            what,
+            format!("{shown} belongs to user {} and cannot be written by this one: {error}", {
+                meta.uid()
+            }),
+            "type this command as that user, or as root",
+        ),
+        Err(error) => {
+            let fix = "let the program's user write to it, and see whether its disk is mounted \
+                       read-only";
+            found.error(what, format!("{shown} cannot be written: {error}"), fix);
+        }
+    }
+}
+
+/// Makes a file and brings it to disk.
+fn try_to_write(folder: &Path) -> std::io::Result<()> {
+    let probe = folder.join(format!(".doctor-{}.partial", std::process::id()));
+    let written = files::create(&probe).and_then(|file| file.sync_all());
+    // What could not be made need not be removed.
+    let _ = fs::remove_file(&probe);
+    written
+}
+
+fn links(folder: &Path, found: &mut Findings) {
+    let name = |part| folder.join(format!(".doctor-{}-{part}.partial", std::process::id()));
+    let (one, other) = (name("one"), name("other"));
+    if files::create(&one).is_err() {
+        return;
+    }
+    let linked = fs::hard_link(&one, &other);
+    let _ = (fs::remove_file(&one), fs::remove_file(&other));
+    match linked {
+        Ok(()) => found.ok("archive", "identical nights share their space (hard links work)"),
+        Err(error) => found.warn(
+            "archive",
+            format!("its file system has no hard links ({error}): each night is a whole copy"),
+            "put archive_dir on a file system such as ext4, xfs or btrfs, or expect the size",
+        ),
+    }
+}
+
+fn room(settings: &Settings, found: &mut Findings) {
+    let archive = archive(settings);
+    let newest = settings.sources.iter().filter_map(|it| archive.newest(&it.name).ok().flatten());
+    let night: u64 = newest.map(|newest| newest.manifest.stored.bytes).sum();
+    let nearest = settings.archive_dir.ancestors().find(|folder| folder.exists());
+    let Some(Ok(free)) = nearest.map(files::free_bytes) else { return };
+    let shown = output::bytes(free);
+    let low = settings.notify.disk_low;
+    if free < low || free < night.saturating_mul(2) {
+        found.error(
+            "disk",
+            format!("the archive's disk has {shown} left; a night takes up to {}", {
+                output::bytes(night)
+            }),
+            "make room, or keep less: `nightjar prune --dry-run` shows what retention would free",
+        );
+    } else {
+        found.ok("disk", format!("the archive's disk has {shown} left"));
+    }
+}
+
+fn daemon(settings: &Settings, found: &mut Findings) {
+    let path = settings.state_dir.join("daemon.lock");
+    if !path.exists() {
+        found.warn(
+            "daemon",
+            "no daemon has run here yet",
+            "systemctl enable --now nightjar, unless a timer runs `nightjar backup`",
+        );
+        return;
+    }
+    match lock::try_take(&path) {
+        Ok(Err(process)) => found.ok("daemon", format!("it runs as process {process}")),
+        Ok(Ok(_)) => found.warn(
+            "daemon",
+            "it does not run now",
+            "systemctl start nightjar, unless a timer runs `nightjar backup`",
+        ),
+        Err(error) => found.warn(
+            "daemon",
+            format!("whether it runs cannot be told: {error}"),
+            "type this command as the daemon's user, or as root",
+        ),
+    }
+}

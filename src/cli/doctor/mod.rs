@@ -1,0 +1,256 @@
+//! `nightjar doctor`: looks at everything that a backup needs, and gives the fix beside each
+//! finding. It changes nothing.
+
+mod folders;
+mod service;
+mod unit;
+
+use super::output;
+use super::{Common, Problem, chosen, clock, exit, herald, reporter};
+use crate::config;
+use crate::report::Health;
+use crate::settings::Settings;
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::Args;
+use serde::Serialize;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Leave out what asks the service
+    #[arg(long)]
+    offline: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    Warning,
+    Error,
+}
+
+/// What was looked at, and what to do about it.
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: &'static str,
+    level: Level,
+    message: String,
+    fix: Option<String>,
+}
+
+/// Everything found so far about one part.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn ok(&mut self, check: &'static str, message: impl Into<String>) {
+        self.0.push(Finding { check, level: Level::Ok, message: message.into(), fix: None });
+    }
+
+    fn warn(&mut self, check: &'static str, message: impl Into<String>, fix: impl Into<String>) {
+        let (message, fix) = (message.into(), Some(fix.into()));
+        self.0.push(Finding { check, level: Level::Warning, message, fix });
+    }
+
+    fn error(&mut self, check: &'static str, message: impl Into<String>, fix: impl Into<String>) {
+        let (message, fix) = (message.into(), Some(fix.into()));
+        self.0.push(Finding { check, level: Level::Error, message, fix });
+    }
+}
+
+pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
+    let mut found = Findings::default();
+    let file = config::locate(common.config.clone());
+    match config::load(&file) {
+        Err(error) => {
+            for mistake in error.into_mistakes() {
+                let fix = format!("edit {}, then `nightjar check`", file.display());
+                found.error("configuration", mistake.to_string(), fix);
+            }
+        }
+        Ok(settings) => {
+            found.ok("configuration", format!("{} is valid", file.display()));
+            examine(&settings, arguments, &mut found).await;
+        }
+    }
+    let Findings(found) = found;
+    if arguments.json {
+        output::json(&found)?;
+    } else {
+        output::print(&text(&found))?;
+    }
+    let failed = found.iter().any(|finding| finding.level == Level::Error);
+    Ok(if failed { exit::FAILED } else { exit::DONE })
+}
+
+async fn examine(settings: &Settings, arguments: &Arguments, found: &mut Findings) {
+    let now = clock().now();
+    sources(settings, now, found);
+    keys(settings, found);
+    folders::examine(settings, found);
+    database(settings, now, found).await;
+    if !arguments.offline {
+        service::examine(settings, found).await;
+    }
+    told(settings, found);
+    unit::examine(settings, found);
+}
+
+/// Is there anything to do, and is there room for it in a day's quota?
+fn sources(settings: &Settings, now: DateTime<Utc>, found: &mut Findings) {
+    let Ok(sources) = chosen(settings, &[]) else { return };
+    if sources.is_empty() {
+        found.error(
+            "sources",
+            "there is no [[sources]] table: nothing will be backed up",
+            "add one for each data source, see config.example.toml",
+        );
+    }
+    for account in settings.accounts.values() {
+        let until = now + TimeDelta::days(1);
+        let of_account = sources.iter().filter(|source| source.account == account.name);
+        let runs: usize = of_account
+            .map(|source| source.schedule.count_between(now, until, source.timezone, 10_000))
+            .sum();
+        let most = account.max_jobs_per_day as usize;
+        let message = format!(
+            "the schedules of account {} ask for {runs} of the {most} exports that it may start in \
+             24 hours",
+            account.name
+        );
+        match runs {
+            runs if runs > most => found.error(
+                "quota",
+                message,
+                "back up less often, or fewer sources: what exceeds the quota waits for the next \
+                 day, each day for longer",
+            ),
+            runs if 2 * runs > most => found.warn(
+                "quota",
+                message,
+                "leave room for a second try of each, when the service aborts an export",
+            ),
+            _ => found.ok("quota", message),
+        }
+    }
+}
+
+fn keys(settings: &Settings, found: &mut Findings) {
+    for account in settings.accounts.values() {
+        match config::read_key(&account.key, &account.name) {
+            Ok((_, warnings)) if warnings.is_empty() => {
+                found.ok("key", format!("the key of account {} can be read", account.name));
+            }
+            Ok((_, warnings)) => {
+                for warning in warnings {
+                    found.warn("key", warning.message, "type the command that it names");
+                }
+            }
+            Err(error) => match &account.key {
+                crate::settings::KeySource::Credential(_) => found.warn(
+                    "key",
+                    error.to_string(),
+                    "nothing, if only the service is to have it; see docs/configuration.md for \
+                     commands typed by hand",
+                ),
+                _ => found.error(
+                    "key",
+                    error.to_string(),
+                    "put the account's master key there, readable for the service's user alone",
+                ),
+            },
+        }
+    }
+}
+
+/// Is the history whole, and does it say that the sources are well?
+async fn database(settings: &Settings, now: DateTime<Utc>, found: &mut Findings) {
+    let path = settings.state_dir.join(crate::store::FILE);
+    let reporter = match reporter(settings).await {
+        Ok(reporter) => reporter,
+        Err(problem) => {
+            found.error("database", problem.message(), "as it says");
+            return;
+        }
+    };
+    match reporter.integrity().await {
+        Ok(None) => found.ok("database", "there is none yet; the first backup makes it"),
+        Ok(Some(problems)) if problems.is_empty() => {
+            found.ok("database", format!("{} is whole", path.display()));
+        }
+        Ok(Some(problems)) => found.error(
+            "database",
+            format!("{} is damaged: {}", path.display(), problems.join("; ")),
+            "stop the daemon and type `nightjar reindex`: it sets the damaged file aside and makes \
+             a new one from the archive",
+        ),
+        Err(error) => found.error("database", error.to_string(), "as it says"),
+    }
+    let Ok(sources) = reporter.sources(settings, now).await else { return };
+    for source in &sources {
+        let name = &source.source;
+        match source.health {
+            Health::Ok => found.ok("backups", format!("{name} is well")),
+            Health::New => found.ok("backups", format!("{name} was never due yet")),
+            Health::Suspicious => found.warn(
+                "backups",
+                format!("{name}: {}", source.suspicious.join("; ")),
+                format!("compare it with an earlier one: `nightjar snapshots {name}`"),
+            ),
+            Health::Overdue | Health::Failing => {
+                let why = source
+                    .last_error
+                    .as_ref()
+                    .map_or(String::new(), |error| format!(": {}: {}", error.kind, error.message));
+                found.error(
+                    "backups",
+                    format!("{name} is {}{why}", source.health),
+                    format!("`nightjar jobs --source {name}`, then `nightjar backup {name}`"),
+                );
+            }
+        }
+    }
+}
+
+fn told(settings: &Settings, found: &mut Findings) {
+    let (notifier, problems) = herald::notifier(settings);
+    let fails = !problems.is_empty();
+    for problem in problems {
+        found.error("notify", problem, "then try `nightjar notify test`");
+    }
+    let pinged = settings.notify.ping.is_some();
+    if notifier.has_channels() || pinged {
+        found.ok("notify", "somebody is told when a backup fails");
+    } else if !fails {
+        found.warn(
+            "notify",
+            "nobody is told when a backup fails",
+            "add a [notify] table, see docs/notifications.md",
+        );
+    }
+}
+
+fn text(found: &[Finding]) -> String {
+    let mut text = String::new();
+    for Finding { check, level, message, fix } in found {
+        let mark = match level {
+            Level::Ok => "ok     ",
+            Level::Warning => "WARNING",
+            Level::Error => "ERROR  ",
+        };
+        text.push_str(&format!("{mark}  {check}: {message}\n"));
+        if let Some(fix) = fix {
+            text.push_str(&format!("         fix: {fix}\n"));
+        }
+    }
+    let count = |level| found.iter().filter(|finding| finding.level == level).count();
+    text.push_str(&match (count(Level::Error), count(Level::Warning)) {
+        (0, 0) => "All is well.\n".to_owned(),
+        (errors, warnings) => format!("{errors} errors, {warnings} warnings.\n"),
+    });
+    text
+}

@@ -1,0 +1,90 @@
+//! The service: can it be reached, is its certificate trusted, is the clock right, are the keys
+//! accepted?
+
+use super::Findings;
+use crate::cli::check;
+use crate::cli::clock;
+use crate::config;
+use crate::service::http::plain_client;
+use crate::settings::{Settings, Source};
+use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeSet;
+use std::error::Error as _;
+use std::time::Duration;
+use url::Url;
+
+/// How long the service may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A clock that differs by more than this makes schedules, quotas and deadlines wrong.
+const WRONG: TimeDelta = TimeDelta::seconds(30);
+
+pub(super) async fn examine(settings: &Settings, found: &mut Findings) {
+    let client = match plain_client(&settings.http) {
+        Ok(client) => client,
+        Err(error) => {
+            found.error("tls", error.to_string(), "correct http.ca_file, or take it out");
+            return;
+        }
+    };
+    let endpoints: BTreeSet<&Url> =
+        settings.accounts.values().map(|account| &account.endpoint).collect();
+    for endpoint in endpoints {
+        reach(&client, endpoint, found).await;
+    }
+    // A key that cannot be read has been found already.
+    let readable = |it: &&Source| {
+        let account = settings.account_of(it);
+        account.is_some_and(|account| config::read_key(&account.key, &account.name).is_ok())
+    };
+    let sources: Vec<_> = settings.sources.iter().filter(readable).collect();
+    for tried in check::try_keys(settings, &sources).await.unwrap_or_default() {
+        match tried.ok {
+            true => found.ok("credentials", format!("{}: {}", tried.source, tried.message)),
+            false => found.error(
+                "credentials",
+                format!("{}: {}", tried.source, tried.message),
+                "see that the key is the account's master key, and that access_id and data_source \
+                 are those of the data source's URL",
+            ),
+        }
+    }
+}
+
+/// Asks for the endpoint itself, without a key. Whatever it answers, it can be reached.
+async fn reach(client: &reqwest::Client, endpoint: &Url, found: &mut Findings) {
+    let place = endpoint.host_str().unwrap_or_default();
+    let asked = client.get(endpoint.clone()).timeout(PATIENCE).send().await;
+    let response = match asked {
+        Ok(response) => response,
+        Err(error) => {
+            let error = error.without_url();
+            let mut reason = error.to_string();
+            let mut source = error.source();
+            while let Some(cause) = source {
+                reason = cause.to_string();
+                source = cause.source();
+            }
+            let fix = "see whether this machine reaches it (`curl -I`), and whether a proxy \
+                       (HTTPS_PROXY, NO_PROXY) or a certificate of its own (http.ca_file) is needed";
+            found.error("reach", format!("{place} cannot be reached: {reason}"), fix);
+            return;
+        }
+    };
+    let how = if endpoint.scheme() == "https" { " over TLS" } else { "" };
+    found.ok("reach", format!("{place} answers{how}"));
+    let date = response.headers().get("date").and_then(|date| date.to_str().ok());
+    let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else { return };
+    let difference = clock().now() - DateTime::<Utc>::from(theirs);
+    if difference.abs() > WRONG {
+        found.error(
+            "clock",
+            format!(
+                "this machine's clock differs from {place}'s by {} s",
+                difference.num_seconds()
+            ),
+            "timedatectl set-ntp true",
+        );
+    } else {
+        found.ok("clock", format!("this machine's clock agrees with {place}'s"));
+    }
+}

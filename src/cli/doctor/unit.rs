@@ -1,0 +1,223 @@
+//! The systemd unit: is it enabled, does it run, and does its sandbox let the daemon at what the
+//! configuration names?
+
+use super::Findings;
+use crate::settings::{KeySource, Settings};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const UNIT: &str = "nightjar.service";
+const PROPERTIES: &str = "LoadState,ActiveState,UnitFileState,NeedDaemonReload,DynamicUser,User,\
+                          ProtectSystem,ProtectHome,ReadWritePaths,StateDirectory,LoadCredential,\
+                          LoadCredentialEncrypted,ExecPaths,NoExecPaths";
+
+/// What systemd says about a unit, drop-ins included.
+#[derive(Debug, Default)]
+pub(super) struct Unit(BTreeMap<String, String>);
+
+impl Unit {
+    /// Reads what `systemctl show` prints. A property may come several times.
+    fn parse(text: &str) -> Unit {
+        let mut properties: BTreeMap<String, String> = BTreeMap::new();
+        for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
+            let all = properties.entry(name.to_owned()).or_default();
+            if !all.is_empty() && !value.is_empty() {
+                all.push(' ');
+            }
+            all.push_str(value);
+        }
+        Unit(properties)
+    }
+
+    fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    fn words(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.get(name).split_whitespace()
+    }
+
+    /// The folders that the daemon may write although the system is protected.
+    fn writable(&self) -> Vec<PathBuf> {
+        let state = self.words("StateDirectory").map(|name| Path::new("/var/lib").join(name));
+        let paths = self.words("ReadWritePaths").map(|path| path.trim_start_matches(['-', '+']));
+        state.chain(paths.map(PathBuf::from)).collect()
+    }
+
+    fn credentials(&self) -> Vec<&str> {
+        // systemd shows NAME:PATH
+        let names = |property| self.words(property).map(|it| it.split(':').next().unwrap_or(it));
+        names("LoadCredential").chain(names("LoadCredentialEncrypted")).collect()
+    }
+}
+
+pub(super) fn examine(settings: &Settings, found: &mut Findings) {
+    let shown = Command::new("systemctl")
+        .args(["show", "--no-pager", UNIT, "--property", PROPERTIES])
+        .output();
+    match shown {
+        Ok(output) if output.status.success() => {
+            judge(&Unit::parse(&String::from_utf8_lossy(&output.stdout)), settings, found);
+        }
+        // No systemd here, or none that runs: somebody else starts the program.
+        _ => found.ok("unit", "there is no systemd here to ask"),
+    }
+}
+
+/// What is wrong with the unit for these settings.
+fn judge(unit: &Unit, settings: &Settings, found: &mut Findings) {
+    if unit.get("LoadState") != "loaded" {
+        found.warn(
+            "unit",
+            format!("{UNIT} is not installed"),
+            format!("install systemd/{UNIT} as the README shows, unless something else starts it"),
+        );
+        return;
+    }
+    let before = found.0.len();
+    if unit.get("UnitFileState") != "enabled" {
+        found.warn(
+            "unit",
+            format!("{UNIT} is {}: it is not started with the machine", {
+                unit.get("UnitFileState")
+            }),
+            "systemctl enable nightjar, unless nightjar-backup.timer is enabled",
+        );
+    }
+    if unit.get("ActiveState") != "active" {
+        found.warn(
+            "unit",
+            format!("{UNIT} is {}", unit.get("ActiveState")),
+            "systemctl start nightjar, then `systemctl status nightjar`",
+        );
+    }
+    if unit.get("NeedDaemonReload") == "yes" {
+        found.warn("unit", "its file has changed", "systemctl daemon-reload");
+    }
+    sandbox(unit, settings, found);
+    if found.0.len() == before {
+        found.ok("unit", format!("{UNIT} is enabled, runs, and reaches what is configured"));
+    }
+}
+
+fn sandbox(unit: &Unit, settings: &Settings, found: &mut Findings) {
+    let writable = unit.writable();
+    let protected = matches!(unit.get("ProtectSystem"), "strict");
+    let state = Some(("state_dir", &settings.state_dir));
+    let archive = Some(("archive_dir", &settings.archive_dir))
+        .filter(|(_, folder)| !folder.starts_with(&settings.state_dir));
+    for (what, folder) in state.into_iter().chain(archive) {
+        if protected && !writable.iter().any(|path| folder.starts_with(path)) {
+            found.error(
+                "unit",
+                format!("its sandbox does not let the daemon write to {what} {}", folder.display()),
+                format!(
+                    "systemctl edit nightjar: [Service] ReadWritePaths={}; and give the folder to \
+                     the unit's user",
+                    folder.display()
+                ),
+            );
+        }
+        let home = ["/home", "/root", "/run/user"].iter().any(|home| folder.starts_with(home));
+        if home && unit.get("ProtectHome") == "yes" {
+            found.error(
+                "unit",
+                format!("its sandbox hides {what} {}, which is in a home", folder.display()),
+                "choose a folder such as /srv/nightjar",
+            );
+        }
+    }
+    let credentials = unit.credentials();
+    for account in settings.accounts.values() {
+        match &account.key {
+            KeySource::Credential(name) if !credentials.contains(&name.as_str()) => found.error(
+                "unit",
+                format!("it loads no credential {name}, which account {} needs", account.name),
+                format!(
+                    "systemctl edit nightjar: [Service] LoadCredential={name}:/etc/nightjar/{name}.key"
+                ),
+            ),
+            KeySource::File(file) if unit.get("DynamicUser") == "yes" => found.warn(
+                "unit",
+                format!(
+                    "its user is made anew at each start and can hardly read the key file {} of \
+                     account {}",
+                    file.display(),
+                    account.name
+                ),
+                format!(
+                    "let the account say credential = \"{0}\", and the unit \
+                     LoadCredential={0}:{1}",
+                    account.name,
+                    file.display()
+                ),
+            ),
+            _ => {}
+        }
+    }
+    let allowed: Vec<_> =
+        unit.words("ExecPaths").map(|path| path.trim_start_matches(['-', '+'])).collect();
+    for program in settings.notify.commands.iter().filter_map(|words| words.first()) {
+        let may_run = allowed.iter().any(|path| Path::new(program).starts_with(path));
+        if !unit.get("NoExecPaths").is_empty() && !may_run {
+            found.error(
+                "unit",
+                format!("its sandbox does not let the daemon run {program}"),
+                format!("systemctl edit nightjar: [Service] ExecPaths={program}"),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+    use crate::config::{Environment, parse};
+
+    const SHOWN: &str = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\
+        NeedDaemonReload=no\nDynamicUser=yes\nProtectSystem=strict\nProtectHome=yes\n\
+        ReadWritePaths=/srv/archive\nStateDirectory=nightjar\n\
+        LoadCredential=contoso:/etc/nightjar/contoso.key\nNoExecPaths=/\n\
+        ExecPaths=/usr/bin/nightjar -/usr/bin/kill /usr/lib\n";
+
+    fn errors(shown: &str, config: &str) -> Vec<String> {
+        let env = Environment::default();
+        let settings = parse(config, Path::new("/etc/nightjar/config.toml"), &env).unwrap();
+        let mut found = Findings::default();
+        judge(&Unit::parse(shown), &settings, &mut found);
+        let troubles = found.0.into_iter().filter(|finding| finding.level != Level::Ok);
+        troubles.map(|finding| format!("{} -> {}", finding.message, finding.fix.unwrap())).collect()
+    }
+
+    #[test]
+    fn a_unit_that_fits_its_configuration_is_well() {
+        let config = "archive_dir = \"/srv/archive/nightjar\"\n\
+                      [accounts.contoso]\ncredential = \"contoso\"\n";
+        assert_eq!(errors(SHOWN, config), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_the_sandbox_keeps_from_the_daemon_is_named_with_the_line_to_add() {
+        let config = "state_dir = \"/home/archive\"\n[accounts.a]\ncredential = \"a\"\n\
+                      [accounts.b]\nkey_file = \"/etc/nightjar/b.key\"\n\
+                      [[notify.commands]]\nrun = [\"/usr/local/bin/tell\"]\n";
+        insta::assert_snapshot!(errors(SHOWN, config).join("\n"), @r#"
+        its sandbox does not let the daemon write to state_dir /home/archive -> systemctl edit nightjar: [Service] ReadWritePaths=/home/archive; and give the folder to the unit's user
+        its sandbox hides state_dir /home/archive, which is in a home -> choose a folder such as /srv/nightjar
+        it loads no credential a, which account a needs -> systemctl edit nightjar: [Service] LoadCredential=a:/etc/nightjar/a.key
+        its user is made anew at each start and can hardly read the key file /etc/nightjar/b.key of account b -> let the account say credential = "b", and the unit LoadCredential=b:/etc/nightjar/b.key
+        its sandbox does not let the daemon run /usr/local/bin/tell -> systemctl edit nightjar: [Service] ExecPaths=/usr/local/bin/tell
+        "#);
+    }
+
+    #[test]
+    fn a_unit_that_is_not_there_or_does_not_run_is_told_apart() {
+        assert!(errors("LoadState=not-found\n", "")[0].contains("is not installed"));
+        let stopped = SHOWN.replace("=active", "=failed").replace("=enabled", "=disabled");
+        let troubles = errors(&stopped, "");
+        assert_eq!(troubles.len(), 2, "{troubles:?}");
+        assert!(troubles[0].contains("disabled") && troubles[1].contains("failed"));
+    }
+}

@@ -1,0 +1,315 @@
+//! `nightjar init`: a first configuration, from flags or by asking.
+
+use super::output;
+use super::{Common, Problem, exit};
+use crate::config::{self, Environment, parse};
+use crate::files;
+use crate::secret::Key;
+use clap::Args;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use url::Url;
+
+/// Where the answers stand in an address, as people copy it from the service's portal.
+const EXAMPLE: &str = "https://spatial.virtualearth.net/REST/v1/data/ACCESS_ID/DATA_SOURCE";
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The data source's address: https://…/data/ACCESS_ID/DATA_SOURCE
+    #[arg(long, value_name = "URL", conflicts_with_all = ["access_id", "data_source"])]
+    url: Option<Url>,
+    /// The access id in the data source's address
+    #[arg(long, value_name = "ID")]
+    access_id: Option<String>,
+    /// The service's name of the data source
+    #[arg(long, value_name = "NAME")]
+    data_source: Option<String>,
+    /// What to call the source here [default: the data source's name in lower case]
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// What to call the account here [default: main]
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
+    /// A file that holds the account's master key [default: ACCOUNT.key beside the configuration]
+    #[arg(long, value_name = "FILE", conflicts_with = "credential")]
+    key_file: Option<PathBuf>,
+    /// Leave the key to systemd: the name of a credential
+    #[arg(long, value_name = "NAME")]
+    credential: Option<String>,
+    /// When to back up, as in crontab [default: 0 2 * * *]
+    #[arg(long, value_name = "CRON")]
+    schedule: Option<String>,
+    /// The time zone of the schedule [default: this machine's]
+    #[arg(long, value_name = "ZONE")]
+    timezone: Option<String>,
+    /// Write over a configuration that is there
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
+    let file = config::locate(common.config.clone());
+    let file = std::path::absolute(file).map_err(Problem::failed)?;
+    if file.exists() && !arguments.force {
+        return Err(Problem::usage(format!(
+            "there is a configuration {} already: edit it, name another with --config, or write \
+             over it with --force",
+            file.display()
+        )));
+    }
+    let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
+    let answers = answers(arguments, asks)?;
+    let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+    let text = answers.text();
+    let env = Environment { current_dir: folder.clone(), ..Environment::default() };
+    parse(&text, &file, &env).map_err(|mistakes| {
+        let lines: Vec<_> = mistakes.iter().map(|mistake| mistake.message.clone()).collect();
+        Problem::usage(format!("what was given makes no configuration:\n{}", lines.join("\n")))
+    })?;
+    let cannot = |path: &Path, error: io::Error| {
+        Problem::failed(format!(
+            "cannot write {}: {error}; type the command with `sudo`, or name another file with \
+             --config",
+            path.display()
+        ))
+    };
+    if !folder.as_os_str().is_empty() {
+        fs::create_dir_all(&folder).map_err(|error| cannot(&folder, error))?;
+    }
+    if let KeyPlace::File(key_file) = &answers.key {
+        let path = folder.join(key_file);
+        if asks
+            && !path.exists()
+            && let Some(key) = ask_key(&answers.account)?
+        {
+            let written = files::create(&path).and_then(|mut it| writeln!(it, "{}", key.expose()));
+            written.map_err(|error| cannot(&path, error))?;
+            eprintln!("The key is in {}, readable for its owner alone.", path.display());
+        }
+    }
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(&file)
+        .and_then(|mut it| it.write_all(text.as_bytes()).and_then(|()| it.sync_all()));
+    written.map_err(|error| cannot(&file, error))?;
+    output::print(&format!("{}\n", file.display()))?;
+    eprintln!("{}", answers.next_steps(&folder, &file));
+    Ok(exit::DONE)
+}
+
+/// Where the key is to be.
+#[derive(Debug)]
+enum KeyPlace {
+    File(PathBuf),
+    Credential(String),
+}
+
+/// Everything that a first configuration needs.
+#[derive(Debug)]
+struct Answers {
+    account: String,
+    key: KeyPlace,
+    source: String,
+    access_id: String,
+    data_source: String,
+    schedule: String,
+    timezone: String,
+}
+
+fn answers(arguments: &Arguments, asks: bool) -> Result<Answers, Problem> {
+    let (mut access_id, mut data_source) =
+        (arguments.access_id.clone(), arguments.data_source.clone());
+    if let Some(url) = &arguments.url {
+        let (id, name) = of_address(url).ok_or_else(|| {
+            Problem::usage(format!("--url: expected an address such as {EXAMPLE}"))
+        })?;
+        (access_id, data_source) = (Some(id), Some(name));
+    }
+    if asks && access_id.is_none() && data_source.is_none() {
+        let text = ask(&format!("The data source's address ({EXAMPLE}, empty: none)"), "")?;
+        if !text.is_empty() {
+            let found = Url::parse(&text).ok().as_ref().and_then(of_address);
+            let (id, name) = found
+                .ok_or_else(|| Problem::usage(format!("expected an address such as {EXAMPLE}")))?;
+            (access_id, data_source) = (Some(id), Some(name));
+        }
+    }
+    let needed = |given: Option<String>, question: &str, flag: &str| match given {
+        Some(given) => Ok(given),
+        None if asks => ask(question, ""),
+        None => Err(Problem::usage(format!(
+            "{flag} is missing; on a terminal `nightjar init` asks for what is not given"
+        ))),
+    };
+    let wished = |given: &Option<String>, question: &str, default: &str| match given {
+        Some(given) => Ok(given.clone()),
+        None if asks => ask(question, default),
+        None => Ok(default.to_owned()),
+    };
+    let access_id = needed(access_id, "The access id", "--access-id, or --url,")?;
+    let data_source = needed(data_source, "The data source's name", "--data-source, or --url,")?;
+    let source = wished(&arguments.source, "What to call it here", &name_of(&data_source))?;
+    let account = wished(&arguments.account, "What to call the account", "main")?;
+    let schedule = wished(&arguments.schedule, "When to back up, as in crontab", "0 2 * * *")?;
+    let timezone = wished(&arguments.timezone, "Time zone", &local_zone())?;
+    let key = match (&arguments.credential, &arguments.key_file) {
+        (Some(name), _) => KeyPlace::Credential(name.clone()),
+        (None, Some(file)) => KeyPlace::File(std::path::absolute(file).map_err(Problem::failed)?),
+        (None, None) => KeyPlace::File(format!("{account}.key").into()),
+    };
+    Ok(Answers { account, key, source, access_id, data_source, schedule, timezone })
+}
+
+impl Answers {
+    fn text(&self) -> String {
+        let quoted = |text: &str| toml::Value::from(text).to_string();
+        let key = match &self.key {
+            KeyPlace::File(file) => format!("key_file = {}", quoted(&file.to_string_lossy())),
+            KeyPlace::Credential(name) => format!("credential = {}", quoted(name)),
+        };
+        let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let is_bare = !self.account.is_empty() && self.account.chars().all(bare);
+        format!(
+            "# Nightjar's configuration; config.example.toml explains every setting.\n\
+             timezone = {}\n\n\
+             [web]\n\
+             listen = \"127.0.0.1:8787\"\n\n\
+             [accounts.{}]\n\
+             {key}\n\n\
+             [[sources]]\n\
+             name = {}\n\
+             account = {}\n\
+             access_id = {}\n\
+             data_source = {}\n\
+             schedule = {}\n",
+            quoted(&self.timezone),
+            if is_bare { self.account.clone() } else { quoted(&self.account) },
+            quoted(&self.source),
+            quoted(&self.account),
+            quoted(&self.access_id),
+            quoted(&self.data_source),
+            quoted(&self.schedule),
+        )
+    }
+
+    fn next_steps(&self, folder: &Path, file: &Path) -> String {
+        let key = match &self.key {
+            KeyPlace::File(key) if folder.join(key).exists() => String::new(),
+            KeyPlace::File(key) => format!(
+                "  put the master key into {} (and `chmod 600` it)\n",
+                folder.join(key).display()
+            ),
+            KeyPlace::Credential(name) => {
+                format!("  let the unit have LoadCredential={name}:FILE, with the key in FILE\n")
+            }
+        };
+        let (config, then) = if file == Path::new(config::DEFAULT_FILE) {
+            (String::new(), "systemctl enable --now nightjar".to_owned())
+        } else {
+            let config = format!("--config {} ", file.display());
+            let then = format!("nightjar {config}daemon");
+            (config, then)
+        };
+        format!(
+            "Next:\n{key}  nightjar {config}check --online\n  nightjar {config}backup\n  {then}\n\
+             Nobody is told yet when a backup fails: see docs/notifications.md."
+        )
+    }
+}
+
+/// The access id and the name in a data source's address.
+fn of_address(url: &Url) -> Option<(String, String)> {
+    let mut parts = url.path_segments()?.skip_while(|part| !part.eq_ignore_ascii_case("data"));
+    parts.next()?;
+    let decoded = |part: &str| {
+        percent_encoding::percent_decode_str(part).decode_utf8().ok().map(|it| it.into_owned())
+    };
+    let (id, name) = (decoded(parts.next()?)?, decoded(parts.next()?)?);
+    (!id.is_empty() && !name.is_empty()).then_some((id, name))
+}
+
+/// A name for a source: the data source's own, as far as it may be a folder.
+fn name_of(data_source: &str) -> String {
+    let plain = data_source.to_lowercase();
+    let plain: String =
+        plain.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name = plain.trim_matches('-');
+    if name.is_empty() { "source".to_owned() } else { name.to_owned() }
+}
+
+/// This machine's zone, where it can be told.
+fn local_zone() -> String {
+    let link = fs::read_link("/etc/localtime").unwrap_or_default();
+    let link = link.to_string_lossy().into_owned();
+    let zone = link.split_once("zoneinfo/").map(|(_, zone)| zone.to_owned());
+    let known = |zone: &String| zone.parse::<chrono_tz::Tz>().is_ok();
+    zone.filter(known).unwrap_or_else(|| "UTC".to_owned())
+}
+
+fn ask(question: &str, default: &str) -> Result<String, Problem> {
+    let shown = if default.is_empty() { String::new() } else { format!(" [{default}]") };
+    eprint!("{question}{shown}: ");
+    let mut line = String::new();
+    if io::stdin().lock().read_line(&mut line).map_err(Problem::failed)? == 0 {
+        return Err(Problem::usage("stopped; nothing was written"));
+    }
+    let answer = line.trim();
+    Ok(if answer.is_empty() { default } else { answer }.to_owned())
+}
+
+/// Asks for a key without showing it; `None` when it is to be put there later.
+fn ask_key(account: &str) -> Result<Option<Key>, Problem> {
+    let stdin = io::stdin();
+    let before = tcgetattr(&stdin).map_err(Problem::failed)?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&stdin, OptionalActions::Now, &silent).map_err(Problem::failed)?;
+    let line = ask(&format!("The master key of {account} (not shown; empty: later)"), "");
+    let restored = tcsetattr(&stdin, OptionalActions::Now, &before);
+    eprintln!();
+    restored.map_err(Problem::failed)?;
+    let line = line?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    Key::new(&line).map(Some).map_err(|reason| Problem::usage(format!("the key: {reason}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_gives_id_and_name() {
+        let of = |text: &str| of_address(&Url::parse(text).unwrap());
+        let found = Some(("abc123".to_owned(), "Fourth Coffee".to_owned()));
+        for rest in ["", "/", "/Stores?key=1", "/Stores('1')"] {
+            let text = format!(
+                "https://spatial.virtualearth.net/REST/v1/data/abc123/Fourth%20Coffee{rest}"
+            );
+            assert_eq!(of(&text), found, "{text}");
+        }
+        for text in
+            ["https://example.org/", "https://example.org/data/x", "https://example.org/data//y"]
+        {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_data_source_s_name_becomes_a_folder_s() {
+        for (theirs, ours) in [
+            ("FourthCoffeeSample", "fourthcoffeesample"),
+            ("Läden_2024", "l-den-2024"),
+            ("$$$", "source"),
+        ] {
+            assert_eq!(name_of(theirs), ours);
+        }
+    }
+}

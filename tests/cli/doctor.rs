@@ -1,0 +1,119 @@
+//! Setting up, and finding out what is wrong.
+
+use crate::harness::{ACCESS_ID, House, KEY, bare_command, private_file};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+/// The findings of `doctor --json` that are not well: check, level and message.
+fn troubles(house: &House, arguments: &[&str]) -> (i32, Vec<Value>) {
+    let done = house.run(&[&["doctor", "--json"], arguments].concat());
+    let findings = done.document().as_array().unwrap().clone();
+    assert!(findings.len() > 3 || done.code == 1, "{findings:?}");
+    for finding in &findings {
+        let well = finding["level"] == "ok";
+        assert_eq!(well, finding["fix"].is_null(), "{finding}");
+    }
+    (done.code, findings.into_iter().filter(|finding| finding["level"] != "ok").collect())
+}
+
+fn checks(troubles: &[Value]) -> Vec<&str> {
+    troubles.iter().map(|finding| finding["check"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_house_in_order_has_nothing_to_mend() {
+    let house = House::healthy().set("notify.ping", "http://127.0.0.1:9/");
+    house.backup();
+    let daemon = house.start(&["daemon"]);
+    house.job_when("archived", |job| job["state"] == "archived");
+    crate::harness::until("a daemon", || {
+        fs::read_to_string(house.path("state/daemon.lock")).ok().filter(|it| !it.is_empty())
+    });
+    let (code, troubles) = troubles(&house, &[]);
+    assert_eq!((code, checks(&troubles)), (0, vec![]), "{troubles:?}");
+    let text = house.run(&["doctor"]).stdout;
+    assert!(text.ends_with("All is well.\n"), "{text}");
+    daemon.stop(Signal::TERM);
+}
+
+#[test]
+fn each_trouble_is_found_with_its_fix() {
+    let house = House::healthy();
+    house.backup();
+    fs::set_permissions(house.path("contoso.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(house.path("state"), fs::Permissions::from_mode(0o755)).unwrap();
+    let house = house.set("accounts.contoso.max_jobs_per_day", 1);
+    let (code, found) = troubles(&house, &["--offline"]);
+    assert_eq!(code, 0, "{found:?}");
+    assert_eq!(checks(&found), ["quota", "key", "state", "daemon", "notify"], "{found:?}");
+    assert!(found[1]["message"].as_str().unwrap().contains("chmod 600"), "{found:?}");
+
+    let house = house.set("accounts.contoso.endpoint", "http://127.0.0.1:9/");
+    let (code, found) = troubles(&house, &[]);
+    assert_eq!(code, 1);
+    assert!(checks(&found).contains(&"reach"), "{found:?}");
+    let (_, found) = troubles(&house, &["--offline"]);
+    assert!(!checks(&found).contains(&"reach"), "{found:?}");
+}
+
+#[test]
+fn a_refused_key_and_a_failing_source_are_found() {
+    let house = House::healthy();
+    fs::write(house.path("contoso.key"), "another").unwrap();
+    house.run(&["backup"]);
+    let (code, found) = troubles(&house, &[]);
+    assert_eq!(code, 1);
+    assert!(checks(&found).contains(&"credentials"), "{found:?}");
+    assert!(checks(&found).contains(&"backups"), "{found:?}");
+    house.write_config("zzz = 1\n");
+    let (code, found) = troubles(&house, &[]);
+    assert_eq!((code, checks(&found)), (1, vec!["configuration"]), "{found:?}");
+}
+
+#[test]
+fn a_first_configuration_is_written_from_flags_and_works() {
+    let house = House::healthy();
+    fs::remove_file(house.path("config.toml")).unwrap();
+    let url = format!("{}/data/{ACCESS_ID}/Stores", house.service.endpoint());
+    let done = house.run(&["init", "--url", &url, "--timezone", "Europe/Berlin"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let written = house.path("config.toml");
+    assert_eq!(done.stdout, format!("{}\n", written.display()));
+    assert!(done.stderr.contains("put the master key into"), "{done:?}");
+    // The rest is what only a test changes: the service's address, and where the state is.
+    private_file(&house.path("main.key"), KEY);
+    let text = fs::read_to_string(&written).unwrap();
+    let endpoint = format!("[accounts.main]\nendpoint = \"{}\"", house.service.endpoint());
+    let text = text.replace("[accounts.main]", &endpoint);
+    fs::write(&written, format!("state_dir = \"state\"\n{text}")).unwrap();
+    let done = house.run(&["check", "--online"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.stdout.contains("ok: stores: the service accepts the key"), "{done:?}");
+
+    let again = house.run(&["init", "--url", &url]);
+    assert_eq!(again.code, 2, "{again:?}");
+    assert!(again.stderr.contains("--force"), "{again:?}");
+    assert!(fs::read_to_string(&written).unwrap().contains("endpoint"), "it was left alone");
+}
+
+#[test]
+fn what_init_is_not_given_is_named_and_nothing_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("etc/config.toml");
+    for (arguments, said) in [
+        (vec![], "--access-id, or --url, is missing"),
+        (vec!["--url", "https://example.org/"], "--url: expected an address such as"),
+        (vec!["--access-id", "a", "--data-source", "b", "--schedule", "sometimes"], "`schedule`"),
+        (vec!["--access-id", "a", "--data-source", "b", "--timezone", "Mars"], "`timezone`"),
+    ] {
+        let mut command = bare_command();
+        command.arg("--config").arg(&file).arg("init").args(&arguments);
+        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(said), "{arguments:?}: {stderr}");
+        assert!(!folder.path().join("etc").exists(), "{arguments:?}");
+    }
+}
