@@ -7,8 +7,8 @@ use super::{Common, Problem, archive, chosen, clock, exit, open_store, plan, sto
 use crate::engine::{Engine, Observer, Scope};
 use crate::job::{Job, State, Trigger};
 use crate::report::Reporter;
-use crate::settings::Source;
-use crate::store::{NewJob, Store, lock};
+use crate::settings::{Settings, Source};
+use crate::store::{NewJob, Store, copies, lock};
 use clap::Args;
 use std::sync::Arc;
 
@@ -71,8 +71,19 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     watch.refresh(clock().now()).await?;
     let code = conclude(&store, &jobs).await?;
     herald.conclude(steps).await;
+    keep_copy(&settings, &store).await;
     store.close().await;
     Ok(code)
+}
+
+/// Where no daemon copies the database every night, this does.
+async fn keep_copy(settings: &Settings, store: &Store) {
+    let now = clock().now();
+    if copies::is_due(&settings.state_dir, now)
+        && let Err(error) = store.keep_copy(now).await
+    {
+        tracing::warn!(%error, "the database could not be copied");
+    }
 }
 
 /// Makes a job for each source, or joins its live one.

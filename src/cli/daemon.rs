@@ -1,11 +1,12 @@
 //! `nightjar daemon`: the service.
 
 use super::herald::Herald;
-use super::{Common, Problem, archive, clock, open_store, plan, stop_signal, systemd};
+use super::{Common, Problem, archive, clock, plan, recover, stop_signal, systemd};
 use crate::engine::{Engine, Notice, Observer, Plan, Scope};
+use crate::files;
 use crate::report::Reporter;
 use crate::settings::Settings;
-use crate::store::lock;
+use crate::store::{copies, lock};
 use crate::web;
 use sd_notify::NotifyState;
 use std::sync::Arc;
@@ -21,20 +22,22 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let settings = common.settings()?;
     let whole = whole_plan(&settings)?;
     let stop = stop_signal()?;
-    let store = open_store(&settings).await?;
     let state = |error: std::io::Error| {
         Problem::failed(format!(
             "cannot use the state folder {}: {error}",
             settings.state_dir.display()
         ))
     };
-    let _only = lock::daemon(&settings.state_dir).map_err(state)?.map_err(|process| {
+    let left_open = copies::was_left_open(&settings.state_dir);
+    files::make_folder(&settings.state_dir).map_err(state)?;
+    let only = lock::daemon(&settings.state_dir).map_err(state)?.map_err(|process| {
         Problem::failed(format!(
             "another daemon works on {}: process {process}; stop it first, or give this one \
              another state_dir",
             settings.state_dir.display()
         ))
     })?;
+    let store = recover::open(&settings, left_open, Some(&only)).await?;
     let worker = lock::Worker::enrol(&settings.state_dir, fastrand::u64(..)).map_err(state)?;
     worker.sweep();
     let archive = archive(&settings);

@@ -14,6 +14,8 @@ mod notify;
 mod output;
 mod problem;
 mod prune;
+mod recover;
+mod reindex;
 mod snapshots;
 mod status;
 mod systemd;
@@ -29,7 +31,7 @@ use crate::service::ExportService;
 use crate::service::bing::Bing;
 use crate::service::http::HttpClients;
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{Store, copies};
 use crate::telemetry::{self, LogFormat};
 use clap::{Args, Parser, Subcommand};
 use problem::Problem;
@@ -106,6 +108,8 @@ enum Command {
     Snapshots(snapshots::Arguments),
     /// Re-read every archived byte and prove it against its manifest
     Verify(verify::Arguments),
+    /// Bring the database up to the archive; make it anew where it is lost or damaged
+    Reindex(reindex::Arguments),
     /// Apply retention now: remove the snapshots that no rule keeps
     Prune(prune::Arguments),
     /// Exempt a snapshot from retention
@@ -173,6 +177,7 @@ async fn run(cli: Cli) -> Result<u8, Problem> {
         Command::Retry(arguments) => jobs::retry(common, arguments).await,
         Command::Snapshots(arguments) => snapshots::run(common, arguments),
         Command::Verify(arguments) => verify::run(common, arguments),
+        Command::Reindex(arguments) => reindex::run(common, arguments).await,
         Command::Prune(arguments) => prune::run(common, arguments),
         Command::Hold(arguments) => hold::hold(common, arguments),
         Command::Unhold(arguments) => hold::unhold(common, arguments),
@@ -191,23 +196,9 @@ fn archive(settings: &Settings) -> Archive {
     Archive::new(&settings.archive_dir, &settings.state_dir)
 }
 
-/// The store, made where there is none, with job numbers above the archive's.
+/// The store, made where there is none, and anew where it is lost or damaged.
 async fn open_store(settings: &Settings) -> Result<Store, Problem> {
-    let archive = archive(settings);
-    archive.prepare().map_err(|error| {
-        Problem::failed(format!(
-            "cannot use the archive folder {}: {error}; make it, or let the program's user write \
-             to it",
-            settings.archive_dir.display()
-        ))
-    })?;
-    let highest = archive.highest_job().map_err(|error| {
-        Problem::failed(format!(
-            "cannot read the archive {}: {error}",
-            settings.archive_dir.display()
-        ))
-    })?;
-    Ok(Store::open(&settings.state_dir, highest).await?)
+    recover::open(settings, copies::was_left_open(&settings.state_dir), None).await
 }
 
 /// What was stored, for reading.

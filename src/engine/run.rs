@@ -4,6 +4,7 @@ use super::flights::{Flight, Flights};
 use super::schedule::Agenda;
 use super::step::pause;
 use super::{Engine, Plan, target};
+use crate::archive::Archive;
 use crate::job::{FailureKind, Job, Progress};
 use crate::plan::schedule::Schedule;
 use crate::store::{Claim, LONGEST_REMOTE_JOB, Limits, StoreError};
@@ -38,8 +39,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// How long it then waits for what cannot be interrupted.
 const LAST_WRITES: Duration = Duration::from_millis(1500);
 
-/// When a daemon applies retention.
-const PRUNING: &str = "0 4 * * *";
+/// When a daemon applies retention and copies its database.
+const HOUSEKEEPING: &str = "0 4 * * *";
 
 /// What an engine works on.
 #[derive(Debug, Clone)]
@@ -82,8 +83,8 @@ pub(super) struct Run {
     glanced: Instant,
     renewed: Instant,
     round: Instant,
-    /// Up to when the times of retention are accounted for.
-    pruned: DateTime<Utc>,
+    /// Up to when the times of housekeeping are accounted for.
+    kept_house: DateTime<Utc>,
     /// Ends the question about orphans.
     asking: CancellationToken,
 }
@@ -157,7 +158,7 @@ impl Engine {
             glanced: Instant::now(),
             renewed: Instant::now(),
             round: Instant::now(),
-            pruned: self.now(),
+            kept_house: self.now(),
             asking: CancellationToken::new(),
             plan,
         };
@@ -206,7 +207,7 @@ impl Engine {
             run.round = Instant::now();
             self.bury_the_dead().await?;
             self.ask_about_orphans(run);
-            self.prune_every_night(run);
+            self.keep_house_every_night(run);
         }
         if !run.flights.is_empty() {
             self.look_after_flights(run, glance && run.unseen).await?;
@@ -238,30 +239,27 @@ impl Engine {
         Ok(())
     }
 
-    /// Applies retention, a daemon's every night. Snapshots of sources that are not configured
-    /// stay.
-    pub(super) fn prune_every_night(&self, run: &mut Run) -> Option<JoinHandle<()>> {
+    /// Applies retention and takes a copy of the database, a daemon's every night. Snapshots of
+    /// sources that are not configured stay.
+    pub(super) fn keep_house_every_night(&self, run: &mut Run) -> Option<JoinHandle<()>> {
         let now = self.now();
         let zone = run.plan.settings.timezone;
-        let is_due = Schedule::parse(PRUNING)
-            .is_ok_and(|nightly| nightly.latest_between(run.pruned, now, zone).is_some());
+        let is_due = Schedule::parse(HOUSEKEEPING)
+            .is_ok_and(|nightly| nightly.latest_between(run.kept_house, now, zone).is_some());
         if !is_due || !matches!(run.scope, Scope::Everything) {
             return None;
         }
-        run.pruned = now;
-        let (archive, plan) = (self.shared.archive.clone(), Arc::clone(&run.plan));
-        Some(tokio::task::spawn_blocking(move || {
-            for source in &plan.settings.sources {
-                let pruned = archive
-                    .plan_pruning(&source.name, &source.retention, source.timezone)
-                    .and_then(|fates| archive.prune(&fates));
-                match pruned {
-                    Ok(0) => {}
-                    Ok(removed) => tracing::info!(source = source.name, removed, "pruned"),
-                    Err(error) => {
-                        tracing::error!(source = source.name, %error, "could not be pruned");
-                    }
-                }
+        run.kept_house = now;
+        let (engine, plan) = (self.clone(), Arc::clone(&run.plan));
+        Some(tokio::spawn(async move {
+            let archive = engine.shared.archive.clone();
+            let pruned = tokio::task::spawn_blocking(move || prune(&archive, &plan));
+            if let Err(error) = pruned.await {
+                tracing::error!(%error, "retention failed as it never should");
+            }
+            match engine.shared.store.keep_copy(now).await {
+                Ok(copy) => tracing::info!(copy = %copy.display(), "the database was copied"),
+                Err(error) => tracing::error!(%error, "the database could not be copied"),
             }
         }))
     }
@@ -409,6 +407,20 @@ impl Engine {
         }
         if let Err(error) = self.shared.store.release_all(&self.shared.worker.name).await {
             tracing::warn!(%error, "the claims could not be freed; they lapse by themselves");
+        }
+    }
+}
+
+/// Removes what no rule keeps.
+fn prune(archive: &Archive, plan: &Plan) {
+    for source in &plan.settings.sources {
+        let pruned = archive
+            .plan_pruning(&source.name, &source.retention, source.timezone)
+            .and_then(|fates| archive.prune(&fates));
+        match pruned {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(source = source.name, removed, "pruned"),
+            Err(error) => tracing::error!(source = source.name, %error, "could not be pruned"),
         }
     }
 }

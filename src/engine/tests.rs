@@ -432,7 +432,7 @@ async fn retention_is_applied_at_four_and_not_before() {
     let mut run = engine.begin(Scope::Everything).await.unwrap();
     let left = async |run: &mut run::Run, hours: i64| {
         machine.hands.set(night() + TimeDelta::hours(hours));
-        if let Some(pruning) = engine.prune_every_night(run) {
+        if let Some(pruning) = engine.keep_house_every_night(run) {
             pruning.await.unwrap();
         }
         archive.names("one").unwrap().len()

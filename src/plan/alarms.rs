@@ -29,13 +29,15 @@ pub enum AlarmKind {
     Quota,
     /// A disk is nearly full.
     Disk,
+    /// The database was found damaged and set aside.
+    Database,
     /// The service ends soon. Told once at each step, and never over.
     ServiceEnd,
 }
 
 impl AlarmKind {
     /// Every kind.
-    pub const ALL: [AlarmKind; 8] = [
+    pub const ALL: [AlarmKind; 9] = [
         AlarmKind::Failed,
         AlarmKind::Credentials,
         AlarmKind::Vanished,
@@ -43,6 +45,7 @@ impl AlarmKind {
         AlarmKind::Suspicious,
         AlarmKind::Quota,
         AlarmKind::Disk,
+        AlarmKind::Database,
         AlarmKind::ServiceEnd,
     ];
 
@@ -56,6 +59,7 @@ impl AlarmKind {
             AlarmKind::Suspicious => "suspicious",
             AlarmKind::Quota => "quota",
             AlarmKind::Disk => "disk",
+            AlarmKind::Database => "database",
             AlarmKind::ServiceEnd => "service_end",
         }
     }
@@ -69,7 +73,8 @@ impl AlarmKind {
 /// Something that is broken, or soon will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alarm {
-    /// What can only be broken once: `source/NAME`, `quota/ACCOUNT`, `disk/FOLDER`, `end/SERVICE`.
+    /// What can only be broken once: `source/NAME`, `quota/ACCOUNT`, `disk/FOLDER`, `database`,
+    /// `end/SERVICE`.
     pub place: String,
     /// What kind of trouble it is.
     pub kind: AlarmKind,

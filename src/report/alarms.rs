@@ -6,6 +6,7 @@ use crate::job::{ErrorKind, HoldKind, JobError};
 use crate::plan::alarms::{Alarm, AlarmKind, service_end};
 use crate::service::bing;
 use crate::settings::Settings;
+use crate::store::copies;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,6 +28,7 @@ impl Reporter {
         let accounts: BTreeMap<_, _> = waiting.map(|alarm| (alarm.place.clone(), alarm)).collect();
         alarms.extend(accounts.into_values());
         alarms.extend(of_disks(settings));
+        alarms.extend(of_database(settings));
         if !settings.sources.is_empty() {
             alarms.extend(service_end(bing::NAME, bing::LAST_DAY, now));
         }
@@ -108,6 +110,21 @@ fn of_disks(settings: &Settings) -> Vec<Alarm> {
         .take(if is_one_disk { 1 } else { 2 })
         .filter_map(nearly_full)
         .collect()
+}
+
+/// Told for as long as the damaged database lies there: somebody should know.
+fn of_database(settings: &Settings) -> Option<Alarm> {
+    let aside = copies::set_aside(&settings.state_dir).into_iter().next()?;
+    Some(Alarm {
+        place: "database".to_owned(),
+        kind: AlarmKind::Database,
+        about: "database".to_owned(),
+        message: format!(
+            "the database was damaged and was made anew; the damaged one is kept as {}. See whether \
+             the disk is well, then remove it",
+            aside.display()
+        ),
+    })
 }
 
 fn instant(at: DateTime<Utc>) -> String {

@@ -53,6 +53,15 @@ pub fn daemon(state_dir: &Path) -> io::Result<Result<Held, String>> {
     })
 }
 
+/// Whether any process works on jobs of this state folder: a daemon, unless its lock is `held` by
+/// whoever asks, or another worker.
+pub fn anybody_works(state_dir: &Path, held: Option<&Held>) -> bool {
+    let taken = |path: &Path| path.exists() && matches!(try_take(path), Ok(Err(_)));
+    let workers = fs::read_dir(state_dir.join("workers")).into_iter().flatten().flatten();
+    let daemon = held.is_none() && taken(&state_dir.join("daemon.lock"));
+    daemon || workers.into_iter().any(|it| taken(&it.path()))
+}
+
 /// A process that works on jobs: its name stands in the leases that it holds, and a lock on a file
 /// of that name says that it lives.
 #[derive(Debug)]

@@ -5,8 +5,10 @@
 //! an effect depends on (the intent to submit) is durable before the function returns, for
 //! `synchronous` is FULL.
 
+mod adopt;
 mod alarms;
 mod claim;
+pub mod copies;
 mod history;
 mod jobs;
 pub mod lock;
@@ -17,6 +19,7 @@ mod schedules;
 mod tests;
 mod writer;
 
+pub use adopt::Kept;
 pub use claim::LONGEST_REMOTE_JOB;
 pub use claim::{Claim, Claimed, Limits};
 pub use history::{DURATIONS, Filter, TimelineEvent, Took};
@@ -72,8 +75,8 @@ pub enum StoreError {
     },
     /// The file is not a database, or a damaged one.
     #[error(
-        "{} is not a usable database: {error}; move it away to start an empty history (the archive \
-         is not touched, and its snapshots stay listed)", .path.display()
+        "{} is not a usable database: {error}; `nightjar reindex` sets it aside and makes a new one \
+         from its newest copy and the archive", .path.display()
     )]
     Damaged {
         /// The database.
@@ -159,7 +162,11 @@ impl Store {
 
     /// What is wrong with the file, as SQLite finds; empty when it is whole.
     pub async fn integrity(&self) -> Result<Vec<String>> {
-        let rows = sqlx::query("PRAGMA quick_check(20)").fetch_all(&self.readers).await?;
+        let checked = sqlx::query("PRAGMA quick_check(20)").fetch_all(&self.readers).await;
+        let rows = match checked {
+            Err(error) if is_damage(&error) => return Ok(vec![error.to_string()]),
+            checked => checked?,
+        };
         let lines: Vec<String> =
             rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?;
         Ok(lines.into_iter().filter(|line| line != "ok").collect())
@@ -193,13 +200,32 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 async fn connect(path: &Path) -> Result<SqliteConnection> {
-    SqliteConnection::connect_with(&options(path))
-        .await
-        .map_err(|error| StoreError::Damaged { path: path.to_owned(), error })
+    SqliteConnection::connect_with(&options(path)).await.map_err(|error| of_opening(path, error))
+}
+
+/// Tells damage from other trouble.
+fn of_opening(path: &Path, error: sqlx::Error) -> StoreError {
+    if is_damage(&error) {
+        StoreError::Damaged { path: path.to_owned(), error }
+    } else {
+        StoreError::Sql(error)
+    }
+}
+
+/// Whether SQLite says that the file is no database, or a damaged one.
+fn is_damage(error: &sqlx::Error) -> bool {
+    // SQLITE_CORRUPT, SQLITE_NOTADB
+    matches!(code(error), Some(11 | 26))
+}
+
+/// SQLite's primary code of an error.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let sqlx::Error::Database(error) = error else { return None };
+    Some(error.code()?.parse::<i32>().ok()? & 0xff)
 }
 
 async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
-    let damaged = |error| StoreError::Damaged { path: path.to_owned(), error };
+    let damaged = |error| of_opening(path, error);
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     let tables: i64 =
         sqlx::query("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
@@ -222,7 +248,7 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     }
     // Also where there is nothing to do: this compares what was applied with what is known.
     MIGRATIONS.run(&mut *connection).await.map_err(|error| match error {
-        sqlx::migrate::MigrateError::Execute(error) => StoreError::Sql(error),
+        sqlx::migrate::MigrateError::Execute(error) => of_opening(path, error),
         other => StoreError::Sql(sqlx::Error::Migrate(Box::new(other))),
     })
 }
@@ -249,10 +275,7 @@ impl StoreError {
         match self {
             StoreError::Folder { .. } | StoreError::Commit(_) => true,
             // SQLITE_FULL, SQLITE_IOERR, SQLITE_READONLY, SQLITE_CANTOPEN, SQLITE_BUSY
-            StoreError::Sql(sqlx::Error::Database(error)) => error
-                .code()
-                .and_then(|code| code.parse::<i32>().ok())
-                .is_some_and(|code| matches!(code & 0xff, 5 | 8 | 10 | 13 | 14)),
+            StoreError::Sql(error) => matches!(code(error), Some(5 | 8 | 10 | 13 | 14)),
             _ => false,
         }
     }

@@ -20,6 +20,7 @@ mod many;
 mod notify;
 mod oddities;
 mod quota;
+mod recovery;
 mod retention;
 mod shapes;
 mod stops;

@@ -154,20 +154,6 @@ fn a_state_folder_that_cannot_be_is_told_and_no_success() {
 }
 
 #[test]
-fn a_database_that_is_none_is_told_and_left_alone() {
-    let house = House::healthy();
-    fs::create_dir_all(house.path("state")).unwrap();
-    let nonsense = "this is no database, and long enough to be looked at ".repeat(100);
-    fs::write(house.path("state/nightjar.db"), &nonsense).unwrap();
-    for arguments in [&["backup"][..], &["daemon"], &["jobs", "--json"]] {
-        let done = house.run(arguments);
-        assert_eq!(done.code, 1, "{arguments:?}: {done:?}");
-        assert!(done.stderr.contains("nightjar.db"), "{done:?}");
-    }
-    assert_eq!(fs::read_to_string(house.path("state/nightjar.db")).unwrap(), nonsense);
-}
-
-#[test]
 fn what_is_kept_aside_is_private() {
     let house = House::with(Scenario {
         announced: nightjar::simulator::Announced::OffBy(1),

@@ -10,6 +10,7 @@ use super::{Common, Problem, chosen, clock, exit, herald, reporter};
 use crate::config;
 use crate::report::Health;
 use crate::settings::Settings;
+use crate::store::copies;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use serde::Serialize;
@@ -189,6 +190,13 @@ async fn database(settings: &Settings, now: DateTime<Utc>, found: &mut Findings)
              a new one from the archive",
         ),
         Err(error) => found.error("database", error.to_string(), "as it says"),
+    }
+    if let Some(aside) = copies::set_aside(&settings.state_dir).first() {
+        found.warn(
+            "database",
+            format!("an earlier one was damaged and is kept as {}", aside.display()),
+            "see whether the disk is well (`smartctl`), then remove it",
+        );
     }
     let Ok(sources) = reporter.sources(settings, now).await else { return };
     for source in &sources {

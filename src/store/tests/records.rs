@@ -287,3 +287,62 @@ async fn news_is_taken_by_one_process_and_kept_until_it_is_over() {
     assert!(!store.take_news(&over[0], later).await.unwrap());
     assert_eq!(store.told_alarms().await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn the_newest_seven_copies_are_kept_and_each_is_whole() {
+    let (folder, store) = store().await;
+    made(&store, "stores").await;
+    assert!(copies::is_due(folder.path(), at(0)));
+    let mut kept = Vec::new();
+    for day in 0..9 {
+        kept.push(store.keep_copy(at(day * 86_400)).await.unwrap());
+    }
+    assert!(!copies::is_due(folder.path(), at(8 * 86_400 + 3600)));
+    assert!(copies::is_due(folder.path(), at(9 * 86_400)));
+    kept.reverse();
+    kept.truncate(7);
+    assert_eq!(copies::copies(folder.path()), kept);
+    let mode = fs::metadata(&kept[0]).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    store.close().await;
+    let aside = copies::put_aside(folder.path(), at(0)).unwrap();
+    assert_eq!(copies::set_aside(folder.path()), [aside]);
+    copies::put_back(folder.path(), &kept[0]).unwrap();
+    let back = Store::open(folder.path(), 0).await.unwrap();
+    assert_eq!(back.integrity().await.unwrap(), Vec::<String>::new());
+    assert_eq!(back.live_jobs().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_snapshot_is_adopted_once_and_ends_the_job_that_an_older_copy_knows_as_live() {
+    let (_folder, store) = store().await;
+    let live = made(&store, "stores").await;
+    let kept = |job, scheduled_for| Kept {
+        job,
+        source: "stores".into(),
+        account: "contoso".into(),
+        scheduled_for,
+        submitted_at: at(10),
+        completed_at: at(20),
+        remote_id: Some("r".into()),
+        expected: Some(3),
+        snapshot: "/archive/stores/x.json".into(),
+    };
+    let all = || vec![kept(live.id, None), kept(7, Some(at(0))), kept(9, Some(at(0)))];
+    assert_eq!(store.adopt(all(), at(30)).await.unwrap(), 3);
+    assert_eq!(store.adopt(all(), at(30)).await.unwrap(), 0);
+    assert_eq!(store.live_jobs().await.unwrap(), []);
+    let job = async |id| store.job(id).await.unwrap().unwrap();
+    assert_eq!(job(live.id).await.state, crate::job::State::Archived);
+    assert_eq!(job(7).await.scheduled_for, Some(at(0)));
+    assert_eq!(job(9).await.scheduled_for, None, "a time has one job");
+    assert_eq!(store.quota_used("contoso", at(60)).await.unwrap(), (0, 2));
+    let counts = store.ended_counts().await.unwrap();
+    assert_eq!(counts, [("stores".to_owned(), "archived".to_owned(), 3)]);
+    assert_eq!(made(&store, "stores").await.id, 10);
+
+    store.account_up_to("stores", "daily", at(0), at(100)).await.unwrap();
+    store.account_up_to("stores", "daily", at(0), at(50)).await.unwrap();
+    let cursor = store.cursor("stores").await.unwrap().unwrap();
+    assert_eq!((cursor.since, cursor.cursor), (at(0), at(100)));
+}

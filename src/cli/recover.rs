@@ -1,0 +1,225 @@
+//! Opening the database; and when it is lost or damaged, making it anew from its newest copy and
+//! the archive, with the operator told.
+
+use super::{Problem, archive, clock};
+use crate::archive::{Archive, Snapshot};
+use crate::engine::schedule_identity;
+use crate::settings::Settings;
+use crate::store::lock::{self, Held};
+use crate::store::{FILE, Kept, Store, StoreError, copies};
+use std::fs;
+use std::path::PathBuf;
+
+/// What was done to have a whole database.
+#[derive(Debug)]
+pub(super) struct Rebuilt {
+    pub(super) store: Store,
+    /// Where the damaged one lies now; `None` where there was none.
+    pub(super) set_aside: Option<PathBuf>,
+    /// The copy that it was made from, where one was whole.
+    pub(super) copy: Option<PathBuf>,
+    /// Jobs that were taken up from the archive.
+    pub(super) adopted: usize,
+}
+
+/// The store, made where there is none, with job numbers above the archive's. `left_open` says that
+/// whoever had it open last did not close it: then it is looked through first. `only` is the
+/// daemon's lock, where this is the daemon.
+pub(super) async fn open(
+    settings: &Settings,
+    left_open: bool,
+    only: Option<&Held>,
+) -> Result<Store, Problem> {
+    let (archive, highest) = prepared(settings)?;
+    let trouble = match found(settings, highest, left_open).await? {
+        Found::Whole(store) => return Ok(store),
+        Found::Lost => "it is not there any more".to_owned(),
+        Found::Damaged(trouble) => trouble,
+    };
+    let _alone = alone(settings, only)?;
+    let rebuilt = rebuild(settings, &archive, highest).await?;
+    let path = settings.state_dir.join(FILE);
+    tracing::error!(
+        "the database {} was damaged or lost ({trouble}); {}",
+        path.display(),
+        rebuilt.told()
+    );
+    Ok(rebuilt.store)
+}
+
+/// What there is in the database's place.
+pub(super) enum Found {
+    Whole(Store),
+    Lost,
+    Damaged(String),
+}
+
+/// Looks for the database; through it too, where that is asked for.
+pub(super) async fn found(
+    settings: &Settings,
+    highest: i64,
+    thoroughly: bool,
+) -> Result<Found, Problem> {
+    let exists = settings.state_dir.join(FILE).exists();
+    if !exists && (highest > 0 || !copies::copies(&settings.state_dir).is_empty()) {
+        return Ok(Found::Lost);
+    }
+    let store = match Store::open(&settings.state_dir, highest).await {
+        Ok(store) => store,
+        Err(StoreError::Damaged { error, .. }) => return Ok(Found::Damaged(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    if !thoroughly {
+        return Ok(Found::Whole(store));
+    }
+    let problems = store.integrity().await?;
+    if problems.is_empty() {
+        return Ok(Found::Whole(store));
+    }
+    store.close().await;
+    Ok(Found::Damaged(problems.join("; ")))
+}
+
+/// The archive, ready to be written, and the highest job number in it.
+pub(super) fn prepared(settings: &Settings) -> Result<(Archive, i64), Problem> {
+    let archive = archive(settings);
+    let shown = settings.archive_dir.display();
+    archive.prepare().map_err(|error| {
+        Problem::failed(format!(
+            "cannot use the archive folder {shown}: {error}; make it, or let the program's user \
+             write to it"
+        ))
+    })?;
+    let highest = archive
+        .highest_job()
+        .map_err(|error| Problem::failed(format!("cannot read the archive {shown}: {error}")))?;
+    Ok((archive, highest))
+}
+
+/// Makes sure that nobody else has the database open, or will while the lock is held that is
+/// returned, or `only` where the daemon asks.
+pub(super) fn alone(settings: &Settings, only: Option<&Held>) -> Result<Option<Held>, Problem> {
+    let state_dir = &settings.state_dir;
+    let taken = match only {
+        Some(_) => None,
+        None => Some(lock::daemon(state_dir).map_err(|error| {
+            Problem::failed(format!("cannot use the state folder {}: {error}", state_dir.display()))
+        })?),
+    };
+    let taken = taken.transpose().map_err(|process| {
+        Problem::failed(format!(
+            "a daemon (process {process}) has the database open: stop it (`systemctl stop \
+             nightjar`), then type `nightjar reindex`"
+        ))
+    })?;
+    if lock::anybody_works(state_dir, only.or(taken.as_ref())) {
+        return Err(Problem::failed(
+            "another nightjar has the database open; wait for its end, then type `nightjar \
+             reindex`",
+        ));
+    }
+    Ok(taken)
+}
+
+/// Sets the database aside, where there is one, and makes it anew.
+pub(super) async fn rebuild(
+    settings: &Settings,
+    archive: &Archive,
+    highest: i64,
+) -> Result<Rebuilt, Problem> {
+    let state_dir = &settings.state_dir;
+    let path = state_dir.join(FILE);
+    let cannot = |error: std::io::Error| {
+        Problem::failed(format!("cannot make {} anew: {error}", path.display()))
+    };
+    let set_aside = match path.exists() {
+        true => Some(copies::put_aside(state_dir, clock().now()).map_err(cannot)?),
+        false => None,
+    };
+    let mut from = None;
+    for copy in copies::copies(state_dir) {
+        copies::put_back(state_dir, &copy).map_err(cannot)?;
+        match found(settings, highest, true).await {
+            Ok(Found::Whole(store)) => {
+                from = Some((store, copy));
+                break;
+            }
+            // An older one may be whole.
+            _ => fs::remove_file(&path).map_err(cannot)?,
+        }
+    }
+    let (store, copy) = match from {
+        Some((store, copy)) => (store, Some(copy)),
+        None => (Store::open(state_dir, highest).await?, None),
+    };
+    let adopted = adopt(settings, archive, &store).await?;
+    Ok(Rebuilt { store, set_aside, copy, adopted })
+}
+
+/// Takes up what the archive holds and the history does not know.
+pub(super) async fn adopt(
+    settings: &Settings,
+    archive: &Archive,
+    store: &Store,
+) -> Result<usize, Problem> {
+    let unreadable = |error: std::io::Error| {
+        Problem::failed(format!(
+            "cannot read the archive {}: {error}",
+            settings.archive_dir.display()
+        ))
+    };
+    let mut adopted = 0;
+    for name in archive.sources().map_err(unreadable)? {
+        let snapshots: Vec<Snapshot> = archive.snapshots(&name).map_err(unreadable)?.collect();
+        let source = settings.source(&name);
+        if let (Some(source), Some(newest), Some(oldest)) =
+            (source, snapshots.first(), snapshots.last())
+        {
+            let times = snapshots.iter().filter_map(|it| it.manifest.scheduled_for);
+            let cursor = times.max().unwrap_or(newest.manifest.created_at);
+            let since = oldest.manifest.created_at.min(cursor);
+            store.account_up_to(&name, &schedule_identity(source), since, cursor).await?;
+        }
+        let account = source.map_or(String::new(), |source| source.account.clone());
+        // Oldest first: of two that claim one scheduled time, the first has it.
+        let kept = snapshots.into_iter().rev().map(|it| kept(it, account.clone())).collect();
+        adopted += store.adopt(kept, clock().now()).await?;
+    }
+    Ok(adopted)
+}
+
+fn kept(snapshot: Snapshot, account: String) -> Kept {
+    let manifest = snapshot.manifest;
+    Kept {
+        job: manifest.job,
+        source: manifest.source,
+        account,
+        scheduled_for: manifest.scheduled_for,
+        submitted_at: manifest.created_at,
+        completed_at: manifest.completed_at,
+        remote_id: manifest.remote_id,
+        expected: manifest.expected_entities,
+        snapshot: snapshot.path,
+    }
+}
+
+impl Rebuilt {
+    /// What was done, in a sentence.
+    pub(super) fn told(&self) -> String {
+        let from = match &self.copy {
+            Some(copy) => format!("made anew from the copy {}", copy.display()),
+            None => "made anew".to_owned(),
+        };
+        let jobs = match self.adopted {
+            1 => "1 job was".to_owned(),
+            count => format!("{count} jobs were"),
+        };
+        let aside = self.set_aside.as_ref().map_or(String::new(), |aside| {
+            format!(
+                "; the damaged one is kept as {}: remove it once nobody wants to look at it",
+                aside.display()
+            )
+        });
+        format!("it is {from}, and {jobs} taken up from the archive{aside}")
+    }
+}

@@ -1,0 +1,186 @@
+//! A database that is lost or damaged comes back from its copies and the archive.
+
+use crate::harness::{House, names, source};
+use nightjar::simulator::{Fault, Scenario};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs;
+use std::io::{Seek as _, SeekFrom, Write as _};
+
+fn damage(house: &House) {
+    let path = house.path("state/nightjar.db");
+    let length = fs::metadata(&path).unwrap().len();
+    assert!(length > 5 * 4096, "{length}");
+    let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.seek(SeekFrom::Start(4096)).unwrap();
+    file.write_all(&vec![0xa5; usize::try_from(length).unwrap() - 4096]).unwrap();
+    // As one that did not come to its end has left it.
+    fs::write(house.path("state/nightjar.db-wal"), "what a killed process had begun").unwrap();
+}
+
+fn lose(house: &House) {
+    for name in names(&house.path("state")).iter().filter(|name| name.starts_with("nightjar.db")) {
+        fs::remove_file(house.path("state").join(name)).unwrap();
+    }
+}
+
+fn without_copies(house: &House) {
+    fs::remove_dir_all(house.path("state/copies")).unwrap();
+}
+
+fn damaged_ones(house: &House) -> usize {
+    let all = names(&house.path("state"));
+    all.iter()
+        .filter(|name| name.starts_with("nightjar.db.damaged-") && name.ends_with('Z'))
+        .count()
+}
+
+/// What a rebuilt history must tell of its archived jobs.
+fn essence(job: &Value) -> Value {
+    let mut essence = serde_json::Map::new();
+    for field in [
+        "id",
+        "source",
+        "account",
+        "state",
+        "scheduled_for",
+        "remote_id",
+        "attempts",
+        "error",
+        "snapshot",
+    ] {
+        essence.insert(field.to_owned(), job[field].clone());
+    }
+    essence.into()
+}
+
+fn archived(house: &House) -> Vec<Value> {
+    house.jobs().iter().filter(|job| job["state"] == "archived").map(essence).collect()
+}
+
+#[test]
+fn the_history_of_the_archive_is_rebuilt_from_the_archive_alone() {
+    let house = House::of(vec![
+        source("Stores", Scenario::default()),
+        source("Depots", Scenario { create: vec![Fault::http(400)], ..Scenario::default() }),
+    ]);
+    assert_eq!(house.run(&["backup"]).code, 3);
+    house.backup();
+    let before = archived(&house);
+    assert_eq!(before.len(), 3);
+    let status = house.json(&["status"]);
+    lose(&house);
+    without_copies(&house);
+
+    let report = house.json(&["reindex"]);
+    assert_eq!((&report["rebuilt"], &report["adopted"]), (&true.into(), &3.into()), "{report}");
+    assert_eq!(archived(&house), before);
+    for (source, then) in
+        house.json(&["status"]).as_array().unwrap().iter().zip(status.as_array().unwrap())
+    {
+        for field in ["source", "health", "last_success", "snapshot", "entities", "last_error"] {
+            assert_eq!(source[field], then[field], "{field}");
+        }
+    }
+    assert!(house.timeline(&before[0]["id"]).contains("found in the archive"));
+    house.backup();
+    let newest = house.job()["id"].as_i64().unwrap();
+    assert!(newest > before[0]["id"].as_i64().unwrap(), "an id is used twice");
+    assert_eq!(house.run(&["verify"]).code, 0);
+    let again = house.run(&["reindex"]);
+    assert_eq!(again.stdout, "The database is whole and knows every snapshot.\n", "{again:?}");
+}
+
+#[test]
+fn what_was_started_before_the_loss_counts_against_the_quota_after_it() {
+    let house = House::healthy().set("accounts.contoso.max_jobs_per_day", 2);
+    house.backup();
+    house.backup();
+    lose(&house);
+    without_copies(&house);
+    assert_eq!(house.run(&["reindex"]).code, 0);
+    house.queue();
+    let backup = house.start(&["backup"]);
+    let job = house.job_when("waiting for quota", |job| !job["hold"].is_null());
+    assert_eq!((&job["state"], &job["attempts"]), (&"queued".into(), &0.into()), "{job}");
+    backup.kill();
+    assert_eq!(house.service.remote_jobs().len(), 2);
+}
+
+#[test]
+fn a_backup_finds_a_lost_database_made_anew() {
+    let house = House::healthy();
+    house.backup();
+    let before = archived(&house);
+    lose(&house);
+    without_copies(&house);
+    let done = house.backup();
+    assert!(done.stderr.contains("1 job was taken up from the archive"), "{done:?}");
+    assert_eq!(archived(&house)[1..], before);
+    assert_eq!(damaged_ones(&house), 0);
+}
+
+#[test]
+fn a_damaged_database_is_set_aside_and_made_anew_from_its_copy() {
+    let house = House::healthy();
+    house
+        .service
+        .set_scenario("Stores", Scenario { create: vec![Fault::http(400)], ..Scenario::default() });
+    assert_eq!(house.run(&["backup"]).code, 1);
+    house.backup();
+    assert_eq!(names(&house.path("state/copies")).len(), 1, "one copy a day");
+    let failed = house.json(&["job", "1"]);
+    let before = archived(&house);
+    damage(&house);
+    let looked = house.run(&["doctor", "--offline"]);
+    assert!(looked.stdout.contains("nightjar reindex"), "{looked:?}");
+
+    let daemon = house.start(&["daemon"]);
+    crate::harness::until("an honest word", || {
+        daemon.stderr().contains("is kept as").then_some(())
+    });
+    crate::harness::until("the history", || (house.jobs().len() == 2).then_some(()));
+    assert_eq!(archived(&house), before, "from the archive");
+    assert_eq!(house.json(&["job", "1"]), failed, "from the copy");
+    let refused = house.run(&["reindex"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("a daemon (process "), "{refused:?}");
+    let done = daemon.stop(Signal::TERM);
+    assert!(done.stderr.contains("made anew from the copy"), "{done:?}");
+    assert_eq!(damaged_ones(&house), 1);
+    let found = house.run(&["doctor", "--offline"]).stdout;
+    assert!(found.contains("an earlier one was damaged and is kept as"), "{found}");
+}
+
+#[test]
+fn what_is_no_database_is_set_aside_whoever_comes() {
+    let nonsense = "this is no database, and long enough to be looked at ".repeat(100);
+    let house = House::healthy();
+    fs::create_dir_all(house.path("state")).unwrap();
+    fs::write(house.path("state/nightjar.db"), &nonsense).unwrap();
+    for arguments in [&["jobs", "--json"][..], &["status"]] {
+        let done = house.run(arguments);
+        assert_eq!(done.code, 1, "{arguments:?}: {done:?}");
+        assert!(done.stderr.contains("nightjar reindex"), "{done:?}");
+    }
+    house.backup();
+    assert_eq!(damaged_ones(&house), 1);
+    let aside = names(&house.path("state")).into_iter().find(|it| it.contains("damaged")).unwrap();
+    assert_eq!(fs::read_to_string(house.path("state").join(aside)).unwrap(), nonsense);
+    assert_eq!(archived(&house).len(), 1);
+}
+
+#[test]
+fn a_database_that_was_left_open_is_whole_and_stays() {
+    let house = House::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
+    let daemon = house.start(&["daemon"]);
+    house.queue();
+    house.job_when("waiting", |job| job["state"] == "waiting");
+    daemon.kill();
+    assert!(fs::metadata(house.path("state/nightjar.db-wal")).unwrap().len() > 0);
+    let daemon = house.start(&["daemon"]);
+    house.job_when("waiting", |job| job["polls"].as_u64() > Some(3));
+    daemon.stop(Signal::TERM);
+    assert_eq!(damaged_ones(&house), 0);
+    assert_eq!(house.jobs().len(), 1);
+}
