@@ -3,6 +3,7 @@
 //! Root may work beside the service's own user (`sudo nightjar backup`). What it makes then belongs
 //! to the owner of the folder that it is made in, so that the service can go on with it.
 
+use crate::failpoint::{self, Point};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
@@ -16,6 +17,7 @@ pub fn make_folder(folder: &Path) -> io::Result<()> {
     if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
         make_folder(above)?;
     }
+    failpoint::hit(Point::FolderMake, folder)?;
     match DirBuilder::new().mode(0o700).create(folder) {
         // Somebody else was faster.
         Err(_) if folder.is_dir() => return Ok(()),
@@ -42,6 +44,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 
 /// Opens an empty file for writing.
 pub fn create(path: &Path) -> io::Result<File> {
+    failpoint::hit(Point::FileCreate, path)?;
     let file = open(path)?;
     file.set_len(0)?;
     Ok(file)
@@ -75,6 +78,7 @@ pub fn same_disk(one: &Path, other: &Path) -> bool {
 /// Brings a folder's names to disk.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    failpoint::hit(Point::FolderSync, folder)?;
     File::open(folder)?.sync_all()
 }
 

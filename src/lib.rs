@@ -13,7 +13,7 @@
 //! - The engine: [`engine`] lets time pass, by [`clock`], and drives it all.
 //! - The faces: [`cli`] and [`web`], which show what [`report`] reads; [`telemetry`] logs.
 //! - Beside the house: [`simulator`], the service for the demo, the tests and the benches;
-//!   [`files`], how private files are made.
+//!   [`files`], how private files are made; [`failpoint`], where tests let things fail.
 
 pub mod archive;
 pub mod cli;
@@ -21,6 +21,7 @@ pub mod clock;
 pub mod config;
 pub mod dataset;
 pub mod engine;
+pub mod failpoint;
 pub mod files;
 pub mod job;
 pub mod manifest;

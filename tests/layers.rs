@@ -21,6 +21,7 @@ fn floors() -> BTreeMap<&'static str, u8> {
         ("telemetry", 1),
         ("clock", 1),
         ("files", 1),
+        ("failpoint", 0),
         ("job", 0),
         ("plan", 0),
         ("dataset", 0),

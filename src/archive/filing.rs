@@ -5,6 +5,7 @@ use super::catalogue::Snapshot;
 use super::pipeline::{Received, hex};
 use super::{Archive, partial_name};
 use crate::dataset::Summary;
+use crate::failpoint::{self, Point};
 use crate::files;
 use crate::manifest::{FORMAT, LATEST, Manifest, Name, Stored};
 use chrono::{DateTime, Utc};
@@ -58,6 +59,7 @@ impl Archive {
                 Stored { file: name.data(), ..twin.manifest.stored.clone() }
             }
             _ => {
+                failpoint::hit(Point::DataName, &data)?;
                 give_name(&received.partial.path, &data)?;
                 Stored {
                     file: name.data(),
@@ -96,6 +98,7 @@ impl Archive {
         write_whole(&folder, &name.manifest(), &manifest)?;
         self.point_latest(&manifest.source)?;
         files::sync_folder(&folder)?;
+        failpoint::hit(Point::Filed, &path)?;
         Ok(Snapshot { path, manifest })
     }
 
@@ -111,6 +114,7 @@ impl Archive {
                 files::give_to_owner(&partial)?;
             }
         }
+        failpoint::hit(Point::LatestName, &partial)?;
         give_name(&partial, &folder.join(LATEST))
     }
 
@@ -152,6 +156,7 @@ fn link(old: &Path, new: &Path) -> io::Result<bool> {
     {
         return Err(error);
     }
+    failpoint::hit(Point::DataLink, new)?;
     match fs::hard_link(old, new) {
         Ok(()) => Ok(true),
         Err(error)
@@ -180,8 +185,11 @@ fn write_whole(folder: &Path, name: &str, manifest: &Manifest) -> io::Result<()>
     let mut text = serde_json::to_vec_pretty(manifest)?;
     text.push(b'\n');
     let mut file = files::create(&partial)?;
+    failpoint::hit(Point::ManifestWrite, &partial)?;
     file.write_all(&text)?;
+    failpoint::hit(Point::ManifestSync, &partial)?;
     file.sync_all()?;
+    failpoint::hit(Point::ManifestName, &partial)?;
     give_name(&partial, &folder.join(name))
 }
 

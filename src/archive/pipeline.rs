@@ -11,6 +11,7 @@
 
 use super::{Archive, partial_name};
 use crate::dataset::{self, Flaw, Summary};
+use crate::failpoint::{self, Point};
 use crate::files;
 use crate::manifest::{Content, Name};
 use bytes::Bytes;
@@ -83,13 +84,15 @@ impl Archive {
         let partial = Partial { path: folder.join(partial_name(&name.data())) };
         let file = files::create(&partial.path).map_err(Interrupted::Storage)?;
 
+        let path = partial.path.clone();
+
         let (to_prover, to_prove) = mpsc::unbounded_channel();
         let (to_hasher, to_hash) = mpsc::unbounded_channel();
         let (to_compressor, to_compress) = mpsc::unbounded_channel();
         let bounds = limits.clone();
         let prover = tokio::task::spawn_blocking(move || prove(to_prove, &bounds));
         let hasher = tokio::task::spawn_blocking(move || hash(to_hash));
-        let compressor = tokio::task::spawn_blocking(move || compress(to_compress, file));
+        let compressor = tokio::task::spawn_blocking(move || compress(to_compress, file, path));
 
         let room = Arc::new(Semaphore::new(QUEUED as usize));
         let mut received: u64 = 0;
@@ -215,12 +218,14 @@ fn hash(mut pieces: Pieces) -> io::Result<Content> {
 /// A file that hashes what is written to it.
 struct Digesting {
     file: File,
+    path: PathBuf,
     hasher: Sha256,
     total: u64,
 }
 
 impl Write for Digesting {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        failpoint::hit(Point::DataWrite, &self.path)?;
         let count = self.file.write(buffer)?;
         self.hasher.update(buffer.get(..count).unwrap_or_default());
         self.total += count as u64;
@@ -232,8 +237,8 @@ impl Write for Digesting {
     }
 }
 
-fn compress(mut pieces: Pieces, file: File) -> io::Result<Content> {
-    let sink = Digesting { file, hasher: Sha256::new(), total: 0 };
+fn compress(mut pieces: Pieces, file: File, path: PathBuf) -> io::Result<Content> {
+    let sink = Digesting { file, path, hasher: Sha256::new(), total: 0 };
     let mut encoder = zstd::stream::write::Encoder::new(sink, LEVEL)?;
     encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
     encoder.include_checksum(true)?;
@@ -245,6 +250,7 @@ fn compress(mut pieces: Pieces, file: File) -> io::Result<Content> {
         }
     }
     let sink = encoder.finish()?;
+    failpoint::hit(Point::DataSync, &sink.path)?;
     sink.file.sync_all()?;
     Ok(Content { bytes: sink.total, sha256: hex(&sink.hasher.finalize()) })
 }

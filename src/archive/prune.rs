@@ -2,6 +2,7 @@
 
 use super::catalogue::Snapshot;
 use super::{Archive, partial_name};
+use crate::failpoint::{self, Point};
 use crate::files;
 use crate::manifest::Name;
 use crate::plan::retention::{Candidate, Reasons, reasons};
@@ -63,10 +64,12 @@ impl Archive {
     pub fn prune(&self, plan: &[Fate]) -> io::Result<usize> {
         let mut removed = 0;
         for fate in plan.iter().filter(|fate| fate.reasons.is_empty()) {
+            failpoint::hit(Point::PruneManifest, &fate.snapshot.path)?;
             remove(&fate.snapshot.path)?;
             if let Some(folder) = fate.snapshot.path.parent() {
                 files::sync_folder(folder)?;
             }
+            failpoint::hit(Point::PruneData, &fate.snapshot.path)?;
             remove(&fate.snapshot.data())?;
             removed += 1;
         }

@@ -3,6 +3,7 @@
 use super::Archive;
 use super::filing::give_name;
 use super::pipeline::Received;
+use crate::failpoint::{self, Point};
 use crate::files;
 use crate::manifest::{DATA_SUFFIX, Name};
 use std::fs;
@@ -24,6 +25,7 @@ impl Archive {
         let folder = self.quarantine.join(source);
         files::make_folder(&folder)?;
         let path = folder.join(format!("{name}-{attempt}{DATA_SUFFIX}"));
+        failpoint::hit(Point::Aside, &path)?;
         let from = &received.partial.path;
         // The two folders may lie on two file systems.
         if give_name(from, &path).is_err() {

@@ -5,6 +5,7 @@ use super::step::Effect;
 use super::{Engine, Notice};
 use crate::archive::{Facts, Interrupted, Received, Snapshot};
 use crate::dataset::{Limits, Summary};
+use crate::failpoint::Point;
 use crate::files;
 use crate::job::{ErrorKind, Event, Job, Outcome};
 use crate::manifest::{Name, suspicions};
@@ -30,6 +31,9 @@ impl Engine {
         flight: &Flight,
     ) -> Option<Effect> {
         let name = Name::new(job.submitted_at.unwrap_or(job.created_at), job.id);
+        if self.fails_at(Point::Fetch) {
+            return None;
+        }
         let arrival = tokio::select! {
             arrival = self.receive(source, service, target, job, name) => arrival,
             () = flight.abandon.cancelled() => return None,
@@ -38,6 +42,9 @@ impl Engine {
             Ok(arrived) => arrived,
             Err(outcome) => return Some(outcome.into()),
         };
+        if self.fails_at(Point::Settle) {
+            return None;
+        }
         // From here on it is not interrupted: what was fetched is filed.
         let (engine, source, job) = (self.clone(), source.clone(), job.clone());
         let settled =

@@ -17,7 +17,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-pub use run::Scope;
+pub use run::{Scope, Ticking};
 pub use schedule::schedule_identity;
 
 use crate::archive::Archive;

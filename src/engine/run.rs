@@ -64,6 +64,7 @@ impl Scope {
 type Landing = (i64, Result<Result<(), StoreError>, JoinError>);
 
 /// The state of one run.
+#[derive(Debug)]
 pub(super) struct Run {
     scope: Scope,
     plan: Arc<Plan>,
@@ -98,7 +99,8 @@ impl Engine {
     pub async fn run(&self, scope: Scope, stop: CancellationToken) -> Result<(), StoreError> {
         let mut run = self.begin(scope).await?;
         let ended = loop {
-            match self.turn(&mut run).await {
+            let round = run.round.elapsed() >= if run.at_work { ROUND_AT_WORK } else { ROUND };
+            match self.turn(&mut run, round).await {
                 Ok(true) => break Ok(()),
                 Ok(false) => {}
                 Err(error) if error.is_storage() => {
@@ -130,16 +132,12 @@ impl Engine {
     /// Everything that is due now, to its end, one round of it: for tests that hold the clock.
     /// Says how many steps were taken.
     pub async fn tick(&self) -> Result<usize, StoreError> {
-        let mut run = self.begin(Scope::Everything).await?;
-        self.turn(&mut run).await?;
-        let mut steps = 0;
-        while let Some(step) = run.steps.join_next().await {
-            steps += 1;
-            if let Ok((_, Ok(result))) = step {
-                result?;
-            }
-        }
-        Ok(steps)
+        self.ticking().await?.tick().await
+    }
+
+    /// A daemon for tests that hold the clock: it turns when it is told to.
+    pub async fn ticking(&self) -> Result<Ticking, StoreError> {
+        Ok(Ticking { engine: self.clone(), run: self.begin(Scope::Everything).await? })
     }
 
     pub(super) async fn begin(&self, scope: Scope) -> Result<Run, StoreError> {
@@ -179,8 +177,9 @@ impl Engine {
         Ok(())
     }
 
-    /// One turn of the loop; `true` when the scope is done.
-    async fn turn(&self, run: &mut Run) -> Result<bool, StoreError> {
+    /// One turn of the loop; `true` when the scope is done. In a `round` it also looks for what no
+    /// sign tells of: dead workers, abandoned remote jobs, the time for housekeeping.
+    async fn turn(&self, run: &mut Run, round: bool) -> Result<bool, StoreError> {
         *self.shared.turned.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let plan = self.plan();
         if !Arc::ptr_eq(&plan, &run.plan) {
@@ -188,7 +187,6 @@ impl Engine {
             self.take_up_plan(run).await?;
         }
         let glance = run.glanced.elapsed() >= GLANCE;
-        let round = run.round.elapsed() >= if run.at_work { ROUND_AT_WORK } else { ROUND };
         let sign = self.shared.store.change_sign();
         let written = sign != run.seen;
         if run.flights.is_empty() && !written && !round && self.now() < run.quiet_until {
@@ -326,9 +324,12 @@ impl Engine {
             let (Some(source), Some(service)) = (source, service) else { continue };
             let target = target(source);
             let id = orphan.remote_id.as_deref();
+            // A young one may not be known yet, and hold its place all the same.
+            let age = (self.now() - orphan.started_at).to_std().unwrap_or_default();
+            let is_young = age < plan.settings.http.lost_after;
             let ended = match service.poll(&target, id, &orphan.status_url, self.now()).await {
                 Ok(polled) => !matches!(polled.progress, Progress::Pending { .. }),
-                Err(failure) => failure.kind == FailureKind::NotFound,
+                Err(failure) => failure.kind == FailureKind::NotFound && !is_young,
             };
             if ended {
                 tracing::info!(source = orphan.source, "an abandoned remote job has ended");
@@ -422,6 +423,60 @@ fn prune(archive: &Archive, plan: &Plan) {
             Ok(removed) => tracing::info!(source = source.name, removed, "pruned"),
             Err(error) => tracing::error!(source = source.name, %error, "could not be pruned"),
         }
+    }
+}
+
+/// A daemon that a test turns by hand.
+#[derive(Debug)]
+pub struct Ticking {
+    engine: Engine,
+    run: Run,
+}
+
+impl Ticking {
+    /// One round: whatever is due now, to its end. Says how many steps were taken.
+    ///
+    /// # Errors
+    /// When the database cannot be used, or what came of a step could not be stored.
+    pub async fn tick(&mut self) -> Result<usize, StoreError> {
+        self.run.quiet_until = DateTime::UNIX_EPOCH;
+        self.engine.turn(&mut self.run, false).await?;
+        let mut steps = 0;
+        while let Some(step) = self.run.steps.join_next().await {
+            steps += 1;
+            if let Ok((job, result)) = step {
+                self.run.flights.end(job);
+                if let Ok(result) = result {
+                    result?;
+                }
+            }
+        }
+        Ok(steps)
+    }
+
+    /// What a daemon does now and then, whatever is due: looks for dead workers, asks about
+    /// abandoned remote jobs, keeps house.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn look_around(&mut self) -> Result<(), StoreError> {
+        self.engine.bury_the_dead().await?;
+        let plan = Arc::clone(&self.run.plan);
+        self.engine.orphans(&plan).await?;
+        if let Some(housekeeping) = self.engine.keep_house_every_night(&mut self.run) {
+            // It has logged what went wrong.
+            let _ = housekeeping.await;
+        }
+        Ok(())
+    }
+
+    /// When there is something to do next: a job that falls due, or a scheduled time.
+    ///
+    /// # Errors
+    /// When the database cannot be used.
+    pub async fn next(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let due = self.engine.next_due(&self.run).await?;
+        Ok(due.into_iter().chain(self.run.agenda.next()).min())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::flights::Flight;
 use super::{Engine, Notice, Plan, target};
+use crate::failpoint::{self, Point};
 use crate::job::{self, Event, Failure, FailureKind, Job, Outcome, Progress, Step};
 use crate::service::ExportService;
 use crate::settings::Source;
@@ -97,19 +98,32 @@ impl Engine {
         let target = target(source);
         match step {
             Step::Submit => {
+                if self.fails_at(Point::Submit) {
+                    return None;
+                }
                 let submission = service.submit(&target, self.now());
                 let answer = tokio::select! {
                     answer = submission => answer,
                     () = flight.hurry.cancelled() => return None,
                 };
+                if self.fails_at(Point::Submitted) {
+                    return None;
+                }
                 Some(answer.map_or_else(Outcome::Failed, Outcome::Submitted).into())
             }
             Step::Poll => tokio::select! {
-                effect = self.poll(service, &target, job) => Some(effect),
+                effect = self.poll(service, &target, job) => {
+                    (!self.fails_at(Point::Polled)).then_some(effect)
+                }
                 () = flight.abandon.cancelled() => None,
             },
             Step::Fetch => self.fetch(source, service, &target, job, flight).await,
         }
+    }
+
+    /// Whether a test lets the process end here: then nothing that it does has an effect.
+    pub(super) fn fails_at(&self, point: Point) -> bool {
+        failpoint::hit(point, self.shared.archive.root()).is_err()
     }
 
     async fn poll(

@@ -221,6 +221,30 @@ async fn a_lost_answer_holds_its_place_in_the_quota() {
 }
 
 #[tokio::test]
+async fn a_young_remote_job_that_is_not_found_holds_its_place() {
+    let unknown = Scenario {
+        status: std::iter::repeat_n(Fault::http(404), 2).collect(),
+        ..Scenario::default()
+    };
+    let mut machine = Machine::new(unknown).await;
+    let (engine, store) = machine.start().await;
+    let (first, _) = store.job_for(by_hand(), night()).await.unwrap();
+    engine.tick().await.unwrap();
+    store.cancel(first.id, machine.clock.now()).await.unwrap();
+    let (second, _) = store.job_for(by_hand(), night()).await.unwrap();
+    engine.tick().await.unwrap();
+    let held = async || store.job(second.id).await.unwrap().unwrap().hold.is_some();
+    let plan = engine.plan();
+    engine.orphans(&plan).await.unwrap();
+    engine.tick().await.unwrap();
+    assert!(held().await, "it may be running, and just not be known yet");
+    machine.hands.advance(TimeDelta::minutes(16));
+    engine.orphans(&plan).await.unwrap();
+    engine.tick().await.unwrap();
+    assert!(!held().await);
+}
+
+#[tokio::test]
 async fn the_place_of_a_cancelled_job_comes_free_when_its_remote_job_ends() {
     let mut machine = Machine::new(Scenario { pending_polls: 1, ..Scenario::default() }).await;
     let (engine, store) = machine.start().await;

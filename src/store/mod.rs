@@ -134,7 +134,8 @@ impl Store {
             .max_lifetime(None)
             .test_before_acquire(false)
             .connect_lazy_with(options(&path).read_only(true));
-        Ok(Store { path, writer: writer::Writer::start(connection), readers })
+        let writer = writer::Writer::start(connection, path.clone());
+        Ok(Store { path, writer, readers })
     }
 
     /// Opens the database for reading its history; `None` where none was ever made.

@@ -2,7 +2,7 @@
 //! hold a place at the service, and it can still be asked about them.
 
 use super::jobs::{end_remote, wake};
-use super::row::at;
+use super::row::{at, instant};
 use super::{Result, Store};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
@@ -16,6 +16,8 @@ pub struct Orphan {
     pub source: String,
     /// The account whose place it holds.
     pub account: String,
+    /// When it was started.
+    pub started_at: DateTime<Utc>,
     /// Its identifier at the service.
     pub remote_id: Option<String>,
     /// Where to ask for its status.
@@ -27,7 +29,7 @@ impl Store {
     /// for. `since` is when the youngest one began that is presumed to have ended.
     pub async fn orphans(&self, since: DateTime<Utc>) -> Result<Vec<Orphan>> {
         let rows = sqlx::query(
-            "SELECT r.id, r.account, r.remote_id, r.status_url, j.source \
+            "SELECT r.id, r.account, r.started_at, r.remote_id, r.status_url, j.source \
              FROM remote_jobs r INDEXED BY remote_jobs_running JOIN jobs j ON j.id = r.job \
              WHERE r.ended_at IS NULL AND r.started_at > ? AND r.status_url IS NOT NULL \
                AND (j.finished_at IS NOT NULL OR j.remote IS NOT r.id) \
@@ -43,6 +45,7 @@ impl Store {
                 remote: row.try_get("id")?,
                 source: row.try_get("source")?,
                 account: row.try_get("account")?,
+                started_at: instant(row.try_get("started_at")?),
                 remote_id: row.try_get("remote_id")?,
                 status_url: row.try_get("status_url")?,
             })

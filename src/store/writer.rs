@@ -2,9 +2,11 @@
 //! a busy daemon pays one fsync for many transitions.
 
 use super::StoreError;
+use crate::failpoint::{self, Point};
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Executor};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -28,11 +30,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: SqliteConnection) -> Writer {
+    pub(super) fn start(connection: SqliteConnection, path: PathBuf) -> Writer {
         let (operations, queue) = mpsc::channel(BATCH);
         let closing = Arc::new(Notify::new());
         let commits = Arc::new(AtomicU64::new(0));
-        tokio::spawn(run(connection, queue, Arc::clone(&closing), Arc::clone(&commits)));
+        tokio::spawn(run(connection, path, queue, Arc::clone(&closing), Arc::clone(&commits)));
         Writer { operations, closing, commits }
     }
 
@@ -78,6 +80,7 @@ impl Writer {
 
 async fn run(
     mut connection: SqliteConnection,
+    path: PathBuf,
     mut queue: mpsc::Receiver<Operation>,
     closing: Arc<Notify>,
     commits: Arc<AtomicU64>,
@@ -95,7 +98,7 @@ async fn run(
         {
             batch.push(operation);
         }
-        let (answers, commit) = transaction(&mut connection, batch).await;
+        let (answers, commit) = transaction(&mut connection, &path, batch).await;
         commits.fetch_add(1, Ordering::Relaxed);
         for answer in answers {
             answer(commit.clone());
@@ -108,9 +111,13 @@ async fn run(
 
 async fn transaction(
     connection: &mut SqliteConnection,
+    path: &Path,
     batch: Vec<Operation>,
 ) -> (Vec<Answer>, Result<(), String>) {
-    let begun = connection.execute("BEGIN IMMEDIATE").await;
+    let begun = match failpoint::hit(Point::StoreBegin, path) {
+        Ok(()) => connection.execute("BEGIN IMMEDIATE").await,
+        Err(error) => Err(error.into()),
+    };
     let mut answers = Vec::with_capacity(batch.len());
     if let Err(error) = begun {
         // Nothing may run outside a transaction: dropping the operations tells those who wait.
@@ -132,8 +139,12 @@ async fn transaction(
             return (answers, Err(error.to_string()));
         }
     }
-    match connection.execute("COMMIT").await {
-        Ok(_) => (answers, Ok(())),
+    let committed = match failpoint::hit(Point::StoreCommit, path) {
+        Ok(()) => connection.execute("COMMIT").await,
+        Err(error) => Err(error.into()),
+    };
+    match committed.map(|_| failpoint::hit(Point::StoreCommitted, path)) {
+        Ok(known) => (answers, known.map_err(|error| error.to_string())),
         Err(error) => {
             let _ = connection.execute("ROLLBACK").await;
             (answers, Err(error.to_string()))

@@ -1,0 +1,185 @@
+//! Named points between two effects, where tests let a process die or a disk fail. In a release
+//! build there is nothing of it.
+//!
+//! A test in the same process registers a handler for a folder ([`watch`]). The executable of a
+//! debug build takes `$NIGHTJAR_FAILPOINT`, such as `manifest.name=kill`, `data.write@3=ENOSPC`
+//! (at the third time) or `store.commit=EIO`.
+
+/// Declares the points with their names.
+macro_rules! points {
+    ($($(#[$doc:meta])* $point:ident = $name:literal),+ $(,)?) => {
+        /// Where something may happen. Each stands just before the effect that it names, unless its
+        /// name says otherwise.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Point { $($(#[$doc])* $point),+ }
+
+        impl Point {
+            /// Every point.
+            pub const ALL: &[Point] = &[$(Point::$point),+];
+
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self { $(Point::$point => $name),+ }
+            }
+        }
+    };
+}
+
+points! {
+    /// A folder is made.
+    FolderMake = "folder.make",
+    /// A file is made.
+    FileCreate = "file.create",
+    /// A folder's names are brought to disk.
+    FolderSync = "folder.sync",
+    /// A transaction begins.
+    StoreBegin = "store.begin",
+    /// A transaction is committed.
+    StoreCommit = "store.commit",
+    /// A transaction was committed, and nobody knows yet.
+    StoreCommitted = "store.committed",
+    /// A request to start a remote job is sent; the intent is written.
+    Submit = "submit",
+    /// The service has answered a submission, and nobody has written it down.
+    Submitted = "submitted",
+    /// The service has said how a remote job is doing, and nobody has written it down.
+    Polled = "polled",
+    /// A result is asked for.
+    Fetch = "fetch",
+    /// A part of the compressed data is written.
+    DataWrite = "data.write",
+    /// The data is brought to disk.
+    DataSync = "data.sync",
+    /// The result has arrived whole, and is neither filed nor kept aside.
+    Settle = "settle",
+    /// The data is linked to the newest snapshot's.
+    DataLink = "data.link",
+    /// The data gets its final name.
+    DataName = "data.name",
+    /// The manifest is written.
+    ManifestWrite = "manifest.write",
+    /// The manifest is brought to disk.
+    ManifestSync = "manifest.sync",
+    /// The manifest gets its final name.
+    ManifestName = "manifest.name",
+    /// `latest.json` is pointed at the manifest.
+    LatestName = "latest.name",
+    /// The snapshot is filed, and the job does not say so yet.
+    Filed = "filed",
+    /// A download that failed its proof is kept aside.
+    Aside = "aside",
+    /// Retention removes a manifest.
+    PruneManifest = "prune.manifest",
+    /// Retention removes data.
+    PruneData = "prune.data",
+}
+
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+#[allow(clippy::unnecessary_wraps, reason = "in a debug build it may fail")]
+pub(crate) fn hit(_: Point, _: &std::path::Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(debug_assertions)]
+pub(crate) use watched::hit;
+#[cfg(debug_assertions)]
+pub use watched::{Watching, watch};
+
+#[cfg(debug_assertions)]
+mod watched {
+    use super::Point;
+    use rustix::process::{Signal, getpid, kill_process};
+    use std::fmt;
+    use std::io;
+    use std::path::{Path, PathBuf};
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
+    type Handler = Arc<dyn Fn(Point, &Path) -> io::Result<()> + Send + Sync>;
+
+    static WATCHED: RwLock<Vec<(PathBuf, Handler)>> = RwLock::new(Vec::new());
+    static ORDERED: LazyLock<Option<Ordered>> = LazyLock::new(Ordered::from_environment);
+
+    /// A handler that is called for what lies below a folder, until this is dropped.
+    pub struct Watching(PathBuf);
+
+    impl fmt::Debug for Watching {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_tuple("Watching").field(&self.0).finish()
+        }
+    }
+
+    impl Drop for Watching {
+        fn drop(&mut self) {
+            let mut watched = WATCHED.write().unwrap_or_else(PoisonError::into_inner);
+            watched.retain(|(folder, _)| *folder != self.0);
+        }
+    }
+
+    /// Calls a handler at every point below a folder; its error is what the effect fails with.
+    pub fn watch(
+        folder: &Path,
+        handler: impl Fn(Point, &Path) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Watching {
+        let mut watched = WATCHED.write().unwrap_or_else(PoisonError::into_inner);
+        watched.push((folder.to_owned(), Arc::new(handler)));
+        Watching(folder.to_owned())
+    }
+
+    /// To be called just before an effect on a path.
+    pub(crate) fn hit(point: Point, path: &Path) -> io::Result<()> {
+        if let Some(ordered) = &*ORDERED {
+            ordered.hit(point)?;
+        }
+        let handler = {
+            let watched = WATCHED.read().unwrap_or_else(PoisonError::into_inner);
+            let mut watched = watched.iter().filter(|(folder, _)| path.starts_with(folder));
+            watched.next().map(|(_, handler)| Arc::clone(handler))
+        };
+        handler.map_or(Ok(()), |handler| handler(point, path))
+    }
+
+    /// What the environment asks for.
+    #[derive(Debug)]
+    struct Ordered {
+        point: Point,
+        /// At which time, from 1.
+        at: u32,
+        hits: AtomicU32,
+        /// The error's number; `None` ends the process.
+        errno: Option<i32>,
+    }
+
+    impl Ordered {
+        #[allow(clippy::disallowed_methods, reason = "how a test speaks to a process")]
+        fn from_environment() -> Option<Ordered> {
+            let text = std::env::var("NIGHTJAR_FAILPOINT").ok()?;
+            let (place, what) = text.split_once('=')?;
+            let (name, at) = place.split_once('@').unwrap_or((place, "1"));
+            let point = Point::ALL.iter().copied().find(|point| point.name() == name)?;
+            let errno = match what {
+                "EIO" => Some(rustix::io::Errno::IO.raw_os_error()),
+                "ENOSPC" => Some(rustix::io::Errno::NOSPC.raw_os_error()),
+                _ => None,
+            };
+            Some(Ordered { point, at: at.parse().ok()?, hits: AtomicU32::new(0), errno })
+        }
+
+        fn hit(&self, point: Point) -> io::Result<()> {
+            if point != self.point || self.hits.fetch_add(1, Ordering::SeqCst) + 1 != self.at {
+                return Ok(());
+            }
+            match self.errno {
+                Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+                None => {
+                    kill_process(getpid(), Signal::KILL)?;
+                    // The signal has been sent; whatever comes next must not.
+                    loop {
+                        std::thread::park();
+                    }
+                }
+            }
+        }
+    }
+}
