@@ -50,6 +50,7 @@ impl ExportService for Instantly {
                 length: Some(document.len() as u64),
                 chunks: stream::iter([Ok(document)]).boxed(),
                 notes: Vec::new(),
+                validator: None,
             })
         }
         .boxed()

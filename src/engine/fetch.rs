@@ -1,7 +1,7 @@
 //! Fetching, proving and filing a result.
 
 use super::flights::Flight;
-use super::step::Effect;
+use super::step::{Effect, pause, random};
 use super::{Engine, Notice};
 use crate::archive::{Facts, Interrupted, Received, Snapshot};
 use crate::dataset::{Limits, Summary};
@@ -9,16 +9,27 @@ use crate::failpoint::Point;
 use crate::files;
 use crate::job::{ErrorKind, Event, Job, Outcome};
 use crate::manifest::{Name, suspicions};
-use crate::service::{ExportService, Failure, Target};
+use crate::service::{Download, ExportService, Failure, FailureKind, Target};
 use crate::settings::Source;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Less free space than this is a full disk, whatever is to be fetched.
 const LEAST_SPACE: u64 = 64 << 10;
 /// An export compresses to about a tenth; a quarter leaves room for those that do worse.
 const PRESUMED_RATIO: u64 = 4;
+
+/// A download under way.
+struct Arrival {
+    download: Download,
+    /// Bytes so far.
+    offset: u64,
+    /// Failures in a row since the last byte.
+    failures: u32,
+}
 
 impl Engine {
     /// Fetches the job's result into the archive; `None` when it was abandoned on the way.
@@ -75,10 +86,9 @@ impl Engine {
         files::make_folder(archive.root()).map_err(|error| cannot_file(&error))?;
         let newest = archive.newest(&source.name).map_err(|error| cannot_file(&error))?;
         self.check_space(newest.map_or(0, |newest| newest.manifest.stored.bytes))?;
-        let download = service.fetch(target, url, self.now()).await.map_err(Outcome::Failed)?;
+        let mut download = service.fetch(target, url, self.now()).await.map_err(Outcome::Failed)?;
         let length = download.length;
         self.check_space(length.unwrap_or(0) / PRESUMED_RATIO)?;
-        let events = download.notes.into_iter().map(|note| Event::new("note", note)).collect();
         let limits = Limits { max_bytes: self.plan().settings.http.max_bytes, ..Limits::default() };
         let mut before = 0;
         let progress = |bytes: u64| {
@@ -86,14 +96,83 @@ impl Engine {
             before = bytes;
             self.notify(Notice::Receiving { job: job.id, bytes, length });
         };
+        let notes = Mutex::new(std::mem::take(&mut download.notes));
+        let chunks = self.going_on(service, target, url, download, &notes);
         archive
-            .receive(&source.name, name, &limits, download.chunks, progress)
+            .receive(&source.name, name, &limits, chunks.boxed(), progress)
             .await
-            .map(|received| (received, events))
+            .map(|received| {
+                let notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
+                (received, notes.into_iter().map(|note| Event::new("note", note)).collect())
+            })
             .map_err(|interrupted: Interrupted<Failure>| match interrupted {
                 Interrupted::Remote(failure) => Outcome::Failed(failure),
                 Interrupted::Storage(error) => cannot_file(&error),
             })
+    }
+
+    /// A download's bytes. Where it breaks off and can be resumed, it goes on from there, after the
+    /// wait of any failed request and as often; then what broke off stays so.
+    fn going_on<'a>(
+        &'a self,
+        service: &'a Arc<dyn ExportService>,
+        target: &'a Target,
+        url: &'a str,
+        download: Download,
+        notes: &'a Mutex<Vec<String>>,
+    ) -> impl Stream<Item = Result<Bytes, Failure>> + 'a {
+        let policy = self.plan().policy();
+        let begin = Some(Arrival { download, offset: 0, failures: 0 });
+        stream::unfold(begin, move |arrival| {
+            let policy = policy.clone();
+            async move {
+                let mut arrival = arrival?;
+                let broke = match arrival.download.chunks.next().await? {
+                    Ok(chunk) => {
+                        (arrival.offset, arrival.failures) =
+                            (arrival.offset + chunk.len() as u64, 0);
+                        return Some((Ok(chunk), Some(arrival)));
+                    }
+                    Err(failure) => failure,
+                };
+                let passes = |failure: &Failure| {
+                    use FailureKind::{Lost, NotSent, Unavailable};
+                    matches!(failure.kind, Lost | NotSent | Unavailable)
+                };
+                if broke.kind != FailureKind::Lost || arrival.offset == 0 {
+                    return Some((Err(broke), None));
+                }
+                let Some(validator) = arrival.download.validator.clone() else {
+                    return Some((Err(broke), None));
+                };
+                while arrival.failures + 1 < policy.attempts {
+                    pause(policy.retry.wait(arrival.failures, random())).await;
+                    arrival.failures += 1;
+                    match service.resume(target, url, arrival.offset, &validator).await {
+                        Ok(mut download) => {
+                            let note = format!("{broke}; it goes on from there");
+                            notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+                            let next = download.chunks.next().await;
+                            match next {
+                                Some(Ok(chunk)) => {
+                                    let offset = arrival.offset + chunk.len() as u64;
+                                    let arrival = Arrival { download, offset, failures: 0 };
+                                    return Some((Ok(chunk), Some(arrival)));
+                                }
+                                Some(Err(failure)) if passes(&failure) => {}
+                                _ => break,
+                            }
+                        }
+                        Err(failure) if passes(&failure) => {}
+                        Err(failure) => {
+                            tracing::info!(%failure, "the download begins anew");
+                            break;
+                        }
+                    }
+                }
+                Some((Err(broke), None))
+            }
+        })
     }
 
     fn check_space(&self, needed: u64) -> Result<(), Outcome> {

@@ -160,7 +160,7 @@ pub(super) async fn pause(wait: Duration) {
     tokio::time::sleep(wait).await;
 }
 
-fn random() -> f64 {
+pub(super) fn random() -> f64 {
     fastrand::f64()
 }
 

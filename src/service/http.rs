@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
-use reqwest::header::ACCEPT;
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, IF_RANGE, RANGE};
 use reqwest::{Certificate, Client, ClientBuilder, Response, redirect, retry};
 use tokio::time::{Instant, timeout, timeout_at};
 use url::{Host, Url};
 
-use super::{Failure, FailureKind};
+use super::{Failure, FailureKind, Validator};
 use crate::settings;
 
 /// The longest that the body of a control answer may take, however steadily it trickles.
@@ -98,7 +98,8 @@ impl HttpClients {
         })
     }
 
-    /// Sends one GET and waits for the head of its answer. Redirects are answers.
+    /// Sends one GET and waits for the head of its answer. Redirects are answers. With `part` it
+    /// asks for what follows so many bytes, if the file is still the same.
     ///
     /// # Errors
     /// `NotSent` when there was no connection, otherwise `Lost`.
@@ -107,6 +108,7 @@ impl HttpClients {
         url: Url,
         connection: Connection,
         accept: &'static str,
+        part: Option<(u64, &Validator)>,
     ) -> Result<Response, Failure> {
         let place = place(&url);
         let pair = if is_loopback(&url) { &self.loopback } else { &self.outward };
@@ -114,7 +116,15 @@ impl HttpClients {
             Connection::Fresh => &pair.fresh,
             Connection::Pooled => &pair.pooled,
         };
-        let sending = client.get(url).header(ACCEPT, accept).send();
+        let mut request = client.get(url).header(ACCEPT, accept);
+        if let Some((offset, validator)) = part {
+            request = request
+                .header(RANGE, format!("bytes={offset}-"))
+                .header(IF_RANGE, &validator.tag)
+                // A range of another encoding would not fit to what is there.
+                .header(ACCEPT_ENCODING, "identity");
+        }
+        let sending = request.send();
         match timeout(self.connect_timeout + self.idle_timeout, sending).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) if error.is_connect() || error.is_builder() => {

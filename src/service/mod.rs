@@ -15,6 +15,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use tokio::time::Instant;
 
 /// What to export.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,19 @@ pub struct Download {
     pub chunks: BoxStream<'static, Result<Bytes, Failure>>,
     /// Oddities worth a line in the job's timeline, free of the key.
     pub notes: Vec<String>,
+    /// By what the rest can be asked for, should it break off; `None` where it cannot.
+    pub validator: Option<Validator>,
+}
+
+/// What says that a result is still the same file: a strong entity tag (RFC 9110, 8.8.3) of an
+/// answer without content encoding, whose server has ranges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validator {
+    pub(crate) tag: String,
+    /// The whole file's length in bytes.
+    pub(crate) length: u64,
+    /// When the result was first asked for: the download's deadline counts from then.
+    pub(crate) begun: Instant,
 }
 
 impl fmt::Debug for Download {
@@ -40,6 +54,7 @@ impl fmt::Debug for Download {
         f.debug_struct("Download")
             .field("length", &self.length)
             .field("notes", &self.notes)
+            .field("validator", &self.validator)
             .finish_non_exhaustive()
     }
 }
@@ -80,6 +95,24 @@ pub trait ExportService: Send + Sync {
         result_url: &'a str,
         now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Download, Failure>>;
+
+    /// Asks for the rest of a result that broke off after `offset` bytes, if it is still the file
+    /// that the validator stands for.
+    ///
+    /// # Errors
+    /// When the rest did not begin to arrive. `Protocol` says that it never will: the file is
+    /// another one, or there are no ranges of it.
+    fn resume<'a>(
+        &'a self,
+        target: &'a Target,
+        result_url: &'a str,
+        offset: u64,
+        validator: &'a Validator,
+    ) -> BoxFuture<'a, Result<Download, Failure>> {
+        let _ = (target, result_url, offset, validator);
+        let never = Failure::new(FailureKind::Protocol, "this service has no ranges");
+        Box::pin(std::future::ready(Err(never)))
+    }
 
     /// The service's own account of an aborted job: at most 64 KiB of text, free of the key.
     ///

@@ -57,6 +57,7 @@ async fn answer(
 ) -> Result<hyper::Response<SentBody>, Broken> {
     let request = received(host, request);
     let range = request.header("range").and_then(range_start);
+    let range = range.map(|start| (start, request.header("if-range").map(str::to_owned)));
     let accepts_gzip =
         request.header("accept-encoding").is_some_and(|accepted| accepted.contains("gzip"));
     let reply = world.lock().unwrap_or_else(PoisonError::into_inner).receive(request);
@@ -93,7 +94,7 @@ fn range_start(range: &str) -> Option<u64> {
 
 fn sent(
     response: Response,
-    range: Option<u64>,
+    range: Option<(u64, Option<String>)>,
     accepts_gzip: bool,
 ) -> Result<hyper::Response<SentBody>, Broken> {
     let Response { mut status, mut headers, body, end } = response;
@@ -105,8 +106,10 @@ fn sent(
         Body::Data { data, gzip, content_length, ranges } => {
             let whole = data.length();
             let length = content_length.then_some(whole);
-            match range.filter(|start| ranges && *start < whole) {
-                Some(start) => {
+            let tag = headers.iter().find(|(name, _)| *name == "etag").map(|(_, tag)| tag.clone());
+            let is_same = |wanted: &Option<String>| wanted.is_none() || *wanted == tag;
+            match range.filter(|(start, wanted)| ranges && *start < whole && is_same(wanted)) {
+                Some((start, _)) => {
                     status = 206;
                     headers.push(("content-range", format!("bytes {start}-{}/{whole}", whole - 1)));
                     let rest = Clipped { chunks: data.chunks(), skip: start, left: u64::MAX };

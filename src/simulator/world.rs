@@ -215,9 +215,14 @@ impl World {
             return reply;
         }
         let scenario = self.scenario(source);
+        let mut headers = vec![("content-type", "application/xml".into())];
+        if scenario.ranges {
+            headers.push(("accept-ranges", "bytes".into()));
+            headers.push(("etag", format!("\"{index}\"")));
+        }
         let response = Response {
             status: 200,
-            headers: vec![("content-type", "application/xml".into())],
+            headers,
             body: Body::Data {
                 data: self.job(index).data.clone(),
                 gzip: scenario.gzip,

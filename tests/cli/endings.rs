@@ -365,3 +365,28 @@ fn another_version_can_be_named() {
     assert_eq!(asked[0].parameter("jobId").unwrap(), "0123456789abcdef0123456789abcdef");
     assert_eq!(asked[0].parameter("output").unwrap(), "json");
 }
+
+#[test]
+fn a_download_that_breaks_off_goes_on_where_it_was_when_the_file_is_the_same() {
+    let scenario = Scenario {
+        ranges: true,
+        gzip: false,
+        content_length: true,
+        result: vec![Fault::BrokenHalfway, Fault::http(503)],
+        ..Scenario::default()
+    };
+    let house = House::with(scenario);
+    house.backup();
+    let asked: Vec<_> =
+        house.service.requests().into_iter().filter(|it| it.kind == Kind::Result).collect();
+    assert_eq!(asked.len(), 3, "the whole, the rest, and the rest again");
+    assert_eq!(asked[0].header("range"), None);
+    let half = nightjar::simulator::Data::first_places(20).length() / 2;
+    assert_eq!(asked[2].header("range"), Some(format!("bytes={half}-").as_str()));
+    let job = house.job();
+    assert_eq!(job["attempts"], 1);
+    let timeline = house.timeline(&job["id"]);
+    assert!(timeline.contains("it goes on from there"), "{timeline}");
+    assert!(!timeline.contains("\"retry\""), "{timeline}");
+    assert_eq!(house.run(&["verify"]).code, 0);
+}

@@ -12,6 +12,7 @@
 mod archive;
 mod canary;
 mod daemon;
+mod deaths;
 mod doctor;
 mod endings;
 mod full_disk;

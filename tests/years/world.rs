@@ -270,7 +270,12 @@ impl World {
         } else if ending != Ending::Corrupt {
             chunks.push(Ok(whole.slice(middle..)));
         }
-        Ok(Download { length: None, chunks: stream::iter(chunks).boxed(), notes: Vec::new() })
+        Ok(Download {
+            length: None,
+            chunks: stream::iter(chunks).boxed(),
+            notes: Vec::new(),
+            validator: None,
+        })
     }
 }
 

@@ -12,7 +12,9 @@ use self::judge::{Answered, Asked, Judge};
 use self::text::{tidy, tidy_lines};
 use self::wire::{Answer, DataflowJob};
 use super::http::{Connection, HttpClients, is_loopback, place};
-use super::{Download, ExportService, Failure, FailureKind, Polled, Progress, Submitted, Target};
+use super::{
+    Download, ExportService, Failure, FailureKind, Polled, Progress, Submitted, Target, Validator,
+};
 use crate::secret::{Key, redact};
 use crate::settings::Account;
 use chrono::{DateTime, NaiveDate, Utc};
@@ -90,7 +92,7 @@ impl Bing {
                 ));
             }
             let sealed = self.addresses.sealed(&url, &self.key);
-            let response = self.clients.get(sealed, connection, accept).await?;
+            let response = self.clients.get(sealed, connection, accept, None).await?;
             match self.redirect(&response, &url)? {
                 Some(next) => url = next,
                 None => return self.read(response, url, limit).await,
@@ -287,12 +289,12 @@ impl Bing {
         let url = Url::parse(result_url).map_err(|_| unusable())?;
         let begun = Instant::now();
         let mut notes = Vec::new();
-        let (mut response, mut place_asked) = self.follow(url.clone()).await?;
+        let (mut response, mut place_asked) = self.follow(url.clone(), None).await?;
         if response.status().as_u16() == 404
             && let Some(corrected) = without_misspelling(&url)
         {
             // Documented examples misspell the path, and the service may only know the other one.
-            (response, place_asked) = self.follow(corrected).await?;
+            (response, place_asked) = self.follow(corrected, None).await?;
             notes.push(
                 "the result's address was misspelled (/ouput/); found at /output/".to_owned(),
             );
@@ -307,14 +309,55 @@ impl Bing {
         }
         Ok(Download {
             length: response.content_length(),
+            validator: validator(&response, begun),
             chunks: self.clients.chunks(response, begun),
             notes,
         })
     }
 
+    /// What follows `offset` bytes of a result.
+    async fn rest(
+        &self,
+        result_url: &str,
+        offset: u64,
+        validator: &Validator,
+    ) -> Result<Download, Failure> {
+        let other = |what: &str| {
+            Failure::new(FailureKind::Protocol, format!("the result cannot be resumed: {what}"))
+        };
+        let url = Url::parse(result_url).map_err(|_| other("its stored address is none"))?;
+        let (response, host) = self.follow(url, Some((offset, validator))).await?;
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let last = validator.length.saturating_sub(1);
+        let range = format!("bytes {offset}-{last}/{}", validator.length);
+        match response.status().as_u16() {
+            206 if header(header::CONTENT_RANGE) != Some(range.as_str()) => {
+                Err(other("another part of it came than was asked for"))
+            }
+            206 if header(header::ETAG) != Some(validator.tag.as_str()) => {
+                Err(other("it has changed"))
+            }
+            206 => Ok(Download {
+                length: response.content_length(),
+                chunks: self.clients.chunks(response, validator.begun),
+                notes: Vec::new(),
+                validator: Some(validator.clone()),
+            }),
+            429 | 500..=599 => Err(Failure::new(
+                FailureKind::Unavailable,
+                format!("{} answers {}", place(&host), response.status()),
+            )),
+            _ => Err(other("it has changed, or there are no ranges of it")),
+        }
+    }
+
     /// The answer at the end of all redirects. The account's host gets the key, any other does not
     /// and must be reached over TLS (or be this machine).
-    async fn follow(&self, url: Url) -> Result<(Response, Url), Failure> {
+    async fn follow(
+        &self,
+        url: Url,
+        part: Option<(u64, &Validator)>,
+    ) -> Result<(Response, Url), Failure> {
         let mut url = url;
         for _ in 0..=MOST_REDIRECTS {
             if url.scheme() != "https" && !is_loopback(&url) {
@@ -324,7 +367,8 @@ impl Bing {
                 ));
             }
             let sealed = self.addresses.sealed(&url, &self.key);
-            let response = self.clients.get(sealed, Connection::Pooled, ANYTHING).await?;
+            let asked = self.clients.get(sealed, Connection::Pooled, ANYTHING, part);
+            let response = asked.await?;
             match self.redirect(&response, &url)? {
                 Some(next) => url = next,
                 None => return Ok((response, url)),
@@ -336,7 +380,7 @@ impl Bing {
     async fn log(&self, url: &str) -> Result<String, Failure> {
         let url = Url::parse(url)
             .map_err(|_| Failure::new(FailureKind::Protocol, "its address is none"))?;
-        let (response, url) = self.follow(url).await?;
+        let (response, url) = self.follow(url, None).await?;
         let answered = self.read(response, url, ERROR_LOG_LIMIT).await?;
         match (&answered.broken, answered.is_success()) {
             (Some(broken), true) if answered.body.is_empty() => Err(broken.clone()),
@@ -400,6 +444,16 @@ impl ExportService for Bing {
         Box::pin(self.result(result_url, now))
     }
 
+    fn resume<'a>(
+        &'a self,
+        _target: &'a Target,
+        result_url: &'a str,
+        offset: u64,
+        validator: &'a Validator,
+    ) -> BoxFuture<'a, Result<Download, Failure>> {
+        Box::pin(self.rest(result_url, offset, validator))
+    }
+
     fn error_log<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<String, Failure>> {
         Box::pin(self.log(url))
     }
@@ -411,6 +465,23 @@ impl ExportService for Bing {
     ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(self.versions(target, now))
     }
+}
+
+/// What the rest can be asked for by. A weak tag says only that two files mean the same, and a
+/// length in an encoding counts other bytes.
+fn validator(response: &Response, begun: Instant) -> Option<Validator> {
+    let header = |name| response.headers().get(name)?.to_str().ok();
+    let tag = header(header::ETAG)?;
+    let is_strong = tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"');
+    let has_ranges = header(header::ACCEPT_RANGES)?.eq_ignore_ascii_case("bytes");
+    let is_plain = response.headers().get(header::CONTENT_ENCODING).is_none();
+    let length = response.content_length()?;
+    let is_whole = response.status().as_u16() == 200;
+    (is_strong && has_ranges && is_plain && is_whole).then(|| Validator {
+        tag: tag.to_owned(),
+        length,
+        begun,
+    })
 }
 
 fn too_many_redirects(url: &Url) -> Failure {

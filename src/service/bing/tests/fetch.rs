@@ -128,3 +128,81 @@ async fn an_error_log_is_kept_up_to_its_limit_and_without_the_key() {
     let missing = Host::saying(answer(404, &[], "")).await;
     assert!(missing.bing().error_log(&missing.url("/log")).await.is_err());
 }
+
+/// A result that breaks off in the middle, and what is said when the rest is asked for.
+async fn resumed(head: &str, rest: Vec<u8>) -> (Option<Result<Vec<u8>, Failure>>, Vec<String>) {
+    let first = with_body(&format!("content-length: 10\r\n{head}"), b"01234");
+    let host = Host::new(vec![Say::Bytes(first), Say::Bytes(rest)]).await;
+    let bing = host.bing();
+    let url = host.url("/r");
+    let mut download = bing.fetch(&target(), &url, noon()).await.unwrap();
+    let mut begin = Vec::new();
+    while let Ok(Some(chunk)) = download.chunks.try_next().await {
+        begin.extend_from_slice(&chunk);
+    }
+    assert_eq!(begin, b"01234");
+    let Some(validator) = download.validator else { return (None, host.heads()) };
+    let rest = match bing.resume(&target(), &url, 5, &validator).await {
+        Ok(download) => {
+            let chunks: Result<Vec<bytes::Bytes>, _> = download.chunks.try_collect().await;
+            chunks.map(|chunks| chunks.concat())
+        }
+        Err(failure) => Err(failure),
+    };
+    (Some(rest), host.heads())
+}
+
+fn part(range: &str, tag: &str, body: &str) -> Vec<u8> {
+    answer(206, &[&format!("content-range: {range}"), &format!("etag: {tag}")], body)
+}
+
+const STRONG: &str = "etag: \"a1\"\r\naccept-ranges: bytes";
+
+#[tokio::test]
+async fn the_rest_of_the_same_file_is_asked_for_with_its_tag() {
+    let (rest, heads) = resumed(STRONG, part("bytes 5-9/10", "\"a1\"", "56789")).await;
+    assert_eq!(rest.unwrap().unwrap(), b"56789");
+    for line in ["range: bytes=5-\r\n", "if-range: \"a1\"\r\n", "accept-encoding: identity\r\n"] {
+        assert!(heads[1].contains(line), "{line}: {}", heads[1]);
+    }
+    assert!(heads[1].contains("?key=CANARY"), "the account's host gets the key: {}", heads[1]);
+}
+
+#[tokio::test]
+async fn another_file_or_another_part_is_not_taken_for_the_rest() {
+    for rest in [
+        answer(200, &["etag: \"a2\""], "0123456789"),
+        part("bytes 5-9/10", "\"a2\"", "56789"),
+        part("bytes 5-9/11", "\"a1\"", "56789"),
+        part("bytes 4-9/10", "\"a1\"", "456789"),
+        answer(206, &["etag: \"a1\""], "56789"),
+        answer(416, &[], ""),
+        answer(404, &[], ""),
+    ] {
+        let said = String::from_utf8_lossy(&rest).into_owned();
+        let (rest, _) = resumed(STRONG, rest).await;
+        assert_eq!(rest.unwrap().unwrap_err().kind, FailureKind::Protocol, "{said}");
+    }
+    let (busy, _) = resumed(STRONG, answer(503, &[], "")).await;
+    assert_eq!(busy.unwrap().unwrap_err().kind, FailureKind::Unavailable);
+}
+
+#[tokio::test]
+async fn without_a_strong_tag_and_ranges_nothing_can_be_resumed() {
+    for head in [
+        "etag: \"a1\"",
+        "etag: W/\"a1\"\r\naccept-ranges: bytes",
+        "etag: a1\r\naccept-ranges: bytes",
+        "etag: \"a1\"\r\naccept-ranges: none",
+        "accept-ranges: bytes",
+        "x-nothing: 1",
+    ] {
+        let (rest, heads) = resumed(head, answer(500, &[], "")).await;
+        assert!(rest.is_none() && heads.len() == 1, "{head}");
+    }
+    let body = zipped("<Root/>");
+    let head = format!("{STRONG}\r\ncontent-encoding: gzip\r\ncontent-length: {}", body.len());
+    let host = Host::saying(with_body(&head, &body)).await;
+    let download = host.bing().fetch(&target(), &host.url("/r"), noon()).await.unwrap();
+    assert_eq!(download.validator, None);
+}
