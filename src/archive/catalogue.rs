@@ -3,7 +3,7 @@
 use super::Archive;
 use crate::manifest::{LATEST, MANIFEST_SUFFIX, Manifest, Name};
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 /// A manifest of 1,000 columns with long names has some 100 KiB.
@@ -90,6 +90,13 @@ impl Archive {
         let path = self.folder(source).join(name.manifest());
         let manifest = read(&path).ok()?;
         Some(Snapshot { path, manifest })
+    }
+
+    /// A snapshot's content as the service sent it, up to so many bytes.
+    pub fn content(&self, snapshot: &Snapshot, limit: u64) -> io::Result<impl BufRead + use<>> {
+        let file = File::open(snapshot.data())?;
+        let decoder = zstd::stream::read::Decoder::new(file)?;
+        Ok(BufReader::new(decoder.take(limit)))
     }
 
     /// How many entities the newest snapshot has that is not suspicious.

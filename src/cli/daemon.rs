@@ -60,15 +60,17 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let moved = Arc::clone(&news);
     let reporter = Reporter::new(Some(store.clone()), archive.clone());
     let (herald, steps) = Herald::new(store.clone(), reporter.clone(), settings.clone());
-    let told = herald.clone();
+    let live = web::Live::default();
+    let (told, shown) = (herald.clone(), live.clone());
     let observer: Observer = Arc::new(move |notice| {
         told.notice(&notice);
+        shown.notice(&notice);
         if matches!(notice, Notice::Moved { .. }) {
             moved.notify_one();
         }
     });
     let engine = Engine::new(store.clone(), archive, worker, clock(), whole, observer);
-    let reader = web::State::new(reporter, settings.clone(), engine.clone());
+    let reader = web::State::new(reporter, settings.clone(), engine.clone(), live);
     tracing::info!(
         sources = settings.sources.len(),
         state_dir = %settings.state_dir.display(),

@@ -17,6 +17,7 @@
 mod bounded;
 mod flaw;
 mod markup;
+mod points;
 mod prove;
 mod schema;
 mod strict;
@@ -29,6 +30,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use flaw::{Flaw, Place};
+pub use points::{Point, points};
 pub use prove::prove;
 
 /// How much of everything a document may hold. Beyond any of these it is [`Flaw::TooLarge`].

@@ -4,17 +4,22 @@
 mod alarms;
 mod health;
 mod views;
+mod year;
 
 pub use health::{Health, health};
 pub use views::{JobDetail, JobView, SnapshotView, SourceStatus};
+pub use year::{Night, NightState};
 
 use crate::archive::{Archive, Snapshot};
 use crate::engine::schedule_identity;
 use crate::job::{ErrorKind, Job, JobError, State};
+use crate::manifest::Name;
 use crate::settings::{Settings, Source};
 use crate::store::{Filter, Store, StoreError, Took};
 use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why nothing can be shown.
 #[derive(Debug, thiserror::Error)]
@@ -38,12 +43,28 @@ pub struct Reporter {
     /// `None` before anything was ever backed up.
     store: Option<Store>,
     archive: Archive,
+    /// Which snapshots are suspicious: a manifest never changes.
+    suspicious: Arc<Mutex<BTreeMap<(String, Name), bool>>>,
 }
 
 impl Reporter {
     /// Shows what these hold.
     pub fn new(store: Option<Store>, archive: Archive) -> Reporter {
-        Reporter { store, archive }
+        Reporter { store, archive, suspicious: Arc::default() }
+    }
+
+    /// The archive that is shown.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// Whether a snapshot deserves a second look. Each manifest is read once.
+    fn is_suspicious(&self, source: &str, name: Name) -> bool {
+        let mut known = self.suspicious.lock().unwrap_or_else(PoisonError::into_inner);
+        *known.entry((source.to_owned(), name)).or_insert_with(|| {
+            let snapshot = self.archive.find(source, name);
+            snapshot.is_some_and(|snapshot| !snapshot.manifest.suspicious.is_empty())
+        })
     }
 
     /// Jobs, newest first.

@@ -119,6 +119,9 @@ pub struct SnapshotView {
     pub same_content_as: Option<String>,
     /// Whether it is exempt from retention.
     pub held: bool,
+    /// When its remote job was submitted.
+    #[serde(skip)]
+    pub created_at: DateTime<Utc>,
 }
 
 impl SnapshotView {
@@ -137,7 +140,18 @@ impl SnapshotView {
             suspicious: snapshot.manifest.suspicious,
             same_content_as: snapshot.manifest.same_content_as,
             held,
+            created_at: name.created_at(),
         }
+    }
+
+    /// The name that its files share.
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.timestamp, self.job)
+    }
+
+    /// Where the status page shows it.
+    pub fn page(&self) -> String {
+        format!("/snapshots/{}/{}", self.source, self.name())
     }
 }
 

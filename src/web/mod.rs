@@ -1,11 +1,16 @@
 //! The status page, health, metrics and the read API: queries and rendering, never a write.
 
+mod live;
 mod metrics;
 mod page;
+mod raw;
 
+use crate::archive::Snapshot;
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::report::{ReportError, Reporter};
+use crate::engine::Notice;
+use crate::manifest::Name;
+use crate::report::{JobView, ReportError, Reporter, SnapshotView};
 use crate::settings::Settings;
 use crate::store::Filter;
 use axum::extract::{Query, Request, State as Extract};
@@ -21,6 +26,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// Tells readers of the page what the engine does.
+#[derive(Debug, Clone)]
+pub struct Live(live::Live);
+
+impl Default for Live {
+    fn default() -> Live {
+        Live(live::Live::new())
+    }
+}
+
+impl Live {
+    /// To be called with everything that the engine does. Returns at once.
+    pub fn notice(&self, notice: &Notice<'_>) {
+        self.0.notice(notice);
+    }
+}
+
 /// What the pages are made from.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -30,14 +52,38 @@ pub struct State {
     clock: Clock,
     /// When this process began.
     started: DateTime<Utc>,
+    live: Live,
 }
 
 impl State {
     /// Pages on what the reporter reads and the engine does.
-    pub fn new(reporter: Reporter, settings: Settings, engine: Engine) -> State {
+    pub fn new(reporter: Reporter, settings: Settings, engine: Engine, live: Live) -> State {
         let clock = Clock::system();
         let (settings, started) = (Arc::new(Mutex::new(settings)), clock.now());
-        State { reporter, settings, engine, clock, started }
+        State { reporter, settings, engine, clock, started, live }
+    }
+
+    /// The snapshot of this name, if the archive has it. Both are held against what the archive
+    /// lists, and never joined to a path before.
+    fn snapshot(&self, source: &str, name: &str) -> Option<Snapshot> {
+        let name: Name = name.parse().ok()?;
+        let archive = self.reporter.archive();
+        let is_one = archive.sources().ok()?.iter().any(|known| known == source);
+        if is_one { archive.find(source, name) } else { None }
+    }
+
+    /// A source's snapshots, newest first.
+    async fn snapshots(&self, source: &str) -> Result<Vec<SnapshotView>, ReportError> {
+        let (reporter, source) = (self.reporter.clone(), source.to_owned());
+        let read = tokio::task::spawn_blocking(move || reporter.snapshots(Some(&source)));
+        read.await.unwrap_or_else(|_| Ok(Vec::new()))
+    }
+
+    /// Where a job's snapshot is shown, and its name; `None` when retention has removed it.
+    fn page_of(&self, job: &JobView) -> Option<(String, String)> {
+        let name = job.snapshot.as_ref()?.file_stem()?.to_str()?;
+        self.snapshot(&job.source, name)?;
+        Some((format!("/snapshots/{}/{name}", job.source), name.to_owned()))
     }
 
     /// The configuration that is shown.
@@ -64,16 +110,30 @@ pub async fn serve(listener: TcpListener, state: State, stop: CancellationToken)
 /// Every page.
 pub fn router(state: State) -> Router {
     Router::new()
-        .route("/", get(page::show))
+        .route("/", get(page::home))
+        .route("/sources/{name}", get(page::source))
+        .route("/jobs", get(page::jobs))
+        .route("/jobs/{id}", get(page::job))
+        .route("/snapshots/{source}/{name}", get(page::snapshot))
+        .route("/snapshots/{source}/{name}/data", get(raw::data))
+        .route("/snapshots/{source}/{name}/manifest", get(raw::manifest))
+        .route("/events", get(live::show))
+        .route("/style.css", get(page::style))
+        .route("/live.js", get(page::script))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics::show))
         .route("/api/jobs", get(jobs))
         .route("/api/sources", get(sources))
         .route("/api/snapshots", get(snapshots))
+        .fallback(page::missing)
         .layer(middleware::from_fn(guard))
         .with_state(state)
 }
+
+/// Everything comes from here, and nothing else does.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// Refuses requests that a foreign page has led a browser to make by giving its own name to this
 /// address; and lets browsers neither frame, sniff nor keep what they get.
@@ -93,7 +153,7 @@ async fn guard(request: Request, next: Next) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -108,12 +168,6 @@ fn is_local(host: &str) -> bool {
     };
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-impl IntoResponse for ReportError {
-    fn into_response(self) -> Response {
-        (StatusCode::INTERNAL_SERVER_ERROR, format!("{self}\n")).into_response()
-    }
 }
 
 /// 503 while somebody should look into it.

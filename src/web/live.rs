@@ -1,0 +1,87 @@
+//! What is in flight, told as it happens.
+
+use super::State;
+use crate::engine::Notice;
+use axum::extract::State as Extract;
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, broadcast};
+
+/// What a slow reader may miss.
+const QUEUE: usize = 64;
+/// How often the bytes of one download are told.
+const APART: Duration = Duration::from_millis(300);
+/// The most readers at once.
+const READERS: usize = 32;
+
+/// Tells readers of the page what the engine does. Clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    news: broadcast::Sender<(&'static str, String)>,
+    told: Arc<Mutex<BTreeMap<i64, Instant>>>,
+    readers: Arc<Semaphore>,
+}
+
+impl Live {
+    pub(super) fn new() -> Live {
+        let (news, _) = broadcast::channel(QUEUE);
+        Live { news, told: Arc::default(), readers: Arc::new(Semaphore::new(READERS)) }
+    }
+
+    /// To be called with everything that the engine does. Returns at once.
+    pub(super) fn notice(&self, notice: &Notice<'_>) {
+        if self.news.receiver_count() == 0 {
+            return;
+        }
+        let news = match notice {
+            Notice::Moved { job, events } if !events.is_empty() => {
+                self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.id);
+                ("moved", json!({ "job": job.id, "source": job.source, "state": job.state }))
+            }
+            Notice::Receiving { job, bytes, length } if self.is_time(*job) => {
+                ("receiving", json!({ "job": job, "bytes": bytes, "length": length }))
+            }
+            _ => return,
+        };
+        // Nobody listens any more: so be it.
+        let _ = self.news.send((news.0, news.1.to_string()));
+    }
+
+    fn is_time(&self, job: i64) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let is_time = told.get(&job).is_none_or(|last| now - *last >= APART);
+        if is_time {
+            told.insert(job, now);
+        }
+        is_time
+    }
+}
+
+/// Server-sent events `moved` and `receiving`.
+pub(super) async fn show(Extract(state): Extract<State>) -> Response {
+    let live = state.live.0;
+    let Ok(place) = Arc::clone(&live.readers).try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many follow already\n").into_response();
+    };
+    let events = stream::unfold((live.news.subscribe(), place), |(mut news, place)| async move {
+        loop {
+            match news.recv().await {
+                Ok((name, data)) => {
+                    let event = Event::default().event(name).data(data);
+                    return Some((Ok::<_, Infallible>(event), (news, place)));
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    });
+    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+}

@@ -1,0 +1,95 @@
+//! What is protected and what is not, at one glance.
+
+use super::{bytes, calendar, count, instant_or_dash, jobs_table, layout, mark, or_dash, span};
+use crate::report::{JobView, ReportError, SourceStatus};
+use crate::store::Filter;
+use crate::web::State;
+use axum::extract::State as Extract;
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+const RECENT: u32 = 12;
+
+pub(in crate::web) async fn show(Extract(state): Extract<State>) -> Result<Markup, ReportError> {
+    let now = state.clock.now();
+    let settings = state.settings();
+    let sources = state.reporter.sources(&settings, now).await?;
+    let jobs = state.reporter.jobs(&Filter { limit: RECENT, ..Filter::default() }).await?;
+    let mut years = Vec::new();
+    for source in &settings.sources {
+        years.push(calendar::draw(&state.reporter.year(source, now).await?, &source.name));
+    }
+    let live: Vec<_> = sources.iter().filter_map(|source| source.live_job.as_ref()).collect();
+    Ok(layout(
+        "Sources",
+        html! {
+            h1 { "Sources" }
+            (verdict(&sources))
+            (in_flight(&live, now))
+            @for (source, year) in sources.iter().zip(&years) { (card(source, year, now)) }
+            (calendar::legend())
+            h2 { "Recent jobs" }
+            (jobs_table(&jobs))
+        },
+    ))
+}
+
+/// One sentence.
+fn verdict(sources: &[SourceStatus]) -> Markup {
+    let bad = sources.iter().filter(|source| source.health.is_alarming()).count();
+    let (class, text) = match (sources.len(), bad) {
+        (0, _) => ("suspicious", "Nothing is backed up: the configuration has no source.".into()),
+        (1, 0) => ("ok", "The source is protected.".to_owned()),
+        (all, 0) => ("ok", format!("All {all} sources are protected.")),
+        (all, bad) => ("failing", format!("{bad} of {all} sources need you.")),
+    };
+    html! { p.verdict.(class) role="status" { (text) } }
+}
+
+/// What is being worked on; the script keeps it up to date.
+fn in_flight(live: &[&JobView], now: DateTime<Utc>) -> Markup {
+    html! {
+        section #in-flight aria-labelledby="in-flight-title" {
+            h2 #in-flight-title { "In flight" }
+            @if live.is_empty() { p { "Nothing is in flight." } }
+            ul {
+                @for job in live {
+                    li data-job=(job.id) {
+                        a href={ "/jobs/" (job.id) } { (job.source) ", job " (job.id) }
+                        " " (mark(job.state.as_str())) " "
+                        span.news {
+                            @if let Some(hold) = &job.hold { (hold.message) }
+                            @else { "for " (span(now - job.created_at)) }
+                        }
+                        progress.hidden max="1" value="0" aria-label="received" {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn card(source: &SourceStatus, year: &Markup, now: DateTime<Utc>) -> Markup {
+    html! {
+        article.card {
+            h3 {
+                a href={ "/sources/" (source.source) } { (source.source) } " "
+                (mark(source.health.as_str()))
+            }
+            @if let Some(error) = &source.last_error {
+                p.remark { (error.kind.as_str()) ": " (error.message) }
+            }
+            @for reason in &source.suspicious { p.remark { (reason) } }
+            (year)
+            dl {
+                div { dt { "Last backup" } dd {
+                    (instant_or_dash(source.last_success))
+                    @if let Some(last) = source.last_success { " (" (span(now - last)) " ago)" }
+                } }
+                div { dt { "Entities" } dd { (or_dash(source.entities.map(count))) } }
+                div { dt { "Size" } dd { (or_dash(source.bytes.map(bytes))) } }
+                div { dt { "Next run" } dd { (instant_or_dash(source.next_run)) } }
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The pages: rendered here, complete without a script, and free of outside assets.
+
+mod calendar;
+mod home;
+mod jobs;
+mod map;
+mod plot;
+mod snapshot;
+mod source;
+
+pub(super) use home::show as home;
+pub(super) use jobs::{list as jobs, show as job};
+pub(super) use snapshot::show as snapshot;
+pub(super) use source::show as source;
+
+use crate::report::{JobView, ReportError};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, TimeDelta, Utc};
+use maud::{DOCTYPE, Markup, html};
+
+/// Everything that pages look like.
+pub(super) async fn style() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("style.css"))
+}
+
+/// What pages do beyond what they are: they follow what is in flight.
+pub(super) async fn script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("live.js"))
+}
+
+/// A page that there is not.
+pub(super) async fn missing() -> Response {
+    not_found("There is no such page.")
+}
+
+fn not_found(what: &str) -> Response {
+    let page = layout("Not found", html! { h1 { "Not found" } p { (what) } });
+    (StatusCode::NOT_FOUND, page).into_response()
+}
+
+impl IntoResponse for ReportError {
+    fn into_response(self) -> Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, format!("{self}\n")).into_response()
+    }
+}
+
+/// A whole page around its content.
+fn layout(title: &str, content: Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · Nightjar" }
+                link rel="stylesheet" href="/style.css";
+                script src="/live.js" defer {}
+                noscript { meta http-equiv="refresh" content="60"; }
+            }
+            body {
+                a.skip href="#content" { "Skip to the content" }
+                header {
+                    nav aria-label="Pages" {
+                        a.brand href="/" { "Nightjar" }
+                        a href="/" { "Sources" }
+                        a href="/jobs" { "Jobs" }
+                    }
+                }
+                main #content { (content) }
+                footer { "Nightjar " (env!("CARGO_PKG_VERSION")) ". This page only reads." }
+            }
+        }
+    }
+}
+
+/// An instant, with its date and time for programs.
+fn instant(at: DateTime<Utc>) -> Markup {
+    html! {
+        time datetime=(at.format("%FT%TZ")) { (at.format("%F %H:%M:%S UTC")) }
+    }
+}
+
+fn instant_or_dash(at: Option<DateTime<Utc>>) -> Markup {
+    at.map_or_else(dash, instant)
+}
+
+fn dash() -> Markup {
+    html! { span aria-label="none" { "–" } }
+}
+
+fn or_dash(text: Option<String>) -> Markup {
+    text.map_or_else(dash, |text| html! { (text) })
+}
+
+/// A number of bytes, roughly.
+fn bytes(count: u64) -> String {
+    indicatif::HumanBytes(count).to_string()
+}
+
+/// A count with its thousands apart.
+fn count(number: u64) -> String {
+    indicatif::HumanCount(number).to_string()
+}
+
+/// How long something is off, roughly.
+fn span(delta: TimeDelta) -> String {
+    let minutes = delta.num_minutes().max(0);
+    match minutes {
+        0 => "less than a minute".to_owned(),
+        1..120 => format!("{minutes} min"),
+        120..2880 => format!("{} h", minutes / 60),
+        _ => format!("{} d", minutes / 1440),
+    }
+}
+
+/// A mark with a word: never a colour alone.
+fn mark(word: &str) -> Markup {
+    html! { span.mark.(word) { (word) } }
+}
+
+/// Jobs, newest first.
+fn jobs_table(jobs: &[JobView]) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                thead { tr {
+                    th.n scope="col" { "Job" }
+                    th scope="col" { "Source" }
+                    th scope="col" { "State" }
+                    th scope="col" { "Why" }
+                    th scope="col" { "Made" }
+                    th scope="col" { "Ended" }
+                    th.n scope="col" { "Polls" }
+                    th.n scope="col" { "Attempts" }
+                    th scope="col" { "Remark" }
+                } }
+                tbody {
+                    @for job in jobs {
+                        tr {
+                            td.n { a href={ "/jobs/" (job.id) } { (job.id) } }
+                            td { a href={ "/sources/" (job.source) } { (job.source) } }
+                            td { (mark(job.state.as_str())) }
+                            td { (job.trigger.as_str().replace('_', " ")) }
+                            td { (instant(job.created_at)) }
+                            td { (instant_or_dash(job.finished_at)) }
+                            td.n { (job.polls) }
+                            td.n { (job.attempts) }
+                            td {
+                                @if let Some(error) = &job.error {
+                                    (error.kind.as_str()) ": " (error.message)
+                                } @else if let Some(hold) = &job.hold { (hold.message) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        @if jobs.is_empty() { p { "There are none." } }
+    }
+}

@@ -1,0 +1,99 @@
+//! One source: its year, its size over time, its snapshots and jobs.
+
+use super::plot::{self, Series};
+use super::{
+    bytes, calendar, count, instant, instant_or_dash, jobs_table, layout, mark, not_found,
+};
+use crate::report::{ReportError, SnapshotView};
+use crate::store::Filter;
+use crate::web::State;
+use axum::extract::{Path, State as Extract};
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+
+const SNAPSHOTS: usize = 100;
+const JOBS: u32 = 30;
+
+pub(in crate::web) async fn show(
+    Extract(state): Extract<State>,
+    Path(name): Path<String>,
+) -> Result<Response, ReportError> {
+    let (now, settings) = (state.clock.now(), state.settings());
+    let statuses = state.reporter.sources(&settings, now).await?;
+    let (Some(source), Some(status)) =
+        (settings.source(&name), statuses.iter().find(|status| status.source == name))
+    else {
+        return Ok(not_found("There is no such source in the configuration."));
+    };
+    let year = state.reporter.year(source, now).await?;
+    let snapshots = state.snapshots(&name).await?;
+    let filter = Filter { source: Some(name.clone()), limit: JOBS, ..Filter::default() };
+    let jobs = state.reporter.jobs(&filter).await?;
+    let points = |value: fn(&SnapshotView) -> u64| {
+        snapshots.iter().rev().map(|it| (it.created_at, value(it))).collect::<Vec<_>>()
+    };
+    let page = layout(
+        &name,
+        html! {
+            h1 { (name) " " (mark(status.health.as_str())) }
+            @if let Some(error) = &status.last_error {
+                p.remark { (error.kind.as_str()) ": " (error.message) }
+            }
+            @for reason in &status.suspicious { p.remark { (reason) } }
+            p {
+                "Backed up by " code { (source.schedule.text()) } " (" (source.timezone.name())
+                "), next " (instant_or_dash(status.next_run)) "."
+            }
+            h2 { "A year of nights" }
+            (calendar::draw(&year, &name))
+            (calendar::legend())
+            h2 { "Over time" }
+            div.plots {
+                (plot::draw(&Series { title: "Entities", points: points(|it| it.entities), shown: count }))
+                (plot::draw(&Series { title: "Size", points: points(|it| it.content_bytes), shown: bytes }))
+            }
+            h2 { "Snapshots" }
+            (table(&snapshots))
+            h2 { "Jobs" }
+            (jobs_table(&jobs))
+        },
+    );
+    Ok(page.into_response())
+}
+
+fn table(snapshots: &[SnapshotView]) -> Markup {
+    html! {
+        div.scroll {
+            table {
+                thead { tr {
+                    th scope="col" { "Snapshot" }
+                    th scope="col" { "Made" }
+                    th.n scope="col" { "Entities" }
+                    th.n scope="col" { "Content" }
+                    th.n scope="col" { "Stored" }
+                    th scope="col" { "Remarks" }
+                } }
+                tbody {
+                    @for snapshot in snapshots.iter().take(SNAPSHOTS) {
+                        tr {
+                            td { a href=(snapshot.page()) { (snapshot.name()) } }
+                            td { (instant(snapshot.created_at)) }
+                            td.n { (count(snapshot.entities)) }
+                            td.n { (bytes(snapshot.content_bytes)) }
+                            td.n { (bytes(snapshot.stored_bytes)) }
+                            td {
+                                @if snapshot.same_content_as.is_some() { "same as the one before. " }
+                                @if snapshot.held { "held. " }
+                                @for reason in &snapshot.suspicious { (mark("suspicious")) " " (reason) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        @if snapshots.len() > SNAPSHOTS {
+            p { "And " (snapshots.len() - SNAPSHOTS) " older ones: " code { "nightjar snapshots" } "." }
+        }
+        @if snapshots.is_empty() { p { "There are none yet." } }
+    }
+}
