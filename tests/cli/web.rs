@@ -82,6 +82,93 @@ fn every_route_answers() {
 }
 
 #[test]
+fn a_source_a_job_and_a_snapshot_have_pages_that_link_to_each_other() {
+    let house = House::healthy();
+    house.backup();
+    let manifest = house.manifest();
+    let name = house.manifests("stores")[0].file_stem().unwrap().to_str().unwrap().to_owned();
+    let data = std::fs::read(house.archive("stores").join(format!("{name}.xml.zst"))).unwrap();
+    let page = Page::of(house);
+    let home = page.get("/").body;
+    assert!(home.contains("The source is protected.") && home.contains("href=\"/sources/stores\""));
+    assert!(home.contains("stores, 365 nights: 1 good"), "{home}");
+    let source = page.get("/sources/stores").body;
+    let href = format!("/snapshots/stores/{name}");
+    assert!(source.contains(&format!("href=\"{href}\"")), "{source}");
+    let job = page.get("/jobs/1").body;
+    assert!(job.contains("made by hand") && job.contains(&format!("href=\"{href}\"")), "{job}");
+    let snapshot = page.get(&href).body;
+    assert!(snapshot.contains(manifest["content"]["sha256"].as_str().unwrap()), "{snapshot}");
+    assert!(snapshot.contains("20 places between") && snapshot.contains("xs:double"));
+    let listed = page.get("/jobs?source=stores&state=archived").body;
+    assert!(listed.contains("href=\"/jobs/1\""), "{listed}");
+    assert!(!page.get("/jobs?state=failed").body.contains("href=\"/jobs/1\""));
+
+    let raw = page.get(&format!("{href}/manifest"));
+    assert_eq!(serde_json::from_str::<Value>(&raw.body).unwrap(), manifest);
+    assert!(raw.head.contains("content-disposition: attachment; filename=\""), "{}", raw.head);
+    let head = page.ask("HEAD", &format!("{href}/data"), "localhost");
+    assert!(head.head.contains(&format!("content-length: {}\r\n", data.len())), "{}", head.head);
+    let foreign = "localhost\r\nSec-Fetch-Site: cross-site";
+    assert_eq!(page.ask("GET", &format!("{href}/data"), foreign).status, 403);
+    for path in [
+        "/sources/nobody",
+        "/jobs/99",
+        "/jobs/x",
+        "/snapshots/stores/20200101T000000Z-1",
+        "/snapshots/..%2f..%2fstate/nightjar.db",
+        &format!("/snapshots/..%2fstores/{name}"),
+        &format!("/snapshots/stores%2f..%2fstores/{name}/data"),
+        "/snapshots/stores/..%2f..%2f..%2fcontoso.key/data",
+    ] {
+        assert_eq!(page.get(path).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn pages_take_nothing_from_elsewhere() {
+    let house = House::healthy();
+    house.backup();
+    let page = Page::of(house);
+    let home = page.get("/");
+    for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
+        assert!(home.head.contains(part), "{part}: {}", home.head);
+    }
+    for part in ["style=", "http:", "https:", "//"] {
+        assert!(!home.body.contains(part), "{part}");
+    }
+    for asset in ["/style.css", "/live.js"] {
+        assert_eq!(page.get(asset).status, 200, "{asset}");
+        assert!(home.body.contains(asset), "{asset}");
+    }
+}
+
+#[test]
+fn what_is_in_flight_is_told_as_it_happens() {
+    let page = Page::of(House::with(Scenario { pending_polls: 2, ..Scenario::default() }));
+    let mut stream = TcpStream::connect(("127.0.0.1", page.port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    write!(stream, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut text = String::new();
+    let mut more = |text: &mut String| {
+        let mut piece = [0; 4096];
+        let count = stream.read(&mut piece).unwrap();
+        text.push_str(&String::from_utf8_lossy(&piece[..count]));
+    };
+    while !text.contains("\r\n\r\n") {
+        more(&mut text);
+    }
+    assert!(text.to_lowercase().contains("content-type: text/event-stream"), "{text}");
+    page.house.queue();
+    while !text.contains("\"state\":\"archived\"") {
+        more(&mut text);
+    }
+    for part in ["event: moved", "event: receiving", "\"state\":\"waiting\""] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
 fn the_page_answers_with_the_json_of_the_commands() {
     let house = House::healthy();
     house.backup();

@@ -359,6 +359,8 @@ impl Machine {
 
     /// The process is gone, with all that it had not yet done.
     fn bury(&mut self, which: usize) {
+        let archive = Archive::new(&self.settings.archive_dir, &self.settings.state_dir);
+        self.promises.check_newest(&archive, &self.settings);
         if let Some(life) = self.lives[which].take() {
             let Life { runtime, ticking, store, _engine, .. } = life;
             drop((ticking, store, _engine));

@@ -4,7 +4,7 @@ use crate::machine::{Plan, is_excused};
 use crate::world::{DOCUMENTS, Service};
 use chrono::{DateTime, Utc};
 use nightjar::archive::{Archive, Severity};
-use nightjar::job::{Job, State};
+use nightjar::job::{ErrorKind, Job, JobError, State};
 use nightjar::manifest::Name;
 use nightjar::settings::{Settings, Source};
 use nightjar::store::{Filter, Store, StoreError};
@@ -83,13 +83,27 @@ impl Promises {
             let now: BTreeSet<_> = names.into_iter().collect();
             let before = self.manifests.entry(source.name.clone()).or_default();
             let gone: Vec<_> = before.difference(&now).copied().collect();
+            // Retention never takes the newest one.
+            let is_excused = self.pruning && before.last().is_none_or(|it| !gone.contains(it));
             *before = now;
-            let pruning = self.pruning;
-            self.expect(gone.is_empty() || pruning, || {
+            self.expect(gone.is_empty() || is_excused, || {
                 format!("{}: archived, and lost: {gone:?}", source.name)
             });
         }
         Ok(())
+    }
+
+    /// What lies under a final name is whole: to be called when a process has just died.
+    pub(crate) fn check_newest(&mut self, archive: &Archive, settings: &Settings) {
+        for source in &settings.sources {
+            let names = archive.names(&source.name).unwrap_or_default();
+            let Some(newest) = names.first() else { continue };
+            let is_whole = archive.find(&source.name, *newest).is_some_and(|snapshot| {
+                let stored = std::fs::metadata(snapshot.data()).map(|data| data.len());
+                stored.is_ok_and(|stored| stored == snapshot.manifest.stored.bytes)
+            });
+            self.expect(is_whole, || format!("{}: {newest} is not whole", source.name));
+        }
     }
 
     /// No job has more remote jobs than it may and than it says, and the service never had to
@@ -166,6 +180,13 @@ pub(crate) async fn thoroughly(
             let is_archived = job.state == State::Archived;
             promises.expect(!is_archived || is_kept || promises.pruning, || {
                 format!("job {} is archived, and its snapshot {path:?} is not there", job.id)
+            });
+            // A disk that fails costs no attempt: only what was read and is no proof may do so.
+            let is_proof = |error: &JobError| {
+                error.kind != ErrorKind::Corrupt || error.message.contains("kept aside")
+            };
+            promises.expect(job.error.as_ref().is_none_or(is_proof), || {
+                format!("job {} failed because of the disk: {:?}", job.id, job.error)
             });
             promises.expect(job.attempts <= JOB_ATTEMPTS, || {
                 format!("job {} has {} attempts", job.id, job.attempts)

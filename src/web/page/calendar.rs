@@ -28,7 +28,7 @@ pub(super) fn draw(nights: &[Night], source: &str) -> Markup {
         of_state(NightState::Missed),
     );
     html! {
-        div.scroll {
+        div.scroll.newest tabindex="0" {
             svg.calendar width=(width) height=(height) viewBox={ "0 0 " (width) " " (height) }
                 role="img" aria-label=(summary) {
                 @for (number, night) in nights.iter().enumerate() {

@@ -41,6 +41,7 @@ fn verdict(sources: &[SourceStatus]) -> Markup {
         (0, _) => ("suspicious", "Nothing is backed up: the configuration has no source.".into()),
         (1, 0) => ("ok", "The source is protected.".to_owned()),
         (all, 0) => ("ok", format!("All {all} sources are protected.")),
+        (all, 1) => ("failing", format!("1 of {all} sources needs you.")),
         (all, bad) => ("failing", format!("{bad} of {all} sources need you.")),
     };
     html! { p.verdict.(class) role="status" { (text) } }

@@ -51,7 +51,7 @@ impl Window {
     fn net(&self) -> f64 {
         let wide = (self.east - self.west).max(self.north - self.south);
         let steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
-        steps.into_iter().find(|step| wide / step <= 8.0).unwrap_or(60.0)
+        steps.into_iter().find(|step| wide / step <= 12.0).unwrap_or(60.0)
     }
 }
 

@@ -123,7 +123,7 @@ fn mark(word: &str) -> Markup {
 /// Jobs, newest first.
 fn jobs_table(jobs: &[JobView]) -> Markup {
     html! {
-        div.scroll {
+        div.scroll tabindex="0" {
             table {
                 thead { tr {
                     th.n scope="col" { "Job" }

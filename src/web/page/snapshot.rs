@@ -72,7 +72,7 @@ fn places(archive: &Archive, snapshot: &Snapshot) -> std::io::Result<Vec<dataset
 
 fn columns(columns: &[Column], key: &str) -> Markup {
     html! {
-        div.scroll {
+        div.scroll tabindex="0" {
             table {
                 thead { tr { th scope="col" { "Name" } th scope="col" { "Type" } } }
                 tbody {

@@ -63,7 +63,7 @@ pub(in crate::web) async fn show(
 
 fn table(snapshots: &[SnapshotView]) -> Markup {
     html! {
-        div.scroll {
+        div.scroll tabindex="0" {
             table {
                 thead { tr {
                     th scope="col" { "Snapshot" }
