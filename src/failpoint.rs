@@ -3,7 +3,7 @@
 //!
 //! A test in the same process registers a handler for a folder ([`watch`]). The executable of a
 //! debug build takes `$NIGHTJAR_FAILPOINT`, such as `manifest.name=kill`, `data.write@3=ENOSPC`
-//! (at the third time) or `store.commit=EIO`.
+//! (at the third time), `store.commit@2x4=EIO` (four times from the second on) or `data.link=EPERM`.
 
 /// Declares the points with their names.
 macro_rules! points {
@@ -144,8 +144,10 @@ mod watched {
     #[derive(Debug)]
     struct Ordered {
         point: Point,
-        /// At which time, from 1.
+        /// At which time first, from 1.
         at: u32,
+        /// How often.
+        times: u32,
         hits: AtomicU32,
         /// The error's number; `None` ends the process.
         errno: Option<i32>,
@@ -156,18 +158,26 @@ mod watched {
         fn from_environment() -> Option<Ordered> {
             let text = std::env::var("NIGHTJAR_FAILPOINT").ok()?;
             let (place, what) = text.split_once('=')?;
-            let (name, at) = place.split_once('@').unwrap_or((place, "1"));
+            let (name, when) = place.split_once('@').unwrap_or((place, "1"));
+            let (at, times) = when.split_once('x').unwrap_or((when, "1"));
             let point = Point::ALL.iter().copied().find(|point| point.name() == name)?;
             let errno = match what {
                 "EIO" => Some(rustix::io::Errno::IO.raw_os_error()),
                 "ENOSPC" => Some(rustix::io::Errno::NOSPC.raw_os_error()),
+                "EROFS" => Some(rustix::io::Errno::ROFS.raw_os_error()),
+                "EPERM" => Some(rustix::io::Errno::PERM.raw_os_error()),
                 _ => None,
             };
-            Some(Ordered { point, at: at.parse().ok()?, hits: AtomicU32::new(0), errno })
+            let (at, times) = (at.parse().ok()?, times.parse().ok()?);
+            Some(Ordered { point, at, times, hits: AtomicU32::new(0), errno })
         }
 
         fn hit(&self, point: Point) -> io::Result<()> {
-            if point != self.point || self.hits.fetch_add(1, Ordering::SeqCst) + 1 != self.at {
+            if point != self.point {
+                return Ok(());
+            }
+            let hit = self.hits.fetch_add(1, Ordering::SeqCst) + 1;
+            if !(self.at..self.at.saturating_add(self.times)).contains(&hit) {
                 return Ok(());
             }
             match self.errno {

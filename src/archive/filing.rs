@@ -156,8 +156,7 @@ fn link(old: &Path, new: &Path) -> io::Result<bool> {
     {
         return Err(error);
     }
-    failpoint::hit(Point::DataLink, new)?;
-    match fs::hard_link(old, new) {
+    match failpoint::hit(Point::DataLink, new).and_then(|()| fs::hard_link(old, new)) {
         Ok(()) => Ok(true),
         Err(error)
             if matches!(

@@ -160,6 +160,7 @@ impl Engine {
             asking: CancellationToken::new(),
             plan,
         };
+        self.pull_back(&mut run).await?;
         self.take_up_plan(&mut run).await?;
         self.bury_the_dead().await?;
         Ok(run)
@@ -203,6 +204,7 @@ impl Engine {
         }
         if round {
             run.round = Instant::now();
+            self.pull_back(run).await?;
             self.bury_the_dead().await?;
             self.ask_about_orphans(run);
             self.keep_house_every_night(run);
@@ -279,6 +281,20 @@ impl Engine {
             }
         }
         Ok(true)
+    }
+
+    /// Goes back to what is due now, after a clock that was far ahead.
+    async fn pull_back(&self, run: &mut Run) -> Result<(), StoreError> {
+        let policy = run.plan.policy();
+        let longest = policy.poll.max.max(policy.retry.max).saturating_mul(2);
+        let longest = TimeDelta::from_std(longest).unwrap_or(TimeDelta::MAX);
+        if self.shared.store.pull_back(longest, self.now()).await? {
+            tracing::warn!("the clock was far ahead; what it had put off goes on now");
+            if matches!(run.scope, Scope::Everything) {
+                run.agenda = Agenda::of(&run.plan);
+            }
+        }
+        Ok(())
     }
 
     /// Frees what dead workers hold.
@@ -460,6 +476,7 @@ impl Ticking {
     /// # Errors
     /// When the database cannot be used.
     pub async fn look_around(&mut self) -> Result<(), StoreError> {
+        self.engine.pull_back(&mut self.run).await?;
         self.engine.bury_the_dead().await?;
         let plan = Arc::clone(&self.run.plan);
         self.engine.orphans(&plan).await?;

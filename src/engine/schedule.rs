@@ -53,6 +53,13 @@ pub(super) struct Agenda {
 }
 
 impl Agenda {
+    /// Every schedule, to be looked at at once: something may have been missed.
+    pub(super) fn of(plan: &Plan) -> Agenda {
+        let sources = plan.settings.sources.iter();
+        let times = sources.map(|source| (DateTime::UNIX_EPOCH, source.name.clone()));
+        Agenda { times: times.collect() }
+    }
+
     /// The next time of any schedule.
     pub(super) fn next(&self) -> Option<DateTime<Utc>> {
         self.times.first().map(|(at, _)| *at)
@@ -71,16 +78,13 @@ impl Engine {
     /// Begins the schedules of a plan: of sources that are new, or whose schedule has changed, from
     /// now on.
     pub(super) async fn begin_schedules(&self, plan: &Plan) -> Result<Agenda, StoreError> {
-        let mut agenda = Agenda::default();
         for source in &plan.settings.sources {
             self.shared
                 .store
                 .start_schedule(&source.name, &schedule_identity(source), self.now())
                 .await?;
-            // Looked at at once: something may have been missed.
-            agenda.times.insert((DateTime::UNIX_EPOCH, source.name.clone()));
         }
-        Ok(agenda)
+        Ok(Agenda::of(plan))
     }
 
     /// Accounts for every scheduled time that has come.

@@ -221,6 +221,48 @@ async fn a_lost_answer_holds_its_place_in_the_quota() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_a_year_ahead_puts_nothing_off() {
+    let mut machine = Machine::new(Scenario::default()).await;
+    machine.extra = "[poll]\nmax = \"5m\"".to_owned();
+    let (engine, store) = machine.start().await;
+    engine.tick().await.unwrap();
+    machine.hands.advance(TimeDelta::days(365));
+    let ahead = machine.until_quiet(&engine, &store).await;
+    assert_eq!(ahead.state, State::Archived);
+    let (live, _) = store.job_for(by_hand(), machine.clock.now()).await.unwrap();
+    engine.tick().await.unwrap();
+
+    machine.hands.set(night() + TimeDelta::minutes(1));
+    let mut ticking = engine.ticking().await.unwrap();
+    ticking.look_around().await.unwrap();
+    ticking.tick().await.unwrap();
+    let done = machine.until_quiet(&engine, &store).await;
+    assert_eq!((done.id, done.state), (live.id, State::Archived));
+    machine.hands.set(night() + TimeDelta::days(1) + TimeDelta::minutes(1));
+    let next = machine.until_quiet(&engine, &store).await;
+    assert!(next.id > live.id, "the next night has its job");
+    assert_eq!(next.scheduled_for, Some(machine.clock.now().min(next.created_at)));
+    assert_eq!(next.state, State::Archived);
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_back_an_hour_runs_nothing_twice() {
+    let mut machine = Machine::new(Scenario::default()).await;
+    let (engine, store) = machine.start().await;
+    engine.tick().await.unwrap();
+    machine.hands.advance(TimeDelta::minutes(1));
+    let first = machine.until_quiet(&engine, &store).await;
+    machine.hands.set(night() - TimeDelta::hours(1));
+    for _ in 0..3 {
+        let mut ticking = engine.ticking().await.unwrap();
+        ticking.look_around().await.unwrap();
+        ticking.tick().await.unwrap();
+        machine.hands.advance(TimeDelta::minutes(30));
+    }
+    assert_eq!(newest(&store).await.id, first.id);
+}
+
+#[tokio::test]
 async fn a_young_remote_job_that_is_not_found_holds_its_place() {
     let unknown = Scenario {
         status: std::iter::repeat_n(Fault::http(404), 2).collect(),

@@ -12,6 +12,7 @@ pub mod copies;
 mod history;
 mod jobs;
 pub mod lock;
+mod mend;
 mod orphans;
 mod row;
 mod schedules;

@@ -86,6 +86,10 @@ impl Store {
                 if !advance(db, &new.source, time).await? {
                     return Ok(Accounted::Already);
                 }
+                if has_job(db, &new.source, time).await? {
+                    // Made while the clock was ahead, before it was set right.
+                    return Ok(Accounted::Already);
+                }
                 let more = match missed {
                     0 => String::new(),
                     1 => " (and one earlier time that was missed)".to_owned(),
@@ -131,6 +135,20 @@ impl Store {
         })
         .await
     }
+}
+
+/// Whether there is a job for this time already.
+async fn has_job(
+    db: &mut sqlx::sqlite::SqliteConnection,
+    source: &str,
+    time: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let row = sqlx::query("SELECT 1 FROM jobs WHERE source = ? AND scheduled_for = ?")
+        .bind(source)
+        .bind(at(time))
+        .fetch_optional(db)
+        .await?;
+    Ok(row.is_some())
 }
 
 /// Moves the cursor forward to `time`; `false` when it is there already.

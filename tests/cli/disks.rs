@@ -1,0 +1,90 @@
+//! Disks that fail, fill, or lack something, for a while: what was being done waits, says so, costs
+//! no remote job, and goes on by itself.
+
+use crate::harness::{House, each, until};
+use nightjar::simulator::Scenario;
+use rustix::process::Signal;
+use std::fs;
+
+#[test]
+fn a_disk_that_fails_for_a_while_costs_time_and_nothing_else() {
+    let cases = [
+        ("file.create@3x2", "EROFS"),
+        ("data.write@1x2", "ENOSPC"),
+        ("data.sync@1x2", "EIO"),
+        ("data.name@1x2", "EIO"),
+        ("folder.sync@6x3", "EIO"),
+        ("manifest.write@1x2", "ENOSPC"),
+        ("manifest.sync@1x2", "EIO"),
+        ("manifest.name@1x2", "EROFS"),
+        ("latest.name@1x2", "EROFS"),
+        ("filed@1x2", "EIO"),
+    ];
+    each(cases, |(place, error)| {
+        let house = House::healthy();
+        let mut daemon = house.command(&["daemon"]);
+        daemon.env("NIGHTJAR_FAILPOINT", format!("{place}={error}"));
+        let daemon = house.start_command(daemon);
+        until("a daemon", || {
+            fs::read_to_string(house.path("state/daemon.lock")).ok().filter(|it| !it.is_empty())
+        });
+        house.queue();
+        let job = house.job_when(place, |job| job["state"] == "archived");
+        assert_eq!(job["attempts"], 1, "{place}: {job}");
+        assert_eq!(house.service.remote_jobs().len(), 1, "{place}");
+        let done = daemon.stop(Signal::TERM);
+        assert_eq!(done.code, 0, "{place}: {done:?}");
+        let verified = house.run(&["verify", "--json"]);
+        assert_eq!(verified.code, 0, "{place}: {verified:?}");
+    });
+}
+
+#[test]
+fn a_full_disk_is_told_with_what_to_do() {
+    let house = House::healthy();
+    let mut backup = house.command(&["backup"]);
+    backup.env("NIGHTJAR_FAILPOINT", "data.write@1x2=ENOSPC");
+    let done = house.start_command(backup).end();
+    assert_eq!(done.code, 0, "{done:?}");
+    let timeline = house.timeline(&house.job()["id"]);
+    assert!(timeline.contains("\"storage\"") && timeline.contains("No space left"), "{timeline}");
+}
+
+#[test]
+fn a_database_that_cannot_be_written_for_a_while_loses_no_answer() {
+    each(["store.begin@5x2", "store.commit@5x2", "store.commit@7x2"], |place| {
+        let house = House::with(Scenario { pending_polls: 1, ..Scenario::default() });
+        let mut backup = house.command(&["backup"]);
+        backup.env("NIGHTJAR_FAILPOINT", format!("{place}=EIO"));
+        let done = house.start_command(backup).end();
+        assert_eq!(done.code, 0, "{place}: {done:?}");
+        let job = house.job();
+        assert_eq!((&job["state"], &job["attempts"]), (&"archived".into(), &1.into()), "{place}");
+        assert_eq!(house.service.remote_jobs().len(), 1, "{place}");
+    });
+}
+
+#[test]
+fn without_hard_links_each_night_is_a_whole_copy() {
+    let house = House::healthy();
+    house.backup();
+    let mut backup = house.command(&["backup"]);
+    backup.env("NIGHTJAR_FAILPOINT", "data.link=EPERM");
+    assert_eq!(house.start_command(backup).end().code, 0);
+    let manifest = house.manifest();
+    assert!(manifest["same_content_as"].is_string(), "{manifest}");
+    assert_eq!(house.run(&["verify"]).code, 0);
+}
+
+#[test]
+fn a_folder_removed_under_the_daemon_is_made_again() {
+    let house = House::healthy();
+    let daemon = house.start(&["daemon"]);
+    house.queue();
+    house.job_when("archived", |job| job["state"] == "archived");
+    fs::remove_dir_all(house.path("state/archive")).unwrap();
+    house.queue();
+    let job = house.job_when("archived", |job| job["id"] == 2 && job["state"] == "archived");
+    assert!(fs::metadata(job["snapshot"].as_str().unwrap()).is_ok(), "{job}");
+    daemon.stop(Signal::TERM);
+}
