@@ -35,3 +35,6 @@ pub mod simulator;
 pub mod store;
 pub mod telemetry;
 pub mod web;
+
+#[cfg(test)]
+mod tests;

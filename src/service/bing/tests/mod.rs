@@ -3,6 +3,7 @@
 
 mod create;
 mod fetch;
+mod hostile;
 mod secrecy;
 mod status;
 mod tls;

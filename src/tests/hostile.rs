@@ -1,0 +1,293 @@
+//! Inputs that nobody means well by: the corpus in `tests/corpus`, changed at random by a seed. Each
+//! reader must answer each of them, right or wrong, without a panic.
+//!
+//! `NIGHTJAR_FUZZ_INPUTS=1000000 cargo test --lib hostile` is the long version; an input that breaks
+//! a reader is written to a file, and the message says how to try it again.
+
+use crate::config::{self, Environment};
+use crate::dataset::{self, Limits};
+use crate::manifest::{Manifest, Name};
+use crate::plan::schedule::Schedule;
+use chrono::{TimeZone, Utc};
+use fastrand::Rng;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+/// Inputs for each reader in the short version.
+const SHORT: u64 = 4000;
+/// No input grows beyond this.
+const LARGEST: usize = 64 << 10;
+
+#[allow(clippy::disallowed_methods, reason = "how a campaign is told its size")]
+fn number(name: &str) -> Option<u64> {
+    Some(std::env::var(name).ok()?.parse().expect(name))
+}
+
+fn corpus(reader: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(reader);
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "{} is empty", folder.display());
+    files.iter().map(|file| fs::read(file).unwrap()).collect()
+}
+
+/// Changes an input a little, or much.
+fn changed(random: &mut Rng, corpus: &[Vec<u8>], words: &[&str]) -> Vec<u8> {
+    let mut input = random.choice(corpus).unwrap().clone();
+    for _ in 0..1 << random.u32(0..5) {
+        let at = random.usize(0..=input.len());
+        let end = (at + random.usize(0..40)).min(input.len());
+        match random.u32(0..9) {
+            0 if at < input.len() => input[at] ^= 1 << random.u32(0..8),
+            1 if at < input.len() => input[at] = random.u8(..),
+            2 => drop(input.drain(at..end)),
+            3 => input.truncate(at),
+            4 => {
+                let again: Vec<u8> = input[at..end].to_vec();
+                let times = 1 << random.u32(0..7);
+                input.splice(at..at, again.repeat(times));
+            }
+            5 => {
+                let other = random.choice(corpus).unwrap();
+                let from = random.usize(0..=other.len());
+                input.splice(at..at, other[from..].iter().copied().take(200));
+            }
+            _ => {
+                let word = random.choice(words).unwrap_or(&"");
+                input.splice(at..end.min(at + random.usize(0..4)), word.bytes());
+            }
+        }
+        input.truncate(LARGEST);
+    }
+    input
+}
+
+/// Lets a reader read the corpus, and what becomes of it by the seed.
+pub(crate) fn attack(reader: &str, words: &[&str], read: impl Fn(&[u8])) {
+    let try_one = |input: &[u8], what: String| {
+        if catch_unwind(AssertUnwindSafe(|| read(input))).is_err() {
+            let file = std::env::temp_dir().join(format!("nightjar-{reader}.input"));
+            fs::write(&file, input).unwrap();
+            panic!("{what} breaks the reader of {reader}; it is kept as {}", file.display());
+        }
+    };
+    let corpus = corpus(reader);
+    for input in &corpus {
+        try_one(input, "a file of the corpus".to_owned());
+    }
+    let inputs = number("NIGHTJAR_FUZZ_INPUTS").unwrap_or(SHORT);
+    let seeds = match number("NIGHTJAR_FUZZ_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..inputs,
+    };
+    for seed in seeds {
+        let input = changed(&mut Rng::with_seed(seed), &corpus, words);
+        try_one(&input, format!("NIGHTJAR_FUZZ_SEED={seed} cargo test --lib hostile: it"));
+    }
+}
+
+const XML: [&str; 30] = [
+    "<",
+    ">",
+    "</",
+    "/>",
+    "&amp;",
+    "&#0;",
+    "&#x10ffff;",
+    "&#xd800;",
+    "&nbsp;",
+    "<![CDATA[",
+    "]]>",
+    "<!--",
+    "-->",
+    "--",
+    "<?xml version=\"1.0\"?>",
+    "<?",
+    "?>",
+    "<!DOCTYPE a [<!ENTITY b \"c\">]>",
+    "xmlns=\"\"",
+    "xmlns:xs=\"x\"",
+    "\u{feff}",
+    "\0",
+    "\r\n",
+    " ",
+    "é",
+    "MainRoot",
+    "EntityID",
+    "xs:schema",
+    "1E400",
+    "'",
+];
+
+fn of_namespaces(error: &roxmltree::Error) -> bool {
+    let text = error.to_string();
+    ["namespace", "QName", "prefix", "invalid name"].iter().any(|word| text.contains(word))
+}
+
+/// A proven document is well-formed for another reader too, and has as many entities there; what the
+/// other one refuses is never proven.
+#[test]
+fn a_document_is_proven_only_if_another_reader_agrees() {
+    let (proven, refused) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+    attack("document", &XML, |input| {
+        let ours = dataset::prove(input, &Limits::default());
+        let text = std::str::from_utf8(input).ok().map(|text| text.trim_start_matches('\u{feff}'));
+        let theirs = text.map(roxmltree::Document::parse);
+        match (ours, theirs) {
+            (Ok(summary), Some(Ok(theirs))) => {
+                let elements = theirs.root_element().children().filter(roxmltree::Node::is_element);
+                assert_eq!(summary.entities, elements.count() as u64 - 1);
+                proven.set(proven.get() + 1);
+            }
+            // What namespaces demand beyond XML 1.0 is no part of the proof.
+            (Ok(_), Some(Err(error))) if of_namespaces(&error) => {}
+            (Ok(_), theirs) => panic!("another reader refuses what was proven: {theirs:?}"),
+            (Err(_), _) => refused.set(refused.get() + 1),
+        }
+    });
+    if number("NIGHTJAR_FUZZ_SEED").is_none() {
+        assert!(proven.get() > 20 && refused.get() > 200, "{proven:?} {refused:?}: no attack");
+    }
+}
+
+#[test]
+fn any_line_is_a_schedule_or_none() {
+    let words = [
+        "*",
+        "/",
+        "-",
+        ",",
+        "60",
+        "0",
+        "7",
+        "sun",
+        "jan",
+        "@daily",
+        " ",
+        "\t",
+        "L",
+        "W",
+        "#",
+        "?",
+        "18446744073709551616",
+        "é",
+    ];
+    let now = Utc.with_ymd_and_hms(2026, 3, 28, 0, 0, 0).unwrap();
+    attack("schedule", &words, |input| {
+        let Ok(text) = std::str::from_utf8(input) else { return };
+        if let Ok(schedule) = Schedule::parse(text) {
+            let zone = chrono_tz::Europe::Berlin;
+            let next = schedule.next_after(now, zone);
+            assert!(next.is_none_or(|next| next > now));
+        }
+    });
+}
+
+#[test]
+fn any_configuration_is_read_or_its_mistakes_are_shown() {
+    let words = [
+        "[[sources]]",
+        "[accounts.",
+        "]",
+        "\"",
+        "'''",
+        "=",
+        "{",
+        "}",
+        "key_file",
+        "schedule",
+        "\n",
+        "#",
+        "\\u0000",
+        "1e9",
+        "0x",
+        "true",
+        "-",
+        "é",
+        "\r",
+        "notify",
+        "\"\"\"",
+    ];
+    attack("configuration", &words, |input| {
+        let Ok(text) = std::str::from_utf8(input) else { return };
+        let file = Path::new("/etc/nightjar/config.toml");
+        if let Err(mistakes) = config::parse(text, file, &Environment::default()) {
+            assert!(!mistakes.is_empty());
+            assert!(
+                mistakes.iter().all(|it| it.line > 0 && it.column > 0 && !it.message.is_empty())
+            );
+        }
+    });
+}
+
+#[test]
+fn any_manifest_is_read_or_refused() {
+    let words = [
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        ":",
+        ",",
+        "null",
+        "-1",
+        "1e999",
+        "../",
+        "\\u0000",
+        "\"job\"",
+        "9223372036854775808",
+        "Z",
+    ];
+    attack("manifest", &words, |input| {
+        if let Ok(manifest) = serde_json::from_slice::<Manifest>(input) {
+            let name = manifest.name().to_string();
+            assert!(!name.contains('/'), "{name}");
+        }
+        if let Ok(text) = std::str::from_utf8(input) {
+            let _ = text.parse::<Name>();
+        }
+    });
+}
+
+/// What would take hours, were any of it quadratic.
+#[test]
+fn what_is_large_or_deep_is_read_in_one_pass() {
+    let head = |columns: &str, more: &str| {
+        format!(
+            "<MainRoot><xs:schema id=\"S\" xmlns:xs=\"http://www.w3.org/2001/XMLSchema\" \
+             xmlns:msdata=\"urn:schemas-microsoft-com:xml-msdata\"><xs:element name=\"S\" \
+             msdata:IsDataSet=\"true\"><xs:complexType><xs:choice minOccurs=\"0\" maxOccurs=\"unbounded\">\
+             <xs:element name=\"E\"><xs:complexType><xs:sequence><xs:element name=\"K\" type=\"xs:string\"/>\
+             {columns}</xs:sequence></xs:complexType></xs:element></xs:choice></xs:complexType>\
+             <xs:unique name=\"U\" msdata:PrimaryKey=\"true\"><xs:selector xpath=\".//E\"/>\
+             <xs:field xpath=\"K\"/></xs:unique></xs:element></xs:schema>{more}</MainRoot>"
+        )
+    };
+    let prove = |text: String| dataset::prove(text.as_bytes(), &Limits::default());
+
+    let points: Vec<String> = (0..100_000).map(|at| format!("{} {}", at % 180, at % 90)).collect();
+    let area = "<xs:element name=\"A\" type=\"xs:anyType\" minOccurs=\"0\"/>";
+    let line = format!("<E><K>1</K><A>LINESTRING ({})</A></E>", points.join(", "));
+    assert_eq!(prove(head(area, &line)).unwrap().entities, 1);
+
+    let columns: String = (0..350)
+        .map(|at| format!("<xs:element name=\"C{at}\" type=\"xs:long\" minOccurs=\"0\"/>"))
+        .collect();
+    let row: String = (0..350).map(|at| format!("<C{at}>{at}</C{at}>")).collect();
+    let rows: String = (0..2000).map(|key| format!("<E><K>{key}</K>{row}</E>")).collect();
+    assert_eq!(prove(head(&columns, &rows)).unwrap().columns.len(), 351);
+
+    let empty: String = (0..300_000).map(|key| format!("<E><K>{key}</K></E>")).collect();
+    assert_eq!(prove(head("", &empty)).unwrap().entities, 300_000);
+    assert!(prove(head("", &"<E/>".repeat(1_000_000))).is_err(), "without a key");
+
+    let deep = format!("{}{}", "<a>".repeat(1_000_000), "</a>".repeat(1_000_000));
+    assert!(prove(head("", &deep)).is_err());
+    assert!(prove(head("", &format!("<E {}>", "a=\"1\" ".repeat(200_000)))).is_err());
+    assert!(prove(format!("<MainRoot>{}", "<!-- -- -->".repeat(100_000))).is_err());
+}
