@@ -33,7 +33,7 @@ use crate::service::http::HttpClients;
 use crate::settings::Settings;
 use crate::store::{Store, copies};
 use crate::telemetry::{self, LogFormat};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use problem::Problem;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -54,6 +54,15 @@ mod exit {
     /// `status --check`: something is overdue or failing.
     pub(super) const ALARM: u8 = 4;
 }
+
+/// What each exit code means, for the manual pages.
+pub const EXIT_CODES: [(u8, &str); 5] = [
+    (exit::DONE, "All done."),
+    (exit::FAILED, "The work failed."),
+    (exit::USAGE, "Wrong usage or configuration."),
+    (exit::PARTLY, "Some succeeded and some did not."),
+    (exit::ALARM, "status --check: something is overdue or failing."),
+];
 
 /// Backs up data that sits behind slow, asynchronous export services.
 #[derive(Debug, Parser)]
@@ -133,6 +142,12 @@ impl Command {
             _ => "warn",
         }
     }
+}
+
+/// The whole command line, for who writes its manual pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the program and says how it went.
