@@ -2,6 +2,7 @@
 //! found free of mistakes. `Default` holds the documented defaults.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,8 +24,11 @@ pub struct Settings {
     pub archive_dir: PathBuf,
     /// The zone of every schedule and of retention's days, weeks, months and years.
     pub timezone: Tz,
-    /// Where the status page listens, always a loopback address; `None`: nowhere.
-    pub listen: Option<SocketAddr>,
+    /// Where the status page listens: a loopback address or a socket file, unless there is a
+    /// `token`; `None`: nowhere.
+    pub listen: Option<Listen>,
+    /// What whoever wants to see the page must know; `None`: nothing.
+    pub token: Option<KeySource>,
     /// By name.
     pub accounts: BTreeMap<String, Account>,
     pub poll: Poll,
@@ -46,6 +50,24 @@ impl Settings {
     /// The account that a source belongs to. `None` only for a source of another configuration.
     pub fn account_of(&self, source: &Source) -> Option<&Account> {
         self.accounts.get(&source.account)
+    }
+}
+
+/// Where the status page listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// An address and port.
+    Tcp(SocketAddr),
+    /// A socket file, for a proxy on this machine.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listen::Tcp(address) => write!(f, "{address}"),
+            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 

@@ -2,16 +2,16 @@
 
 use super::herald::Herald;
 use super::{Common, Problem, archive, clock, plan, recover, stop_signal, systemd};
+use crate::config;
 use crate::engine::{Engine, Notice, Observer, Plan, Scope};
 use crate::files;
 use crate::report::Reporter;
-use crate::settings::Settings;
+use crate::settings::{Listen, Settings};
 use crate::store::{copies, lock};
 use crate::web;
 use sd_notify::NotifyState;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -47,8 +47,13 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
         Ok(files) => tracing::info!(files, "cleared away what interrupted downloads had left"),
         Err(error) => tracing::warn!(%error, "what interrupted downloads left stays for now"),
     }
-    let page = match settings.listen {
-        Some(address) => Some(TcpListener::bind(address).await.map_err(|error| {
+    let token = match settings.token.as_ref().map(config::read_secret).transpose() {
+        Ok(token) => token.map(|(token, _)| token),
+        Err(problem) => return Err(Problem::usage(format!("[web]: the token: {problem}"))),
+    };
+    let any_host = matches!(settings.listen, Some(Listen::Unix(_)));
+    let page = match &settings.listen {
+        Some(address) => Some(web::Listener::bind(address).await.map_err(|error| {
             Problem::failed(format!(
                 "cannot serve the status page on {address}: {error}; free the port, or set \
                  another one as `listen` in [web]"
@@ -60,7 +65,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let moved = Arc::clone(&news);
     let reporter = Reporter::new(Some(store.clone()), archive.clone());
     let (herald, steps) = Herald::new(store.clone(), reporter.clone(), settings.clone());
-    let live = web::Live::default();
+    let (live, gate) = (web::Live::default(), web::Gate { token, any_host });
     let (told, shown) = (herald.clone(), live.clone());
     let observer: Observer = Arc::new(move |notice| {
         told.notice(&notice);
@@ -70,7 +75,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
         }
     });
     let engine = Engine::new(store.clone(), archive, worker, clock(), whole, observer);
-    let reader = web::State::new(reporter, settings.clone(), engine.clone(), live);
+    let reader = web::State::new(reporter, settings.clone(), engine.clone(), live, gate);
     tracing::info!(
         sources = settings.sources.len(),
         state_dir = %settings.state_dir.display(),
@@ -138,7 +143,7 @@ async fn reload_on_hangup(
                 for (what, changed) in [
                     ("state_dir", new.state_dir != old.state_dir),
                     ("archive_dir", new.archive_dir != old.archive_dir),
-                    ("listen", new.listen != old.listen),
+                    ("[web]", (&new.listen, &new.token) != (&old.listen, &old.token)),
                 ] {
                     if changed {
                         tracing::warn!("{what} has changed; that takes effect at the next start");

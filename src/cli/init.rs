@@ -13,6 +13,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use url::Url;
 
+/// The folder of keys beside the configuration; the shipped unit hands its files to the service as
+/// credentials `keys_NAME`.
+const KEYS: &str = "keys";
 /// Where the answers stand in an address, as people copy it from the service's portal.
 const EXAMPLE: &str = "https://spatial.virtualearth.net/REST/v1/data/ACCESS_ID/DATA_SOURCE";
 
@@ -33,7 +36,8 @@ pub(super) struct Arguments {
     /// What to call the account here [default: main]
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// A file that holds the account's master key [default: ACCOUNT.key beside the configuration]
+    /// A file that holds the account's master key [default: keys/ACCOUNT beside the configuration
+    /// where there is that folder, otherwise ACCOUNT.key]
     #[arg(long, value_name = "FILE", conflicts_with = "credential")]
     key_file: Option<PathBuf>,
     /// Leave the key to systemd: the name of a credential
@@ -61,8 +65,8 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
         )));
     }
     let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
-    let answers = answers(arguments, asks)?;
     let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+    let answers = answers(arguments, &folder, asks)?;
     let text = answers.text();
     let env = Environment { current_dir: folder.clone(), ..Environment::default() };
     parse(&text, &file, &env).map_err(|mistakes| {
@@ -79,16 +83,13 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     if !folder.as_os_str().is_empty() {
         fs::create_dir_all(&folder).map_err(|error| cannot(&folder, error))?;
     }
-    if let KeyPlace::File(key_file) = &answers.key {
-        let path = folder.join(key_file);
-        if asks
-            && !path.exists()
-            && let Some(key) = ask_key(&answers.account)?
-        {
-            let written = files::create(&path).and_then(|mut it| writeln!(it, "{}", key.expose()));
-            written.map_err(|error| cannot(&path, error))?;
-            eprintln!("The key is in {}, readable for its owner alone.", path.display());
-        }
+    if asks
+        && let Some(path) = answers.key.file(&folder).filter(|path| !path.exists())
+        && let Some(key) = ask_key(&answers.account)?
+    {
+        let written = files::create(&path).and_then(|mut it| writeln!(it, "{}", key.expose()));
+        written.map_err(|error| cannot(&path, error))?;
+        eprintln!("The key is in {}, readable for its owner alone.", path.display());
     }
     let written = OpenOptions::new()
         .write(true)
@@ -106,8 +107,23 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
 /// Where the key is to be.
 #[derive(Debug)]
 enum KeyPlace {
+    /// A file, from the configuration's folder.
     File(PathBuf),
+    /// A file of this name in the folder whose files the shipped unit hands to the service.
+    Handed(String),
+    /// A credential that somebody sees to.
     Credential(String),
+}
+
+impl KeyPlace {
+    /// The key's file, where that is known.
+    fn file(&self, folder: &Path) -> Option<PathBuf> {
+        match self {
+            KeyPlace::File(file) => Some(folder.join(file)),
+            KeyPlace::Handed(name) => Some(folder.join(KEYS).join(name)),
+            KeyPlace::Credential(_) => None,
+        }
+    }
 }
 
 /// Everything that a first configuration needs.
@@ -122,7 +138,7 @@ struct Answers {
     timezone: String,
 }
 
-fn answers(arguments: &Arguments, asks: bool) -> Result<Answers, Problem> {
+fn answers(arguments: &Arguments, folder: &Path, asks: bool) -> Result<Answers, Problem> {
     let (mut access_id, mut data_source) =
         (arguments.access_id.clone(), arguments.data_source.clone());
     if let Some(url) = &arguments.url {
@@ -161,6 +177,7 @@ fn answers(arguments: &Arguments, asks: bool) -> Result<Answers, Problem> {
     let key = match (&arguments.credential, &arguments.key_file) {
         (Some(name), _) => KeyPlace::Credential(name.clone()),
         (None, Some(file)) => KeyPlace::File(std::path::absolute(file).map_err(Problem::failed)?),
+        (None, None) if folder.join(KEYS).is_dir() => KeyPlace::Handed(account.clone()),
         (None, None) => KeyPlace::File(format!("{account}.key").into()),
     };
     Ok(Answers { account, key, source, access_id, data_source, schedule, timezone })
@@ -171,6 +188,7 @@ impl Answers {
         let quoted = |text: &str| toml::Value::from(text).to_string();
         let key = match &self.key {
             KeyPlace::File(file) => format!("key_file = {}", quoted(&file.to_string_lossy())),
+            KeyPlace::Handed(name) => format!("credential = {}", quoted(&format!("{KEYS}_{name}"))),
             KeyPlace::Credential(name) => format!("credential = {}", quoted(name)),
         };
         let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -199,16 +217,22 @@ impl Answers {
     }
 
     fn next_steps(&self, folder: &Path, file: &Path) -> String {
-        let key = match &self.key {
-            KeyPlace::File(key) if folder.join(key).exists() => String::new(),
-            KeyPlace::File(key) => format!(
-                "  put the master key into {} (and `chmod 600` it)\n",
-                folder.join(key).display()
-            ),
-            KeyPlace::Credential(name) => {
+        let key = match (&self.key, self.key.file(folder)) {
+            (_, Some(file)) if file.exists() => String::new(),
+            (_, Some(file)) => {
+                format!("  put the master key into {} (and `chmod 600` it)\n", file.display())
+            }
+            (KeyPlace::Credential(name), _) => {
                 format!("  let the unit have LoadCredential={name}:FILE, with the key in FILE\n")
             }
+            (_, None) => String::new(),
         };
+        if matches!(self.key, KeyPlace::Handed(_)) {
+            return format!(
+                "Next:\n{key}  nightjar check\n  systemctl restart nightjar\n  nightjar backup \
+                 --no-wait\nNobody is told yet when a backup fails: see docs/notifications.md."
+            );
+        }
         let (config, then) = if file == Path::new(config::DEFAULT_FILE) {
             (String::new(), "systemctl enable --now nightjar".to_owned())
         } else {

@@ -14,8 +14,8 @@ use super::syntax;
 use super::units::duration_text;
 use super::values::{self, A_KEY_ITSELF, holds_key, quoted};
 use crate::settings::{
-    Account, Email, Http, KeySource, MailSecurity, Notify, Poll, Retention, Retry, Settings,
-    Source, Webhook,
+    Account, Email, Http, KeySource, Listen, MailSecurity, Notify, Poll, Retention, Retry,
+    Settings, Source, Webhook,
 };
 
 /// Where the state is kept when neither the file nor systemd says so.
@@ -83,8 +83,11 @@ fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
 
     let timezone = root.get("timezone", values::timezone).unwrap_or(chrono_tz::UTC);
     let web = root.table("web", &schema::WEB);
+    let token = secret_source(&web, folder, ["token_file", "token_env", "token_credential"]);
     let listen = if web.is_present() {
-        web.get("listen", values::listen).unwrap_or_else(|| LISTEN.parse().ok())
+        let is_open = token.is_some();
+        web.get("listen", values::listen(folder, is_open))
+            .unwrap_or_else(|| LISTEN.parse().ok().map(Listen::Tcp))
     } else {
         None
     };
@@ -95,6 +98,7 @@ fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
         archive_dir,
         timezone,
         listen,
+        token,
         accounts,
         poll: poll(&root.table("poll", &schema::POLL)),
         retry: retry(&root.table("retry", &schema::RETRY)),

@@ -24,7 +24,8 @@ pub(super) static ROOT: Section = Section {
         "sources",
     ],
 };
-pub(super) static WEB: Section = Section { title: "[web]", keys: &["listen"] };
+pub(super) static WEB: Section =
+    Section { title: "[web]", keys: &["listen", "token_file", "token_env", "token_credential"] };
 pub(super) static ACCOUNT: Section = Section {
     title: "[accounts.NAME]",
     keys: &["key_file", "key_env", "credential", "endpoint", "max_in_process", "max_jobs_per_day"],
@@ -197,7 +198,7 @@ mod tests {
             (&POLL, "timezone", "it belongs at the top of the file, before the first [table]"),
             (&POLL, "max_bytes", "it belongs in [http]"),
             (&WEB, "max", "it belongs in [poll] or in [retry]"),
-            (&WEB, "zzz", "known here: listen"),
+            (&WEB, "zzz", "known here: listen, token_file, token_env, token_credential"),
             (&ROOT, "lissten", "did you mean `listen` in [web]?"),
             (&POLL, "timezon", "did you mean `timezone` at the top of the file?"),
             (&HTTP, "timeout", "did you mean `idle_timeout`?"),

@@ -14,7 +14,7 @@ use super::schema::nearest;
 use super::units;
 use crate::plan::schedule::Schedule;
 use crate::secret::PrivateUrl;
-use crate::settings::MailSecurity;
+use crate::settings::{Listen, MailSecurity};
 
 /// The kind of a value, with its article.
 pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
@@ -246,28 +246,39 @@ fn zones_like(text: &str) -> Vec<&'static str> {
     zones().filter(|zone| cities.first() == Some(&city(zone))).take(3).collect()
 }
 
-/// The page's address, or `None` for the empty text.
-pub(super) fn listen(value: &DeValue<'_>) -> Result<Option<SocketAddr>, String> {
-    let address = text(value)?;
-    if address.is_empty() {
-        return Ok(None);
+/// The page's address or socket file, or `None` for the empty text. Other machines may see it only
+/// where whoever wants to must know a token.
+pub(super) fn listen(
+    folder: &Path,
+    has_token: bool,
+) -> impl Fn(&DeValue<'_>) -> Result<Option<Listen>, String> {
+    move |value| {
+        let address = text(value)?;
+        if address.is_empty() {
+            return Ok(None);
+        }
+        match address.strip_prefix("unix:") {
+            Some("") => return Err("found `unix:`, expected a path behind it".to_owned()),
+            Some(path) => return Ok(Some(Listen::Unix(folder.join(path)))),
+            None => {}
+        }
+        let parsed = SocketAddr::from_str(address).map_err(|_| {
+            format!(
+                "found {}, expected an address with a port such as \"127.0.0.1:8787\", a socket \
+                 file such as \"unix:/run/nightjar/page.sock\", or \"\" for no page",
+                quoted(address)
+            )
+        })?;
+        if !parsed.ip().is_loopback() && !has_token {
+            return Err(format!(
+                "found {}, expected a loopback address such as \"127.0.0.1:{}\": the page has no \
+                 login; put a proxy with one in front of it, or set token_file",
+                quoted(address),
+                parsed.port()
+            ));
+        }
+        Ok(Some(Listen::Tcp(parsed)))
     }
-    let parsed = SocketAddr::from_str(address).map_err(|_| {
-        format!(
-            "found {}, expected an address with a port such as \"127.0.0.1:8787\", or \"\" for no \
-             page",
-            quoted(address)
-        )
-    })?;
-    if !parsed.ip().is_loopback() {
-        return Err(format!(
-            "found {}, expected a loopback address such as \"127.0.0.1:{}\": the page has no \
-             login; put a proxy with one in front of it",
-            quoted(address),
-            parsed.port()
-        ));
-    }
-    Ok(Some(parsed))
 }
 
 /// Whether a host is this machine itself.

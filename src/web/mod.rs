@@ -1,9 +1,14 @@
 //! The status page, health, metrics and the read API: queries and rendering, never a write.
 
+mod gate;
+mod listener;
 mod live;
 mod metrics;
 mod page;
 mod raw;
+
+pub use gate::Gate;
+pub use listener::Listener;
 
 use crate::archive::Snapshot;
 use crate::clock::Clock;
@@ -23,7 +28,6 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Tells readers of the page what the engine does.
@@ -53,14 +57,21 @@ pub struct State {
     /// When this process began.
     started: DateTime<Utc>,
     live: Live,
+    gate: Arc<Gate>,
 }
 
 impl State {
     /// Pages on what the reporter reads and the engine does.
-    pub fn new(reporter: Reporter, settings: Settings, engine: Engine, live: Live) -> State {
+    pub fn new(
+        reporter: Reporter,
+        settings: Settings,
+        engine: Engine,
+        live: Live,
+        gate: Gate,
+    ) -> State {
         let clock = Clock::system();
         let (settings, started) = (Arc::new(Mutex::new(settings)), clock.now());
-        State { reporter, settings, engine, clock, started, live }
+        State { reporter, settings, engine, clock, started, live, gate: Arc::new(gate) }
     }
 
     /// The snapshot of this name, if the archive has it. Both are held against what the archive
@@ -98,11 +109,15 @@ impl State {
 }
 
 /// Serves until it is told to stop.
-pub async fn serve(listener: TcpListener, state: State, stop: CancellationToken) {
-    let served = axum::serve(listener, router(state)).with_graceful_shutdown(async move {
-        stop.cancelled().await;
-    });
-    if let Err(error) = served.await {
+pub async fn serve(listener: Listener, state: State, stop: CancellationToken) {
+    let (router, stopped) = (router(state), async move { stop.cancelled().await });
+    let served = match listener {
+        Listener::Tcp(tcp) => axum::serve(tcp, router).with_graceful_shutdown(stopped).await,
+        Listener::Unix(unix, _path) => {
+            axum::serve(unix, router).with_graceful_shutdown(stopped).await
+        }
+    };
+    if let Err(error) = served {
         tracing::error!(%error, "the status page has ended");
     }
 }
@@ -127,7 +142,7 @@ pub fn router(state: State) -> Router {
         .route("/api/sources", get(sources))
         .route("/api/snapshots", get(snapshots))
         .fallback(page::missing)
-        .layer(middleware::from_fn(guard))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state.gate), guard))
         .with_state(state)
 }
 
@@ -137,14 +152,9 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 
 /// Refuses requests that a foreign page has led a browser to make by giving its own name to this
 /// address; and lets browsers neither frame, sniff nor keep what they get.
-async fn guard(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    if !host.is_some_and(is_local) {
-        return (
-            StatusCode::FORBIDDEN,
-            "this page is only served to this machine by its own name\n",
-        )
-            .into_response();
+async fn guard(Extract(gate): Extract<Arc<Gate>>, request: Request, next: Next) -> Response {
+    if let Some(refusal) = gate.refusal(request.headers()) {
+        return refusal;
     }
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -158,16 +168,6 @@ async fn guard(request: Request, next: Next) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-/// Whether a `Host` header names this machine's loopback.
-fn is_local(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// 503 while somebody should look into it.

@@ -92,6 +92,13 @@ fn a_first_configuration_is_written_from_flags_and_works() {
     assert_eq!(done.code, 0, "{done:?}");
     assert!(done.stdout.contains("ok: stores: the service accepts the key"), "{done:?}");
 
+    // With the folder that the shipped unit hands over, the key is a credential.
+    fs::create_dir(house.path("keys")).unwrap();
+    assert_eq!(house.run(&["init", "--url", &url, "--force"]).code, 0);
+    let packaged = fs::read_to_string(&written).unwrap();
+    assert!(packaged.contains("credential = \"keys_main\""), "{packaged}");
+    fs::write(&written, format!("{packaged}# endpoint")).unwrap();
+
     let again = house.run(&["init", "--url", &url]);
     assert_eq!(again.code, 2, "{again:?}");
     assert!(again.stderr.contains("--force"), "{again:?}");

@@ -126,6 +126,52 @@ fn a_source_a_job_and_a_snapshot_have_pages_that_link_to_each_other() {
 }
 
 #[test]
+fn a_token_is_asked_for_where_there_is_one() {
+    let house = House::healthy();
+    crate::harness::private_file(&house.path("page.token"), "t0ken\n");
+    let token = house.path("page.token").display().to_string();
+    let page = Page::of(house.set("web.token_file", token));
+    let ask = |more: &str| page.ask("GET", "/api/jobs", &format!("backup.example.org{more}"));
+    let refused = ask("");
+    assert_eq!(refused.status, 401);
+    assert!(refused.head.contains("www-authenticate: basic realm"), "{}", refused.head);
+    for (credentials, status) in [
+        ("Bearer t0ken", 200),
+        ("bearer t0ken", 200),
+        ("Basic YW55Ym9keTp0MGtlbg==", 200),
+        ("Basic YW55Ym9keTp0MGtlbjI=", 401),
+        ("Bearer t0ke", 401),
+        ("Basic nonsense", 401),
+        ("t0ken", 401),
+    ] {
+        assert_eq!(
+            ask(&format!("\r\nAuthorization: {credentials}")).status,
+            status,
+            "{credentials}"
+        );
+    }
+}
+
+#[test]
+fn a_socket_file_is_served_and_removed() {
+    use std::os::unix::net::UnixStream;
+    let house = House::healthy();
+    let path = house.path("page.sock");
+    // One that a killed daemon has left is replaced.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let house = house.set("web.listen", format!("unix:{}", path.display()));
+    let daemon = house.start(&["daemon"]);
+    let mut stream = until("the page", || UnixStream::connect(&path).ok());
+    write!(stream, "GET /healthz HTTP/1.1\r\nHost: proxy.example\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("ok\n"), "{text}");
+    daemon.stop(rustix::process::Signal::TERM);
+    assert!(!path.exists());
+}
+
+#[test]
 fn pages_take_nothing_from_elsewhere() {
     let house = House::healthy();
     house.backup();

@@ -131,11 +131,13 @@ fn sandbox(unit: &Unit, settings: &Settings, found: &mut Findings) {
     let credentials = unit.credentials();
     for account in settings.accounts.values() {
         match &account.key {
-            KeySource::Credential(name) if !credentials.contains(&name.as_str()) => found.error(
+            KeySource::Credential(name) if !is_handed_over(name, &credentials) => found.error(
                 "unit",
                 format!("it loads no credential {name}, which account {} needs", account.name),
                 format!(
-                    "systemctl edit nightjar: [Service] LoadCredential={name}:/etc/nightjar/{name}.key"
+                    "name it keys_{0} and put the key into /etc/nightjar/keys/{0}; or systemctl \
+                     edit nightjar: [Service] LoadCredential={name}:FILE",
+                    account.name
                 ),
             ),
             KeySource::File(file) if unit.get("DynamicUser") == "yes" => found.warn(
@@ -147,10 +149,9 @@ fn sandbox(unit: &Unit, settings: &Settings, found: &mut Findings) {
                     account.name
                 ),
                 format!(
-                    "let the account say credential = \"{0}\", and the unit \
-                     LoadCredential={0}:{1}",
-                    account.name,
-                    file.display()
+                    "move it to /etc/nightjar/keys/{0} and let the account say credential = \
+                     \"keys_{0}\"",
+                    account.name
                 ),
             ),
             _ => {}
@@ -168,6 +169,15 @@ fn sandbox(unit: &Unit, settings: &Settings, found: &mut Findings) {
             );
         }
     }
+}
+
+/// Whether a unit with these credentials has one of this name: of a folder it has each file as
+/// FOLDER_FILE.
+fn is_handed_over(name: &str, credentials: &[&str]) -> bool {
+    credentials.iter().any(|known| {
+        let rest = name.strip_prefix(known);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    })
 }
 
 #[cfg(test)]
@@ -206,8 +216,8 @@ mod tests {
         insta::assert_snapshot!(errors(SHOWN, config).join("\n"), @r#"
         its sandbox does not let the daemon write to state_dir /home/archive -> systemctl edit nightjar: [Service] ReadWritePaths=/home/archive; and give the folder to the unit's user
         its sandbox hides state_dir /home/archive, which is in a home -> choose a folder such as /srv/nightjar
-        it loads no credential a, which account a needs -> systemctl edit nightjar: [Service] LoadCredential=a:/etc/nightjar/a.key
-        its user is made anew at each start and can hardly read the key file /etc/nightjar/b.key of account b -> let the account say credential = "b", and the unit LoadCredential=b:/etc/nightjar/b.key
+        it loads no credential a, which account a needs -> name it keys_a and put the key into /etc/nightjar/keys/a; or systemctl edit nightjar: [Service] LoadCredential=a:FILE
+        its user is made anew at each start and can hardly read the key file /etc/nightjar/b.key of account b -> move it to /etc/nightjar/keys/b and let the account say credential = "keys_b"
         its sandbox does not let the daemon run /usr/local/bin/tell -> systemctl edit nightjar: [Service] ExecPaths=/usr/local/bin/tell
         "#);
     }

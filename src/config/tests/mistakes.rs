@@ -31,7 +31,7 @@ max_in_process = 0
              `Europe/Berlin`, `Europe/Dublin`, `Europe/Busingen`?",
             "2:1: unknown key `lissten`, did you mean `listen` in [web]?",
             "5:10: `listen`: found `0.0.0.0:80`, expected a loopback address such as \
-             \"127.0.0.1:80\": the page has no login; put a proxy with one in front of it",
+             \"127.0.0.1:80\": the page has no login; put a proxy with one in front of it, or set token_file",
             "8:1: unknown key `intial` in [poll], did you mean `initial`?",
             "9:7: `max`: found 5 without a unit, expected a duration such as \"5s\" (units: ms, s, \
              m, h, d)",
@@ -413,7 +413,7 @@ fn the_page_listens_on_loopback_addresses_with_a_port() {
             &format!("[web]\nlisten = \"{address}\""),
             &[&format!(
                 "2:10: `listen`: found `{address}`, expected a loopback address such as \
-                 \"127.0.0.1:{port}\": the page has no login; put a proxy with one in front of it"
+                 \"127.0.0.1:{port}\": the page has no login; put a proxy with one in front of it, or set token_file"
             )],
         );
     }
@@ -422,7 +422,8 @@ fn the_page_listens_on_loopback_addresses_with_a_port() {
             &format!("[web]\nlisten = \"{address}\""),
             &[&format!(
                 "2:10: `listen`: found `{address}`, expected an address with a port such as \
-                 \"127.0.0.1:8787\", or \"\" for no page"
+                 \"127.0.0.1:8787\", a socket file such as \"unix:/run/nightjar/page.sock\", or \
+                 \"\" for no page"
             )],
         );
     }

@@ -15,7 +15,8 @@ use chrono_tz::{Europe, UTC};
 use super::{ConfigError, Environment, Mistake, load, locate, parse};
 use crate::plan::backoff::Backoff;
 use crate::settings::{
-    Account, Http, KeySource, MailSecurity, Notify, Poll, Retention, Retry, Settings, Source,
+    Account, Http, KeySource, Listen, MailSecurity, Notify, Poll, Retention, Retry, Settings,
+    Source,
 };
 
 /// The documented example, with the lines that it leaves out.
@@ -126,7 +127,7 @@ fn the_documented_example_means_what_it_says() {
     assert_eq!(settings.state_dir, Path::new("/var/lib/nightjar"));
     assert_eq!(settings.archive_dir, Path::new("/var/lib/nightjar/archive"));
     assert_eq!(settings.timezone, Europe::Berlin);
-    assert_eq!(settings.listen, Some(SocketAddr::from(([127, 0, 0, 1], 8787))));
+    assert_eq!(settings.listen, Some(Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8787)))));
 
     let account = Account {
         name: "contoso".into(),

@@ -7,7 +7,8 @@ use toml::Table;
 use super::super::schema::{self, Section};
 use super::super::units::{duration_text, size_text};
 use super::{
-    Account, Http, KeySource, MailSecurity, Notify, Poll, Retention, Retry, Source, accepted,
+    Account, Http, KeySource, Listen, MailSecurity, Notify, Poll, Retention, Retry, Source,
+    accepted,
 };
 
 const SHIPPED: &str = include_str!("../../../config.example.toml");
@@ -26,7 +27,7 @@ fn uncommented(line: &str) -> Option<&str> {
 #[test]
 fn the_shipped_file_is_a_valid_beginning() {
     let settings = accepted(SHIPPED);
-    assert_eq!(settings.listen, "127.0.0.1:8787".parse().ok());
+    assert_eq!(settings.listen, "127.0.0.1:8787".parse().ok().map(Listen::Tcp));
     let [(name, account)] = settings.accounts.iter().collect::<Vec<_>>()[..] else {
         panic!("one account")
     };
