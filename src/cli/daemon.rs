@@ -15,6 +15,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
+/// How long the database may take to open, in microseconds.
+const OPENING: u32 = 15 * 60 * 1_000_000;
 /// How long the last pings may take: a stop is over within five seconds.
 const LAST_PINGS: Duration = Duration::from_millis(500);
 
@@ -37,6 +39,8 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
             settings.state_dir.display()
         ))
     })?;
+    // A large database may have to be brought up to date, looked through, or made anew.
+    systemd::tell(&[NotifyState::ExtendTimeoutUsec(OPENING)]);
     let store = recover::open(&settings, left_open, Some(&only)).await?;
     let worker = lock::Worker::enrol(&settings.state_dir, fastrand::u64(..)).map_err(state)?;
     worker.sweep();

@@ -197,3 +197,37 @@ fn a_hangup_with_a_bad_configuration_changes_nothing() {
     assert!(daemon.is_running());
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
 }
+
+#[test]
+fn a_reload_applies_what_it_can_and_names_what_must_wait() {
+    let mut house = House::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
+    let daemon = house.start(&["daemon"]);
+    house.queue();
+    house.job_when("waiting", |job| job["state"] == "waiting");
+    let good = house.config_text();
+
+    house.write_config(&good.replace("0 2 * * *", "0 25 * * *"));
+    daemon.signal(Signal::HUP);
+    until("a word about the mistake", || {
+        let said = daemon.stderr();
+        (said.contains("stays as it was") && said.contains("hour field")).then_some(())
+    });
+
+    let port = crate::harness::free_port();
+    house.write_config(&good);
+    house.change("web.listen", format!("127.0.0.1:{port}"));
+    house.change("archive_dir", house.path("elsewhere").display().to_string());
+    house.change("sources.stores.schedule", "* * * * * *");
+    daemon.signal(Signal::HUP);
+    until("the new schedule, with the job still in flight", || {
+        house.timeline(&1.into()).contains("\"skipped\"").then_some(())
+    });
+    let said = daemon.stderr();
+    for what in ["[web]", "archive_dir"] {
+        let line = format!("{what} has changed; that takes effect at the next start");
+        assert!(said.contains(&line), "{line}: {said}");
+    }
+    assert!(!house.path("elsewhere").exists());
+    assert_eq!(house.jobs().len(), 1, "what was in flight goes on");
+    daemon.stop(Signal::TERM);
+}

@@ -41,6 +41,7 @@ fn readiness_status_reload_and_stopping_are_told() {
     let mut command = house.command(&["daemon"]);
     command.env("NOTIFY_SOCKET", house.path("notify"));
     let daemon = house.start_command(command);
+    manager.until("EXTEND_TIMEOUT_USEC=");
     manager.until("READY=1");
     let status = manager.until("STATUS=");
     assert!(status.contains("nothing in flight; next run stores at "), "{status}");
