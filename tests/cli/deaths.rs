@@ -156,11 +156,12 @@ fn deaths_at_random_times_lose_nothing() {
         pause(Duration::from_millis(random.u64(5..700)));
         daemon.kill();
     }
+    let before = house.job()["id"].as_u64();
     let daemon = house.start(&["daemon"]);
     until("a job after all of that", || {
         let jobs = house.jobs();
         let newest = jobs.iter().find(|job| job["state"] == "archived")?;
-        (newest["id"].as_u64() > Some(kills)).then_some(())
+        (newest["id"].as_u64() > before).then_some(())
     });
     daemon.stop(Signal::TERM);
     let done = house.run(&["backup"]);

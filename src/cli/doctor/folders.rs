@@ -100,9 +100,10 @@ fn room(settings: &Settings, found: &mut Findings) {
     if free < low || free < night.saturating_mul(2) {
         found.error(
             "disk",
-            format!("the archive's disk has {shown} left; a night takes up to {}", {
-                output::bytes(night)
-            }),
+            format!(
+                "the archive's disk has {shown} left, and should have {} at least",
+                output::bytes(low.max(night.saturating_mul(2)))
+            ),
             "make room, or keep less: `nightjar prune --dry-run` shows what retention would free",
         );
     } else {

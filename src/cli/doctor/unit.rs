@@ -9,8 +9,8 @@ use std::process::Command;
 
 const UNIT: &str = "nightjar.service";
 const PROPERTIES: &str = "LoadState,ActiveState,UnitFileState,NeedDaemonReload,DynamicUser,User,\
-                          ProtectSystem,ProtectHome,ReadWritePaths,StateDirectory,LoadCredential,\
-                          LoadCredentialEncrypted,ExecPaths,NoExecPaths";
+                          ProtectSystem,ProtectHome,ReadWritePaths,StateDirectory,ExecPaths,\
+                          NoExecPaths";
 
 /// What systemd says about a unit, drop-ins included.
 #[derive(Debug, Default)]
@@ -46,23 +46,29 @@ impl Unit {
     }
 
     fn credentials(&self) -> Vec<&str> {
-        // systemd shows NAME:PATH
+        // NAME:PATH
         let names = |property| self.words(property).map(|it| it.split(':').next().unwrap_or(it));
         names("LoadCredential").chain(names("LoadCredentialEncrypted")).collect()
     }
 }
 
 pub(super) fn examine(settings: &Settings, found: &mut Findings) {
-    let shown = Command::new("systemctl")
-        .args(["show", "--no-pager", UNIT, "--property", PROPERTIES])
-        .output();
-    match shown {
-        Ok(output) if output.status.success() => {
-            judge(&Unit::parse(&String::from_utf8_lossy(&output.stdout)), settings, found);
+    match systemctl(&["show", UNIT, "--property", PROPERTIES]) {
+        Some(shown) => {
+            // systemd 252 shows no credentials; they stand in the unit's files.
+            let files = systemctl(&["cat", UNIT]).unwrap_or_default();
+            let credentials = files.lines().filter(|line| line.starts_with("LoadCredential"));
+            let all: Vec<_> = shown.lines().chain(credentials).collect();
+            judge(&Unit::parse(&all.join("\n")), settings, found);
         }
         // No systemd here, or none that runs: somebody else starts the program.
-        _ => found.ok("unit", "there is no systemd here to ask"),
+        None => found.ok("unit", "there is no systemd here to ask"),
     }
+}
+
+fn systemctl(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("systemctl").arg("--no-pager").args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// What is wrong with the unit for these settings.
