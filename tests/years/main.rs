@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Seeds of the short version.
-const SHORT: u64 = 20;
+const SHORT: u64 = 16;
 
 fn number(name: &str) -> Option<u64> {
     #[expect(clippy::disallowed_methods, reason = "how a campaign is told its size")]
