@@ -33,9 +33,10 @@ fn floors() -> BTreeMap<&'static str, u8> {
 }
 
 /// Sideways steps that are meant: what both rooms are about is told in the first one's docs.
-const SIDEWAYS: [(&str, &str, &str); 11] = [
+const SIDEWAYS: [(&str, &str, &str); 12] = [
     ("store", "files", "private files are made in one way"),
     ("archive", "files", "private files are made in one way"),
+    ("notify", "service", "how an error of HTTP reads, without any URL"),
     ("cli", "web", "the daemon serves the page"),
     ("cli", "telemetry", "the executable starts the logs"),
     ("report", "engine", "what a schedule's identity is, the engine says"),

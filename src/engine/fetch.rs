@@ -1,7 +1,8 @@
 //! Fetching, proving and filing a result.
 
+use super::arrival::Arrival;
 use super::flights::Flight;
-use super::step::{Effect, pause, random};
+use super::step::Effect;
 use super::{Engine, Notice};
 use crate::archive::{Facts, Interrupted, Received, Snapshot};
 use crate::dataset::{Limits, Summary};
@@ -9,10 +10,9 @@ use crate::failpoint::Point;
 use crate::files;
 use crate::job::{ErrorKind, Event, Job, Outcome};
 use crate::manifest::{Name, suspicions};
-use crate::service::{Download, ExportService, Failure, FailureKind, Target};
+use crate::service::{ExportService, Failure, Target};
 use crate::settings::Source;
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::StreamExt;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,15 +21,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 const LEAST_SPACE: u64 = 64 << 10;
 /// An export compresses to about a tenth; a quarter leaves room for those that do worse.
 const PRESUMED_RATIO: u64 = 4;
-
-/// A download under way.
-struct Arrival {
-    download: Download,
-    /// Bytes so far.
-    offset: u64,
-    /// Failures in a row since the last byte.
-    failures: u32,
-}
 
 impl Engine {
     /// Fetches the job's result into the archive; `None` when it was abandoned on the way.
@@ -97,9 +88,17 @@ impl Engine {
             self.notify(Notice::Receiving { job: job.id, bytes, length });
         };
         let notes = Mutex::new(std::mem::take(&mut download.notes));
-        let chunks = self.going_on(service, target, url, download, &notes);
+        let arrival = Arrival {
+            service: &**service,
+            target,
+            url,
+            policy: self.plan().policy(),
+            download,
+            notes: &|note| notes.lock().unwrap_or_else(PoisonError::into_inner).push(note),
+            offset: 0,
+        };
         archive
-            .receive(&source.name, name, &limits, chunks.boxed(), progress)
+            .receive(&source.name, name, &limits, arrival.chunks().boxed(), progress)
             .await
             .map(|received| {
                 let notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -109,70 +108,6 @@ impl Engine {
                 Interrupted::Remote(failure) => Outcome::Failed(failure),
                 Interrupted::Storage(error) => cannot_file(&error),
             })
-    }
-
-    /// A download's bytes. Where it breaks off and can be resumed, it goes on from there, after the
-    /// wait of any failed request and as often; then what broke off stays so.
-    fn going_on<'a>(
-        &'a self,
-        service: &'a Arc<dyn ExportService>,
-        target: &'a Target,
-        url: &'a str,
-        download: Download,
-        notes: &'a Mutex<Vec<String>>,
-    ) -> impl Stream<Item = Result<Bytes, Failure>> + 'a {
-        let policy = self.plan().policy();
-        let begin = Some(Arrival { download, offset: 0, failures: 0 });
-        stream::unfold(begin, move |arrival| {
-            let policy = policy.clone();
-            async move {
-                let mut arrival = arrival?;
-                let broke = match arrival.download.chunks.next().await? {
-                    Ok(chunk) => {
-                        (arrival.offset, arrival.failures) =
-                            (arrival.offset + chunk.len() as u64, 0);
-                        return Some((Ok(chunk), Some(arrival)));
-                    }
-                    Err(failure) => failure,
-                };
-                let passes = |failure: &Failure| {
-                    use FailureKind::{Lost, NotSent, Unavailable};
-                    matches!(failure.kind, Lost | NotSent | Unavailable)
-                };
-                if broke.kind != FailureKind::Lost || arrival.offset == 0 {
-                    return Some((Err(broke), None));
-                }
-                let Some(validator) = arrival.download.validator.clone() else {
-                    return Some((Err(broke), None));
-                };
-                while arrival.failures + 1 < policy.attempts {
-                    pause(policy.retry.wait(arrival.failures, random())).await;
-                    arrival.failures += 1;
-                    match service.resume(target, url, arrival.offset, &validator).await {
-                        Ok(mut download) => {
-                            let note = format!("{broke}; it goes on from there");
-                            notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
-                            let next = download.chunks.next().await;
-                            match next {
-                                Some(Ok(chunk)) => {
-                                    let offset = arrival.offset + chunk.len() as u64;
-                                    let arrival = Arrival { download, offset, failures: 0 };
-                                    return Some((Ok(chunk), Some(arrival)));
-                                }
-                                Some(Err(failure)) if passes(&failure) => {}
-                                _ => break,
-                            }
-                        }
-                        Err(failure) if passes(&failure) => {}
-                        Err(failure) => {
-                            tracing::info!(%failure, "the download begins anew");
-                            break;
-                        }
-                    }
-                }
-                Some((Err(broke), None))
-            }
-        })
     }
 
     fn check_space(&self, needed: u64) -> Result<(), Outcome> {

@@ -9,6 +9,7 @@
 //! The daemon and every `backup` in the foreground are engines on the same store; leases keep them
 //! out of each other's way, and locks on files tell at once who has died.
 
+mod arrival;
 mod fetch;
 mod flights;
 mod run;

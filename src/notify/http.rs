@@ -2,11 +2,11 @@
 
 use super::{Message, Phase};
 use crate::secret::{Key, PrivateUrl, redact};
+use crate::service::http::reason;
 use hmac::{Hmac, Mac};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder};
 use sha2::Sha256;
-use std::error::Error as _;
 
 /// The longest text that a ping carries; services keep no more of it.
 const LONGEST_TEXT: usize = 10_000;
@@ -86,16 +86,7 @@ impl Pinger {
 
 /// Sends a request; any answer of success will do.
 async fn sent(request: RequestBuilder) -> Result<(), String> {
-    let response = request.send().await.map_err(|error| {
-        let error = error.without_url();
-        let mut said = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            said = cause.to_string();
-            source = cause.source();
-        }
-        said
-    })?;
+    let response = request.send().await.map_err(reason)?;
     match response.status() {
         status if status.is_success() => Ok(()),
         status => Err(format!("it answered {status}")),

@@ -333,7 +333,7 @@ fn is_undecodable(error: &reqwest::Error) -> bool {
 }
 
 /// An error's whole chain of causes in one line, without any URL.
-fn reason(error: reqwest::Error) -> String {
+pub fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut said: Vec<String> = Vec::new();
     let mut source = error.source();

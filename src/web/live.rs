@@ -23,20 +23,22 @@ const READERS: usize = 32;
 
 /// Tells readers of the page what the engine does. Clones are the same.
 #[derive(Debug, Clone)]
-pub(super) struct Live {
+pub struct Live {
     news: broadcast::Sender<(&'static str, String)>,
     told: Arc<Mutex<BTreeMap<i64, Instant>>>,
     readers: Arc<Semaphore>,
 }
 
-impl Live {
-    pub(super) fn new() -> Live {
+impl Default for Live {
+    fn default() -> Live {
         let (news, _) = broadcast::channel(QUEUE);
         Live { news, told: Arc::default(), readers: Arc::new(Semaphore::new(READERS)) }
     }
+}
 
+impl Live {
     /// To be called with everything that the engine does. Returns at once.
-    pub(super) fn notice(&self, notice: &Notice<'_>) {
+    pub fn notice(&self, notice: &Notice<'_>) {
         if self.news.receiver_count() == 0 {
             return;
         }
@@ -67,7 +69,7 @@ impl Live {
 
 /// Server-sent events `moved` and `receiving`.
 pub(super) async fn show(Extract(state): Extract<State>) -> Response {
-    let live = state.live.0;
+    let live = state.live;
     let Ok(place) = Arc::clone(&live.readers).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many follow already\n").into_response();
     };

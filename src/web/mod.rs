@@ -9,11 +9,11 @@ mod raw;
 
 pub use gate::Gate;
 pub use listener::Listener;
+pub use live::Live;
 
 use crate::archive::Snapshot;
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::engine::Notice;
 use crate::manifest::Name;
 use crate::report::{JobView, ReportError, Reporter, SnapshotView};
 use crate::settings::Settings;
@@ -29,23 +29,6 @@ use serde::Deserialize;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
-
-/// Tells readers of the page what the engine does.
-#[derive(Debug, Clone)]
-pub struct Live(live::Live);
-
-impl Default for Live {
-    fn default() -> Live {
-        Live(live::Live::new())
-    }
-}
-
-impl Live {
-    /// To be called with everything that the engine does. Returns at once.
-    pub fn notice(&self, notice: &Notice<'_>) {
-        self.0.notice(notice);
-    }
-}
 
 /// What the pages are made from.
 #[derive(Debug, Clone)]

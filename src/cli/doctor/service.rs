@@ -5,11 +5,10 @@ use super::Findings;
 use crate::cli::check;
 use crate::cli::clock;
 use crate::config;
-use crate::service::http::plain_client;
+use crate::service::http::{plain_client, reason};
 use crate::settings::{Settings, Source};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
-use std::error::Error as _;
 use std::time::Duration;
 use url::Url;
 
@@ -57,16 +56,9 @@ async fn reach(client: &reqwest::Client, endpoint: &Url, found: &mut Findings) {
     let response = match asked {
         Ok(response) => response,
         Err(error) => {
-            let error = error.without_url();
-            let mut reason = error.to_string();
-            let mut source = error.source();
-            while let Some(cause) = source {
-                reason = cause.to_string();
-                source = cause.source();
-            }
             let fix = "see whether this machine reaches it (`curl -I`), and whether a proxy \
                        (HTTPS_PROXY, NO_PROXY) or a certificate of its own (http.ca_file) is needed";
-            found.error("reach", format!("{place} cannot be reached: {reason}"), fix);
+            found.error("reach", format!("{place} cannot be reached: {}", reason(error)), fix);
             return;
         }
     };

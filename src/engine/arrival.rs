@@ -1,0 +1,83 @@
+//! A download that goes on where it broke off, where the service can say that it is the same file.
+
+use super::step::{pause, random};
+use crate::job::Policy;
+use crate::service::{Download, ExportService, Failure, FailureKind, Target};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+
+/// A download under way.
+pub(super) struct Arrival<'a> {
+    pub(super) service: &'a dyn ExportService,
+    pub(super) target: &'a Target,
+    pub(super) url: &'a str,
+    pub(super) policy: Policy,
+    pub(super) download: Download,
+    /// Told about each break that was made good.
+    pub(super) notes: &'a (dyn Fn(String) + Sync),
+    /// Bytes so far.
+    pub(super) offset: u64,
+}
+
+impl<'a> Arrival<'a> {
+    /// Its bytes. Where they break off, the rest is asked for after the wait of any failed request,
+    /// and as often; then what broke off stays so.
+    pub(super) fn chunks(self) -> impl Stream<Item = Result<Bytes, Failure>> + 'a {
+        stream::unfold(Some(self), |arrival| async move {
+            let mut arrival = arrival?;
+            let chunk = arrival.next().await?;
+            let goes_on = chunk.is_ok();
+            Some((chunk, goes_on.then_some(arrival)))
+        })
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, Failure>> {
+        let chunk = match self.download.chunks.next().await? {
+            Ok(chunk) => chunk,
+            Err(broke) => match self.resumed(&broke).await {
+                Some(chunk) => chunk,
+                None => return Some(Err(broke)),
+            },
+        };
+        self.offset += chunk.len() as u64;
+        Some(Ok(chunk))
+    }
+
+    /// The first bytes of the rest.
+    async fn resumed(&mut self, broke: &Failure) -> Option<Bytes> {
+        let validator = self.download.validator.clone()?;
+        if broke.kind != FailureKind::Lost || self.offset == 0 {
+            return None;
+        }
+        for failures in 0..self.policy.attempts.saturating_sub(1) {
+            pause(self.policy.retry.wait(failures, random())).await;
+            let rest = self.service.resume(self.target, self.url, self.offset, &validator).await;
+            let begun = match rest {
+                Ok(mut rest) => {
+                    let first = rest.chunks.next().await;
+                    self.download = rest;
+                    first?
+                }
+                Err(failure) => Err(failure),
+            };
+            match begun {
+                Ok(chunk) => {
+                    (self.notes)(format!("{broke}; it goes on from there"));
+                    return Some(chunk);
+                }
+                Err(failure) if passes(&failure) => {}
+                Err(failure) => {
+                    tracing::info!(%failure, "the download begins anew");
+                    return None;
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Whether another try may do better.
+fn passes(failure: &Failure) -> bool {
+    use FailureKind::{Lost, NotSent, Unavailable};
+    matches!(failure.kind, Lost | NotSent | Unavailable)
+}
