@@ -207,3 +207,34 @@ fn a_test_message_reaches_every_channel_and_says_how_that_went() {
     assert_eq!(done.code, 2, "{done:?}");
     assert!(done.stderr.contains("has nobody to tell"), "{done:?}");
 }
+
+#[test]
+fn a_nearly_full_disk_is_told_and_so_is_room() {
+    let listener = Listener::new();
+    let house = telling(House::healthy(), &listener).set("notify.disk_low", "1000 TiB");
+    house.backup();
+    house.backup();
+    let messages = listener.messages("/hook");
+    assert_eq!(messages.len(), 1, "one disk holds both folders: {messages:?}");
+    assert_eq!(messages[0]["kind"], "disk");
+    let text = messages[0]["message"].as_str().unwrap();
+    assert!(text.contains("make room"), "{text}");
+    let house = house.set("notify.disk_low", "0 B");
+    house.backup();
+    assert_eq!(listener.messages("/hook").last().unwrap()["event"], "recovered");
+}
+
+#[test]
+fn a_database_that_was_set_aside_is_told_until_it_is_removed() {
+    let listener = Listener::new();
+    let house = telling(House::healthy(), &listener).set("notify.remind_every", "1h");
+    house.backup();
+    // A file that was set aside stands for a damaged database until somebody removes it.
+    std::fs::write(house.path("state/nightjar.db.damaged-20261125T120000Z"), "x").unwrap();
+    house.backup();
+    let message = listener.messages("/hook").pop().expect("a message");
+    assert_eq!((&message["kind"], &message["event"]), (&"database".into(), &"broke".into()));
+    std::fs::remove_file(house.path("state/nightjar.db.damaged-20261125T120000Z")).unwrap();
+    house.backup();
+    assert_eq!(listener.messages("/hook").pop().unwrap()["event"], "recovered");
+}
