@@ -206,3 +206,16 @@ async fn without_a_strong_tag_and_ranges_nothing_can_be_resumed() {
     let download = host.bing().fetch(&target(), &host.url("/r"), noon()).await.unwrap();
     assert_eq!(download.validator, None);
 }
+
+#[tokio::test]
+async fn a_result_that_trickles_is_given_up_at_its_deadline() {
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n<Root>".to_vec();
+    let host = Host::new(vec![Say::Trickle(head)]).await;
+    let brief = Http { fetch_deadline: Duration::from_secs(3), ..http() };
+    let account = account(&host.url("/REST/v1"));
+    let bing = Bing::new(&account, Key::new(KEY).unwrap(), HttpClients::new(&brief).unwrap());
+    let download = bing.fetch(&target(), &host.url("/r"), noon()).await.unwrap();
+    let failure = download.chunks.try_collect::<Vec<bytes::Bytes>>().await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Unavailable);
+    assert!(failure.message.contains("did not end in time"), "{failure}");
+}

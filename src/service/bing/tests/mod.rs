@@ -32,6 +32,8 @@ enum Say {
     Nothing,
     /// Nothing at all, for ever.
     Silence,
+    /// These bytes, and then one byte after the other, for ever.
+    Trickle(Vec<u8>),
 }
 
 /// A host on loopback.
@@ -79,6 +81,16 @@ impl Host {
                         stream.shutdown().await.unwrap();
                     }
                     Say::Nothing => {}
+                    Say::Trickle(bytes) => {
+                        tokio::spawn(async move {
+                            let mut beat = tokio::time::interval(Duration::from_millis(20));
+                            let mut sent = stream.write_all(&bytes).await;
+                            while sent.is_ok() {
+                                beat.tick().await;
+                                sent = stream.write_all(b" ").await;
+                            }
+                        });
+                    }
                     Say::Silence => {
                         tokio::spawn(async move {
                             let _kept_open = stream;

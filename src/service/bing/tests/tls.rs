@@ -1,14 +1,15 @@
 //! Over real TLS, with an authority of the test's own.
 
 use super::*;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use std::path::Path;
 use tokio_rustls::TlsAcceptor;
 
-/// A server for the name `localhost` with a certificate for `name`, and its authority in a file.
-async fn serve(name: &str, authority: &Path) -> (u16, AbortOnDropHandle<()>) {
+/// A server for the name `localhost` with a certificate for `name` that is good until this year, and
+/// its authority in a file.
+async fn serve(name: &str, until: i32, authority: &Path) -> (u16, AbortOnDropHandle<()>) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let issuer_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -17,7 +18,8 @@ async fn serve(name: &str, authority: &Path) -> (u16, AbortOnDropHandle<()>) {
     std::fs::write(authority, root.pem()).unwrap();
     let issuer = Issuer::new(params, issuer_key);
     let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let mut leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    leaf.not_after = date_time_ymd(until, 1, 1);
     let leaf = leaf.signed_by(&key, &issuer).unwrap();
     let config = ServerConfig::builder()
         .with_no_client_auth()
@@ -57,7 +59,7 @@ async fn submit(port: u16, ca_file: Option<&Path>) -> Result<Submitted, Failure>
 async fn a_private_authority_is_trusted_where_it_is_configured() {
     let folder = tempfile::TempDir::new().unwrap();
     let authority = folder.path().join("ca.pem");
-    let (port, _server) = serve("localhost", &authority).await;
+    let (port, _server) = serve("localhost", 4000, &authority).await;
     let submitted = submit(port, Some(&authority)).await.unwrap();
     // The link was given without TLS, and is asked with it.
     assert_eq!(submitted.status_url, format!("https://localhost:{port}/s"));
@@ -67,13 +69,26 @@ async fn a_private_authority_is_trusted_where_it_is_configured() {
 async fn an_unknown_authority_or_a_wrong_name_is_not_talked_to() {
     let folder = tempfile::TempDir::new().unwrap();
     let authority = folder.path().join("ca.pem");
-    let (port, _server) = serve("localhost", &authority).await;
+    let (port, _server) = serve("localhost", 4000, &authority).await;
     let unknown = submit(port, None).await.unwrap_err();
     assert_eq!(unknown.kind, FailureKind::NotSent);
-    let (port, _server) = serve("elsewhere.example", &authority).await;
+    let (port, _server) = serve("elsewhere.example", 4000, &authority).await;
     let wrong = submit(port, Some(&authority)).await.unwrap_err();
     assert_eq!(wrong.kind, FailureKind::NotSent);
     assert!(wrong.message.contains("certificate"), "{wrong}");
+    let (port, _server) = serve("localhost", 2020, &authority).await;
+    let expired = submit(port, Some(&authority)).await.unwrap_err();
+    assert_eq!(expired.kind, FailureKind::NotSent);
+    assert!(expired.message.to_lowercase().contains("expired"), "{expired}");
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows_is_told_as_such() {
+    // RFC 6761: there is never such a name
+    let failure =
+        client("https://nightjar.invalid/REST/v1").submit(&target(), noon()).await.unwrap_err();
+    assert_eq!((failure.kind, failure.maybe_started), (FailureKind::NotSent, false));
+    assert!(failure.message.contains("nightjar.invalid could not be reached"), "{failure}");
 }
 
 #[test]
