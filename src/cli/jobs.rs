@@ -1,7 +1,7 @@
 //! `nightjar jobs`, `job`, `cancel` and `retry`: the history, and what to do about a job.
 
 use super::output::{self, Table, instant, or_dash};
-use super::{Common, Problem, clock, exit, open_store, reporter, unknown_source};
+use super::{Common, Problem, clock, exit, open_store, reading, unknown_source};
 use crate::job::{State, Trigger};
 use crate::report::{JobDetail, JobView};
 use crate::store::{Cancelled, Filter, NewJob};
@@ -43,7 +43,7 @@ pub(super) async fn list(common: &Common, arguments: &ListArguments) -> Result<u
     let settings = common.settings()?;
     let ListArguments { source, state, limit, .. } = arguments;
     let filter = Filter { source: source.clone(), state: *state, limit: *limit };
-    let jobs = reporter(&settings).await?.jobs(&filter).await?;
+    let jobs = reading(&settings, async |it| it.jobs(&filter).await).await?;
     if let Some(source) = source
         && jobs.is_empty()
         && settings.source(source).is_none()
@@ -97,9 +97,8 @@ fn what(job: &JobView) -> String {
 
 pub(super) async fn show(common: &Common, arguments: &ShowArguments) -> Result<u8, Problem> {
     let settings = common.settings()?;
-    let Some(detail) = reporter(&settings).await?.job(arguments.id).await? else {
-        return Err(unknown_job(arguments.id));
-    };
+    let found = reading(&settings, async |it| it.job(arguments.id).await).await?;
+    let Some(detail) = found else { return Err(unknown_job(arguments.id)) };
     if arguments.json {
         output::json(&detail)?;
     } else {

@@ -26,7 +26,7 @@ use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::config;
 use crate::engine::Plan;
-use crate::report::Reporter;
+use crate::report::{ReportError, Reporter};
 use crate::service::ExportService;
 use crate::service::bing::Bing;
 use crate::service::http::HttpClients;
@@ -219,6 +219,17 @@ async fn open_store(settings: &Settings) -> Result<Store, Problem> {
 /// What was stored, for reading.
 async fn reporter(settings: &Settings) -> Result<Reporter, Problem> {
     Ok(Reporter::new(Store::open_existing(&settings.state_dir).await?, archive(settings)))
+}
+
+/// Reads what was stored, and closes it: what is left open looks as if somebody had died.
+async fn reading<T>(
+    settings: &Settings,
+    read: impl AsyncFnOnce(&Reporter) -> Result<T, ReportError>,
+) -> Result<T, Problem> {
+    let reporter = reporter(settings).await?;
+    let found = read(&reporter).await;
+    reporter.close().await;
+    Ok(found?)
 }
 
 /// The plan with the services of these accounts; their keys are read here.

@@ -1,7 +1,7 @@
 //! `nightjar status`: how each source is doing.
 
 use super::output::{self, Table, instant, or_dash, span};
-use super::{Common, Problem, clock, exit, reporter};
+use super::{Common, Problem, clock, exit, reading};
 use crate::report::SourceStatus;
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
     let settings = common.settings()?;
     let now = clock().now();
-    let sources = reporter(&settings).await?.sources(&settings, now).await?;
+    let sources = reading(&settings, async |it| it.sources(&settings, now).await).await?;
     if arguments.json {
         output::json(&sources)?;
     } else if sources.is_empty() {

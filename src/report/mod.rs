@@ -53,6 +53,13 @@ impl Reporter {
         Reporter { store, archive, suspicious: Arc::default() }
     }
 
+    /// Closes what it reads.
+    pub async fn close(&self) {
+        if let Some(store) = &self.store {
+            store.close().await;
+        }
+    }
+
     /// The archive that is shown.
     pub fn archive(&self) -> &Archive {
         &self.archive

@@ -171,6 +171,18 @@ fn what_is_no_database_is_set_aside_whoever_comes() {
 }
 
 #[test]
+fn commands_that_look_leave_nothing_open() {
+    let house = House::healthy();
+    house.backup();
+    for arguments in [&["jobs"][..], &["job", "1"], &["status"], &["doctor", "--offline"]] {
+        house.run(arguments);
+        let left: Vec<_> =
+            names(&house.path("state")).into_iter().filter(|it| it.ends_with("-wal")).collect();
+        assert_eq!(left, Vec::<String>::new(), "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_database_that_was_left_open_is_whole_and_stays() {
     let house = House::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
     let daemon = house.start(&["daemon"]);

@@ -198,7 +198,9 @@ async fn database(settings: &Settings, now: DateTime<Utc>, found: &mut Findings)
             "see whether the disk is well (`smartctl`), then remove it",
         );
     }
-    let Ok(sources) = reporter.sources(settings, now).await else { return };
+    let sources = reporter.sources(settings, now).await;
+    reporter.close().await;
+    let Ok(sources) = sources else { return };
     for source in &sources {
         let name = &source.source;
         match source.health {
