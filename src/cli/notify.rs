@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Arguments {
-    /// Send a test message to every channel of [notify], and a line to the log of every check
+    /// Send a test message to every channel, and a line to the log of every check
     Test,
 }
 

@@ -311,8 +311,10 @@ impl Machine {
             }
             None => TimeDelta::seconds(1),
         };
-        // In two processes the other one may have something to do at once.
-        self.pass(if self.plan.two { wait / 2 } else { wait }.max(TimeDelta::milliseconds(10)));
+        // Of two processes the other one may have something to do before that.
+        let has_turned = which + 1 == self.lives.len();
+        let least = TimeDelta::milliseconds(10);
+        self.pass(if has_turned { wait.max(least) } else { least });
     }
 
     /// Time passes, in whole milliseconds, as clocks tell it.
