@@ -107,7 +107,7 @@ impl Writer<'_> {
         help: &str,
         series: impl IntoIterator<Item = (Labels, f64)>,
     ) -> fmt::Result {
-        let series = series.into_iter().map(|(labels, value)| (labels, ConstGauge::new(value)));
+        let series = series.into_iter().map(|(labels, value)| (labels, Number(value)));
         self.family((name, help, None), MetricType::Gauge, series)
     }
 
@@ -265,6 +265,24 @@ impl Scrape {
         out.gauge("start_timestamp_seconds", "When this process began", seconds(self.started))?;
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         out.gauges("build_info", "1, with the program's version", [(version, 1.0)])
+    }
+}
+
+/// A gauge's value; a whole number is written as one.
+#[derive(Debug, Clone, Copy)]
+struct Number(f64);
+
+impl EncodeMetric for Number {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+        if self.0.fract() == 0.0 && self.0.abs() < 9e15 {
+            ConstGauge::new(self.0 as i64).encode(encoder)
+        } else {
+            ConstGauge::new(self.0).encode(encoder)
+        }
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
     }
 }
 

@@ -354,6 +354,7 @@ fn metrics_come_in_the_format_that_is_asked_for() {
     let plain = page.get("/metrics");
     assert!(plain.head.contains("content-type: text/plain; version=0.0.4"), "{}", plain.head);
     assert!(!plain.body.contains("# EOF"));
+    assert!(plain.body.contains("nightjar_snapshot_entities{source=\"stores\"} 20\n"));
     assert!(
         plain.body.contains("nightjar_job_duration_seconds_bucket{source=\"stores\",le=\"10\"} 1")
     );
