@@ -132,7 +132,11 @@ fn page(detail: &JobDetail) -> String {
     for event in &detail.timeline {
         // What the service wrote may have many lines.
         let message = event.message.replace('\n', "\n      ");
-        lines.push(format!("  {}  {:10} {message}", instant(event.at), event.kind));
+        let times = match event.count {
+            1 => String::new(),
+            count => format!(" ({count} times, the last at {})", instant(event.last_at)),
+        };
+        lines.push(format!("  {}  {:10} {message}{times}", instant(event.at), event.kind));
     }
     lines.join("\n") + "\n"
 }

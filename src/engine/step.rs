@@ -166,7 +166,7 @@ pub(super) fn random() -> f64 {
 
 /// One line for each event of a job; only troubles are louder.
 fn log(job: &Job, events: &[Event]) {
-    for Event { kind, message } in events {
+    for Event { kind, message, .. } in events {
         let (id, source, state) = (job.id, job.source.as_str(), job.state.as_str());
         match *kind {
             "failed" => tracing::error!(job = id, source, state, event = kind, "{message}"),

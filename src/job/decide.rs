@@ -12,6 +12,8 @@ use std::time::Duration;
 const POLLS_FOR_A_LINK: u32 = 3;
 /// A key that was accepted for the submission must be refused this often in a row to be believed.
 const REFUSALS_OF_AN_ACCEPTED_KEY: u32 = 3;
+/// The service may ask to be left alone this long, and no longer.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// The numbers that decisions are made by.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,12 +39,21 @@ pub struct Event {
     pub kind: &'static str,
     /// A sentence for people.
     pub message: String,
+    /// For a wait that may repeat: the sentence apart from what differs each time. Waits in a row
+    /// of one kind for one reason are one line of the timeline, with a count.
+    pub reason: Option<String>,
 }
 
 impl Event {
-    /// An event of this kind.
+    /// An event of this kind, a line of its own.
     pub fn new(kind: &'static str, message: impl Into<String>) -> Event {
-        Event { kind, message: message.into() }
+        Event { kind, message: message.into(), reason: None }
+    }
+
+    /// A wait for this reason, which may repeat. `rest` is what differs each time.
+    pub fn wait(kind: &'static str, reason: impl Into<String>, rest: &str) -> Event {
+        let reason = reason.into();
+        Event { kind, message: format!("{reason}{rest}"), reason: Some(reason) }
     }
 }
 
@@ -122,7 +133,7 @@ pub fn unanswered(job: &Job, policy: &Policy, now: DateTime<Utc>) -> Decision {
     let lost = Failure {
         kind: FailureKind::Lost,
         message: "the program ended before the service's answer to the submission was known".into(),
-        retry_after: Some(Duration::ZERO),
+        retry_after: None,
         maybe_started: true,
     };
     decide(job, &Outcome::Failed(lost), policy, now, 0.5)
@@ -162,15 +173,17 @@ impl Next<'_> {
     fn hold_for(&mut self, why: HoldKind, message: &str, wait: Duration) {
         self.due_in(wait);
         let until = self.decision.job.due_at.format("%Y-%m-%dT%H:%M:%SZ");
-        self.event(why.as_str(), format!("{message}; next try at {until}"));
+        let event = Event::wait(why.as_str(), message, &format!("; next try at {until}"));
+        self.decision.events.push(event);
         self.decision.job.hold = Some(Hold { why, message: message.to_owned() });
     }
 
-    /// The same step once more after a failure in passing; `Retry-After` wins over the backoff.
+    /// The same step once more after a failure in passing.
     fn retry(&mut self, failure: &Failure) {
         let backoff = self.policy.retry.wait(self.decision.job.failures, self.random);
         self.decision.job.failures += 1;
-        self.hold_for(HoldKind::Retry, &failure.message, failure.retry_after.unwrap_or(backoff));
+        let wait = no_sooner(backoff, failure.retry_after);
+        self.hold_for(HoldKind::Retry, &failure.message, wait);
     }
 
     /// The same step once more, unless it has failed `most` times in a row now.
@@ -189,7 +202,7 @@ impl Next<'_> {
         self.resubmit(kind, message, None);
     }
 
-    fn resubmit(&mut self, kind: ErrorKind, message: &str, wait: Option<Duration>) {
+    fn resubmit(&mut self, kind: ErrorKind, message: &str, retry_after: Option<Duration>) {
         let attempts = self.decision.job.attempts;
         if attempts >= self.policy.job_attempts {
             let message = match attempts {
@@ -216,7 +229,7 @@ impl Next<'_> {
         job.missing_since = None;
         let backoff = self.policy.retry.wait(attempts.saturating_sub(1), self.random);
         let message = format!("{kind}: {message}; a fresh remote job takes its place");
-        self.hold_for(HoldKind::Retry, &message, wait.unwrap_or(backoff));
+        self.hold_for(HoldKind::Retry, &message, no_sooner(backoff, retry_after));
     }
 
     fn deadline(&self) -> Option<DateTime<Utc>> {
@@ -270,7 +283,7 @@ impl Next<'_> {
                 let backoff = self.policy.poll.wait(self.decision.job.rounds, self.random);
                 self.decision.job.rounds += 1;
                 self.decision.job.failures = 0;
-                let wait = failure.retry_after.unwrap_or(backoff);
+                let wait = no_sooner(backoff, failure.retry_after);
                 self.hold_for(HoldKind::Limit, message, wait);
             }
             FailureKind::Credentials => self.fail(ErrorKind::Credentials, message),
@@ -300,7 +313,7 @@ impl Next<'_> {
                     self.event("note", format!("unknown status \"{word}\" taken as pending"));
                 }
                 let wait = self.policy.poll.wait(self.decision.job.rounds, self.random);
-                self.due_in(retry_after.unwrap_or(wait));
+                self.due_in(no_sooner(wait, *retry_after));
                 self.past_deadline(None);
             }
             Progress::Completed { result_url: Some(url), expected } => {
@@ -417,6 +430,11 @@ impl Next<'_> {
             _ => self.not_past_deadline(),
         }
     }
+}
+
+/// How long to wait: the policy's own wait, or longer, up to an hour, where the service asks for it.
+fn no_sooner(own: Duration, retry_after: Option<Duration>) -> Duration {
+    retry_after.map_or(own, |asked| own.max(asked.min(LONGEST_RETRY_AFTER)))
 }
 
 fn giving_up(failures: u32, message: &str) -> String {

@@ -138,6 +138,44 @@ fn the_service_s_wish_to_be_left_alone_wins_over_the_backoff() {
 }
 
 #[test]
+fn the_service_s_wish_never_shortens_a_wait_and_ends_after_an_hour() {
+    let waits = |wish: Duration| {
+        let progress =
+            Progress::Pending { word: "Pending".into(), known: true, retry_after: Some(wish) };
+        let polled = after(&job(State::Waiting), polled(progress), 0);
+        let refused = |state, kind, maybe_started| {
+            let failure =
+                Failure { retry_after: Some(wish), maybe_started, ..Failure::new(kind, "later") };
+            after(&job(state), Outcome::Failed(failure), 0)
+        };
+        [
+            polled,
+            refused(State::Queued, FailureKind::Quota, false),
+            refused(State::Queued, FailureKind::Unavailable, false),
+            refused(State::Queued, FailureKind::Lost, true),
+            refused(State::Waiting, FailureKind::Quota, false),
+            refused(State::Waiting, FailureKind::NotFound, false),
+            refused(State::Ready, FailureKind::Unavailable, false),
+        ]
+        .map(|decision| seconds_until_due(&decision, 0))
+    };
+    let own = [10.0, 5.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+    assert_eq!(waits(Duration::ZERO), own);
+    assert_eq!(waits(Duration::from_millis(500)), own);
+    let day = waits(Duration::from_hours(24));
+    // A 404 is looked at again when it would count as lost.
+    assert_eq!(day, [3600.0, 3600.0, 3600.0, 3600.0, 3600.0, 900.0, 3600.0]);
+}
+
+#[test]
+fn a_wait_has_its_reason_apart_from_its_time() {
+    let decision = after(&job(State::Queued), failed(FailureKind::Quota), 0);
+    let [event] = decision.events.as_slice() else { panic!("{decision:?}") };
+    assert_eq!(event.reason.as_deref(), Some("so it is"));
+    assert_eq!(event.message, "so it is; next try at 2026-11-25T02:00:05Z");
+}
+
+#[test]
 fn an_unknown_status_word_is_noted_once() {
     let odd =
         || polled(Progress::Pending { word: "Dreaming".into(), known: false, retry_after: None });
@@ -212,7 +250,7 @@ fn a_worker_s_death_between_intent_and_answer_is_charged() {
     let decision = unanswered(&job(State::Queued), &policy(), start());
     assert_eq!(decision.job.state, State::Queued);
     assert_eq!((decision.job.attempts, decision.job.submitting), (1, false));
-    assert_eq!(decision.job.due_at, start());
+    assert_eq!(seconds_until_due(&decision, 0), 1.0, "no sooner than a retry");
     assert_eq!(decision.remote, RemoteEffect::Unanswered);
     let last = Job { attempts: 3, ..job(State::Queued) };
     assert_eq!(ended_as(&unanswered(&last, &policy(), start())), Some(ErrorKind::Unavailable));

@@ -369,8 +369,8 @@ async fn wait_for_room(
     job.due_at = until.unwrap_or(now + DAY);
     job.hold = Some(Hold { why: HoldKind::Quota, message: reason.to_owned() });
     if update(db, &job, job.state, owner).await? && news {
-        let message = format!("{reason}; until {}", job.due_at.format("%Y-%m-%dT%H:%M:%SZ"));
-        let event = Event::new("quota", message);
+        let rest = format!("; until {}", job.due_at.format("%Y-%m-%dT%H:%M:%SZ"));
+        let event = Event::wait("quota", reason, &rest);
         add_event(db, Some(job.id), &job.source, &event, now).await?;
     }
     Ok(())

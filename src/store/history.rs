@@ -22,12 +22,16 @@ pub struct Filter {
 /// One line of a timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TimelineEvent {
-    /// When.
+    /// When; the first time, where it happened repeatedly.
     pub at: DateTime<Utc>,
     /// A word for programs.
     pub kind: String,
-    /// A sentence for people.
+    /// A sentence for people; the last one, where it happened repeatedly.
     pub message: String,
+    /// How often it happened in a row for the same reason, at least 1.
+    pub count: u32,
+    /// When it happened last; `at` where it happened once.
+    pub last_at: DateTime<Utc>,
 }
 
 impl Store {
@@ -84,15 +88,20 @@ impl Store {
 
     /// A job's timeline, in order.
     pub async fn timeline(&self, job: i64) -> Result<Vec<TimelineEvent>> {
-        let rows = sqlx::query("SELECT at, kind, message FROM events WHERE job = ? ORDER BY id")
-            .bind(job)
-            .fetch_all(&self.readers)
-            .await?;
+        let rows = sqlx::query(
+            "SELECT at, kind, message, count, coalesce(last_at, at) AS last_at \
+             FROM events WHERE job = ? ORDER BY id",
+        )
+        .bind(job)
+        .fetch_all(&self.readers)
+        .await?;
         let event = |row: &sqlx::sqlite::SqliteRow| {
             Ok(TimelineEvent {
                 at: instant(row.try_get("at")?),
                 kind: row.try_get("kind")?,
                 message: row.try_get("message")?,
+                count: u32::try_from(row.try_get::<i64, _>("count")?).unwrap_or(u32::MAX),
+                last_at: instant(row.try_get("last_at")?),
             })
         };
         Ok(rows.iter().map(event).collect::<sqlx::Result<_>>()?)
@@ -126,7 +135,7 @@ impl Store {
         Ok(rows.iter().map(took).collect::<sqlx::Result<_>>()?)
     }
 
-    /// How many lines of each kind the timelines of each source's jobs ever had.
+    /// How many events of each kind each source's jobs ever had, each repeat counted.
     pub async fn event_counts(&self) -> Result<Vec<(String, String, i64)>> {
         let rows = sqlx::query("SELECT source, kind, events FROM event_counts")
             .fetch_all(&self.readers)

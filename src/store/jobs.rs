@@ -293,7 +293,11 @@ pub(super) async fn wake(
     .map(drop)
 }
 
-/// Adds a line to a job's timeline, or to its source's where it belongs to no job.
+/// How many of a timeline's last lines are looked at for a wait that repeats.
+const LAST_WAITS: u32 = 16;
+
+/// Adds a line to a job's timeline, or to its source's where it belongs to no job. A wait for a
+/// reason that the waits at the timeline's end have already is counted there instead.
 pub(super) async fn add_event(
     db: &mut SqliteConnection,
     job: Option<i64>,
@@ -301,13 +305,52 @@ pub(super) async fn add_event(
     event: &Event,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO events (job, source, at, kind, message) VALUES (?, ?, ?, ?, ?)")
-        .bind(job)
-        .bind(source)
+    if let (Some(job), Some(reason)) = (job, &event.reason)
+        && let Some(earlier) = same_wait(db, job, event.kind, reason).await?
+    {
+        return sqlx::query(
+            "UPDATE events SET count = count + 1, last_at = ?, message = ? WHERE id = ?",
+        )
         .bind(at(now))
-        .bind(event.kind)
         .bind(&event.message)
+        .bind(earlier)
         .execute(db)
         .await
-        .map(drop)
+        .map(drop);
+    }
+    sqlx::query(
+        "INSERT INTO events (job, source, at, kind, message, reason) VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(job)
+    .bind(source)
+    .bind(at(now))
+    .bind(event.kind)
+    .bind(&event.message)
+    .bind(&event.reason)
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// The line of the same wait among those with which a job's timeline ends; nothing but waits may
+/// have happened since.
+async fn same_wait(
+    db: &mut SqliteConnection,
+    job: i64,
+    kind: &str,
+    reason: &str,
+) -> sqlx::Result<Option<i64>> {
+    let last =
+        sqlx::query("SELECT id, kind, reason FROM events WHERE job = ? ORDER BY id DESC LIMIT ?")
+            .bind(job)
+            .bind(LAST_WAITS)
+            .fetch_all(db)
+            .await?;
+    for row in last {
+        let Some(own) = row.try_get::<Option<String>, _>("reason")? else { break };
+        if own == reason && row.try_get::<String, _>("kind")? == kind {
+            return row.try_get("id").map(Some);
+        }
+    }
+    Ok(None)
 }

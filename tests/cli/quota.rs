@@ -93,6 +93,57 @@ fn a_job_that_the_service_refuses_for_its_limits_stays_queued() {
 }
 
 #[test]
+fn a_service_that_wants_no_wait_is_asked_no_sooner_than_configured() {
+    let past = "Thu, 01 Jan 2026 00:00:00 GMT";
+    let unavailable = |when: &str| vec![Fault::retry_after(503, when); 99];
+    let healthy = Scenario::default;
+    each(
+        [
+            Scenario { create: vec![limits(429, "0"); 99], ..healthy() },
+            Scenario { create: vec![limits(429, past); 99], ..healthy() },
+            Scenario { create: unavailable("0"), ..healthy() },
+            Scenario { status: unavailable(past), pending_polls: 0, ..healthy() },
+            Scenario { result: unavailable("0"), pending_polls: 0, ..healthy() },
+        ],
+        |scenario| {
+            let house =
+                House::with(scenario.clone()).set("retry.initial", "30m").set("retry.max", "30m");
+            let house = match scenario.create.is_empty() {
+                true => house,
+                false => house.set("poll.initial", "30m").set("poll.max", "30m"),
+            };
+            let _backup = house.start(&["backup"]);
+            let job = house.job_when("the refusal", |job| !job["hold"].is_null());
+            let due = crate::harness::instant(&job["due_at"]) - now();
+            assert!((29..=30).contains(&due.num_minutes()), "{job}");
+        },
+    );
+}
+
+#[test]
+fn refusals_for_one_reason_are_one_line_of_the_timeline_with_a_count() {
+    let house =
+        House::with(Scenario { create: vec![limits(429, "0"); 999], ..Scenario::default() });
+    let backup = house.start(&["backup"]);
+    house.until_asked(nightjar::simulator::Kind::Create, 20);
+    backup.stop(Signal::INT);
+    let shown = house.json(&["job", "1"]);
+    let refusals: Vec<&Value> = shown["timeline"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["kind"] == "limit")
+        .collect();
+    let [refusal] = refusals.as_slice() else { panic!("{shown:#}") };
+    assert!(refusal["count"].as_u64().unwrap() >= 19, "{refusal}");
+    let [first, last] = ["at", "last_at"].map(|name| crate::harness::instant(&refusal[name]));
+    assert!(first < last, "{refusal}");
+    let page = house.run(&["job", "1"]).stdout;
+    assert_eq!(page.matches("Z  limit ").count(), 1, "{page}");
+    assert!(page.contains(" times, the last at "), "{page}");
+}
+
+#[test]
 fn a_lost_answer_uses_quota_up() {
     let house = House::with(Scenario { create: vec![Fault::LostAnswer], ..Scenario::default() })
         .set("accounts.contoso.max_jobs_per_day", 1);

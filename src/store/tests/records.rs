@@ -1,5 +1,5 @@
 use super::*;
-use crate::job::State;
+use crate::job::{Event, State};
 use std::os::unix::fs::PermissionsExt;
 
 #[tokio::test]
@@ -345,4 +345,53 @@ async fn a_snapshot_is_adopted_once_and_ends_the_job_that_an_older_copy_knows_as
     store.account_up_to("stores", "daily", at(0), at(50)).await.unwrap();
     let cursor = store.cursor("stores").await.unwrap().unwrap();
     assert_eq!((cursor.since, cursor.cursor), (at(0), at(100)));
+}
+
+#[tokio::test]
+async fn waits_in_a_row_for_one_reason_are_one_line_with_a_count() {
+    let (_folder, store) = store().await;
+    let job = made(&store, "stores").await;
+    let add = async |event: Event, seconds: i64| {
+        let add = store.write(move |db| {
+            Box::pin(async move {
+                super::super::jobs::add_event(db, Some(job.id), "stores", &event, at(seconds)).await
+            })
+        });
+        add.await.unwrap();
+    };
+    let wait = |reason: &str, until| Event::wait("limit", reason, &format!("; until {until}"));
+    // Two reasons that take turns repeat, too.
+    for second in 1..=100 {
+        let reason = ["full", "busy"][usize::try_from(second % 2).unwrap()];
+        add(wait(reason, second), second).await;
+    }
+    add(Event::wait("retry", "full", "; until 101"), 101).await;
+    add(Event::new("note", "full"), 102).await;
+    add(Event::new("note", "full"), 103).await;
+    add(wait("full", 104), 104).await;
+
+    let lines = store.timeline(job.id).await.unwrap();
+    let lines: Vec<_> = lines
+        .iter()
+        .skip(1)
+        .map(|line| (line.kind.as_str(), line.message.as_str(), line.count, line.at, line.last_at))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            ("limit", "busy; until 99", 50, at(1), at(99)),
+            ("limit", "full; until 100", 50, at(2), at(100)),
+            ("retry", "full; until 101", 1, at(101), at(101)),
+            ("note", "full", 1, at(102), at(102)),
+            ("note", "full", 1, at(103), at(103)),
+            ("limit", "full; until 104", 1, at(104), at(104)),
+        ]
+    );
+    let counts = store.event_counts().await.unwrap();
+    let count = |kind: &str| counts.iter().find(|(_, it, _)| it == kind).map(|(.., count)| *count);
+    assert_eq!(
+        (count("limit"), count("retry"), count("note")),
+        (Some(101), Some(1), Some(2)),
+        "metrics count each"
+    );
 }

@@ -97,7 +97,13 @@ pub(in crate::web) async fn show(
         h2 { "Timeline" }
         ol.timeline {
             @for event in &detail.timeline {
-                li { (instant(event.at)) " " span.kind { (event.kind) } pre { (event.message) } }
+                li {
+                    (instant(event.at)) " " span.kind { (event.kind) }
+                    @if event.count > 1 {
+                        " " (event.count) " times, the last at " (instant(event.last_at))
+                    }
+                    pre { (event.message) }
+                }
             }
         }
     };
