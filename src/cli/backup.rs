@@ -4,13 +4,17 @@ use super::herald::Herald;
 use super::output;
 use super::watch::Watch;
 use super::{Common, Problem, archive, chosen, clock, exit, open_store, plan, stop_signal};
+use crate::config::units::{duration_text, parse_duration};
 use crate::engine::{Engine, Observer, Scope};
 use crate::job::{Job, State, Trigger};
 use crate::report::Reporter;
 use crate::settings::{Settings, Source};
 use crate::store::{NewJob, Store, copies, lock};
 use clap::Args;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -19,6 +23,17 @@ pub(super) struct Arguments {
     /// Only queue the jobs and print their numbers; the daemon works them
     #[arg(long)]
     no_wait: bool,
+    /// End after so long, such as "90s" or "2h", and leave the unfinished jobs to the daemon or the
+    /// next backup; they count as failed
+    #[arg(long, value_name = "DURATION", conflicts_with = "no_wait", value_parser = timeout)]
+    timeout: Option<Duration>,
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("expected more than 0s".to_owned()),
+        limit => Ok(limit),
+    }
 }
 
 pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
@@ -38,6 +53,9 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
         store.close().await;
         return Ok(exit::DONE);
     }
+    // Before anything that may take its time.
+    let stop = stop_signal()?;
+    let timed_out = arguments.timeout.map(|limit| stop_after(limit, &stop));
     let plan = plan(&settings, &sources.iter().map(|source| source.account.as_str()).collect())?;
     let store = open_store(&settings).await?;
     let worker = lock::Worker::enrol(&settings.state_dir, fastrand::u64(..)).map_err(|error| {
@@ -46,7 +64,6 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
             settings.state_dir.display()
         ))
     })?;
-    let stop = stop_signal()?;
     let watch = Watch::new(store.clone());
     let jobs = queue(&store, &sources).await?;
     for (job, is_new) in &jobs {
@@ -57,23 +74,47 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     }
     let ids = jobs.iter().map(|(job, _)| job.id).collect();
     let reporter = Reporter::new(Some(store.clone()), archive(&settings));
-    let (herald, steps) = Herald::new(store.clone(), reporter, settings.clone());
+    let (herald, mut steps) = Herald::new(store.clone(), reporter, settings.clone());
     let (shown, told) = (watch.observer(), herald.clone());
     let observer: Observer = Arc::new(move |notice| {
         told.notice(&notice);
         shown(notice);
     });
     let engine = Engine::new(store.clone(), archive(&settings), worker, clock(), plan, observer);
-    tokio::select! {
-        worked = engine.run(Scope::Jobs(ids), stop) => worked?,
-        () = watch.keep_showing(|| clock().now()) => {}
+    // By itself, so that nothing that is shown or told holds it up.
+    let mut working = tokio::spawn(async move { engine.run(Scope::Jobs(ids), stop).await });
+    {
+        let mut showing = pin!(watch.keep_showing(|| clock().now()));
+        loop {
+            tokio::select! {
+                worked = &mut working => break worked.map_err(Problem::failed)??,
+                Some(step) = steps.next() => herald.ping(step).await,
+                () = &mut showing => {}
+            }
+        }
     }
     watch.refresh(clock().now()).await?;
-    let code = conclude(&store, &jobs).await?;
+    let limit = timed_out.filter(|token| token.is_cancelled()).and(arguments.timeout);
+    let code = conclude(&store, &jobs, limit).await?;
     herald.conclude(steps).await;
     keep_copy(&settings, &store).await;
     store.close().await;
     Ok(code)
+}
+
+/// Asks to stop after so long. The token that is returned is cancelled then, and says why.
+fn stop_after(limit: Duration, stop: &CancellationToken) -> CancellationToken {
+    let (timed_out, stop) = (CancellationToken::new(), stop.clone());
+    let told = timed_out.clone();
+    tokio::spawn(async move {
+        // What never ends, for no longer than that.
+        let _ = tokio::time::timeout(limit, stop.cancelled()).await;
+        if !stop.is_cancelled() {
+            told.cancel();
+            stop.cancel();
+        }
+    });
+    timed_out
 }
 
 /// Where no daemon copies the database every night, this does.
@@ -101,8 +142,17 @@ async fn queue(store: &Store, sources: &[&Source]) -> Result<Vec<(Job, bool)>, P
     Ok(jobs)
 }
 
-/// Says how each job ended; the exit code follows from that.
-async fn conclude(store: &Store, jobs: &[(Job, bool)]) -> Result<u8, Problem> {
+/// Says how each job ended; the exit code follows from that. `limit` is how long the command was
+/// given, where that is over.
+async fn conclude(
+    store: &Store,
+    jobs: &[(Job, bool)],
+    limit: Option<Duration>,
+) -> Result<u8, Problem> {
+    let ended = match limit {
+        Some(limit) => format!("timed out after {}", duration_text(limit)),
+        None => "stopped".to_owned(),
+    };
     let mut archived = 0;
     for (job, _) in jobs {
         let Some(job) = store.job(job.id).await? else { continue };
@@ -120,8 +170,8 @@ async fn conclude(store: &Store, jobs: &[(Job, bool)]) -> Result<u8, Problem> {
             }
             (State::Cancelled, ..) => format!("{source}: job {id} was cancelled"),
             (state, ..) => format!(
-                "{source}: stopped; job {id} stays {state}, the daemon or the next backup \
-                 finishes it"
+                "{source}: {ended}; job {id} stays {state}, the daemon or the next backup finishes \
+                 it"
             ),
         };
         output::print(&format!("{line}\n"))?;

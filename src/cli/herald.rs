@@ -26,7 +26,7 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// A backup that began or ended.
 #[derive(Debug)]
-struct Step {
+pub(super) struct Step {
     source: String,
     phase: Phase,
     run: String,
@@ -66,6 +66,13 @@ impl Told {
 #[derive(Debug)]
 pub(super) struct Steps(mpsc::Receiver<Step>);
 
+impl Steps {
+    /// The next one. Nothing is lost when this is dropped while it waits.
+    pub(super) async fn next(&mut self) -> Option<Step> {
+        self.0.recv().await
+    }
+}
+
 impl Herald {
     pub(super) fn new(store: Store, reporter: Reporter, settings: Settings) -> (Herald, Steps) {
         let told = Arc::new(Mutex::new(Told::by(settings)));
@@ -97,9 +104,10 @@ impl Herald {
         }
     }
 
-    /// Pings as backups begin and end, until nobody can report any more.
-    pub(super) async fn keep_pinging(&self, Steps(mut steps): Steps) {
-        while let Some(step) = steps.recv().await {
+    /// Pings as backups begin and end, until nobody can report any more. A ping that has been begun
+    /// is lost when this is dropped: a `backup` waits for [`Steps::next`] instead.
+    pub(super) async fn keep_pinging(&self, mut steps: Steps) {
+        while let Some(step) = steps.next().await {
             self.ping(step).await;
         }
     }
@@ -124,7 +132,8 @@ impl Herald {
         self.told().notifier.finish(limit).await;
     }
 
-    async fn ping(&self, Step { source, phase, run, text }: Step) {
+    /// Pings about one backup that began or ended.
+    pub(super) async fn ping(&self, Step { source, phase, run, text }: Step) {
         let Told { settings, notifier } = self.told();
         if let Some(own) = settings.source(&source).and_then(|it| it.ping.as_ref()) {
             notifier.ping(own, phase, run.clone(), text.clone());

@@ -28,6 +28,7 @@ mod shapes;
 mod stops;
 mod systemd;
 mod takeover;
+mod timeout;
 mod usage;
 mod verify;
 mod web;

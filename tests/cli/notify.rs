@@ -96,6 +96,20 @@ fn a_good_backup_is_pinged_when_it_begins_and_after_its_proof_and_nothing_else_i
 }
 
 #[test]
+fn a_backup_in_the_foreground_is_pinged_while_it_is_still_going_on() {
+    let listener = Listener::new();
+    let scenario = Scenario { pending_polls: 1_000_000, ..Scenario::default() };
+    let house = telling(House::with(scenario), &listener);
+    let mut backup = house.start(&["backup"]);
+    until("its beginning", || (listener.pings("/stores") == ["/stores/start"]).then_some(()));
+    assert!(backup.is_running());
+    let id = house.job()["id"].to_string();
+    assert_eq!(house.run(&["cancel", &id]).code, 0);
+    assert_eq!(backup.end().code, 1);
+    assert_eq!(listener.pings("/stores"), ["/stores/start"], "a cancelled one is no result");
+}
+
+#[test]
 fn a_failure_is_told_once_and_so_is_its_end() {
     let listener = Listener::new();
     let scenario = Scenario { ending: Ending::aborted("No"), ..Scenario::default() };
