@@ -79,7 +79,28 @@ pub(super) fn span(delta: TimeDelta) -> String {
     }
 }
 
+/// How many there are of something, in words: `1 error`, `2 errors`. The plural of `one` is made
+/// with an s.
+pub(super) fn count(number: usize, one: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        number => format!("{number} {one}s"),
+    }
+}
+
 /// A number of bytes, roughly.
 pub(super) fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_counted_in_the_plural() {
+        assert_eq!(count(0, "error"), "0 errors");
+        assert_eq!(count(1, "error"), "1 error");
+        assert_eq!(count(2, "error"), "2 errors");
+    }
 }

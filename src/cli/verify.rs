@@ -48,15 +48,11 @@ fn summary(verification: &Verification) -> String {
         text.push_str(&format!("{severity}: {file}: {}: {}\n", finding.kind, finding.message));
     }
     let errors = verification.findings.iter().filter(|it| it.severity == Severity::Error).count();
-    let snapshots = match verification.checked {
-        1 => "1 snapshot".to_owned(),
-        count => format!("{count} snapshots"),
-    };
+    let snapshots = output::count(verification.checked, "snapshot");
     text.push_str(&match errors {
         0 if verification.checked == 0 => "There is no snapshot to verify.\n".to_owned(),
         0 => format!("{snapshots} verified: every byte is what its manifest says.\n"),
-        1 => format!("{snapshots} verified: 1 error.\n"),
-        count => format!("{snapshots} verified: {count} errors.\n"),
+        errors => format!("{snapshots} verified: {}.\n", output::count(errors, "error")),
     });
     text
 }

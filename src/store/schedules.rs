@@ -124,8 +124,12 @@ impl Store {
             Box::pin(async move {
                 let moved = advance(db, &source, time).await?;
                 if moved {
+                    let times = match missed {
+                        1 => "one scheduled time".to_owned(),
+                        n => format!("{n} scheduled times"),
+                    };
                     let message = format!(
-                        "{missed} scheduled time(s) up to {} missed while no daemon ran; catch_up is off",
+                        "{times} up to {} missed while no daemon ran; catch_up is off",
                         time.format("%Y-%m-%dT%H:%M:%SZ")
                     );
                     add_event(db, None, &source, &Event::new("missed", message), now).await?;

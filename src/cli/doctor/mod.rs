@@ -260,7 +260,10 @@ fn text(found: &[Finding]) -> String {
     let count = |level| found.iter().filter(|finding| finding.level == level).count();
     text.push_str(&match (count(Level::Error), count(Level::Warning)) {
         (0, 0) => "All is well.\n".to_owned(),
-        (errors, warnings) => format!("{errors} errors, {warnings} warnings.\n"),
+        (errors, warnings) => {
+            let errors = output::count(errors, "error");
+            format!("{errors}, {}.\n", output::count(warnings, "warning"))
+        }
     });
     text
 }
