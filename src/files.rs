@@ -1,48 +1,36 @@
-//! Files and folders that only their owner may read, made in one way by every room.
+//! Files and folders that only their owner may read, made and opened in one way by every module.
 //!
 //! Root may work beside the service's own user (`sudo nightjar backup`). What it makes then belongs
-//! to the owner of the folder that it is made in, so that the service can go on with it.
+//! to the owner of the folder that it is made in, so that the service can go on with it. And it is
+//! not led astray by what that user, or somebody who took over the service, has put there: no link
+//! of another user is followed, nothing but a regular file is opened, and what is done by name is
+//! done in an opened [`Folder`].
+
+mod folder;
+
+pub use folder::{Entry, EntryKind, Folder};
 
 use crate::failpoint::{self, Point};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Makes a folder with all above it that is missing. One that exists stays as it is.
+/// Makes a folder with all above it that is missing. One that exists stays as it is. An error where
+/// a link of another user stands in its place or on the way to it.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    if let Some(above) = folder.parent().filter(|above| !above.as_os_str().is_empty()) {
-        make_folder(above)?;
-    }
-    failpoint::hit(Point::FolderMake, folder)?;
-    match DirBuilder::new().mode(0o700).create(folder) {
-        // Somebody else was faster.
-        Err(_) if folder.is_dir() => return Ok(()),
-        made => made?,
-    }
-    give_to_owner(folder)?;
-    // The new name is on disk once the folder that holds it is.
-    folder.parent().map_or(Ok(()), sync_folder)
+    Folder::make(folder).map(drop)
 }
 
-/// Opens a file for reading and writing; makes it where there is none.
+/// Opens a file for reading and writing; makes it where there is none. A link is followed only if
+/// root or the program's own user made it; anything but a regular file is an error.
 pub fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    match options.clone().create_new(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
-        Err(error) => Err(error),
-        Ok(file) => {
-            give_to_owner(path)?;
-            Ok(file)
-        }
-    }
+    let (folder, name) = Folder::of(path)?;
+    folder.write(name)
 }
 
-/// Opens an empty file for writing.
+/// Opens an empty file for writing, as [`open`] does. What it held is gone.
 pub fn create(path: &Path) -> io::Result<File> {
     failpoint::hit(Point::FileCreate, path)?;
     let file = open(path)?;
@@ -50,17 +38,86 @@ pub fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// What root has made belongs to the owner of its folder.
-pub fn give_to_owner(path: &Path) -> io::Result<()> {
-    let Some(folder) = path.parent() else { return Ok(()) };
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
+/// Makes a file for reading and writing that nobody else has: an error of the kind `AlreadyExists`
+/// when there is anything of that name, a link included.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    failpoint::hit(Point::FileCreate, path)?;
+    let (folder, name) = folder_of(path)?;
+    folder.create_new(name)
+}
+
+/// Opens a regular file for reading. The file's own name may be no link.
+pub fn read(path: &Path) -> io::Result<File> {
+    let (folder, name) = folder_of(path)?;
+    folder.read(name)
+}
+
+/// What the path names; a link at its end is not followed.
+pub fn metadata(path: &Path) -> io::Result<Metadata> {
+    let (folder, name) = folder_of(path)?;
+    folder.metadata(name)
+}
+
+/// Removes a file, or a link itself.
+pub fn remove(path: &Path) -> io::Result<()> {
+    let (folder, name) = folder_of(path)?;
+    folder.remove(name)
+}
+
+/// Gives a file another name. What had that name goes.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let ((one, from), (other, to)) = (folder_of(from)?, folder_of(to)?);
+    one.rename(from, &other, to)
+}
+
+/// Gives a file one more name.
+pub fn hard_link(old: &Path, new: &Path) -> io::Result<()> {
+    let ((one, old), (other, new)) = (folder_of(old)?, folder_of(new)?);
+    one.hard_link(old, &other, new)
+}
+
+/// Makes a symbolic link at `path`.
+pub fn symlink(target: &Path, path: &Path) -> io::Result<()> {
+    let (folder, name) = folder_of(path)?;
+    folder.symlink(target, name)
+}
+
+/// An error unless there is nothing of this name, or a regular file that [`open`] would open. For
+/// files that another library opens by their path.
+pub fn check_regular(path: &Path) -> io::Result<()> {
+    let (folder, name) = Folder::of(path)?;
+    match folder.read(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        opened => opened.map(drop),
     }
-    let owner = fs::metadata(folder)?;
-    if owner.uid() == 0 {
-        return Ok(());
-    }
-    lchown(path, Some(owner.uid()), Some(owner.gid()))
+}
+
+fn folder_of(path: &Path) -> io::Result<(Folder, &OsStr)> {
+    let (folder, name) = folder::split(path)?;
+    Ok((Folder::open(folder)?, name))
+}
+
+fn untrusted(path: &Path, name: &OsStr, user: u32) -> io::Error {
+    let link = match path.file_name() == Some(name) {
+        true => path.display().to_string(),
+        false => format!("{} on the way to {}", Path::new(name).display(), path.display()),
+    };
+    let message = format!(
+        "{link} is a symbolic link of user {user}, and only links of root and of the program's own \
+         user are followed; remove it, or make it again as root"
+    );
+    io::Error::new(io::ErrorKind::PermissionDenied, message)
+}
+
+fn not_regular(path: &Path, kind: EntryKind) -> io::Error {
+    let what = match kind {
+        EntryKind::File => "something else by now",
+        EntryKind::Folder => "a folder",
+        EntryKind::Link => "a symbolic link",
+        EntryKind::Other => "a device, a pipe or a socket",
+    };
+    let message = format!("{} is {what}, and should be a regular file", path.display());
+    io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
 /// How many bytes a process without privileges may still write to the disk of a folder.
@@ -78,53 +135,8 @@ pub fn same_disk(one: &Path, other: &Path) -> bool {
 /// Brings a folder's names to disk.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    failpoint::hit(Point::FolderSync, folder)?;
-    File::open(folder)?.sync_all()
+    Folder::open(folder)?.sync()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::{PermissionsExt, chown};
-    use tempfile::TempDir;
-
-    #[test]
-    fn what_is_made_is_private() {
-        let folder = TempDir::new().unwrap();
-        let inner = folder.path().join("a/b");
-        make_folder(&inner).unwrap();
-        make_folder(&inner).unwrap();
-        create(&inner.join("file")).unwrap();
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&inner), 0o700);
-        assert_eq!(mode(inner.parent().unwrap()), 0o700);
-        assert_eq!(mode(&inner.join("file")), 0o600);
-    }
-
-    #[test]
-    fn an_opened_file_keeps_what_it_holds_and_a_created_one_does_not() {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("file");
-        fs::write(&path, "text").unwrap();
-        open(&path).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"text");
-        create(&path).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"");
-    }
-
-    #[test]
-    fn root_leaves_nothing_that_the_folder_s_owner_cannot_use() {
-        let folder = TempDir::new().unwrap();
-        let ours = fs::metadata(folder.path()).unwrap().uid();
-        // Only root can give a folder away; anybody else makes files of its own.
-        let owner = match chown(folder.path(), Some(12_345), Some(12_345)) {
-            Ok(()) => 12_345,
-            Err(_) => ours,
-        };
-        make_folder(&folder.path().join("a/b")).unwrap();
-        create(&folder.path().join("a/b/file")).unwrap();
-        for made in ["a", "a/b", "a/b/file"] {
-            assert_eq!(fs::metadata(folder.path().join(made)).unwrap().uid(), owner, "{made}");
-        }
-    }
-}
+mod tests;

@@ -12,7 +12,6 @@ use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// What the manifest says beside what the proof found.
@@ -110,8 +109,7 @@ impl Archive {
         match fs::remove_file(&partial) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {
-                symlink(newest.manifest(), &partial)?;
-                files::give_to_owner(&partial)?;
+                files::symlink(Path::new(&newest.manifest()), &partial)?;
             }
         }
         failpoint::hit(Point::LatestName, &partial)?;
@@ -174,9 +172,8 @@ fn link(old: &Path, new: &Path) -> io::Result<bool> {
 }
 
 /// The one place where a file gets its final name; it is on disk by then.
-#[allow(clippy::disallowed_methods, reason = "after its fsync, in the archive")]
 pub(super) fn give_name(partial: &Path, name: &Path) -> io::Result<()> {
-    fs::rename(partial, name)
+    files::rename(partial, name)
 }
 
 fn write_whole(folder: &Path, name: &str, manifest: &Manifest) -> io::Result<()> {

@@ -29,8 +29,7 @@ impl Archive {
         let from = &received.partial.path;
         // The two folders may lie on two file systems.
         if give_name(from, &path).is_err() {
-            fs::copy(from, &path)?;
-            files::give_to_owner(&path)?;
+            io::copy(&mut files::read(from)?, &mut files::create(&path)?)?;
         }
         let mut kept: Vec<_> = fs::read_dir(&folder)?
             .filter_map(|entry| {

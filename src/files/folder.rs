@@ -1,0 +1,383 @@
+//! A folder that is open. What is done in it by name is done there, even if its path comes to lead
+//! elsewhere meanwhile.
+//!
+//! On the way to it a symbolic link is followed only where its owner can be trusted: root, or the
+//! user that the program runs as. The owner of a folder can put a link into it at any time, so root
+//! must not follow what anybody else has put there.
+
+use super::{not_regular, untrusted};
+use crate::failpoint::{self, Point};
+use rustix::fs::{
+    self as sys, AtFlags, CWD, FileType, Gid, Mode, OFlags, RawMode, Stat, Uid, fstat, openat,
+};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// As many links as Linux itself follows on one path.
+const MOST_LINKS: u32 = 40;
+const PRIVATE_FILE: Mode = Mode::from_raw_mode(0o600);
+const PRIVATE_FOLDER: Mode = Mode::from_raw_mode(0o700);
+
+/// An open folder.
+#[derive(Debug)]
+pub struct Folder {
+    /// Opened as a place only (`O_PATH`): that needs no right to list the folder.
+    place: OwnedFd,
+    path: PathBuf,
+    owner: (Uid, Gid),
+}
+
+/// One name in a folder.
+#[derive(Debug)]
+pub struct Entry {
+    /// The name, without any path.
+    pub name: OsString,
+    /// What it names; a link is a link, whatever it leads to.
+    pub kind: EntryKind,
+}
+
+/// What a name in a folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// A device, a pipe or a socket.
+    Other,
+}
+
+fn kind_of(mode: RawMode) -> EntryKind {
+    match FileType::from_raw_mode(mode) {
+        FileType::RegularFile => EntryKind::File,
+        FileType::Directory => EntryKind::Folder,
+        FileType::Symlink => EntryKind::Link,
+        _ => EntryKind::Other,
+    }
+}
+
+/// Opens a name as a place only: nothing is followed, nothing hangs, nothing happens to a device.
+fn place(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<(OwnedFd, Stat)> {
+    let found =
+        openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let stat = fstat(&found)?;
+    Ok((found, stat))
+}
+
+/// Whether a link that lies in `folder` may be followed.
+fn may_follow(link: &Stat, folder: &OwnedFd) -> rustix::io::Result<bool> {
+    let me = geteuid();
+    // Whoever may write to a folder may give one more name to a link of root that lies elsewhere,
+    // where the system does not forbid it.
+    if me.is_root() {
+        return Ok(link.st_uid == 0 && link.st_nlink == 1);
+    }
+    // A link that the folder's own owner made is as good as the folder.
+    Ok(link.st_uid == 0 || link.st_uid == me.as_raw() || link.st_uid == fstat(folder)?.st_uid)
+}
+
+/// Where a link leads.
+fn target(link: &OwnedFd) -> rustix::io::Result<PathBuf> {
+    let target = sys::readlinkat(link, "", Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+}
+
+/// The names on a path, the last one first.
+fn names(path: &Path) -> impl Iterator<Item = OsString> {
+    path.components().rev().map(|component| component.as_os_str().to_owned())
+}
+
+/// Goes the path name by name.
+fn walk(path: &Path) -> io::Result<(OwnedFd, Stat)> {
+    let begin = if path.is_absolute() { "/" } else { "." };
+    let (mut here, mut stat) = place_at_start(begin)?;
+    let mut ahead: Vec<OsString> = names(path).collect();
+    let mut links = 0;
+    while let Some(name) = ahead.pop() {
+        let (next, found) = place(&here, &name)?;
+        match kind_of(found.st_mode) {
+            EntryKind::Folder => (here, stat) = (next, found),
+            EntryKind::Link if links == MOST_LINKS => return Err(Errno::LOOP.into()),
+            EntryKind::Link => {
+                if !may_follow(&found, &here)? {
+                    return Err(untrusted(path, &name, found.st_uid));
+                }
+                links += 1;
+                ahead.extend(names(&target(&next)?));
+            }
+            EntryKind::File | EntryKind::Other => return Err(Errno::NOTDIR.into()),
+        }
+    }
+    Ok((here, stat))
+}
+
+fn place_at_start(begin: &str) -> io::Result<(OwnedFd, Stat)> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let here = openat(CWD, begin, flags, Mode::empty())?;
+    let stat = fstat(&here)?;
+    Ok((here, stat))
+}
+
+/// The folder and the last name of a path.
+pub(super) fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
+    let name = path.file_name().ok_or_else(|| {
+        let message = format!("{} is no path of a file", path.display());
+        io::Error::new(io::ErrorKind::InvalidInput, message)
+    })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Ok((folder.unwrap_or(Path::new(".")), name))
+}
+
+impl Folder {
+    /// Opens a folder. A link on the way is followed where it belongs to root or to the program's
+    /// own user; any other one is an error.
+    pub fn open(path: &Path) -> io::Result<Folder> {
+        let (place, stat) = walk(path)?;
+        Ok(Folder { place, path: path.to_owned(), owner: owner(&stat) })
+    }
+
+    /// The folder of a file, and the file's name in it. Where the name is a link that may be
+    /// followed, those of the file that it leads to.
+    pub(super) fn of(path: &Path) -> io::Result<(Folder, OsString)> {
+        let mut path = path.to_owned();
+        for _ in 0..MOST_LINKS {
+            let (folder, name) = split(&path)?;
+            let folder = Folder::open(folder)?;
+            let (link, found) = match place(&folder.place, name) {
+                Ok((link, found)) if kind_of(found.st_mode) == EntryKind::Link => (link, found),
+                Ok(_) | Err(Errno::NOENT) => return Ok((folder, name.to_owned())),
+                Err(error) => return Err(error.into()),
+            };
+            if !may_follow(&found, &folder.place)? {
+                return Err(untrusted(&path, name, found.st_uid));
+            }
+            path = folder.path.join(target(&link)?);
+        }
+        Err(Errno::LOOP.into())
+    }
+
+    /// Opens a folder, and makes it with all above it that is missing.
+    pub fn make(path: &Path) -> io::Result<Folder> {
+        match Folder::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened,
+        }
+        let (above, name) = split(path)?;
+        let above = Folder::make(above)?;
+        failpoint::hit(Point::FolderMake, path)?;
+        match sys::mkdirat(&above.place, name, PRIVATE_FOLDER) {
+            // Another process was faster, or there is a link that leads nowhere.
+            Err(Errno::EXIST) => return Folder::open(path),
+            made => made?,
+        }
+        let (place, found) = place(&above.place, name)?;
+        if kind_of(found.st_mode) != EntryKind::Folder {
+            return Err(Errno::NOTDIR.into());
+        }
+        let owner = above.give(&place, &found)?;
+        let folder = Folder { place, path: path.to_owned(), owner };
+        // The new name is on disk once the folder that holds it is.
+        above.sync()?;
+        Ok(folder)
+    }
+
+    /// Opens a folder in this one; no link.
+    pub fn folder(&self, name: impl AsRef<OsStr>) -> io::Result<Folder> {
+        let name = plain(name.as_ref())?;
+        let (place, found) = place(&self.place, name)?;
+        match kind_of(found.st_mode) {
+            EntryKind::Folder => {
+                Ok(Folder { place, path: self.path.join(name), owner: owner(&found) })
+            }
+            EntryKind::Link => Err(untrusted(&self.path, name, found.st_uid)),
+            EntryKind::File | EntryKind::Other => Err(Errno::NOTDIR.into()),
+        }
+    }
+
+    /// Its path, as it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its user's number.
+    pub fn owner(&self) -> u32 {
+        self.owner.0.as_raw()
+    }
+
+    /// What is in it, as it is read: bounded memory, however much it is.
+    pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
+        let listed = openat(&self.place, ".", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        let entries = sys::Dir::new(listed)?;
+        let again = self.place.try_clone()?;
+        let entries = entries.map(move |entry| {
+            let entry = entry?;
+            let name = OsString::from_vec(entry.file_name().to_bytes().to_vec());
+            let kind = match entry.file_type() {
+                // The file system does not say it here.
+                FileType::Unknown => match place(&again, &name) {
+                    Ok((_, found)) => kind_of(found.st_mode),
+                    // It is gone by now.
+                    Err(_) => EntryKind::Other,
+                },
+                known => kind_of(known.as_raw_mode()),
+            };
+            Ok(Entry { name, kind })
+        });
+        Ok(entries.filter(|entry: &io::Result<Entry>| match entry {
+            Ok(entry) => entry.name != "." && entry.name != "..",
+            Err(_) => true,
+        }))
+    }
+
+    /// What a name in it is; a link is not followed.
+    pub fn metadata(&self, name: impl AsRef<OsStr>) -> io::Result<Metadata> {
+        let (found, _) = place(&self.place, plain(name.as_ref())?)?;
+        File::from(found).metadata()
+    }
+
+    /// Where a link in it leads.
+    pub fn read_link(&self, name: impl AsRef<OsStr>) -> io::Result<PathBuf> {
+        let (link, found) = place(&self.place, plain(name.as_ref())?)?;
+        if kind_of(found.st_mode) != EntryKind::Link {
+            return Err(Errno::INVAL.into());
+        }
+        Ok(target(&link)?)
+    }
+
+    /// Opens a regular file for reading; no link.
+    pub fn read(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        Ok(self.regular(name.as_ref(), OFlags::RDONLY)?.0)
+    }
+
+    /// Opens a regular file for reading and writing; makes it where there is none; no link.
+    pub fn write(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        let name = name.as_ref();
+        match self.create_new(name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made,
+        }
+        let (file, found) = self.regular(name, OFlags::RDWR)?;
+        // Root could be led to another user's file by a second name for it.
+        if geteuid().is_root() && found.st_uid != self.owner() && found.st_nlink > 1 {
+            let message = format!(
+                "{} belongs to user {} and has other names elsewhere; remove it",
+                self.path.join(name).display(),
+                found.st_uid
+            );
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        }
+        Ok(file)
+    }
+
+    /// Makes a file for reading and writing; it is an error when there is anything of the name.
+    pub fn create_new(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
+        let flags = OFlags::RDWR
+            | OFlags::CREATE
+            | OFlags::EXCL
+            | OFlags::NOFOLLOW
+            | OFlags::NOCTTY
+            | OFlags::CLOEXEC;
+        let made = openat(&self.place, plain(name.as_ref())?, flags, PRIVATE_FILE)?;
+        self.give(&made, &fstat(&made)?)?;
+        Ok(File::from(made))
+    }
+
+    /// Removes a name; a link goes itself, not what it leads to.
+    pub fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        Ok(sys::unlinkat(&self.place, plain(name.as_ref())?, AtFlags::empty())?)
+    }
+
+    /// Gives a file another name, in this folder or another one. What has that name goes.
+    pub fn rename(
+        &self,
+        from: impl AsRef<OsStr>,
+        folder: &Folder,
+        to: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        let (from, to) = (plain(from.as_ref())?, plain(to.as_ref())?);
+        Ok(sys::renameat(&self.place, from, &folder.place, to)?)
+    }
+
+    /// Gives a file one more name; a link is not followed.
+    pub fn hard_link(
+        &self,
+        old: impl AsRef<OsStr>,
+        folder: &Folder,
+        new: impl AsRef<OsStr>,
+    ) -> io::Result<()> {
+        let (old, new) = (plain(old.as_ref())?, plain(new.as_ref())?);
+        Ok(sys::linkat(&self.place, old, &folder.place, new, AtFlags::empty())?)
+    }
+
+    /// Makes a symbolic link.
+    pub fn symlink(&self, target: &Path, name: impl AsRef<OsStr>) -> io::Result<()> {
+        let name = plain(name.as_ref())?;
+        sys::symlinkat(target, &self.place, name)?;
+        let (made, found) = place(&self.place, name)?;
+        if kind_of(found.st_mode) == EntryKind::Link {
+            self.give(&made, &found)?;
+        }
+        Ok(())
+    }
+
+    /// Brings its names to disk.
+    pub fn sync(&self) -> io::Result<()> {
+        failpoint::hit(Point::FolderSync, &self.path)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(sys::fsync(openat(&self.place, ".", flags, Mode::empty())?)?)
+    }
+
+    fn regular(&self, name: &OsStr, flags: OFlags) -> io::Result<(File, Stat)> {
+        let name = plain(name)?;
+        // Looked at before it is opened: to open a device may do something.
+        let (_, found) = place(&self.place, name)?;
+        let refused = || not_regular(&self.path.join(name), kind_of(found.st_mode));
+        if kind_of(found.st_mode) != EntryKind::File {
+            return Err(refused());
+        }
+        let safely = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = openat(&self.place, name, flags | safely, Mode::empty())?;
+        let found = fstat(&file)?;
+        if kind_of(found.st_mode) != EntryKind::File {
+            return Err(refused());
+        }
+        Ok((File::from(file), found))
+    }
+
+    /// What root has made in a folder of another user belongs to that user, and the service can go
+    /// on with it. Gives the owner that it has then.
+    fn give(&self, made: impl AsFd, found: &Stat) -> io::Result<(Uid, Gid)> {
+        // Not if something else has taken its place meanwhile.
+        let is_ours = geteuid().is_root() && found.st_uid == 0;
+        if !is_ours || self.owner.0.is_root() {
+            return Ok(owner(found));
+        }
+        let (user, group) = self.owner;
+        sys::chownat(made, "", Some(user), Some(group), AtFlags::EMPTY_PATH)?;
+        Ok(self.owner)
+    }
+}
+
+fn owner(found: &Stat) -> (Uid, Gid) {
+    (Uid::from_raw(found.st_uid), Gid::from_raw(found.st_gid))
+}
+
+/// One name, which leads out of no folder.
+fn plain(name: &OsStr) -> io::Result<&OsStr> {
+    let mut components = Path::new(name).components();
+    match (components.next(), components.next()) {
+        (Some(std::path::Component::Normal(only)), None) if only == name => Ok(name),
+        _ => {
+            let message = format!("{} is no name of a file", Path::new(name).display());
+            Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+        }
+    }
+}
