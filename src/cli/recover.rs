@@ -4,10 +4,10 @@
 use super::{Problem, archive, clock};
 use crate::archive::{Archive, Snapshot};
 use crate::engine::schedule_identity;
+use crate::files;
 use crate::settings::Settings;
 use crate::store::lock::{self, Held};
 use crate::store::{FILE, Kept, Store, StoreError, copies};
-use std::fs;
 use std::path::PathBuf;
 
 /// What was done to have a whole database.
@@ -145,7 +145,7 @@ pub(super) async fn rebuild(
                 break;
             }
             // An older one may be whole.
-            _ => fs::remove_file(&path).map_err(cannot)?,
+            _ => files::remove(&path).map_err(cannot)?,
         }
     }
     let (store, copy) = match from {

@@ -1,10 +1,10 @@
 //! Copies of the database, taken while it is in use, and what becomes of a damaged one.
 
 use super::{FILE, Result, Store, StoreError, lock};
-use crate::files;
+use crate::files::{self, EntryKind, Folder};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ impl Store {
         settle(&partial, &copy).map_err(|error| failed(&copy, error))?;
         let state_dir = self.path.parent().unwrap_or(Path::new(""));
         for old in copies(state_dir).into_iter().skip(KEPT) {
-            fs::remove_file(&old).map_err(|error| failed(&old, error))?;
+            files::remove(&old).map_err(|error| failed(&old, error))?;
         }
         Ok(copy)
     }
@@ -63,10 +63,13 @@ pub fn set_aside(state_dir: &Path) -> Vec<PathBuf> {
 }
 
 fn named(folder: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let entries = Folder::open(folder).and_then(|folder| folder.entries());
     let mut found: Vec<PathBuf> = entries
-        .filter(|entry| entry.file_name().to_str().is_some_and(&wanted))
-        .map(|entry| entry.path())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.kind == EntryKind::File && entry.name.to_str().is_some_and(&wanted))
+        .map(|entry| folder.join(entry.name))
         .collect();
     found.sort();
     found.reverse();
@@ -78,7 +81,7 @@ pub fn put_aside(state_dir: &Path, now: DateTime<Utc>) -> io::Result<PathBuf> {
     let aside = format!("{FILE}{DAMAGED}{}", now.format(STAMP));
     for part in ["-wal", "-shm", ""] {
         let (from, to) = (format!("{FILE}{part}"), format!("{aside}{part}"));
-        match renamed(&state_dir.join(from), &state_dir.join(to)) {
+        match files::rename(&state_dir.join(from), &state_dir.join(to)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -91,20 +94,15 @@ pub fn put_aside(state_dir: &Path, now: DateTime<Utc>) -> io::Result<PathBuf> {
 pub fn put_back(state_dir: &Path, copy: &Path) -> io::Result<()> {
     let partial = state_dir.join(format!(".{FILE}.partial"));
     let mut file = files::create(&partial)?;
-    io::copy(&mut File::open(copy)?, &mut file)?;
+    io::copy(&mut files::read(copy)?, &mut file)?;
     settle(&partial, &state_dir.join(FILE))
 }
 
 /// Brings a whole file to disk, and only then gives it its name.
 fn settle(partial: &Path, path: &Path) -> io::Result<()> {
-    File::open(partial)?.sync_all()?;
-    renamed(partial, path)?;
+    files::read(partial)?.sync_all()?;
+    files::rename(partial, path)?;
     path.parent().map_or(Ok(()), files::sync_folder)
-}
-
-#[allow(clippy::disallowed_methods, reason = "whole databases, on disk already")]
-fn renamed(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to)
 }
 
 /// Whether the last one who had the database open did not close it, and nobody has it open now:

@@ -1,7 +1,7 @@
 //! Locks that end with the process that holds them, however it ends.
 
-use crate::files;
-use std::fs::{self, File, TryLockError};
+use crate::files::{self, Folder};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -57,9 +57,11 @@ pub fn daemon(state_dir: &Path) -> io::Result<Result<Held, String>> {
 /// whoever asks, or another worker.
 pub fn anybody_works(state_dir: &Path, held: Option<&Held>) -> bool {
     let taken = |path: &Path| path.exists() && matches!(try_take(path), Ok(Err(_)));
-    let workers = fs::read_dir(state_dir.join("workers")).into_iter().flatten().flatten();
+    let workers = state_dir.join("workers");
+    let names = Folder::open(&workers).and_then(|folder| folder.entries());
+    let workers = names.into_iter().flatten().flatten().map(|it| workers.join(it.name));
     let daemon = held.is_none() && taken(&state_dir.join("daemon.lock"));
-    daemon || workers.into_iter().any(|it| taken(&it.path()))
+    daemon || workers.into_iter().any(|it| taken(&it))
 }
 
 /// A process that works on jobs: its name stands in the leases that it holds, and a lock on a file
@@ -101,7 +103,7 @@ impl Worker {
         }
         match try_take(&path) {
             Ok(Ok(_held)) => {
-                let _ = fs::remove_file(&path);
+                let _ = files::remove(&path);
                 false
             }
             // Taken, or impossible to tell: then its lease's end will tell.
@@ -111,9 +113,9 @@ impl Worker {
 
     /// Removes the files of workers that died without a trace in any lease.
     pub fn sweep(&self) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        for entry in entries.flatten() {
-            if let Some(name) = entry.file_name().to_str() {
+        let entries = Folder::open(&self.folder).and_then(|folder| folder.entries());
+        for entry in entries.into_iter().flatten().flatten() {
+            if let Some(name) = entry.name.to_str() {
                 self.lives(name);
             }
         }
@@ -122,6 +124,6 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        let _ = fs::remove_file(self.folder.join(&self.name));
+        let _ = files::remove(&self.folder.join(&self.name));
     }
 }

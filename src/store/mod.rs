@@ -116,6 +116,12 @@ impl Store {
         // Opening is the one time that the schema may change: one process at once.
         let _guard = lock::wait_for(&state_dir.join("open.lock")).map_err(folder)?;
         files::open(&path).map_err(|error| StoreError::Folder { path: path.clone(), error })?;
+        // SQLite opens these by their paths, and follows any link.
+        for part in ["-wal", "-shm", "-journal"] {
+            let part = state_dir.join(format!("{FILE}{part}"));
+            files::check_regular(&part)
+                .map_err(|error| StoreError::Folder { path: part.clone(), error })?;
+        }
         let mut connection = connect(&path).await?;
         migrate(&mut connection, &path).await?;
         sqlx::query(
