@@ -35,7 +35,7 @@ impl ExportService for Instantly {
             result_url: Some("https://service.invalid/result".into()),
             expected: Some(self.entities),
         };
-        async move { Ok(Polled { progress, notes: Vec::new() }) }.boxed()
+        async move { Ok(Polled::ours(progress)) }.boxed()
     }
 
     fn fetch<'a>(

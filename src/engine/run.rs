@@ -344,6 +344,8 @@ impl Engine {
             let age = (self.now() - orphan.started_at).to_std().unwrap_or_default();
             let is_young = age < plan.settings.http.lost_after;
             let ended = match service.poll(&target, id, &orphan.status_url, self.now()).await {
+                // An answer about another job says nothing about this one.
+                Ok(polled) if polled.other.is_some() => false,
                 Ok(polled) => !matches!(polled.progress, Progress::Pending { .. }),
                 Err(failure) => failure.kind == FailureKind::NotFound && !is_young,
             };

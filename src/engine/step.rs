@@ -142,7 +142,9 @@ impl Engine {
             Err(failure) => return Outcome::Failed(failure).into(),
         };
         let mut events = Vec::new();
-        if let Progress::Aborted { error_log_url: Some(url), .. } = &polled.progress {
+        if polled.other.is_none()
+            && let Progress::Aborted { error_log_url: Some(url), .. } = &polled.progress
+        {
             events.push(match service.error_log(url).await {
                 Ok(text) => Event::new("error_log", text),
                 Err(failure) => {

@@ -1,8 +1,8 @@
 //! The one place where it is decided what follows from what came of a step.
 
 use super::{
-    ErrorKind, Failure, FailureKind, Hold, HoldKind, Job, JobError, Outcome, Polled, Progress,
-    State, Submitted,
+    ErrorKind, Failure, FailureKind, Hold, HoldKind, Job, JobError, OtherJob, Outcome, Polled,
+    Progress, State, Submitted,
 };
 use crate::plan::backoff::Backoff;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -14,6 +14,11 @@ const POLLS_FOR_A_LINK: u32 = 3;
 const REFUSALS_OF_AN_ACCEPTED_KEY: u32 = 3;
 /// The service may ask to be left alone this long, and no longer.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
+
+/// How far the service's clock may be behind ours when it says when it created a remote job.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+/// Why an answer about another remote job keeps a job waiting.
+const ANOTHER_JOB: &str = "the service answers about another remote job";
 
 /// The numbers that decisions are made by.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +99,7 @@ pub fn decide(
 ) -> Decision {
     let mut next = Next {
         decision: Decision { job: job.clone(), events: Vec::new(), remote: RemoteEffect::Keep },
+        held: job.hold.as_ref().map(|hold| hold.why),
         policy,
         now,
         random,
@@ -142,6 +148,8 @@ pub fn unanswered(job: &Job, policy: &Policy, now: DateTime<Utc>) -> Decision {
 /// A decision in the making.
 struct Next<'a> {
     decision: Decision,
+    /// What the job was waiting for until now.
+    held: Option<HoldKind>,
     policy: &'a Policy,
     now: DateTime<Utc>,
     random: f64,
@@ -305,15 +313,22 @@ impl Next<'_> {
         if job.polls == 1 {
             self.notes(&answer.notes);
         }
+        if let Some(other) = &answer.other {
+            match &answer.progress {
+                Progress::Completed { result_url, .. } if self.is_as_new(other) => {
+                    if result_url.is_some() {
+                        self.event("note", accepted_although(other, &self.decision.job));
+                    }
+                }
+                progress => return self.other_job(other, progress),
+            }
+        }
         match &answer.progress {
             Progress::Pending { word, known, retry_after } => {
-                self.decision.job.failures = 0;
-                self.decision.job.rounds += 1;
+                self.pending(*retry_after);
                 if self.decision.job.rounds == 1 && !known {
                     self.event("note", format!("unknown status \"{word}\" taken as pending"));
                 }
-                let wait = self.policy.poll.wait(self.decision.job.rounds, self.random);
-                self.due_in(no_sooner(wait, *retry_after));
                 self.past_deadline(None);
             }
             Progress::Completed { result_url: Some(url), expected } => {
@@ -346,6 +361,41 @@ impl Next<'_> {
                 self.replace(ErrorKind::Aborted, &format!("the service aborted it: {message}"));
             }
         }
+    }
+
+    fn pending(&mut self, retry_after: Option<Duration>) {
+        self.decision.job.failures = 0;
+        self.decision.job.rounds += 1;
+        let wait = self.policy.poll.wait(self.decision.job.rounds, self.random);
+        self.due_in(no_sooner(wait, retry_after));
+    }
+
+    /// Whether another remote job was created no earlier than ours was submitted: then its result
+    /// is as new as ours. One without a date proves nothing.
+    fn is_as_new(&self, other: &OtherJob) -> bool {
+        let job = &self.decision.job;
+        let submitted_at = job.submitted_at.unwrap_or(job.created_at);
+        other.created_at.is_some_and(|at| at >= submitted_at - CLOCK_TOLERANCE)
+    }
+
+    /// An answer about another job says nothing about ours, which counts as pending.
+    fn other_job(&mut self, other: &OtherJob, progress: &Progress) {
+        self.pending(match progress {
+            Progress::Pending { retry_after, .. } => *retry_after,
+            _ => None,
+        });
+        let rest = format!(
+            " ({}, not {}); ours counts as pending",
+            described(other),
+            self.decision.job.remote_id.as_deref().unwrap_or("ours")
+        );
+        let event = Event::wait("note", ANOTHER_JOB, &rest);
+        let message = event.message.clone();
+        if self.held != Some(HoldKind::OtherJob) {
+            self.decision.events.push(event);
+        }
+        self.decision.job.hold = Some(Hold { why: HoldKind::OtherJob, message: message.clone() });
+        self.past_deadline(Some(&message));
     }
 
     fn poll_failed(&mut self, failure: &Failure) {
@@ -430,6 +480,21 @@ impl Next<'_> {
             _ => self.not_past_deadline(),
         }
     }
+}
+
+fn described(other: &OtherJob) -> String {
+    match other.created_at {
+        Some(at) => format!("{}, created {}", other.id, at.format("%Y-%m-%dT%H:%M:%SZ")),
+        None => format!("{}, without a date of creation that can be read", other.id),
+    }
+}
+
+fn accepted_although(other: &OtherJob, job: &Job) -> String {
+    format!(
+        "{ANOTHER_JOB} ({}, not {}); it is no older than our submission, so its result is taken",
+        described(other),
+        job.remote_id.as_deref().unwrap_or("ours")
+    )
 }
 
 /// How long to wait: the policy's own wait, or longer, up to an hour, where the service asks for it.

@@ -14,7 +14,7 @@ mod outcome;
 mod tests;
 
 pub use decide::{Decision, Event, Policy, RemoteEffect, decide, unanswered};
-pub use outcome::{Failure, FailureKind, Outcome, Polled, Progress, Submitted};
+pub use outcome::{Failure, FailureKind, OtherJob, Outcome, Polled, Progress, Submitted};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -151,6 +151,8 @@ words! {
         Storage = "storage",
         /// The last request failed in passing.
         Retry = "retry",
+        /// The service answers about another remote job, which counts as pending.
+        OtherJob = "other_job",
     }
 }
 

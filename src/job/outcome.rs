@@ -1,6 +1,7 @@
 //! What may come of a step: the facts that the decision is made from.
 
 use super::ErrorKind;
+use chrono::{DateTime, Utc};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,8 +49,26 @@ pub enum Progress {
 pub struct Polled {
     /// How the remote job is doing.
     pub progress: Progress,
+    /// The job that the answer is about, where that is not the one that was asked about.
+    pub other: Option<OtherJob>,
     /// Oddities worth a line in the timeline.
     pub notes: Vec<String>,
+}
+
+impl Polled {
+    /// An answer about the job that was asked about, without oddities.
+    pub fn ours(progress: Progress) -> Polled {
+        Polled { progress, other: None, notes: Vec::new() }
+    }
+}
+
+/// A remote job that was not asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherJob {
+    /// Its identifier.
+    pub id: String,
+    /// When the service says that it was created; `None` when it says nothing that can be read.
+    pub created_at: Option<DateTime<Utc>>,
 }
 
 /// What a request that did not do its job means to whoever decides what follows.

@@ -75,7 +75,7 @@ fn pending() -> Outcome {
 }
 
 fn polled(progress: Progress) -> Outcome {
-    Outcome::Polled(Polled { progress, notes: Vec::new() })
+    Outcome::Polled(Polled::ours(progress))
 }
 
 fn accepted() -> Outcome {
@@ -254,6 +254,57 @@ fn a_worker_s_death_between_intent_and_answer_is_charged() {
     assert_eq!(decision.remote, RemoteEffect::Unanswered);
     let last = Job { attempts: 3, ..job(State::Queued) };
     assert_eq!(ended_as(&unanswered(&last, &policy(), start())), Some(ErrorKind::Unavailable));
+}
+
+/// A status answer about another job, created so many seconds after our submission.
+fn about_another(progress: Progress, created: Option<i64>) -> Outcome {
+    let created_at = created.map(|seconds| start() + TimeDelta::seconds(seconds));
+    let other = Some(OtherJob { id: "xyz".into(), created_at });
+    Outcome::Polled(Polled { other, ..Polled::ours(progress) })
+}
+
+fn completed() -> Progress {
+    Progress::Completed { result_url: Some("https://h/r".into()), expected: Some(3) }
+}
+
+#[test]
+fn the_result_of_another_job_is_taken_when_it_is_no_older_than_the_submission() {
+    for created in [-300, 0, 999] {
+        let decision = after(&job(State::Waiting), about_another(completed(), Some(created)), 60);
+        assert_eq!(decision.job.state, State::Ready, "{created}");
+        assert_eq!(decision.remote, RemoteEffect::Ended);
+        let [note, _] = decision.events.as_slice() else { panic!("{decision:?}") };
+        assert!(note.message.contains("xyz") && note.message.contains("abc"), "{note:?}");
+    }
+}
+
+#[test]
+fn any_other_answer_about_another_job_counts_as_pending_and_is_noted_once() {
+    let aborted = Progress::Aborted { message: "no".into(), error_log_url: None };
+    let pending = Progress::Pending { word: "?".into(), known: false, retry_after: None };
+    for (progress, created) in [
+        (completed(), Some(-301)),
+        (completed(), None),
+        (aborted, Some(0)),
+        (pending, Some(0)),
+        (Progress::Completed { result_url: None, expected: None }, None),
+    ] {
+        let answer = || about_another(progress.clone(), created);
+        let first = after(&job(State::Waiting), answer(), 0);
+        assert_eq!((first.job.state, first.remote), (State::Waiting, RemoteEffect::Keep));
+        assert_eq!(seconds_until_due(&first, 0), 10.0, "as a pending one");
+        assert_eq!((first.job.rounds, first.job.polls, first.job.failures), (1, 1, 0));
+        let [note] = first.events.as_slice() else { panic!("{first:?}") };
+        assert_eq!(note.kind, "note");
+        let hold = first.job.hold.as_ref().unwrap();
+        assert_eq!((hold.why, &hold.message), (HoldKind::OtherJob, &note.message));
+        let second = after(&first.job, answer(), 10);
+        assert_eq!((second.job.state, second.events), (State::Waiting, Vec::new()));
+        let late = after(&second.job, answer(), 24 * 3600);
+        assert_eq!(ended_as(&late), Some(ErrorKind::Deadline));
+        assert_eq!(late.job.hold, None);
+        assert!(late.job.error.unwrap().message.contains("xyz"));
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@
 pub mod bing;
 pub mod http;
 
-pub use crate::job::{Failure, FailureKind, Polled, Progress, Submitted};
+pub use crate::job::{Failure, FailureKind, OtherJob, Polled, Progress, Submitted};
 
 use std::fmt;
 

@@ -47,6 +47,8 @@ pub(super) struct JobAnswer {
     pub(super) error_message: Option<String>,
     /// Seconds on the simulated calendar at which the job was created.
     pub(super) created: u64,
+    /// What `createdDate` says instead; `Some(None)` leaves it out.
+    pub(super) created_as: Option<Option<String>>,
 }
 
 impl Answer {
@@ -165,6 +167,11 @@ impl JobAnswer {
                 };
                 job.insert("completedDate".into(), completed);
             }
+        }
+        match &self.created_as {
+            Some(Some(text)) => drop(job.insert("createdDate".into(), json!(text))),
+            Some(None) => drop(job.remove("createdDate")),
+            None => {}
         }
         if scenario.extra_members {
             job.insert("priority".into(), json!(3));

@@ -215,7 +215,7 @@ impl World {
             error_message: message.clone().filter(|_| on_top),
             job: Some(JobAnswer {
                 id: match fault {
-                    Fault::OtherId => job_id(usize::MAX),
+                    Fault::OtherId | Fault::OtherIdCreated(_) => job_id(usize::MAX),
                     _ => job.seen.id.clone(),
                 },
                 status: status.to_owned(),
@@ -225,6 +225,10 @@ impl World {
                 total: announced(job, scenario),
                 error_message: message.filter(|_| !on_top),
                 created: u64::try_from(index).unwrap_or(0) * BETWEEN_JOBS,
+                created_as: match fault {
+                    Fault::OtherIdCreated(text) => Some(text.clone()),
+                    _ => None,
+                },
             }),
             trace_id: format!("{:016x}", mix(u64::try_from(self.requests.len()).unwrap_or(0))),
         };

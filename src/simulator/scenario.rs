@@ -182,6 +182,8 @@ pub enum Fault {
     Word(String),
     /// After: the job in the answer has another id.
     OtherId,
+    /// After: the job in the answer has another id, and this `createdDate`; `None` leaves it out.
+    OtherIdCreated(Option<String>),
     /// After: the connection breaks in the middle of the body.
     BrokenHalfway,
     /// After: the connection breaks when this many bytes of the body were sent. Of a body larger
@@ -211,7 +213,10 @@ impl Fault {
 
     /// Whether whoever asked gets an answer that can be used.
     pub(super) fn answers(&self) -> bool {
-        matches!(self, Self::None | Self::Xml | Self::Word(_) | Self::OtherId)
+        matches!(
+            self,
+            Self::None | Self::Xml | Self::Word(_) | Self::OtherId | Self::OtherIdCreated(_)
+        )
     }
 }
 

@@ -297,11 +297,74 @@ fn xml_in_spite_of_the_question_is_a_protocol_error() {
     assert_eq!(failed(&house)["error"]["kind"], "protocol");
 }
 
+/// When a remote job of this moment was created, as the service writes it, so many minutes off.
+fn created(minutes: i64) -> String {
+    let at = crate::harness::now() + chrono::TimeDelta::minutes(minutes);
+    httpdate::fmt_http_date(std::time::SystemTime::from(at))
+}
+
+/// The notes of a timeline that speak of another remote job.
+fn notes_of_another(house: &House, job: &Value) -> usize {
+    let shown = house.json(&["job", &job["id"].to_string()]);
+    let timeline = shown["timeline"].as_array().unwrap();
+    let speaks = |it: &&Value| it["message"].as_str().unwrap().contains("another remote job");
+    timeline.iter().filter(|it| it["kind"] == "note").filter(speaks).count()
+}
+
 #[test]
 fn another_id_in_an_answer_is_told_but_loses_no_backup() {
     let house = asking(vec![Fault::OtherId]);
     let job = archived(&house);
     assert_eq!(job["attempts"], 1);
+    assert_eq!(notes_of_another(&house, &job), 1);
+}
+
+#[test]
+fn a_completed_job_of_another_id_is_taken_when_it_is_no_older_than_ours() {
+    each([0, -3, 60], |minutes| {
+        let fault = Fault::OtherIdCreated(Some(created(minutes)));
+        let house =
+            House::with(Scenario { pending_polls: 0, status: vec![fault], ..Scenario::default() });
+        let job = archived(&house);
+        assert_eq!((&job["attempts"], &job["polls"]), (&1.into(), &1.into()), "{minutes}");
+        assert_eq!(notes_of_another(&house, &job), 1);
+    });
+}
+
+#[test]
+fn an_older_or_undated_job_of_another_id_counts_as_pending_until_ours_is_told() {
+    let wrong_weekday = created(-10).replacen(['M', 'T', 'W', 'F', 'S'], "X", 1);
+    each(
+        [Some(created(-10)), Some(wrong_weekday), Some("yesterday".to_owned()), None],
+        |created| {
+            let fault = Fault::OtherIdCreated(created.clone());
+            let house = House::with(Scenario {
+                pending_polls: 0,
+                status: vec![fault; 6],
+                ..Scenario::default()
+            });
+            let job = archived(&house);
+            assert_eq!((&job["attempts"], &job["polls"]), (&1.into(), &7.into()), "{created:?}");
+            assert_eq!(notes_of_another(&house, &job), 1);
+        },
+    );
+}
+
+#[test]
+fn what_another_job_aborts_with_is_no_end_of_ours_before_its_deadline() {
+    let fault = Fault::OtherIdCreated(Some(created(0)));
+    let house = House::with(Scenario {
+        pending_polls: 0,
+        ending: Ending::aborted("on strike"),
+        status: vec![fault; 9999],
+        ..Scenario::default()
+    })
+    .set("poll.deadline", "700ms");
+    let job = failed(&house);
+    assert_eq!(job["error"]["kind"], "deadline", "{job}");
+    assert_eq!(job["attempts"], 1);
+    assert!(job["polls"].as_u64().unwrap() > 3, "{job}");
+    assert_eq!(notes_of_another(&house, &job), 1);
 }
 
 #[test]

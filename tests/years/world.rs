@@ -246,7 +246,7 @@ impl World {
                 expected: Some(size as u64 + u64::from(ending == Ending::Incomplete)),
             },
         };
-        Ok(Polled { progress, notes: Vec::new() })
+        Ok(Polled::ours(progress))
     }
 
     fn fetch(&mut self, url: &str) -> Result<Download, Failure> {

@@ -13,7 +13,8 @@ use self::text::{tidy, tidy_lines};
 use self::wire::{Answer, DataflowJob};
 use super::http::{Connection, HttpClients, is_loopback, place};
 use super::{
-    Download, ExportService, Failure, FailureKind, Polled, Progress, Submitted, Target, Validator,
+    Download, ExportService, Failure, FailureKind, OtherJob, Polled, Progress, Submitted, Target,
+    Validator,
 };
 use crate::secret::{Key, redact};
 use crate::settings::Account;
@@ -252,14 +253,12 @@ impl Bing {
         let Some(job) = &answer.job else {
             return Err(protocol(format!("{host} answered about no job at all")));
         };
-        if let (Some(asked), Some(told)) = (remote_id, &job.id)
-            && !asked.eq_ignore_ascii_case(told)
-        {
-            return Err(protocol(format!(
-                "{host} was asked about job {asked} and answered about job {}",
-                self.tidy(told)
-            )));
-        }
+        let other = match (remote_id, job.id.as_deref().map(|id| self.tidy(id))) {
+            (Some(asked), Some(id)) if !asked.eq_ignore_ascii_case(&id) => {
+                Some(OtherJob { id, created_at: job.created_at })
+            }
+            _ => None,
+        };
         let link = |text| self.link(text, &answered.url).map(String::from);
         let word = job.status.as_deref().unwrap_or_default();
         let progress = match word.to_ascii_lowercase().as_str() {
@@ -274,14 +273,16 @@ impl Bing {
                 },
                 error_log_url: job.error_log_link().and_then(link),
             },
-            "" => return Err(protocol(format!("{host} answered without a status"))),
+            "" if other.is_none() => {
+                return Err(protocol(format!("{host} answered without a status")));
+            }
             known => Progress::Pending {
                 known: ["pending", "created", "accepted", "running", "inprogress"].contains(&known),
                 word: self.tidy(word),
                 retry_after: judge.wish(&answered),
             },
         };
-        Ok(Polled { progress, notes: Vec::new() })
+        Ok(Polled { progress, other, notes: Vec::new() })
     }
 
     async fn result(&self, result_url: &str, now: DateTime<Utc>) -> Result<Download, Failure> {

@@ -2,6 +2,7 @@
 //! texts or empty, and samples disagree about names ("Download Data Source Dataflow Response
 //! Description").
 
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 /// One answer.
@@ -23,6 +24,8 @@ pub(super) struct DataflowJob {
     pub(super) status: Option<String>,
     pub(super) links: Vec<Link>,
     pub(super) total: Option<u64>,
+    /// `None` where nothing is said that can be read.
+    pub(super) created_at: Option<DateTime<Utc>>,
 }
 
 /// A link of a job.
@@ -83,6 +86,7 @@ impl From<&Value> for DataflowJob {
             status: text_of(job, "status"),
             links: links.unwrap_or_default().iter().filter_map(link).collect(),
             total: job.get("totalEntityCount").and_then(number),
+            created_at: text_of(job, "createdDate").and_then(|text| date(&text)),
         }
     }
 }
@@ -150,6 +154,15 @@ fn number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
+/// A date as the documents show it: RFC 1123, whose weekday may be another day's, or ISO 8601 with
+/// an offset. One without an offset is no instant.
+fn date(text: &str) -> Option<DateTime<Utc>> {
+    let iso = || DateTime::parse_from_rfc3339(text);
+    // The weekday says nothing, and a wrong one would be refused.
+    let without_weekday = text.split_once(',').map_or(text, |(_, rest)| rest.trim_start());
+    iso().or_else(|_| DateTime::parse_from_rfc2822(without_weekday)).ok().map(|at| at.to_utc())
+}
+
 fn unlike(text: &str, error: &serde_json::Error) -> NotAnAnswer {
     let begins =
         |with: &str| text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
@@ -200,6 +213,27 @@ mod tests {
         assert_eq!(job.result_link(), Some("https://h/ouput/succeeded"));
         assert_eq!(job.error_log_link(), None);
         assert_eq!(job.total, Some(12));
+    }
+
+    #[test]
+    fn a_date_is_read_in_every_documented_form() {
+        let evening = DateTime::from_timestamp(1_321_562_311, 0);
+        for text in [
+            "Thu, 17 Nov 2011 20:38:31 GMT",
+            "Mon, 17 Nov 2011 20:38:31 GMT",
+            "17 Nov 2011 20:38:31 GMT",
+            "Thu, 17 Nov 2011 12:38:31 -0800",
+            "2011-11-17T12:38:31.0000000-08:00",
+            "2011-11-17T20:38:31Z",
+        ] {
+            assert_eq!(date(text), evening, "{text}");
+        }
+        for text in ["", ",", "yesterday", "2011-11-17T20:38:31", "Thu, 17 Nov", "/Date(1)/"] {
+            assert_eq!(date(text), None, "{text}");
+        }
+        let body = br#"{"resourceSets":[{"resources":[
+            {"createdDate":" Thu, 17 Nov 2011 20:38:31 GMT "}]}]}"#;
+        assert_eq!(Answer::parse(body).unwrap().job.unwrap().created_at, evening);
     }
 
     #[test]

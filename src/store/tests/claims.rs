@@ -13,7 +13,7 @@ fn accepted() -> Outcome {
 
 fn aborted() -> Outcome {
     let progress = Progress::Aborted { message: "no".into(), error_log_url: None };
-    Outcome::Polled(Polled { progress, notes: Vec::new() })
+    Outcome::Polled(Polled::ours(progress))
 }
 
 async fn apply(
@@ -104,6 +104,7 @@ async fn the_quota_in_process_holds_until_a_remote_job_ends() {
     apply(&store, &first[0], accepted(), "a", at(1)).await;
     let waiting = store.claim(tight(), at(6)).await.unwrap().jobs.remove(0);
     let done = Outcome::Polled(Polled {
+        other: None,
         progress: Progress::Completed { result_url: Some("https://h/r".into()), expected: None },
         notes: Vec::new(),
     });

@@ -85,11 +85,23 @@ async fn an_aborted_job_says_why_and_where_its_log_is() {
 }
 
 #[tokio::test]
-async fn an_answer_about_another_job_makes_no_sense() {
-    let failure = polled(answer(200, &[], &about(r#""id":"other","status":"Completed""#))).await;
-    let failure = failure.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Protocol);
-    assert!(failure.message.contains("8ccf2a5b") && failure.message.contains("other"), "{failure}");
+async fn an_answer_about_another_job_says_whose_it_is_and_of_when() {
+    let other = async |job: &str| {
+        let polled = polled(answer(200, &[], &about(job))).await.unwrap();
+        (polled.other.map(|it| (it.id, it.created_at.map(|at| at.to_rfc3339()))), polled.progress)
+    };
+    let (about, progress) = other(
+        r#""id":"other\u001b","status":"Completed","createdDate":"Fri, 17 Nov 2011 20:38:31 GMT""#,
+    )
+    .await;
+    let at = Some("2011-11-17T20:38:31+00:00".to_owned());
+    assert_eq!(about, Some((r"other\u{1b}".to_owned(), at)));
+    assert!(matches!(progress, Progress::Completed { .. }));
+    let (about, progress) = other(r#""id":"other","createdDate":"soon""#).await;
+    assert_eq!(about, Some(("other".to_owned(), None)));
+    assert!(matches!(progress, Progress::Pending { .. }), "without a status, ours is pending");
+    let (about, _) = other(r#""id":"8CCF2A5B","status":"Completed""#).await;
+    assert_eq!(about, None);
 }
 
 #[tokio::test]
