@@ -1,32 +1,57 @@
-//! The one clock. Whoever decides by time gets it as an argument; the edges get it from here.
+//! The two clocks: wall time, for what people schedule and read, and monotonic time, for how long
+//! something took. Nothing compares one with the other but [`Steps`], which notices when they part.
+//! Whoever decides by time gets it as an argument; the edges get it from here.
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
-/// Tells the wall time, in whole milliseconds as the store keeps it.
+/// A difference between the clocks up to this is drift, not a step.
+const DRIFT: TimeDelta = TimeDelta::seconds(2);
+
+/// Tells the time: on the wall, in whole milliseconds as the store keeps it, and monotonic.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
+pub struct Clock {
+    wall: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    monotonic: Arc<dyn Fn() -> Duration + Send + Sync>,
+}
 
 impl Clock {
-    /// This machine's clock.
+    /// This machine's clocks.
     #[allow(clippy::disallowed_methods, reason = "the one place")]
     pub fn system() -> Clock {
-        Clock(Arc::new(Utc::now))
+        let start = Instant::now();
+        Clock { wall: Arc::new(Utc::now), monotonic: Arc::new(move || start.elapsed()) }
     }
 
-    /// A clock that stands still until it is moved, for tests.
+    /// Clocks that stand still until they are moved, for tests.
     pub fn manual(start: DateTime<Utc>) -> (Clock, Hands) {
-        let hands = Hands(Arc::new(AtomicI64::new(start.timestamp_millis())));
-        let shown = hands.clone();
-        (Clock(Arc::new(move || shown.now())), hands)
+        let hands = Hands {
+            wall: Arc::new(AtomicI64::new(start.timestamp_millis())),
+            monotonic: Arc::new(AtomicI64::new(0)),
+        };
+        let (wall, monotonic) = (hands.clone(), hands.clone());
+        let clock = Clock {
+            wall: Arc::new(move || wall.now()),
+            monotonic: Arc::new(move || {
+                let millis = monotonic.monotonic.load(Ordering::SeqCst);
+                Duration::from_millis(millis.unsigned_abs())
+            }),
+        };
+        (clock, hands)
     }
 
     /// The present instant.
     pub fn now(&self) -> DateTime<Utc> {
-        let now = (self.0)();
+        let now = (self.wall)();
         now.duration_trunc(TimeDelta::milliseconds(1)).unwrap_or(now)
+    }
+
+    /// How much time has passed since some fixed moment, whatever the wall clock says.
+    pub fn monotonic(&self) -> Duration {
+        (self.monotonic)()
     }
 }
 
@@ -36,23 +61,91 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// Moves a manual clock.
+/// Notices when the wall clock steps: when it moves by another amount than time that has passed.
+#[derive(Debug)]
+pub struct Steps {
+    wall: DateTime<Utc>,
+    monotonic: Duration,
+}
+
+impl Steps {
+    /// Begins to compare the two.
+    pub fn new(clock: &Clock) -> Steps {
+        Steps { wall: clock.now(), monotonic: clock.monotonic() }
+    }
+
+    /// How far the wall clock has stepped since this was last asked: forward if positive. `None`
+    /// for no more than drift. A machine that was suspended looks like a step forward.
+    pub fn step(&mut self, clock: &Clock) -> Option<TimeDelta> {
+        let now = Steps::new(clock);
+        let passed = now.monotonic.saturating_sub(self.monotonic);
+        let passed = TimeDelta::from_std(passed).unwrap_or(TimeDelta::MAX);
+        let step = (now.wall - self.wall).checked_sub(&passed)?;
+        *self = now;
+        (step.abs() > DRIFT).then_some(step)
+    }
+}
+
+/// Moves manual clocks.
 #[derive(Debug, Clone)]
-pub struct Hands(Arc<AtomicI64>);
+pub struct Hands {
+    wall: Arc<AtomicI64>,
+    monotonic: Arc<AtomicI64>,
+}
 
 impl Hands {
-    /// Sets the clock.
+    /// Lets time pass until `to`; an instant in the past sets the wall clock back.
     pub fn set(&self, to: DateTime<Utc>) {
-        self.0.store(to.timestamp_millis(), Ordering::SeqCst);
+        let by = to - self.now();
+        if by > TimeDelta::zero() { self.advance(by) } else { self.jump(by) }
     }
 
-    /// Moves the clock on.
+    /// Lets time pass: both clocks move.
     pub fn advance(&self, by: TimeDelta) {
-        self.0.fetch_add(by.num_milliseconds(), Ordering::SeqCst);
+        self.jump(by);
+        self.monotonic.fetch_add(by.num_milliseconds().max(0), Ordering::SeqCst);
     }
 
-    /// What the clock shows.
+    /// Sets the wall clock, forward or back, while no time passes.
+    pub fn jump(&self, by: TimeDelta) {
+        self.wall.fetch_add(by.num_milliseconds(), Ordering::SeqCst);
+    }
+
+    /// What the wall clock shows.
     pub fn now(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp_millis(self.0.load(Ordering::SeqCst)).unwrap_or_default()
+        DateTime::from_timestamp_millis(self.wall.load(Ordering::SeqCst)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_what_the_wall_clock_moves_beyond_the_time_that_passes() {
+        let (clock, hands) = Clock::manual(DateTime::UNIX_EPOCH);
+        let mut steps = Steps::new(&clock);
+        hands.advance(TimeDelta::hours(5));
+        assert_eq!(steps.step(&clock), None);
+        hands.jump(TimeDelta::hours(2));
+        hands.advance(TimeDelta::minutes(1));
+        assert_eq!(steps.step(&clock), Some(TimeDelta::hours(2)));
+        assert_eq!(steps.step(&clock), None, "each step is told once");
+        hands.jump(TimeDelta::minutes(-30));
+        assert_eq!(steps.step(&clock), Some(TimeDelta::minutes(-30)));
+        hands.jump(TimeDelta::seconds(1));
+        assert_eq!(steps.step(&clock), None, "drift");
+    }
+
+    #[test]
+    fn setting_a_manual_clock_back_takes_no_time() {
+        let (clock, hands) = Clock::manual(DateTime::UNIX_EPOCH);
+        hands.set(DateTime::UNIX_EPOCH + TimeDelta::hours(1));
+        assert_eq!(clock.monotonic(), Duration::from_secs(3600));
+        hands.set(DateTime::UNIX_EPOCH);
+        assert_eq!(
+            (clock.now(), clock.monotonic()),
+            (DateTime::UNIX_EPOCH, Duration::from_secs(3600))
+        );
     }
 }

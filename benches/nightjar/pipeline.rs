@@ -2,7 +2,7 @@
 
 use crate::measure::{Samples, myself, processor_time, shell, start, status, title};
 use chrono::{DateTime, Utc};
-use nightjar::archive::{Archive, Facts};
+use nightjar::archive::{Archive, Attempt, Facts};
 use nightjar::clock::Clock;
 use nightjar::dataset::{self, Limits};
 use nightjar::manifest::Name;
@@ -75,10 +75,11 @@ pub(crate) async fn receive(words: &[&str]) {
     let one = async |job: i64| {
         let source = format!("bench-{job}");
         let at = now();
+        let attempt = Attempt::new("bench", u64::try_from(job).unwrap());
         let download = bing.fetch(&target(), url, at).await.unwrap();
         let limits = Limits::default();
         let received = archive
-            .receive(&source, Name::new(at, job), &limits, download.chunks, |_| {})
+            .receive(&source, Name::new(at, job), attempt, &limits, download.chunks, |_| {})
             .await
             .unwrap_or_else(|_| panic!("interrupted"));
         let summary = received.verdict.as_ref().unwrap().clone();

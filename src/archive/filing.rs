@@ -3,7 +3,7 @@
 
 use super::catalogue::Snapshot;
 use super::pipeline::{Received, hex};
-use super::{Archive, partial_name};
+use super::{Archive, Attempt};
 use crate::dataset::Summary;
 use crate::failpoint::{self, Point};
 use crate::files;
@@ -51,6 +51,9 @@ impl Archive {
     pub fn file(&self, received: Received, summary: Summary, facts: Facts) -> io::Result<Filed> {
         let folder = self.folder(&facts.source);
         let name = Name::new(facts.created_at, facts.job);
+        if let Some(snapshot) = self.find(&facts.source, name) {
+            return Ok(snapshot);
+        }
         let twin = self.twin(&facts.source, name, &received)?;
         let data = folder.join(name.data());
         let stored = match &twin {
@@ -59,6 +62,7 @@ impl Archive {
             }
             _ => {
                 failpoint::hit(Point::DataName, &data)?;
+                received.partial.check(received.stored.bytes)?;
                 give_name(&received.partial.path, &data)?;
                 Stored {
                     file: name.data(),
@@ -94,18 +98,18 @@ impl Archive {
             generator: concat!("nightjar ", env!("CARGO_PKG_VERSION")).to_owned(),
         };
         let path = folder.join(name.manifest());
-        write_whole(&folder, &name.manifest(), &manifest)?;
-        self.point_latest(&manifest.source)?;
+        write_whole(&folder, &name.manifest(), &received.attempt, &manifest)?;
+        self.point_latest(&manifest.source, &received.attempt)?;
         files::sync_folder(&folder)?;
         failpoint::hit(Point::Filed, &path)?;
         Ok(Snapshot { path, manifest })
     }
 
     /// Lets `latest.json` name the newest manifest.
-    fn point_latest(&self, source: &str) -> io::Result<()> {
+    fn point_latest(&self, source: &str, attempt: &Attempt) -> io::Result<()> {
         let folder = self.folder(source);
         let Some(newest) = self.names(source)?.into_iter().next() else { return Ok(()) };
-        let partial = folder.join(partial_name(LATEST));
+        let partial = folder.join(attempt.partial_name(LATEST));
         match fs::remove_file(&partial) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {
@@ -176,11 +180,16 @@ pub(super) fn give_name(partial: &Path, name: &Path) -> io::Result<()> {
     files::rename(partial, name)
 }
 
-fn write_whole(folder: &Path, name: &str, manifest: &Manifest) -> io::Result<()> {
-    let partial = folder.join(partial_name(name));
+fn write_whole(
+    folder: &Path,
+    name: &str,
+    attempt: &Attempt,
+    manifest: &Manifest,
+) -> io::Result<()> {
+    let partial = folder.join(attempt.partial_name(name));
     let mut text = serde_json::to_vec_pretty(manifest)?;
     text.push(b'\n');
-    let mut file = files::create(&partial)?;
+    let mut file = files::create_new(&partial)?;
     failpoint::hit(Point::ManifestWrite, &partial)?;
     file.write_all(&text)?;
     failpoint::hit(Point::ManifestSync, &partial)?;

@@ -17,7 +17,7 @@ mod verify;
 
 pub use catalogue::Snapshot;
 pub use filing::{Facts, Filed};
-pub use pipeline::{Interrupted, Received};
+pub use pipeline::{Interrupted, Received, panic_message};
 pub use prune::{Fate, Hold};
 pub use select::SelectError;
 pub use verify::{Finding, Reading, Severity, Verification};
@@ -70,16 +70,16 @@ impl Archive {
         files::free_bytes(&self.root)
     }
 
-    /// Removes what interrupted downloads have left, except of the jobs in `live`: another process
-    /// may be working on those.
-    pub fn sweep(&self, live: &[i64]) -> io::Result<usize> {
+    /// Removes what interrupted downloads have left. `lives` says whether the worker of that name
+    /// lives: then its files are in use.
+    pub fn sweep(&self, lives: impl Fn(&str) -> bool) -> io::Result<usize> {
         let mut removed = 0;
         for source in self.sources()? {
             for entry in fs::read_dir(self.folder(&source))? {
                 let entry = entry?;
                 let name = entry.file_name();
-                let Some(job) = name.to_str().and_then(partial_of) else { continue };
-                if !live.contains(&job) {
+                let Some(owner) = name.to_str().and_then(owner_of) else { continue };
+                if !owner.is_some_and(&lives) {
                     fs::remove_file(entry.path())?;
                     removed += 1;
                 }
@@ -89,14 +89,30 @@ impl Archive {
     }
 }
 
-/// The hidden name under which a file is written before it has its final one.
-fn partial_name(name: &str) -> String {
-    format!(".{name}{PARTIAL}")
+/// One attempt of one worker to make a snapshot: its unfinished files are nobody else's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    worker: String,
+    number: u64,
 }
 
-/// The job whose unfinished file this is, by its name.
-fn partial_of(file: &str) -> Option<i64> {
+impl Attempt {
+    /// The attempt `number` of the worker of this name: letters, digits and dashes.
+    pub fn new(worker: &str, number: u64) -> Attempt {
+        Attempt { worker: worker.to_owned(), number }
+    }
+
+    /// The hidden name under which a file is written before it has its final one.
+    fn partial_name(&self, name: &str) -> String {
+        format!(".{name}.{}-{}{PARTIAL}", self.worker, self.number)
+    }
+}
+
+/// Whose unfinished file this is, by its name: `None` for another kind of file, and for no worker in
+/// the form that older versions wrote.
+fn owner_of(file: &str) -> Option<Option<&str>> {
     let inner = file.strip_prefix('.')?.strip_suffix(PARTIAL)?;
-    let name = inner.split_once('.').map_or(inner, |(name, _)| name);
-    name.parse::<crate::manifest::Name>().ok().map(|name| name.job())
+    let (_, last) = inner.rsplit_once('.')?;
+    let attempt = last.rsplit_once('-');
+    Some(attempt.filter(|(_, number)| number.parse::<u64>().is_ok()).map(|(worker, _)| worker))
 }

@@ -9,7 +9,7 @@
 //! The threads read the same chunks; which of them takes longest depends on the data. What lies in
 //! their queues is bounded in bytes, for a chunk is as large as the network makes it.
 
-use super::{Archive, partial_name};
+use super::{Archive, Attempt};
 use crate::dataset::{self, Flaw, Summary};
 use crate::failpoint::{self, Point};
 use crate::files;
@@ -19,10 +19,11 @@ use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, BufRead, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use zstd::stream::raw::CParameter;
 
 /// How many bytes may wait in the queues of one download.
@@ -38,6 +39,8 @@ const WINDOW_LOG: u32 = 19;
 #[derive(Debug)]
 pub struct Received {
     pub(super) partial: Partial,
+    /// Whose attempt it is.
+    pub(super) attempt: Attempt,
     /// The bytes that the service sent.
     pub content: Content,
     /// The file's bytes.
@@ -50,6 +53,28 @@ pub struct Received {
 #[derive(Debug)]
 pub(super) struct Partial {
     pub(super) path: PathBuf,
+    file: File,
+}
+
+impl Partial {
+    fn create(path: PathBuf) -> io::Result<Partial> {
+        let file = files::create_new(&path)?;
+        Ok(Partial { path, file })
+    }
+
+    /// Makes sure that what has the hidden name is still the file that was written, `bytes` long,
+    /// and has no other name.
+    pub(super) fn check(&self, bytes: u64) -> io::Result<()> {
+        let (named, written) = (fs::symlink_metadata(&self.path)?, self.file.metadata()?);
+        let is_same = (named.dev(), named.ino()) == (written.dev(), written.ino());
+        if is_same && written.nlink() == 1 && written.len() == bytes {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "{} was changed by another program while it was written",
+            self.path.display()
+        )))
+    }
 }
 
 impl Drop for Partial {
@@ -66,6 +91,8 @@ pub enum Interrupted<E> {
     Remote(E),
     /// The file could not be written.
     Storage(io::Error),
+    /// A thread of the pipeline panicked.
+    Panicked(String),
 }
 
 impl Archive {
@@ -75,16 +102,16 @@ impl Archive {
         &self,
         source: &str,
         name: Name,
+        attempt: Attempt,
         limits: &dataset::Limits,
         mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
         mut progress: impl FnMut(u64),
     ) -> Result<Received, Interrupted<E>> {
         let folder = self.folder(source);
         files::make_folder(&folder).map_err(Interrupted::Storage)?;
-        let partial = Partial { path: folder.join(partial_name(&name.data())) };
-        let file = files::create(&partial.path).map_err(Interrupted::Storage)?;
-
-        let path = partial.path.clone();
+        let path = folder.join(attempt.partial_name(&name.data()));
+        let partial = Partial::create(path.clone()).map_err(Interrupted::Storage)?;
+        let file = partial.file.try_clone().map_err(Interrupted::Storage)?;
 
         let (to_prover, to_prove) = mpsc::unbounded_channel();
         let (to_hasher, to_hash) = mpsc::unbounded_channel();
@@ -121,17 +148,24 @@ impl Archive {
         for to_thread in [to_prover, to_hasher, to_compressor] {
             let _ = to_thread.send(Piece::End);
         }
-        let stored = joined(compressor).await.map_err(Interrupted::Storage)?;
-        let content = joined(hasher).await.map_err(Interrupted::Storage)?;
-        let verdict =
-            prover.await.map_err(|panic| Interrupted::Storage(io::Error::other(panic)))?;
-        Ok(Received { partial, content, stored, verdict })
+        let stored = joined(compressor).await?.map_err(Interrupted::Storage)?;
+        let content = joined(hasher).await?.map_err(Interrupted::Storage)?;
+        let verdict = joined(prover).await?;
+        Ok(Received { partial, attempt, content, stored, verdict })
     }
 }
 
 /// What a thread returns; its panic, should there be one, becomes an error.
-async fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
-    thread.await.map_err(io::Error::other)?
+async fn joined<T, E>(thread: JoinHandle<T>) -> Result<T, Interrupted<E>> {
+    thread.await.map_err(|error| Interrupted::Panicked(panic_message(error)))
+}
+
+/// What a task says that panicked.
+pub fn panic_message(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "it was ended".to_owned() };
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    format!("it panicked: {}", text.chars().take(300).collect::<String>())
 }
 
 #[derive(Clone)]

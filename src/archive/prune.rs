@@ -1,7 +1,7 @@
 //! Removing what retention does not keep, and holding what must stay.
 
 use super::catalogue::Snapshot;
-use super::{Archive, partial_name};
+use super::{Archive, Attempt};
 use crate::failpoint::{self, Point};
 use crate::files;
 use crate::manifest::Name;
@@ -91,7 +91,8 @@ impl Archive {
     /// Exempts a snapshot from retention until [`Archive::unhold`].
     pub fn hold(&self, source: &str, name: Name, hold: &Hold) -> io::Result<()> {
         let folder = self.folder(source);
-        let partial = folder.join(partial_name(&name.hold()));
+        let attempt = Attempt::new("hold", u64::from(std::process::id()));
+        let partial = folder.join(attempt.partial_name(&name.hold()));
         let mut text = serde_json::to_vec_pretty(hold)?;
         text.push(b'\n');
         let mut file = files::create(&partial)?;

@@ -27,6 +27,7 @@ impl Archive {
         let path = folder.join(format!("{name}-{attempt}{DATA_SUFFIX}"));
         failpoint::hit(Point::Aside, &path)?;
         let from = &received.partial.path;
+        received.partial.check(received.stored.bytes)?;
         // The two folders may lie on two file systems.
         if give_name(from, &path).is_err() {
             io::copy(&mut files::read(from)?, &mut files::create(&path)?)?;

@@ -36,7 +36,14 @@ impl Place {
         let pieces: Vec<Result<Bytes, ()>> =
             document.chunks(10_007).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let name = Name::new(at(job), job);
-        let received = self.archive.receive("places", name, limits, stream::iter(pieces), |_| {});
+        let received = self.archive.receive(
+            "places",
+            name,
+            attempt(job),
+            limits,
+            stream::iter(pieces),
+            |_| {},
+        );
         received.await.unwrap()
     }
 
@@ -66,6 +73,11 @@ impl Place {
         change(&mut value);
         fs::write(&path, serde_json::to_vec(&value).unwrap()).unwrap();
     }
+}
+
+/// The only attempt of this job's own worker.
+fn attempt(job: i64) -> Attempt {
+    Attempt::new(&format!("{job}-0123456789abcdef"), 1)
 }
 
 fn facts(job: i64) -> Facts {
@@ -149,7 +161,7 @@ async fn a_download_that_breaks_leaves_nothing() {
     let chunks = stream::iter([Ok(document.slice(..5000)), Err("reset")]);
     let name = Name::new(at(1), 1);
     let limits = Limits::default();
-    let broken = place.archive.receive("places", name, &limits, chunks, |_| {}).await;
+    let broken = place.archive.receive("places", name, attempt(1), &limits, chunks, |_| {}).await;
     assert!(matches!(broken, Err(Interrupted::Remote("reset"))));
     assert_eq!(fs::read_dir(place.archive.folder("places")).unwrap().count(), 0);
 }
@@ -201,16 +213,19 @@ async fn the_catalogue_is_read_from_the_folder_alone() {
 }
 
 #[tokio::test]
-async fn interrupted_downloads_are_cleared_away_except_of_live_jobs() {
+async fn unfinished_files_are_cleared_away_except_of_workers_that_live() {
     let place = Place::new();
     place.keep(&document(10), 1).await;
     for job in [2, 3] {
-        let name = partial_name(&Name::new(at(job), job).data());
+        let name = attempt(job).partial_name(&Name::new(at(job), job).data());
         fs::write(place.file(&name), "half").unwrap();
     }
-    assert_eq!(place.archive.sweep(&[3]).unwrap(), 1);
-    assert!(place.file(".20261125T050000Z-3.xml.zst.partial").exists());
-    assert_eq!(place.findings(), ["unfinished .20261125T050000Z-3.xml.zst.partial"]);
+    // What an older version left says nothing of its worker.
+    fs::write(place.file(".20261125T060000Z-4.xml.zst.partial"), "half").unwrap();
+    assert_eq!(place.archive.sweep(|worker| worker == "3-0123456789abcdef").unwrap(), 2);
+    let kept = ".20261125T050000Z-3.xml.zst.3-0123456789abcdef-1.partial";
+    assert!(place.file(kept).exists());
+    assert_eq!(place.findings(), [format!("unfinished {kept}")]);
     assert!(place.verify().ok);
 }
 

@@ -2,7 +2,7 @@
 //! All findings are collected; none ends the search for the next.
 
 use super::examine::{Examined, examine};
-use super::{Archive, catalogue, partial_of};
+use super::{Archive, catalogue, owner_of};
 use crate::dataset::Column;
 use crate::manifest::{DATA_SUFFIX, FORMAT, LATEST, Manifest, Name};
 use serde::Serialize;
@@ -274,7 +274,7 @@ impl Survey {
             // Told already where there is a manifest that it should name.
             return;
         }
-        if partial_of(file).is_some() {
+        if owner_of(file).is_some() {
             let message = "a download that is under way or was interrupted; the next start of \
                            the daemon clears away what is interrupted";
             return self.find((Some(source), None), path, "unfinished", Severity::Warning, message);

@@ -45,8 +45,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let worker = lock::Worker::enrol(&settings.state_dir, fastrand::u64(..)).map_err(state)?;
     worker.sweep();
     let archive = archive(&settings);
-    let live: Vec<i64> = store.live_jobs().await?.iter().map(|job| job.id).collect();
-    match archive.sweep(&live) {
+    match archive.sweep(|name| worker.lives(name)) {
         Ok(0) => {}
         Ok(files) => tracing::info!(files, "cleared away what interrupted downloads had left"),
         Err(error) => tracing::warn!(%error, "what interrupted downloads left stays for now"),

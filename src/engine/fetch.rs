@@ -4,7 +4,7 @@ use super::arrival::Arrival;
 use super::flights::Flight;
 use super::step::Effect;
 use super::{Engine, Notice};
-use crate::archive::{Facts, Interrupted, Received, Snapshot};
+use crate::archive::{Attempt, Facts, Interrupted, Received, Snapshot, panic_message};
 use crate::dataset::{Limits, Summary};
 use crate::failpoint::Point;
 use crate::files;
@@ -47,6 +47,12 @@ impl Engine {
         if self.fails_at(Point::Settle) {
             return None;
         }
+        // Cancelled in the meantime, or taken away: then what has arrived is worth nothing.
+        match self.shared.store.holds(&self.shared.worker.name, job.id).await {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => return Some(Outcome::Storage(error.to_string()).into()),
+        }
         // From here on it is not interrupted: what was fetched is filed.
         let (engine, source, job) = (self.clone(), source.clone(), job.clone());
         let settled =
@@ -54,7 +60,7 @@ impl Engine {
         let outcome = match settled {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => cannot_file(&error),
-            Err(panicked) => cannot_file(&panicked),
+            Err(panicked) => Outcome::Panicked(panic_message(panicked)),
         };
         Some(Effect { outcome, events })
     }
@@ -80,6 +86,8 @@ impl Engine {
         let mut download = service.fetch(target, url, self.now()).await.map_err(Outcome::Failed)?;
         let length = download.length;
         self.check_space(length.unwrap_or(0) / PRESUMED_RATIO)?;
+        let number = self.shared.attempts.fetch_add(1, Ordering::Relaxed);
+        let attempt = Attempt::new(&self.shared.worker.name, number);
         let limits = Limits { max_bytes: self.plan().settings.http.max_bytes, ..Limits::default() };
         let mut before = 0;
         let progress = |bytes: u64| {
@@ -98,7 +106,7 @@ impl Engine {
             offset: 0,
         };
         archive
-            .receive(&source.name, name, &limits, arrival.chunks().boxed(), progress)
+            .receive(&source.name, name, attempt, &limits, arrival.chunks().boxed(), progress)
             .await
             .map(|received| {
                 let notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -107,6 +115,7 @@ impl Engine {
             .map_err(|interrupted: Interrupted<Failure>| match interrupted {
                 Interrupted::Remote(failure) => Outcome::Failed(failure),
                 Interrupted::Storage(error) => cannot_file(&error),
+                Interrupted::Panicked(message) => Outcome::Panicked(message),
             })
     }
 

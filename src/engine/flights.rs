@@ -32,6 +32,11 @@ impl Flights {
         self.aloft.remove(&job);
     }
 
+    /// The jobs.
+    pub(super) fn jobs(&self) -> Vec<i64> {
+        self.aloft.keys().copied().collect()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.aloft.is_empty()
     }

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The daemon and every `backup` in the foreground are engines on the same store; leases keep them
-//! out of each other's way, and locks on files tell at once who has died.
+//! out of each other's way, and only the lock of a worker tells whether it has died: a worker that is
+//! slow or stopped keeps what it holds, whatever the clocks say.
 
 mod arrival;
 mod fetch;
@@ -148,6 +149,8 @@ struct Shared {
     turned: Mutex<Instant>,
     /// Bytes of results so far, decoded.
     received: AtomicU64,
+    /// Attempts to make a snapshot so far.
+    attempts: AtomicU64,
 }
 
 impl fmt::Debug for Engine {
@@ -180,6 +183,7 @@ impl Engine {
                 observer,
                 turned,
                 received: AtomicU64::new(0),
+                attempts: AtomicU64::new(0),
             }),
         }
     }

@@ -4,8 +4,9 @@ use super::flights::{Flight, Flights};
 use super::schedule::Agenda;
 use super::step::pause;
 use super::{Engine, Plan, target};
-use crate::archive::Archive;
-use crate::job::{FailureKind, Job, Progress};
+use crate::archive::{Archive, panic_message};
+use crate::clock::Steps;
+use crate::job::{FailureKind, Job, Outcome, Progress};
 use crate::plan::schedule::Schedule;
 use crate::store::{Claim, LONGEST_REMOTE_JOB, Limits, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -19,10 +20,6 @@ use tokio_util::sync::CancellationToken;
 const REQUESTS: usize = 64;
 /// Downloads under way at once.
 const FETCHES: usize = 10;
-/// How long a claim lasts unless it is renewed.
-const LEASE: TimeDelta = TimeDelta::seconds(60);
-/// How often claims are renewed while steps are under way.
-const RENEWAL: Duration = Duration::from_secs(15);
 /// How often, whatever else happens, the wall clock is looked at, dead workers are looked for, and
 /// abandoned remote jobs are asked about.
 const ROUND: Duration = Duration::from_secs(60);
@@ -61,7 +58,7 @@ impl Scope {
 }
 
 /// A step's end: of which job, and whether what came of it could be stored.
-type Landing = (i64, Result<Result<(), StoreError>, JoinError>);
+type Landing = (i64, Result<(), StoreError>);
 
 /// The state of one run.
 #[derive(Debug)]
@@ -81,13 +78,17 @@ pub(super) struct Run {
     seen: Option<(SystemTime, u64)>,
     /// Whether anybody has written since the steps under way were last looked after.
     unseen: bool,
-    glanced: Instant,
-    renewed: Instant,
-    round: Instant,
+    /// When that was, by the monotonic clock.
+    glanced: Duration,
+    /// When the last round was, by the monotonic clock.
+    round: Duration,
+    clock_steps: Steps,
     /// Up to when the times of housekeeping are accounted for.
     kept_house: DateTime<Utc>,
     /// Ends the question about orphans.
-    asking: CancellationToken,
+    pub(super) asking: CancellationToken,
+    /// The question about orphans, until it is answered: it is asked once at a time.
+    pub(super) asked: Option<JoinHandle<()>>,
 }
 
 impl Engine {
@@ -99,7 +100,8 @@ impl Engine {
     pub async fn run(&self, scope: Scope, stop: CancellationToken) -> Result<(), StoreError> {
         let mut run = self.begin(scope).await?;
         let ended = loop {
-            let round = run.round.elapsed() >= if run.at_work { ROUND_AT_WORK } else { ROUND };
+            let every = if run.at_work { ROUND_AT_WORK } else { ROUND };
+            let round = self.since(run.round) >= every;
             match self.turn(&mut run, round).await {
                 Ok(true) => break Ok(()),
                 Ok(false) => {}
@@ -153,14 +155,15 @@ impl Engine {
             at_work: true,
             seen: None,
             unseen: false,
-            glanced: Instant::now(),
-            renewed: Instant::now(),
-            round: Instant::now(),
+            glanced: self.shared.clock.monotonic(),
+            round: self.shared.clock.monotonic(),
+            clock_steps: Steps::new(&self.shared.clock),
             kept_house: self.now(),
             asking: CancellationToken::new(),
+            asked: None,
             plan,
         };
-        self.pull_back(&mut run).await?;
+        self.set_clock_right(&mut run, TimeDelta::zero()).await?;
         self.take_up_plan(&mut run).await?;
         self.bury_the_dead().await?;
         Ok(run)
@@ -173,6 +176,7 @@ impl Engine {
         for source in &run.plan.settings.sources {
             self.shared.store.move_to_account(&source.name, &source.account).await?;
         }
+        self.shared.store.reconsider_quota(self.now()).await?;
         run.strangers.clear();
         run.limits = Arc::new(run.plan.limits());
         Ok(())
@@ -187,7 +191,10 @@ impl Engine {
             run.plan = plan;
             self.take_up_plan(run).await?;
         }
-        let glance = run.glanced.elapsed() >= GLANCE;
+        if let Some(step) = run.clock_steps.step(&self.shared.clock) {
+            self.clock_stepped(run, step).await?;
+        }
+        let glance = self.since(run.glanced) >= GLANCE;
         let sign = self.shared.store.change_sign();
         let written = sign != run.seen;
         if run.flights.is_empty() && !written && !round && self.now() < run.quiet_until {
@@ -203,14 +210,15 @@ impl Engine {
             self.schedule_due(&plan, &mut run.agenda).await?;
         }
         if round {
-            run.round = Instant::now();
-            self.pull_back(run).await?;
+            run.round = self.shared.clock.monotonic();
+            self.set_clock_right(run, TimeDelta::zero()).await?;
             self.bury_the_dead().await?;
+            self.release_idle(run).await?;
             self.ask_about_orphans(run);
             self.keep_house_every_night(run);
         }
         if !run.flights.is_empty() {
-            self.look_after_flights(run, glance && run.unseen).await?;
+            self.look_after_flights(run, round || glance && run.unseen).await?;
         } else if let Scope::Jobs(jobs) = &run.scope
             && self.look_after(jobs, &mut run.glanced).await?
         {
@@ -225,16 +233,24 @@ impl Engine {
         Ok(false)
     }
 
-    /// Renews what is held, and ends steps whose jobs were taken away: cancelled, usually.
+    /// Where anything may have been `written`, ends steps whose jobs were taken away: cancelled,
+    /// usually.
     async fn look_after_flights(&self, run: &mut Run, written: bool) -> Result<(), StoreError> {
-        let (store, owner) = (&self.shared.store, &self.shared.worker.name);
-        if run.renewed.elapsed() >= RENEWAL {
-            run.renewed = Instant::now();
-            run.flights.keep_only(&store.renew(owner, self.now() + LEASE).await?);
-        } else if written {
-            run.glanced = Instant::now();
+        if written {
+            run.glanced = self.shared.clock.monotonic();
             run.unseen = false;
-            run.flights.keep_only(&store.held(owner).await?);
+            run.flights.keep_only(&self.shared.store.held(&self.shared.worker.name).await?);
+        }
+        Ok(())
+    }
+
+    /// Frees jobs that this worker holds without working on them: the end of a step could not be
+    /// stored, or the step was given up. Nobody else may take them while the worker lives.
+    async fn release_idle(&self, run: &Run) -> Result<(), StoreError> {
+        let (store, owner) = (&self.shared.store, &self.shared.worker.name);
+        let at_work = run.flights.jobs();
+        if store.held(owner).await?.iter().any(|job| !at_work.contains(job)) {
+            store.release_all(owner, &at_work).await?;
         }
         Ok(())
     }
@@ -266,8 +282,8 @@ impl Engine {
 
     /// Whether all these jobs have ended. Frees those that a worker held which died: whoever
     /// follows them must not be kept waiting.
-    async fn look_after(&self, jobs: &[i64], glanced: &mut Instant) -> Result<bool, StoreError> {
-        *glanced = Instant::now();
+    async fn look_after(&self, jobs: &[i64], glanced: &mut Duration) -> Result<bool, StoreError> {
+        *glanced = self.shared.clock.monotonic();
         self.bury_the_dead().await?;
         self.all_ended(jobs).await
     }
@@ -283,13 +299,11 @@ impl Engine {
         Ok(true)
     }
 
-    /// Goes back to what is due now, after a clock that was far ahead.
-    async fn pull_back(&self, run: &mut Run) -> Result<(), StoreError> {
-        let policy = run.plan.policy();
-        let longest = policy.poll.max.max(policy.retry.max).saturating_mul(2);
-        let longest = TimeDelta::from_std(longest).unwrap_or(TimeDelta::MAX);
-        if self.shared.store.pull_back(longest, self.now()).await? {
-            tracing::warn!("the clock was far ahead; what it had put off goes on now");
+    /// Corrects times that a wrong clock has left, after it stepped `forward` or at any time.
+    async fn set_clock_right(&self, run: &mut Run, forward: TimeDelta) -> Result<(), StoreError> {
+        if self.shared.store.set_clock_right(forward, self.now()).await? {
+            tracing::warn!("the clock was set; due times and deadlines were corrected");
+            run.quiet_until = DateTime::UNIX_EPOCH;
             if matches!(run.scope, Scope::Everything) {
                 run.agenda = Agenda::of(&run.plan);
             }
@@ -297,11 +311,29 @@ impl Engine {
         Ok(())
     }
 
+    /// The wall clock has stepped.
+    async fn clock_stepped(&self, run: &mut Run, step: TimeDelta) -> Result<(), StoreError> {
+        let seconds = step.num_seconds();
+        tracing::warn!(seconds, "the clock has stepped, or the machine was suspended");
+        run.quiet_until = DateTime::UNIX_EPOCH;
+        // A daemon runs once at most: a step moves deadlines once.
+        let forward = match run.scope {
+            Scope::Everything => step.max(TimeDelta::zero()),
+            Scope::Jobs(_) => TimeDelta::zero(),
+        };
+        self.set_clock_right(run, forward).await
+    }
+
+    /// How long ago this was, by the monotonic clock.
+    fn since(&self, moment: Duration) -> Duration {
+        self.shared.clock.monotonic().saturating_sub(moment)
+    }
+
     /// Frees what dead workers hold.
     async fn bury_the_dead(&self) -> Result<(), StoreError> {
         for owner in self.shared.store.lease_owners().await? {
             if !self.shared.worker.lives(&owner) {
-                let freed = self.shared.store.release_all(&owner).await?;
+                let freed = self.shared.store.release_all(&owner, &[]).await?;
                 tracing::warn!(worker = owner, jobs = freed, "took over from a worker that died");
             }
         }
@@ -317,10 +349,13 @@ impl Engine {
 
     /// While jobs wait for a place, asks about remote jobs that hold one though nobody waits for
     /// them: cancelled ones, usually. What has ended makes room.
-    fn ask_about_orphans(&self, run: &mut Run) {
+    pub(super) fn ask_about_orphans(&self, run: &mut Run) {
+        if run.asked.as_ref().is_some_and(|asked| !asked.is_finished()) {
+            return;
+        }
         let (engine, plan) = (self.clone(), Arc::clone(&run.plan));
         let stop = run.asking.clone();
-        tokio::spawn(async move {
+        run.asked = Some(tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 asked = engine.orphans(&plan) => {
@@ -329,7 +364,7 @@ impl Engine {
                     }
                 }
             }
-        });
+        }));
     }
 
     pub(super) async fn orphans(&self, plan: &Plan) -> Result<(), StoreError> {
@@ -363,7 +398,6 @@ impl Engine {
         let room = |most: usize, taken| u32::try_from(most.saturating_sub(taken)).unwrap_or(0);
         let claim = Claim {
             owner: self.shared.worker.name.clone(),
-            lease_until: now + LEASE,
             requests: room(REQUESTS, requests),
             fetches: room(FETCHES, fetches),
             only: run.scope.only().map(<[i64]>::to_vec),
@@ -399,10 +433,21 @@ impl Engine {
     fn launch(&self, run: &mut Run, job: Job, flight: Flight) {
         let (engine, plan) = (self.clone(), Arc::clone(&run.plan));
         run.steps.spawn(async move {
-            // Spawned apart, so that a step that panics still lands.
             let id = job.id;
-            let step = tokio::spawn(async move { engine.work(&plan, job, &flight).await });
-            (id, step.await)
+            let step = {
+                let (engine, plan, job, flight) =
+                    (engine.clone(), Arc::clone(&plan), job.clone(), flight.clone());
+                // Spawned apart, so that a panic ends the step alone.
+                tokio::spawn(async move { engine.work(&plan, job, &flight).await })
+            };
+            let ended = match step.await {
+                Ok(ended) => ended,
+                Err(panicked) => {
+                    let outcome = Outcome::Panicked(panic_message(panicked));
+                    engine.conclude(&plan, &job, outcome.into(), &flight).await
+                }
+            };
+            (id, ended)
         });
     }
 
@@ -418,14 +463,19 @@ impl Engine {
         if answered.await.is_err() {
             run.flights.hurry_all();
             let rest = tokio::time::timeout(LAST_WRITES, async {
-                while run.steps.join_next().await.is_some() {}
+                while let Some(step) = run.steps.join_next().await {
+                    landed(&mut run, step);
+                }
             });
             if rest.await.is_err() {
                 tracing::warn!("stopped while a file was being written; it is taken up again");
             }
         }
-        if let Err(error) = self.shared.store.release_all(&self.shared.worker.name).await {
-            tracing::warn!(%error, "the claims could not be freed; they lapse by themselves");
+        // What still writes keeps its job until the process has ended.
+        let writing = run.flights.jobs();
+        let owner = &self.shared.worker.name;
+        if let Err(error) = self.shared.store.release_all(owner, &writing).await {
+            tracing::warn!(%error, "the jobs could not be freed; the next worker frees them");
         }
     }
 }
@@ -464,9 +514,7 @@ impl Ticking {
             steps += 1;
             if let Ok((job, result)) = step {
                 self.run.flights.end(job);
-                if let Ok(result) = result {
-                    result?;
-                }
+                result?;
             }
         }
         Ok(steps)
@@ -478,8 +526,9 @@ impl Ticking {
     /// # Errors
     /// When the database cannot be used.
     pub async fn look_around(&mut self) -> Result<(), StoreError> {
-        self.engine.pull_back(&mut self.run).await?;
+        self.engine.set_clock_right(&mut self.run, TimeDelta::zero()).await?;
         self.engine.bury_the_dead().await?;
+        self.engine.release_idle(&self.run).await?;
         let plan = Arc::clone(&self.run.plan);
         self.engine.orphans(&plan).await?;
         if let Some(housekeeping) = self.engine.keep_house_every_night(&mut self.run) {
@@ -503,10 +552,7 @@ fn landed(run: &mut Run, step: Result<Landing, JoinError>) {
     let Ok((job, result)) = step else { return };
     run.flights.end(job);
     run.quiet_until = DateTime::UNIX_EPOCH;
-    match result {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(job, %error, "what came of a step could not be stored"),
-        // The job stays claimed until its lease lapses, and is then tried again.
-        Err(panicked) => tracing::error!(job, %panicked, "a step failed as it never should"),
+    if let Err(error) = result {
+        tracing::error!(job, %error, "what came of a step could not be stored");
     }
 }

@@ -7,6 +7,7 @@ use crate::job::{self, Event, Failure, FailureKind, Job, Outcome, Progress, Step
 use crate::service::ExportService;
 use crate::settings::Source;
 use crate::store::StoreError;
+use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,8 +49,19 @@ impl Engine {
         let Some(effect) = self.perform(source, service, &job, step, flight).await else {
             return Ok(());
         };
+        self.conclude(plan, &job, effect, flight).await
+    }
+
+    /// Decides what follows from what came of a job's step, and stores that.
+    pub(super) async fn conclude(
+        &self,
+        plan: &Plan,
+        job: &Job,
+        effect: Effect,
+        flight: &Flight,
+    ) -> Result<(), StoreError> {
         let now = self.now();
-        let mut decision = job::decide(&job, &effect.outcome, &plan.policy(), now, random());
+        let mut decision = job::decide(job, &effect.outcome, &plan.policy(), now, random());
         decision.events.splice(0..0, effect.events);
         let mut tries = STORE_AGAIN.iter().chain(STORE_AGAIN.last().into_iter().cycle());
         let applied = loop {
@@ -67,17 +79,31 @@ impl Engine {
                 (applied, _) => break applied?,
             }
         };
-        let mut shown = decision.job;
-        if !applied {
-            let archived = shown.snapshot.is_some()
-                && self.shared.store.archived_after_cancel(shown.clone(), now).await?;
-            if !archived {
-                return Ok(());
-            }
-            shown.state = job::State::Archived;
+        if !applied && !self.settle_late(&mut decision, job.remote, now).await? {
+            return Ok(());
         }
-        self.tell(&shown, &decision.events);
+        self.tell(&decision.job, &decision.events);
         Ok(())
+    }
+
+    /// A decision that could not be applied, for the job was cancelled or taken away meanwhile: what
+    /// it says of the archive and of the remote job is true all the same. Says whether the job has
+    /// moved by it.
+    async fn settle_late(
+        &self,
+        decision: &mut job::Decision,
+        remote: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let store = &self.shared.store;
+        if decision.job.snapshot.is_some() {
+            decision.job.state = job::State::Archived;
+            return store.archived_after_cancel(decision.job.clone(), now).await;
+        }
+        if let Some(remote) = remote {
+            store.record_late(decision.clone(), remote, now).await?;
+        }
+        Ok(false)
     }
 
     /// Logs that a job has moved, and tells whoever watches.

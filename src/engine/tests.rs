@@ -121,6 +121,18 @@ fn by_hand() -> NewJob {
     }
 }
 
+/// What this engine's worker asks for when it takes whatever is due.
+fn claim(engine: &Engine) -> Claim {
+    Claim {
+        owner: engine.shared.worker.name.clone(),
+        requests: 9,
+        fetches: 9,
+        only: None,
+        strangers: Vec::new(),
+        limits: Arc::new(engine.plan().limits()),
+    }
+}
+
 #[tokio::test]
 async fn a_scheduled_time_becomes_a_proven_snapshot() {
     let mut machine = Machine::new(Scenario { pending_polls: 2, ..Scenario::default() }).await;
@@ -324,6 +336,7 @@ async fn a_snapshot_that_was_filed_before_a_crash_is_taken_as_it_is() {
     let source = plan.settings.source("one").unwrap();
     let service = &plan.services["contoso"];
     let flight = flights::Flight::default();
+    assert_eq!(store.claim(claim(&engine), machine.clock.now()).await.unwrap().jobs.len(), 1);
     let effect = engine.fetch(source, service, &target(source), &job, &flight).await.unwrap();
     assert!(matches!(effect.outcome, crate::job::Outcome::Archived { .. }));
     drop(engine);
@@ -365,19 +378,281 @@ async fn what_a_dead_worker_held_is_taken_over_at_once() {
     store.job_for(by_hand(), night()).await.unwrap();
     engine.tick().await.unwrap();
     machine.hands.advance(TimeDelta::minutes(1));
-    let claim = Claim {
-        owner: "123-dead".into(),
-        lease_until: night() + TimeDelta::days(9),
-        requests: 9,
-        fetches: 9,
-        only: None,
-        strangers: Vec::new(),
-        limits: Arc::new(engine.plan().limits()),
-    };
+    let claim = Claim { owner: "123-000000000000dead".into(), ..claim(&engine) };
     let claimed = store.claim(claim, machine.clock.now()).await.unwrap();
     assert_eq!(claimed.jobs.len(), 1);
     assert_eq!(engine.tick().await.unwrap(), 1);
     assert_eq!(newest(&store).await.state, State::Ready);
+}
+
+#[tokio::test]
+async fn a_clock_that_steps_takes_nothing_from_a_worker_that_lives() {
+    let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
+    let (slow, store) = machine.start().await;
+    let (other, _) = machine.start().await;
+    store.job_for(by_hand(), night()).await.unwrap();
+    // In each state: held by the one, stepped over by the clock, looked for by both.
+    for state in [State::Queued, State::Waiting, State::Ready] {
+        let held = store.claim(claim(&slow), machine.clock.now()).await.unwrap().jobs.remove(0);
+        assert_eq!(held.state, state);
+        for step in [TimeDelta::minutes(10), TimeDelta::days(400), TimeDelta::days(-400)] {
+            machine.hands.jump(step);
+            assert_eq!(other.tick().await.unwrap(), 0);
+            let mut ticking = other.ticking().await.unwrap();
+            ticking.look_around().await.unwrap();
+            assert_eq!(ticking.tick().await.unwrap(), 0);
+        }
+        let now = store.job(held.id).await.unwrap().unwrap();
+        assert_eq!((now.state, now.attempts), (held.state, 1));
+        assert!(store.holds(&slow.shared.worker.name, held.id).await.unwrap());
+        // It wakes up and ends its step as if nothing had happened.
+        let plan = slow.plan();
+        slow.work(&plan, held, &flights::Flight::default()).await.unwrap();
+        machine.hands.advance(TimeDelta::minutes(1));
+    }
+    let job = newest(&store).await;
+    assert_eq!((job.state, job.attempts), (State::Archived, 1));
+    assert_eq!(machine.simulator.count(Kind::Create), 1);
+    assert_eq!(machine.simulator.count(Kind::Result), 1);
+    assert!(slow.shared.archive.verify(&[], &|_| {}).findings.is_empty());
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_does_not_delay_a_poll() {
+    let mut machine = Machine::new(Scenario { pending_polls: 3, ..Scenario::default() }).await;
+    let (engine, store) = machine.start().await;
+    store.job_for(by_hand(), night()).await.unwrap();
+    let mut ticking = engine.ticking().await.unwrap();
+    ticking.tick().await.unwrap();
+    assert_eq!(newest(&store).await.state, State::Waiting);
+    machine.hands.jump(TimeDelta::hours(-2));
+    assert_eq!(ticking.tick().await.unwrap(), 0, "not due yet");
+    machine.hands.advance(TimeDelta::seconds(6));
+    assert_eq!(ticking.tick().await.unwrap(), 1, "due by its own wait of five seconds");
+    assert_eq!(newest(&store).await.polls, 1);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_forward_uses_up_no_deadline() {
+    let never = Scenario { ending: Ending::Never, ..Scenario::default() };
+    let mut machine = Machine::new(never).await;
+    let (engine, store) = machine.start().await;
+    store.job_for(by_hand(), night()).await.unwrap();
+    let mut ticking = engine.ticking().await.unwrap();
+    ticking.tick().await.unwrap();
+    machine.hands.jump(TimeDelta::days(365));
+    for _ in 0..3 {
+        ticking.tick().await.unwrap();
+        machine.hands.advance(TimeDelta::minutes(5));
+    }
+    let job = newest(&store).await;
+    assert!(matches!(job.state, State::Waiting), "{job:?}");
+    machine.hands.advance(TimeDelta::hours(25));
+    ticking.tick().await.unwrap();
+    let error = store.job(job.id).await.unwrap().unwrap().error.unwrap();
+    assert_eq!(error.kind, crate::job::ErrorKind::Deadline);
+}
+
+#[tokio::test]
+async fn a_job_that_its_worker_holds_without_working_on_it_is_let_go() {
+    let mut machine = Machine::new(Scenario::default()).await;
+    let (engine, store) = machine.start().await;
+    store.job_for(by_hand(), night()).await.unwrap();
+    assert_eq!(store.claim(claim(&engine), night()).await.unwrap().jobs.len(), 1);
+    let mut ticking = engine.ticking().await.unwrap();
+    assert_eq!(ticking.tick().await.unwrap(), 0);
+    ticking.look_around().await.unwrap();
+    assert_eq!(store.held(&engine.shared.worker.name).await.unwrap(), Vec::<i64>::new());
+}
+
+type Answer<'a, T> = futures_util::future::BoxFuture<'a, Result<T, crate::job::Failure>>;
+type Hook = Box<dyn Fn(Step) -> futures_util::future::BoxFuture<'static, ()> + Send + Sync>;
+
+/// A service whose answers a test gets hold of before the engine does.
+struct Hooked {
+    inner: Arc<dyn ExportService>,
+    answered: Hook,
+}
+
+impl Hooked {
+    /// Puts the hook between this engine and its service.
+    fn up(engine: &Engine, answered: Hook) {
+        let mut plan = (*engine.plan()).clone();
+        plan.settings.accounts.get_mut("contoso").unwrap().max_in_process = 10;
+        let inner = Arc::clone(&plan.services["contoso"]);
+        plan.services.insert("contoso".into(), Arc::new(Hooked { inner, answered }));
+        engine.set_plan(plan);
+    }
+
+    fn answer<'a, T: Send + 'a>(&'a self, step: Step, answer: Answer<'a, T>) -> Answer<'a, T> {
+        Box::pin(async move {
+            let answer = answer.await;
+            (self.answered)(step).await;
+            answer
+        })
+    }
+}
+
+impl ExportService for Hooked {
+    fn submit<'a>(
+        &'a self,
+        target: &'a Target,
+        now: DateTime<Utc>,
+    ) -> Answer<'a, crate::job::Submitted> {
+        self.answer(Step::Submit, self.inner.submit(target, now))
+    }
+
+    fn poll<'a>(
+        &'a self,
+        target: &'a Target,
+        remote_id: Option<&'a str>,
+        status_url: &'a str,
+        now: DateTime<Utc>,
+    ) -> Answer<'a, crate::job::Polled> {
+        self.answer(Step::Poll, self.inner.poll(target, remote_id, status_url, now))
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        target: &'a Target,
+        result_url: &'a str,
+        now: DateTime<Utc>,
+    ) -> Answer<'a, crate::service::Download> {
+        self.answer(Step::Fetch, self.inner.fetch(target, result_url, now))
+    }
+
+    fn error_log<'a>(&'a self, url: &'a str) -> Answer<'a, String> {
+        self.inner.error_log(url)
+    }
+
+    fn try_key<'a>(&'a self, target: &'a Target, now: DateTime<Utc>) -> Answer<'a, ()> {
+        self.inner.try_key(target, now)
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_always_panics_is_given_up_in_the_end() {
+    for at in [Step::Submit, Step::Poll, Step::Fetch] {
+        let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
+        let (engine, store) = machine.start().await;
+        let panic = move |step| -> futures_util::future::BoxFuture<'static, ()> {
+            assert!(step != at, "a deterministic panic");
+            Box::pin(async {})
+        };
+        Hooked::up(&engine, Box::new(panic));
+        store.job_for(by_hand(), night()).await.unwrap();
+        let job = machine.until_quiet(&engine, &store).await;
+        assert_eq!(job.state, State::Failed, "{at:?}");
+        let error = job.error.unwrap();
+        assert_eq!(error.kind, crate::job::ErrorKind::Protocol);
+        assert!(error.message.contains("panicked: a deterministic panic"), "{}", error.message);
+        // A submission that panicked may have started a remote job.
+        assert_eq!(job.attempts, if at == Step::Submit { 3 } else { 1 });
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_while_it_is_submitted_keeps_what_was_answered() {
+    let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
+    let (engine, store) = machine.start().await;
+    let (job, _) = store.job_for(by_hand(), night()).await.unwrap();
+    let (history, now) = (store.clone(), machine.clock.now());
+    let cancel = move |step| -> futures_util::future::BoxFuture<'static, ()> {
+        let store = history.clone();
+        Box::pin(async move {
+            if step == Step::Submit {
+                store.cancel(job.id, now).await.unwrap();
+            }
+        })
+    };
+    Hooked::up(&engine, Box::new(cancel));
+    engine.tick().await.unwrap();
+    assert_eq!(newest(&store).await.state, State::Cancelled);
+    let last = store.timeline(job.id).await.unwrap().pop().unwrap().message;
+    assert!(last.contains("had accepted the submission as remote job"), "{last}");
+    assert_eq!(store.quota_used("contoso", now).await.unwrap().0, 1);
+    // Its place is free as soon as a job that waits for it has asked about it.
+    let mut plan = (*engine.plan()).clone();
+    plan.settings = machine.settings();
+    plan.services = machine.plan(&plan.settings).services;
+    engine.set_plan(plan);
+    store.job_for(by_hand(), now).await.unwrap();
+    engine.tick().await.unwrap();
+    assert!(newest(&store).await.hold.is_some());
+    engine.ticking().await.unwrap().look_around().await.unwrap();
+    assert_eq!(machine.until_quiet(&engine, &store).await.state, State::Archived);
+}
+
+#[tokio::test]
+async fn a_job_that_is_cancelled_while_its_result_arrives_files_nothing() {
+    let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
+    let (engine, store) = machine.start().await;
+    let (job, _) = store.job_for(by_hand(), night()).await.unwrap();
+    let (history, now) = (store.clone(), machine.clock.now());
+    let cancel = move |step| -> futures_util::future::BoxFuture<'static, ()> {
+        let store = history.clone();
+        Box::pin(async move {
+            if step == Step::Fetch {
+                store.cancel(job.id, now).await.unwrap();
+            }
+        })
+    };
+    Hooked::up(&engine, Box::new(cancel));
+    machine.until_quiet(&engine, &store).await;
+    assert_eq!(newest(&store).await.state, State::Cancelled);
+    assert_eq!(files(&machine.settings().archive_dir.join("one")), 0);
+}
+
+#[tokio::test]
+async fn a_raised_quota_is_noticed_by_a_reload_and_by_a_restart() {
+    for restarts in [false, true] {
+        let mut machine = Machine::new(Scenario::default()).await;
+        machine.extra = String::new();
+        let (mut engine, mut store) = machine.start().await;
+        let mut settings = machine.settings();
+        settings.accounts.get_mut("contoso").unwrap().max_jobs_per_day = 1;
+        engine.set_plan(machine.plan(&settings));
+        store.job_for(by_hand(), night()).await.unwrap();
+        assert_eq!(machine.until_quiet(&engine, &store).await.state, State::Archived);
+        let (second, _) = store.job_for(by_hand(), machine.clock.now()).await.unwrap();
+        engine.tick().await.unwrap();
+        let waits = store.job(second.id).await.unwrap().unwrap();
+        assert_eq!(waits.hold.unwrap().why, crate::job::HoldKind::Quota);
+        assert!(waits.due_at > machine.clock.now() + TimeDelta::hours(23));
+        if restarts {
+            drop(engine);
+            store.close().await;
+            (engine, store) = machine.start().await;
+        } else {
+            engine.set_plan(machine.plan(&machine.settings()));
+        }
+        engine.tick().await.unwrap();
+        assert_eq!(newest(&store).await.state, State::Waiting, "restarts: {restarts}");
+    }
+}
+
+#[tokio::test]
+async fn orphaned_remote_jobs_are_asked_about_once_at_a_time() {
+    let silent = Scenario { status: vec![Fault::Silence], ..Scenario::default() };
+    let mut machine = Machine::new(silent).await;
+    let (engine, store) = machine.start().await;
+    let (first, _) = store.job_for(by_hand(), night()).await.unwrap();
+    engine.tick().await.unwrap();
+    store.cancel(first.id, machine.clock.now()).await.unwrap();
+    store.job_for(by_hand(), night()).await.unwrap();
+    engine.tick().await.unwrap();
+    let mut run = engine.begin(Scope::Everything).await.unwrap();
+    engine.ask_about_orphans(&mut run);
+    while machine.simulator.count(Kind::Status) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let first = run.asked.as_ref().unwrap().id();
+    engine.ask_about_orphans(&mut run);
+    assert_eq!(run.asked.as_ref().unwrap().id(), first, "the first question is not answered yet");
+    run.asking.cancel();
+    run.asked.take().unwrap().await.unwrap();
+    engine.ask_about_orphans(&mut run);
+    assert!(run.asked.is_some());
 }
 
 #[tokio::test]

@@ -123,6 +123,7 @@ pub fn decide(
             next.decision.job.rounds += 1;
             next.hold_for(HoldKind::Storage, message, wait);
         }
+        Outcome::Panicked(message) => next.panicked(message),
         Outcome::Failed(failure) => match job.state {
             State::Queued => next.submit_failed(failure),
             State::Waiting => next.poll_failed(failure),
@@ -132,13 +133,15 @@ pub fn decide(
     next.decision
 }
 
-/// Decides what follows for a job whose worker died between writing that it submits and writing
-/// what was answered: a remote job may exist, so it is charged, and another one is tried while
+/// Decides what follows for a job that was let go, by a worker that died or failed, between writing
+/// that it submits and writing what was answered: a remote job may exist, so it is charged, and another one is tried while
 /// `job_attempts` allows.
 pub fn unanswered(job: &Job, policy: &Policy, now: DateTime<Utc>) -> Decision {
     let lost = Failure {
         kind: FailureKind::Lost,
-        message: "the program ended before the service's answer to the submission was known".into(),
+        message: "whether the service accepted the submission is not known: its answer was never \
+                  stored"
+            .into(),
         retry_after: None,
         maybe_started: true,
     };
@@ -161,14 +164,16 @@ impl Next<'_> {
     }
 
     fn due_in(&mut self, wait: Duration) {
-        self.decision.job.due_at = later(self.now, wait);
+        let job = &mut self.decision.job;
+        job.due_at = later(self.now, wait);
+        job.wait = job.due_at - self.now;
     }
 
     fn end(&mut self, state: State) {
         let job = &mut self.decision.job;
         job.state = state;
         job.finished_at = Some(self.now);
-        job.due_at = self.now;
+        self.due_in(Duration::ZERO);
     }
 
     fn fail(&mut self, kind: ErrorKind, message: &str) {
@@ -263,6 +268,19 @@ impl Next<'_> {
         self.not_past_deadline();
     }
 
+    /// The program itself failed at this step. What does so once may always do so: it is tried
+    /// again as often as any request, and no more.
+    fn panicked(&mut self, message: &str) {
+        let failure = Failure {
+            maybe_started: self.decision.job.state == State::Queued,
+            ..Failure::new(FailureKind::Protocol, format!("{message} (an error of this program)"))
+        };
+        match failure.maybe_started {
+            true => self.submit_failed(&failure),
+            false => self.retry_up_to(self.policy.attempts, ErrorKind::Protocol, &failure),
+        }
+    }
+
     fn notes(&mut self, notes: &[String]) {
         for note in notes {
             self.event("note", note.clone());
@@ -338,7 +356,7 @@ impl Next<'_> {
                 job.expected = *expected;
                 job.rounds = 0;
                 job.failures = 0;
-                job.due_at = self.now;
+                self.due_in(Duration::ZERO);
                 self.decision.remote = RemoteEffect::Ended;
                 let announced = match expected {
                     Some(1) => "1 entity announced".to_owned(),

@@ -8,15 +8,17 @@
 //!   └── a fresh remote job in place of one that was aborted, lost or not provable
 //! ```
 
+mod clock;
 mod decide;
 mod outcome;
 #[cfg(test)]
 mod tests;
 
+pub use clock::set_right;
 pub use decide::{Decision, Event, Policy, RemoteEffect, decide, unanswered};
 pub use outcome::{Failure, FailureKind, OtherJob, Outcome, Polled, Progress, Submitted};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -177,6 +179,9 @@ pub struct Job {
     pub finished_at: Option<DateTime<Utc>>,
     /// When a worker may take it next.
     pub due_at: DateTime<Utc>,
+    /// For how long it was put off when `due_at` was set. A clock that is set back moves `due_at` no
+    /// further away than this.
+    pub wait: TimeDelta,
     /// What it waits for until then, where that is not the service's own work.
     pub hold: Option<Hold>,
     /// Remote jobs that exist or may exist for it.

@@ -138,6 +138,8 @@ pub enum Outcome {
     },
     /// Fetch: the archive cannot be written.
     Storage(String),
+    /// Any step: this program panicked at it, with this message.
+    Panicked(String),
     /// Any request: it did not do its job.
     Failed(Failure),
 }

@@ -29,9 +29,10 @@ fn policy() -> Policy {
     }
 }
 
-fn job(state: State) -> Job {
+pub(super) fn job(state: State) -> Job {
     let sent = state != State::Queued;
     Job {
+        wait: TimeDelta::zero(),
         id: 7,
         source: "stores".into(),
         account: "contoso".into(),

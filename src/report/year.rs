@@ -154,6 +154,7 @@ mod tests {
 
     fn job(id: i64, state: State, scheduled_for: DateTime<Utc>) -> Job {
         Job {
+            wait: chrono::TimeDelta::zero(),
             id,
             source: "s".into(),
             account: "a".into(),

@@ -86,7 +86,7 @@ async fn adopt(db: &mut SqliteConnection, kept: &Kept, now: DateTime<Utc>) -> sq
     // An older copy of the history may know the job as still under way.
     let changed = sqlx::query(
         "UPDATE jobs SET state = 'archived', finished_at = ?, snapshot = ?, hold_kind = NULL, \
-         hold_message = NULL, lease_owner = NULL, lease_until = NULL, submitting = 0, \
+         hold_message = NULL, lease_owner = NULL, submitting = 0, \
          error_kind = NULL, error_message = NULL \
          WHERE id = ? AND source = ? AND state <> 'archived'",
     )

@@ -1,5 +1,5 @@
 //! Taking jobs to work on: one guarded statement with a lease, and for a submission the quota and
-//! the intent in the same transaction.
+//! the intent in the same transaction. A lease has no end: only its worker's end frees the job.
 
 use super::jobs::{add_event, record, update};
 use super::row::{self, at, instant};
@@ -20,10 +20,8 @@ const DAY: TimeDelta = TimeDelta::hours(24);
 /// What a worker asks for.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// The worker's name.
+    /// The worker's name. What it takes is its own until it lets it go or dies.
     pub owner: String,
-    /// When its lease ends unless renewed.
-    pub lease_until: DateTime<Utc>,
     /// At most this many jobs to submit or poll.
     pub requests: u32,
     /// At most this many results to fetch.
@@ -88,24 +86,6 @@ impl Store {
         .await
     }
 
-    /// Renews every lease of this worker, and says which jobs it still holds.
-    pub async fn renew(&self, owner: &str, until: DateTime<Utc>) -> Result<Vec<i64>> {
-        let owner = owner.to_owned();
-        self.write(move |db| {
-            Box::pin(async move {
-                sqlx::query("UPDATE jobs SET lease_until = ? WHERE lease_owner = ? RETURNING id")
-                    .bind(at(until))
-                    .bind(&owner)
-                    .fetch_all(db)
-                    .await?
-                    .iter()
-                    .map(|row| row.try_get(0))
-                    .collect()
-            })
-        })
-        .await
-    }
-
     /// Which jobs this worker holds.
     pub async fn held(&self, owner: &str) -> Result<Vec<i64>> {
         let rows = sqlx::query("SELECT id FROM jobs WHERE lease_owner = ?")
@@ -135,15 +115,28 @@ impl Store {
         Ok(rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?)
     }
 
-    /// Frees every lease of a worker: at its own end, or when it is known to be dead.
-    pub async fn release_all(&self, owner: &str) -> Result<u64> {
-        let owner = owner.to_owned();
+    /// Whether this worker holds this job.
+    pub async fn holds(&self, owner: &str, id: i64) -> Result<bool> {
+        let row = sqlx::query("SELECT 1 FROM jobs WHERE id = ? AND lease_owner = ?")
+            .bind(id)
+            .bind(owner)
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(row.is_some())
+    }
+
+    /// Frees every job that a worker holds but these: at its own end, or when it is known to be
+    /// dead.
+    pub async fn release_all(&self, owner: &str, but: &[i64]) -> Result<u64> {
+        let (owner, but) = (owner.to_owned(), list(but));
         self.write(move |db| {
             Box::pin(async move {
                 sqlx::query(
-                    "UPDATE jobs SET lease_owner = NULL, lease_until = NULL WHERE lease_owner = ?",
+                    "UPDATE jobs SET lease_owner = NULL WHERE lease_owner = ? \
+                     AND id NOT IN (SELECT value FROM json_each(?))",
                 )
                 .bind(&owner)
+                .bind(&but)
                 .execute(db)
                 .await
                 .map(|done| done.rows_affected())
@@ -205,13 +198,13 @@ const NEXT_DUE: &str = "SELECT due_at FROM jobs INDEXED BY jobs_due \
       AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3))) \
       AND source NOT IN (SELECT value FROM json_each(?4)) \
     ORDER BY due_at LIMIT 1";
-const LEASE: &str = "UPDATE jobs SET lease_owner = ?1, lease_until = ?2 WHERE id IN ( \
+const LEASE: &str = "UPDATE jobs SET lease_owner = ?1 WHERE id IN ( \
       SELECT id FROM jobs INDEXED BY jobs_due \
-      WHERE state IN ('queued', 'waiting', 'ready') AND due_at <= ?3 \
-        AND (lease_until IS NULL OR lease_until <= ?3) AND (state = 'ready') = ?4 \
-        AND (?5 IS NULL OR id IN (SELECT value FROM json_each(?5))) \
-        AND source NOT IN (SELECT value FROM json_each(?6)) \
-      ORDER BY due_at LIMIT ?7) \
+      WHERE state IN ('queued', 'waiting', 'ready') AND due_at <= ?2 \
+        AND lease_owner IS NULL AND (state = 'ready') = ?3 \
+        AND (?4 IS NULL OR id IN (SELECT value FROM json_each(?4))) \
+        AND source NOT IN (SELECT value FROM json_each(?5)) \
+      ORDER BY due_at LIMIT ?6) \
     RETURNING *";
 
 /// A list as an argument of `json_each`.
@@ -220,14 +213,12 @@ fn list<T: serde::Serialize>(values: &[T]) -> String {
 }
 
 async fn free(db: &mut SqliteConnection, id: i64, owner: &str) -> sqlx::Result<()> {
-    sqlx::query(
-        "UPDATE jobs SET lease_owner = NULL, lease_until = NULL WHERE id = ? AND lease_owner = ?",
-    )
-    .bind(id)
-    .bind(owner)
-    .execute(db)
-    .await
-    .map(drop)
+    sqlx::query("UPDATE jobs SET lease_owner = NULL WHERE id = ? AND lease_owner = ?")
+        .bind(id)
+        .bind(owner)
+        .execute(db)
+        .await
+        .map(drop)
 }
 
 async fn lease(
@@ -239,7 +230,6 @@ async fn lease(
     for (fetches, most) in [(false, claim.requests), (true, claim.fetches)] {
         let rows = sqlx::query(LEASE)
             .bind(&claim.owner)
-            .bind(at(claim.lease_until))
             .bind(at(now))
             .bind(fetches)
             .bind(claim.only.as_deref().map(list))
@@ -367,6 +357,7 @@ async fn wait_for_room(
     let news = job.hold.as_ref().is_none_or(|hold| hold.message != reason);
     // At the latest: it is woken when a remote job of the account ends before that.
     job.due_at = until.unwrap_or(now + DAY);
+    job.wait = (job.due_at - now).max(TimeDelta::zero());
     job.hold = Some(Hold { why: HoldKind::Quota, message: reason.to_owned() });
     if update(db, &job, job.state, owner).await? && news {
         let rest = format!("; until {}", job.due_at.format("%Y-%m-%dT%H:%M:%SZ"));

@@ -93,6 +93,33 @@ impl Store {
         .await
     }
 
+    /// Keeps what a step found out about the remote job `remote`, when its job was cancelled before
+    /// the decision could be applied: an accepted submission holds its place until it ends, and can
+    /// be asked about.
+    pub async fn record_late(
+        &self,
+        decision: Decision,
+        remote: i64,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        self.write(move |db| {
+            Box::pin(async move {
+                let job = &decision.job;
+                if decision.remote == RemoteEffect::Accepted {
+                    let id = job.remote_id.as_deref().unwrap_or("without an id");
+                    let message = format!(
+                        "the service had accepted the submission as remote job {id}; its place in \
+                         the quota is free when it ends"
+                    );
+                    let event = Event::new("note", message);
+                    add_event(db, Some(job.id), &job.source, &event, now).await?;
+                }
+                record_remote(db, &decision, remote, now).await
+            })
+        })
+        .await
+    }
+
     /// Ends a live job.
     pub async fn cancel(&self, id: i64, now: DateTime<Utc>) -> Result<Cancelled> {
         self.write(move |db| {
@@ -103,7 +130,7 @@ impl Store {
                 }
                 sqlx::query(
                     "UPDATE jobs SET state = 'cancelled', finished_at = ?, hold_kind = NULL, \
-                     hold_message = NULL, lease_owner = NULL, lease_until = NULL WHERE id = ?",
+                     hold_message = NULL, lease_owner = NULL WHERE id = ?",
                 )
                 .bind(at(now))
                 .bind(id)
@@ -181,8 +208,8 @@ pub(super) async fn update(
     owner: &str,
 ) -> sqlx::Result<bool> {
     let changed = sqlx::query(
-        "UPDATE jobs SET state = ?, finished_at = ?, due_at = ?, hold_kind = ?, hold_message = ?, \
-         lease_owner = NULL, lease_until = NULL, attempts = ?, polls = ?, rounds = ?, \
+        "UPDATE jobs SET state = ?, finished_at = ?, due_at = ?, wait_ms = ?, hold_kind = ?, \
+         hold_message = ?, lease_owner = NULL, attempts = ?, polls = ?, rounds = ?, \
          failures = ?, remote = ?, submitting = ?, remote_id = ?, status_url = ?, result_url = ?, \
          first_submitted_at = ?, submitted_at = ?, expected = ?, missing_since = ?, \
          error_kind = ?, error_message = ?, snapshot = ? \
@@ -191,6 +218,7 @@ pub(super) async fn update(
     .bind(job.state.as_str())
     .bind(job.finished_at.map(at))
     .bind(at(job.due_at))
+    .bind(job.wait.num_milliseconds())
     .bind(job.hold.as_ref().map(|hold| hold.why.as_str()))
     .bind(job.hold.as_ref().map(|hold| hold.message.as_str()))
     .bind(job.attempts)
@@ -235,7 +263,20 @@ pub(super) async fn record(
         .fetch_one(&mut *db)
         .await?
         .try_get(0)?;
-    let Some(remote) = remote else { return Ok(()) };
+    match remote {
+        Some(remote) => record_remote(db, decision, remote, now).await,
+        None => Ok(()),
+    }
+}
+
+/// Writes what a decision says of a remote job into its record.
+async fn record_remote(
+    db: &mut SqliteConnection,
+    decision: &Decision,
+    remote: i64,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let job = &decision.job;
     match decision.remote {
         // What was unanswered stays as the intent left it: counted, and presumed to run.
         RemoteEffect::Keep | RemoteEffect::Unanswered => Ok(()),
@@ -253,11 +294,11 @@ pub(super) async fn record(
                 .bind(remote)
                 .execute(&mut *db)
                 .await?;
-            wake(db, &job.account, now).await
+            wake(db, Some(&job.account), now).await
         }
         RemoteEffect::Ended => {
             end_remote(db, remote, now).await?;
-            wake(db, &job.account, now).await
+            wake(db, Some(&job.account), now).await
         }
     }
 }
@@ -276,15 +317,16 @@ pub(super) async fn end_remote(
         .map(drop)
 }
 
-/// Lets the account's jobs that wait for room look again.
+/// Lets the account's jobs (of every account, without one) that wait for room look again.
 pub(super) async fn wake(
     db: &mut SqliteConnection,
-    account: &str,
+    account: Option<&str>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "UPDATE jobs SET due_at = ?1 WHERE state IN ('queued', 'waiting', 'ready') \
-         AND state = 'queued' AND hold_kind = 'quota' AND account = ?2 AND due_at > ?1",
+        "UPDATE jobs SET due_at = ?1, wait_ms = 0 WHERE state IN ('queued', 'waiting', 'ready') \
+         AND state = 'queued' AND hold_kind = 'quota' AND (?2 IS NULL OR account = ?2) \
+         AND due_at > ?1",
     )
     .bind(at(now))
     .bind(account)

@@ -97,6 +97,9 @@ impl Worker {
         if name == self.name {
             return true;
         }
+        if !is_worker_name(name) {
+            return false;
+        }
         let path = self.folder.join(name);
         if !path.exists() {
             return false;
@@ -106,7 +109,7 @@ impl Worker {
                 let _ = files::remove(&path);
                 false
             }
-            // Taken, or impossible to tell: then its lease's end will tell.
+            // Taken; or impossible to tell now, and then nothing may be taken from it.
             _ => true,
         }
     }
@@ -120,6 +123,14 @@ impl Worker {
             }
         }
     }
+}
+
+/// Whether a worker may have this name: names also come from files that others can make.
+fn is_worker_name(name: &str) -> bool {
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    name.split_once('-').is_some_and(|(process, unique)| {
+        process.parse::<u32>().is_ok() && unique.len() == 16 && unique.bytes().all(is_hex)
+    })
 }
 
 impl Drop for Worker {

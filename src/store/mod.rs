@@ -8,11 +8,12 @@
 mod adopt;
 mod alarms;
 mod claim;
+mod clock;
 pub mod copies;
 mod history;
 mod jobs;
 pub mod lock;
-mod mend;
+
 mod orphans;
 mod row;
 mod schedules;

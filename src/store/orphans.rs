@@ -58,7 +58,7 @@ impl Store {
         self.write(move |db| {
             Box::pin(async move {
                 end_remote(db, orphan.remote, now).await?;
-                wake(db, &orphan.account, now).await
+                wake(db, Some(&orphan.account), now).await
             })
         })
         .await

@@ -1,7 +1,7 @@
 //! How values stand in rows: instants as milliseconds, words as text.
 
 use crate::job::{ErrorKind, Hold, HoldKind, Job, JobError, State, Trigger};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, Row};
 use std::path::PathBuf;
@@ -57,6 +57,7 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, Error> {
         created_at: needed(row, "created_at")?,
         finished_at: get_instant(row, "finished_at")?,
         due_at: needed(row, "due_at")?,
+        wait: TimeDelta::milliseconds(row.try_get("wait_ms")?),
         hold: hold.map(|(why, message)| Hold { why, message }),
         attempts: count(row, "attempts")?,
         polls: count(row, "polls")?,

@@ -339,8 +339,7 @@ impl Machine {
             let store = Store::open(&settings.state_dir, used).await.map_err(io::Error::other)?;
             let worker = lock::Worker::enrol(&settings.state_dir, workers)?;
             worker.sweep();
-            let live = store.live_jobs().await.map_err(io::Error::other)?;
-            archive.sweep(&live.iter().map(|job| job.id).collect::<Vec<_>>())?;
+            archive.sweep(|name| worker.lives(name))?;
             let quiet = Arc::new(|_: engine::Notice<'_>| {});
             let engine = Engine::new(store.clone(), archive.clone(), worker, clock, plan, quiet);
             let ticking = engine.ticking().await.map_err(io::Error::other)?;

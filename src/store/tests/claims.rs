@@ -51,34 +51,98 @@ async fn a_claim_writes_the_intent_to_submit_and_takes_the_job_from_others() {
 async fn a_submission_that_a_dead_worker_left_is_charged_and_made_again() {
     let (_folder, store) = store().await;
     let job = submitting(&store, "stores", "a").await;
-    assert_eq!(store.release_all("a").await.unwrap(), 1);
+    assert_eq!(store.release_all("a", &[]).await.unwrap(), 1);
     // First it is known to be unanswered, then it is submitted afresh.
     assert_eq!(store.claim(claim("b"), at(1)).await.unwrap().jobs, []);
     let again = store.claim(claim("b"), at(6)).await.unwrap().jobs.remove(0);
     assert_eq!((again.id, again.attempts, again.submitting), (job.id, 2, true));
     assert_ne!(again.remote, job.remote);
     let timeline = store.timeline(job.id).await.unwrap();
-    assert!(timeline.iter().any(|event| event.message.contains("before the service's answer")));
+    assert!(timeline.iter().any(|event| event.message.contains("its answer was never stored")));
 }
 
 #[tokio::test]
-async fn a_lease_lapses_unless_it_is_renewed() {
+async fn a_job_stays_with_its_worker_whatever_the_time_is_until_it_is_let_go() {
     let (_folder, store) = store().await;
     let job = submitting(&store, "stores", "a").await;
     apply(&store, &job, accepted(), "a", noon()).await;
-    let polls = |owner: &'static str, now: i64| {
-        let mut claim = claim(owner);
-        claim.lease_until = at(now + 60);
-        store.claim(claim, at(now))
-    };
+    let polls = |owner: &'static str, now: i64| store.claim(claim(owner), at(now));
     assert_eq!(polls("a", 10).await.unwrap().jobs.len(), 1);
-    assert_eq!(store.renew("a", at(100)).await.unwrap(), [job.id]);
-    assert_eq!(polls("b", 99).await.unwrap().jobs.len(), 0);
-    assert_eq!(polls("b", 100).await.unwrap().jobs.len(), 1);
-    // What the slow one then wants to say is not listened to.
+    assert!(store.holds("a", job.id).await.unwrap());
+    let year = 365 * 24 * 3600;
+    for owner in ["a", "b"] {
+        assert_eq!(polls(owner, year).await.unwrap().jobs, [], "{owner} takes what a holds");
+    }
+    assert_eq!(store.release_all("a", &[job.id]).await.unwrap(), 0);
+    assert_eq!(store.release_all("a", &[]).await.unwrap(), 1);
+    assert_eq!(polls("b", year).await.unwrap().jobs.len(), 1);
+    // What the first one then decides is not applied.
     let late = store.job(job.id).await.unwrap().unwrap();
     assert!(!apply(&store, &late, aborted(), "a", at(101)).await);
-    assert_eq!(store.renew("a", at(200)).await.unwrap(), Vec::<i64>::new());
+    assert!(!store.holds("a", job.id).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_a_cancelled_submission_was_answered_is_kept() {
+    let (_folder, store) = store().await;
+    let late = async |outcome: Outcome| {
+        let job = submitting(&store, "stores", "a").await;
+        store.cancel(job.id, at(1)).await.unwrap();
+        let decision = decide(&job, &outcome, &policy(), at(2), 0.5);
+        assert!(!store.apply(decision.clone(), job.state, "a", at(2)).await.unwrap());
+        store.record_late(decision, job.remote.unwrap(), at(2)).await.unwrap();
+        job
+    };
+    // Refused: no place is taken.
+    late(Outcome::Failed(Failure::new(FailureKind::Unavailable, "later"))).await;
+    assert_eq!(store.quota_used("contoso", at(3)).await.unwrap(), (0, 0));
+    // Accepted: it can be asked about.
+    let job = late(accepted()).await;
+    assert_eq!(store.quota_used("contoso", at(3)).await.unwrap(), (1, 1));
+    let tight = claim_with("b", Quota { max_in_process: 1, max_jobs_per_day: 50 });
+    made(&store, "stores").await;
+    assert_eq!(store.claim(tight, at(3)).await.unwrap().jobs, []);
+    let orphans = store.orphans(noon() - TimeDelta::hours(1)).await.unwrap();
+    assert_eq!(orphans.len(), 1);
+    assert_eq!(orphans[0].status_url, "https://h/s");
+    assert_eq!(orphans[0].remote_id.as_deref(), Some("abc"));
+    let last = store.timeline(job.id).await.unwrap().pop().unwrap().message;
+    assert!(last.contains("had accepted the submission as remote job abc"), "{last}");
+}
+
+#[tokio::test]
+async fn a_quota_that_may_have_changed_is_reconsidered() {
+    let (_folder, store) = store().await;
+    let daily = |most| claim_with("a", Quota { max_in_process: 10, max_jobs_per_day: most });
+    let (_one, two) = (made(&store, "one").await, made(&store, "two").await);
+    assert_eq!(store.claim(daily(1), noon()).await.unwrap().jobs.len(), 1);
+    assert_eq!(hold_of(&store, two.id).await, (Some(HoldKind::Quota), at(24 * 3600)));
+    store.reconsider_quota(at(5)).await.unwrap();
+    assert_eq!(store.claim(daily(2), at(5)).await.unwrap().jobs.len(), 1);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_puts_nothing_off() {
+    let (_folder, store) = store().await;
+    let job = submitting(&store, "stores", "a").await;
+    apply(&store, &job, accepted(), "a", noon()).await;
+    let waiting = store.job(job.id).await.unwrap().unwrap();
+    assert_eq!((waiting.due_at, waiting.wait), (at(5), TimeDelta::seconds(5)));
+    let none = TimeDelta::zero();
+    assert!(!store.set_clock_right(none, noon()).await.unwrap(), "the clock is right");
+    let back = at(-2 * 3600);
+    assert!(store.set_clock_right(none, back).await.unwrap());
+    let right = store.job(job.id).await.unwrap().unwrap();
+    assert_eq!(right.due_at, back + TimeDelta::seconds(5));
+    assert_eq!((right.first_submitted_at, right.submitted_at), (Some(back), Some(back)));
+    // The remote job's day and its place count from the right time too.
+    assert_eq!(store.quota_used("contoso", back).await.unwrap(), (1, 1));
+    assert!(!store.set_clock_right(none, back).await.unwrap());
+    // Forward: the deadline is no nearer than it was.
+    let hour = TimeDelta::hours(1);
+    assert!(store.set_clock_right(hour, back + hour).await.unwrap());
+    let right = store.job(job.id).await.unwrap().unwrap();
+    assert_eq!(right.first_submitted_at, Some(back + hour));
 }
 
 #[tokio::test]

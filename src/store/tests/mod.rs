@@ -55,7 +55,6 @@ fn policy() -> Policy {
 fn claim_with(owner: &str, quota: Quota) -> Claim {
     Claim {
         owner: owner.into(),
-        lease_until: at(60),
         requests: 10,
         fetches: 10,
         only: None,

@@ -10,7 +10,7 @@ fn statements() -> Vec<String> {
         include_str!("../claim.rs"),
         include_str!("../history.rs"),
         include_str!("../jobs.rs"),
-        include_str!("../mend.rs"),
+        include_str!("../clock.rs"),
         include_str!("../mod.rs"),
         include_str!("../orphans.rs"),
         include_str!("../schedules.rs"),

@@ -70,6 +70,9 @@ async fn what_was_filed_before_the_cancel_stays_archived() {
     assert!(!store.archived_after_cancel(job.clone(), at(3)).await.unwrap());
     let stored = store.job(job.id).await.unwrap().unwrap();
     assert_eq!((stored.state, stored.snapshot), (State::Archived, job.snapshot));
+    let ended: Vec<_> =
+        store.ended_counts().await.unwrap().into_iter().filter(|(.., jobs)| *jobs > 0).collect();
+    assert_eq!(ended, [("stores".to_owned(), "archived".to_owned(), 1)], "it counts once");
 }
 
 #[tokio::test]
@@ -245,9 +248,9 @@ fn a_worker_lives_as_long_as_its_process_holds_its_file() {
     drop(other);
     assert!(!me.lives(&name));
     // One that was killed leaves its file, without the lock.
-    fs::write(folder.path().join("workers").join("123-dead"), "").unwrap();
+    fs::write(folder.path().join("workers").join("123-000000000000dead"), "").unwrap();
     me.sweep();
-    assert!(!folder.path().join("workers").join("123-dead").exists());
+    assert!(!folder.path().join("workers").join("123-000000000000dead").exists());
     assert!(me.lives(&me.name));
 }
 

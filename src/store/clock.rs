@@ -1,0 +1,106 @@
+//! What a clock that was wrong has left behind: instants that lie in the future, and times that would
+//! not come for long.
+
+use super::jobs::{add_event, wake};
+use super::row::{self, at};
+use super::{Result, Store};
+use crate::job::{self, Event, Job};
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+
+/// No cursor is this far ahead unless the clock was: a step back by an hour, or by a day, is made
+/// good by waiting, for those times are accounted for.
+const FAR: TimeDelta = TimeDelta::hours(25);
+/// An instant this far ahead is no drift.
+const AHEAD: TimeDelta = TimeDelta::seconds(5);
+/// Remote jobs that may have been started while the clock was ahead.
+const RECENT: i64 = 10_000;
+/// Those that are looked at to see whether there may be any.
+const NEWEST: i64 = 100;
+
+impl Store {
+    /// Sets right what a wrong clock has left: live jobs by [`job::set_right`], remote jobs that
+    /// were started in the future, schedules that are accounted for beyond tomorrow. `forward` is
+    /// how far the clock has just stepped forward. Says whether there was anything.
+    pub async fn set_clock_right(&self, forward: TimeDelta, now: DateTime<Utc>) -> Result<bool> {
+        let (ahead, far) = (at(now + AHEAD), at(now + FAR));
+        let row = sqlx::query(
+            "SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_due \
+               WHERE state IN ('queued', 'waiting', 'ready') AND (due_at > ?1 + wait_ms \
+                 OR first_submitted_at > ?1 OR submitted_at > ?1 OR missing_since > ?1)) \
+             OR EXISTS (SELECT 1 FROM schedules WHERE cursor > ?2) \
+             OR EXISTS (SELECT 1 FROM remote_jobs \
+               WHERE id > (SELECT max(id) FROM remote_jobs) - ?3 AND started_at > ?1)",
+        )
+        .bind(ahead)
+        .bind(far)
+        .bind(NEWEST)
+        .fetch_one(&self.readers)
+        .await?;
+        if row.try_get::<i64, _>(0)? == 0 && forward.is_zero() {
+            return Ok(false);
+        }
+        self.write(move |db| {
+            Box::pin(async move {
+                let rows = sqlx::query(
+                    "SELECT * FROM jobs INDEXED BY jobs_due \
+                     WHERE state IN ('queued', 'waiting', 'ready')",
+                )
+                .fetch_all(&mut *db)
+                .await?;
+                for row in &rows {
+                    if let Some(job) = job::set_right(&row::job(row)?, forward, now) {
+                        write_times(db, &job).await?;
+                    }
+                }
+                sqlx::query(
+                    "UPDATE remote_jobs SET started_at = ?1 WHERE started_at > ?2 \
+                     AND id > (SELECT max(id) FROM remote_jobs) - ?3",
+                )
+                .bind(at(now))
+                .bind(ahead)
+                .bind(RECENT)
+                .execute(&mut *db)
+                .await?;
+                let moved = sqlx::query(
+                    "UPDATE schedules SET cursor = ?1, since = min(since, ?1) WHERE cursor > ?2 \
+                     RETURNING source",
+                )
+                .bind(at(now))
+                .bind(far)
+                .fetch_all(&mut *db)
+                .await?;
+                for row in &moved {
+                    let source: String = row.try_get(0)?;
+                    let message = "the clock was far ahead: the schedule goes on from now";
+                    add_event(db, None, &source, &Event::new("note", message), now).await?;
+                }
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// Lets every job look again that waits for room in its account by our own count: the quota may
+    /// be another one now.
+    pub async fn reconsider_quota(&self, now: DateTime<Utc>) -> Result<()> {
+        self.write(move |db| Box::pin(async move { wake(db, None, now).await })).await
+    }
+}
+
+/// Writes a job's times and nothing else of it, whoever holds it.
+async fn write_times(db: &mut SqliteConnection, job: &Job) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE jobs SET due_at = ?, first_submitted_at = ?, submitted_at = ?, missing_since = ? \
+         WHERE id = ?",
+    )
+    .bind(at(job.due_at))
+    .bind(job.first_submitted_at.map(at))
+    .bind(job.submitted_at.map(at))
+    .bind(job.missing_since.map(at))
+    .bind(job.id)
+    .execute(db)
+    .await
+    .map(drop)
+}
