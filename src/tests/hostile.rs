@@ -1,23 +1,35 @@
 //! Inputs that nobody means well by: the corpus in `tests/corpus`, changed at random by a seed. Each
 //! reader must answer each of them, right or wrong, without a panic.
 //!
-//! `NIGHTJAR_FUZZ_INPUTS=1000000 cargo test --lib hostile` is the long version; an input that breaks
-//! a reader is written to a file, and the message says how to try it again.
+//! ```sh
+//! cargo test --lib hostile                                           # the same inputs each time
+//! NIGHTJAR_FUZZ_INPUTS=1000000 cargo test --lib hostile              # more of them
+//! NIGHTJAR_FUZZ_SECONDS=50 NIGHTJAR_FUZZ_FROM=20261125000000000 \\
+//!     cargo test --lib hostile -- --nocapture                        # from another seed, for so long
+//! ```
+//!
+//! An input that breaks a reader is written to a file and printed; the message says how to try it
+//! again, and how to add it to the corpus.
 
 use crate::config::{self, Environment};
 use crate::dataset::{self, Limits};
 use crate::manifest::{Manifest, Name};
 use crate::plan::schedule::Schedule;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{TimeZone, Utc};
 use fastrand::Rng;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Inputs for each reader in the short version.
 const SHORT: u64 = 4000;
 /// No input grows beyond this.
 const LARGEST: usize = 64 << 10;
+/// No input takes longer to read, however busy the machine is.
+const LONGEST: Duration = Duration::from_secs(20);
 
 #[allow(clippy::disallowed_methods, reason = "how a campaign is told its size")]
 fn number(name: &str) -> Option<u64> {
@@ -66,28 +78,50 @@ fn changed(random: &mut Rng, corpus: &[Vec<u8>], words: &[&str]) -> Vec<u8> {
     input
 }
 
+/// Says what breaks a reader, and keeps it: in a file, and as text that outlives the machine.
+fn broken(reader: &str, input: &[u8], what: &str, how: &str) -> ! {
+    let file = std::env::temp_dir().join(format!("nightjar-{reader}.input"));
+    fs::write(&file, input).unwrap();
+    panic!(
+        "{what} {how} the reader of {reader}; it is kept as {}. To add it to the corpus:\n\
+         base64 -d >tests/corpus/{reader}/NAME <<'END'\n{}\nEND",
+        file.display(),
+        BASE64.encode(input)
+    );
+}
+
 /// Lets a reader read the corpus, and what becomes of it by the seed.
 pub(crate) fn attack(reader: &str, words: &[&str], read: impl Fn(&[u8])) {
-    let try_one = |input: &[u8], what: String| {
+    let try_one = |input: &[u8], what: &str| {
+        let begun = Instant::now();
         if catch_unwind(AssertUnwindSafe(|| read(input))).is_err() {
-            let file = std::env::temp_dir().join(format!("nightjar-{reader}.input"));
-            fs::write(&file, input).unwrap();
-            panic!("{what} breaks the reader of {reader}; it is kept as {}", file.display());
+            broken(reader, input, what, "breaks");
+        }
+        if begun.elapsed() > LONGEST {
+            broken(reader, input, what, "keeps busy for too long");
         }
     };
     let corpus = corpus(reader);
     for input in &corpus {
-        try_one(input, "a file of the corpus".to_owned());
+        try_one(input, "a file of the corpus");
     }
-    let inputs = number("NIGHTJAR_FUZZ_INPUTS").unwrap_or(SHORT);
-    let seeds = match number("NIGHTJAR_FUZZ_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..inputs,
+    let from = number("NIGHTJAR_FUZZ_FROM").unwrap_or(0);
+    let seconds = number("NIGHTJAR_FUZZ_SECONDS").map(Duration::from_secs);
+    let seeds = match (number("NIGHTJAR_FUZZ_SEED"), seconds) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, Some(_)) => from..u64::MAX,
+        (None, None) => from..from + number("NIGHTJAR_FUZZ_INPUTS").unwrap_or(SHORT),
     };
+    let (begun, first, mut inputs) = (Instant::now(), seeds.start, 0_u64);
     for seed in seeds {
+        if inputs >= SHORT && seconds.is_some_and(|seconds| begun.elapsed() >= seconds) {
+            break;
+        }
         let input = changed(&mut Rng::with_seed(seed), &corpus, words);
-        try_one(&input, format!("NIGHTJAR_FUZZ_SEED={seed} cargo test --lib hostile: it"));
+        try_one(&input, &format!("NIGHTJAR_FUZZ_SEED={seed} cargo test --lib hostile: it"));
+        inputs += 1;
     }
+    eprintln!("{reader}: {inputs} inputs from seed {first}");
 }
 
 const XML: [&str; 30] = [
