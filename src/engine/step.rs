@@ -198,7 +198,7 @@ fn log(job: &Job, events: &[Event]) {
         let (id, source, state) = (job.id, job.source.as_str(), job.state.as_str());
         match *kind {
             "failed" => tracing::error!(job = id, source, state, event = kind, "{message}"),
-            "retry" | "storage" | "quota" | "limit" | "suspicious" => {
+            "retry" | "storage" | "local" | "quota" | "limit" | "suspicious" => {
                 tracing::warn!(job = id, source, state, event = kind, "{message}");
             }
             _ => tracing::info!(job = id, source, state, event = kind, "{message}"),

@@ -118,11 +118,7 @@ pub fn decide(
             next.end(State::Archived);
         }
         Outcome::Unproven { kind, message } => next.replace(*kind, message),
-        Outcome::Storage(message) => {
-            let wait = policy.retry.wait(job.rounds, random);
-            next.decision.job.rounds += 1;
-            next.hold_for(HoldKind::Storage, message, wait);
-        }
+        Outcome::Storage(message) => next.own_trouble(HoldKind::Storage, message),
         Outcome::Panicked(message) => next.panicked(message),
         Outcome::Failed(failure) => match job.state {
             State::Queued => next.submit_failed(failure),
@@ -189,6 +185,14 @@ impl Next<'_> {
         let event = Event::wait(why.as_str(), message, &format!("; next try at {until}"));
         self.decision.events.push(event);
         self.decision.job.hold = Some(Hold { why, message: message.to_owned() });
+    }
+
+    /// The same step once more after a trouble of this machine, which is nobody's failure and ends
+    /// no job, however long it lasts.
+    fn own_trouble(&mut self, why: HoldKind, message: &str) {
+        let wait = self.policy.retry.wait(self.decision.job.rounds, self.random);
+        self.decision.job.rounds += 1;
+        self.hold_for(why, message, wait);
     }
 
     /// The same step once more after a failure in passing.
@@ -312,6 +316,7 @@ impl Next<'_> {
                 let wait = no_sooner(backoff, failure.retry_after);
                 self.hold_for(HoldKind::Limit, message, wait);
             }
+            FailureKind::Local => self.own_trouble(HoldKind::Local, message),
             FailureKind::Credentials => self.fail(ErrorKind::Credentials, message),
             FailureKind::NotFound => self.fail(ErrorKind::NotFound, message),
             FailureKind::Rejected => self.fail(ErrorKind::Rejected, message),
@@ -418,6 +423,8 @@ impl Next<'_> {
 
     fn poll_failed(&mut self, failure: &Failure) {
         match failure.kind {
+            // Whether the remote job is completed could not even be asked.
+            FailureKind::Local => return self.own_trouble(HoldKind::Local, &failure.message),
             FailureKind::NotFound => self.missing(failure, "status"),
             FailureKind::Credentials => self.accepted_key_refused(failure),
             FailureKind::Rejected => {
@@ -438,6 +445,7 @@ impl Next<'_> {
     fn fetch_failed(&mut self, failure: &Failure) {
         let most = self.policy.attempts;
         match failure.kind {
+            FailureKind::Local => self.own_trouble(HoldKind::Local, &failure.message),
             FailureKind::NotFound => self.missing(failure, "result"),
             FailureKind::Credentials => self.accepted_key_refused(failure),
             FailureKind::Rejected => self.retry_up_to(most, ErrorKind::Rejected, failure),

@@ -151,6 +151,8 @@ words! {
         Limit = "limit",
         /// The archive cannot be written now.
         Storage = "storage",
+        /// This machine lacks what asking the service takes, such as file descriptors.
+        Local = "local",
         /// The last request failed in passing.
         Retry = "retry",
         /// The service answers about another remote job, which counts as pending.

@@ -74,6 +74,8 @@ pub struct OtherJob {
 /// What a request that did not do its job means to whoever decides what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
+    /// This machine lacks what asking takes, such as file descriptors: nothing was sent.
+    Local,
     /// It never reached the service: nothing happened there.
     NotSent,
     /// It was sent, and no whole answer came: something may have happened there.

@@ -216,6 +216,25 @@ fn a_limit_of_the_account_is_waited_out_without_an_attempt() {
 }
 
 #[test]
+fn what_this_machine_lacks_costs_no_attempt_and_ends_no_job() {
+    for state in [State::Queued, State::Waiting, State::Ready] {
+        let attempts = u32::from(state != State::Queued);
+        let mut job = job(state);
+        let mut waits = Vec::new();
+        for _ in 0..50 {
+            job.attempts = 1;
+            let decision = after(&job, failed(FailureKind::Local), 25 * 3600);
+            assert_eq!((decision.job.state, decision.job.attempts), (state, attempts));
+            assert_eq!((decision.job.failures, decision.job.polls), (0, 0));
+            assert_eq!(decision.job.hold.as_ref().map(|hold| hold.why), Some(HoldKind::Local));
+            waits.push(seconds_until_due(&decision, 25 * 3600));
+            job = decision.job;
+        }
+        assert_eq!((waits[0], waits[1], waits[49]), (1.0, 2.0, 300.0), "as other retries");
+    }
+}
+
+#[test]
 fn a_service_that_is_away_is_asked_as_often_as_allowed() {
     let mut job = job(State::Queued);
     for _ in 1..8 {
