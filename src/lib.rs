@@ -13,7 +13,8 @@
 //! - The engine: [`engine`] lets time pass, by [`clock`], and drives it all.
 //! - The faces: [`cli`] and [`web`], which show what [`report`] reads; [`telemetry`] logs.
 //! - Beside the house: [`simulator`], the service for the demo, the tests and the benches;
-//!   [`files`], how private files are made; [`failpoint`], where tests let things fail.
+//!   [`files`], how private files are made; [`tls`], which certificates are trusted and what an error
+//!   of them means; [`failpoint`], where tests let things fail.
 
 pub mod archive;
 pub mod cli;
@@ -34,6 +35,7 @@ pub mod settings;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod web;
 
 #[cfg(test)]

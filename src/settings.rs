@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use url::Url;
+use url::{Host, Url};
 
 use crate::plan::schedule::Schedule;
 use crate::secret::PrivateUrl;
@@ -68,6 +68,19 @@ impl fmt::Display for Listen {
             Listen::Tcp(address) => write!(f, "{address}"),
             Listen::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+/// Whether a URL's host is this machine itself: what is sent there crosses no network, and never
+/// goes through a proxy.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => {
+            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|it| it.is_loopback())
+        }
+        None => false,
     }
 }
 

@@ -21,6 +21,7 @@ fn floors() -> BTreeMap<&'static str, u8> {
         ("telemetry", 1),
         ("clock", 1),
         ("files", 1),
+        ("tls", 1),
         ("failpoint", 0),
         ("job", 0),
         ("plan", 0),
@@ -33,10 +34,13 @@ fn floors() -> BTreeMap<&'static str, u8> {
 }
 
 /// Sideways steps that are meant: what both rooms are about is told in the first one's docs.
-const SIDEWAYS: [(&str, &str, &str); 12] = [
+const SIDEWAYS: [(&str, &str, &str); 15] = [
     ("store", "files", "private files are made in one way"),
     ("archive", "files", "private files are made in one way"),
     ("notify", "service", "how an error of HTTP reads, without any URL"),
+    ("config", "tls", "`check` reads the certificates too"),
+    ("service", "tls", "certificates and their errors are read in one way"),
+    ("notify", "tls", "certificates and their errors are read in one way"),
     ("cli", "web", "the daemon serves the page"),
     ("cli", "telemetry", "the executable starts the logs"),
     ("report", "engine", "what a schedule's identity is, the engine says"),

@@ -9,9 +9,10 @@ use crate::notify::{Channel, Message, Notifier, Phase, run_id};
 use crate::plan::alarms::news;
 use crate::report::Reporter;
 use crate::secret::Key;
-use crate::service::http::plain_client;
-use crate::settings::{KeySource, Settings};
+use crate::service::http::PlainClients;
+use crate::settings::{KeySource, MailSecurity, Settings};
 use crate::store::Store;
+use crate::tls;
 use chrono::{DateTime, Utc};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -252,23 +253,34 @@ fn phase(job: &Job, events: &[Event]) -> Option<(Phase, String)> {
 pub(super) fn notifier(settings: &Settings) -> (Notifier, Vec<String>) {
     let notify = &settings.notify;
     let mut problems = Vec::new();
-    let client = plain_client(&settings.http).unwrap_or_else(|error| {
+    let clients = PlainClients::new(&settings.http);
+    let uses_http = !notify.webhooks.is_empty()
+        || settings.sources.iter().map(|it| &it.ping).chain([&notify.ping]).any(Option::is_some);
+    if let (Err(error), true) = (&clients, uses_http) {
         problems.push(error.to_string());
-        reqwest::Client::default()
-    });
-    let ca = settings.http.ca_file.as_ref().and_then(|file| std::fs::read(file).ok());
+    }
+    let clients = clients.ok();
     let mut channels = Vec::new();
-    for webhook in &notify.webhooks {
-        match secret(&webhook.secret) {
-            Ok(secret) => channels.push(Channel::webhook(webhook, secret, client.clone())),
-            Err(problem) => {
+    for webhook in notify.webhooks.iter().filter(|_| clients.is_some()) {
+        match (secret(&webhook.secret), &clients) {
+            (Ok(secret), Some(clients)) => {
+                channels.push(Channel::webhook(webhook, secret, clients))
+            }
+            (Ok(_), None) => {}
+            (Err(problem), _) => {
                 problems.push(format!("[[notify.webhooks]] {}: {problem}", webhook.url.place()));
             }
         }
     }
     if let Some(email) = &notify.email {
-        let mailer = secret(&email.password).and_then(|password| {
-            Channel::email(email, password.as_ref(), notify.try_timeout, ca.as_deref())
+        let ca = match &settings.http.ca_file {
+            Some(file) if email.security != MailSecurity::None => tls::read_ca_file(file)
+                .map_err(|error| format!("http.ca_file {} {error}", file.display())),
+            _ => Ok(Vec::new()),
+        };
+        let mailer = ca.and_then(|ca| {
+            let password = secret(&email.password)?;
+            Channel::email(email, password.as_ref(), notify.try_timeout, &ca)
         });
         match mailer {
             Ok(mailer) => channels.push(mailer),
@@ -276,7 +288,7 @@ pub(super) fn notifier(settings: &Settings) -> (Notifier, Vec<String>) {
         }
     }
     channels.extend(notify.commands.iter().map(|words| Channel::command(words)));
-    (Notifier::new(channels, client, notify.try_timeout), problems)
+    (Notifier::new(channels, clients, notify.try_timeout), problems)
 }
 
 /// What is kept there, if anything is to be.

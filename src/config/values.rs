@@ -1,7 +1,7 @@
 //! Reads single values. An error says what was found and what was expected, without the key's
 //! name and without any text that may be a secret.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::schema::nearest;
 use super::units;
 use crate::plan::schedule::Schedule;
 use crate::secret::PrivateUrl;
-use crate::settings::{Listen, MailSecurity};
+use crate::settings::{Listen, MailSecurity, is_loopback};
 
 /// The kind of a value, with its article.
 pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
@@ -281,34 +281,22 @@ pub(super) fn listen(
     }
 }
 
-/// Whether a host is this machine itself.
-fn is_loopback(host: &Host<&str>) -> bool {
-    match host {
-        Host::Domain(name) => *name == "localhost",
-        Host::Ipv4(ip) => ip.is_loopback(),
-        Host::Ipv6(ip) => {
-            ip.is_loopback() || ip.to_ipv4_mapped().is_some_and(|ip: Ipv4Addr| ip.is_loopback())
-        }
-    }
-}
-
 /// Whether a host's name or address is this machine itself.
 pub(super) fn is_loopback_host(host: &str) -> bool {
-    Host::parse(host).is_ok_and(|host| match &host {
-        Host::Domain(name) => is_loopback(&Host::Domain(name.as_str())),
-        Host::Ipv4(ip) => is_loopback(&Host::Ipv4(*ip)),
-        Host::Ipv6(ip) => is_loopback(&Host::Ipv6(*ip)),
-    })
+    Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_loopback(&url))
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// An address over TLS, or on this machine. What was found is not shown: it may carry a secret.
 fn safe_url(value: &DeValue<'_>, at_stake: &str, expected: &str) -> Result<Url, String> {
     let url =
         Url::parse(text(value)?).map_err(|problem| format!("not a URL ({problem}), {expected}"))?;
-    let Some(host) = url.host() else { return Err(format!("the host is missing, {expected}")) };
+    if url.host().is_none() {
+        return Err(format!("the host is missing, {expected}"));
+    }
     match url.scheme() {
         "https" => {}
-        "http" if is_loopback(&host) => {}
+        "http" if is_loopback(&url) => {}
         "http" => {
             return Err(format!(
                 "found http, expected https: {at_stake} would cross the network in the open; http \

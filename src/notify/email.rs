@@ -4,11 +4,16 @@ use super::Message;
 use super::http::without;
 use crate::secret::Key;
 use crate::settings::{Email, MailSecurity};
+use crate::tls;
 use lettre::message::{Mailbox, header};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use rustls::pki_types::CertificateDer;
 use std::time::Duration;
+
+/// How many characters of an error are shown; the server may have written some of them.
+const LONGEST_ERROR: usize = 500;
 
 /// Sends mail through one server.
 #[derive(Debug)]
@@ -24,12 +29,12 @@ impl Mailer {
         email: &Email,
         password: Option<&Key>,
         timeout: Duration,
-        ca: Option<&[u8]>,
+        ca: &[CertificateDer<'static>],
     ) -> Result<Mailer, String> {
         let tls = || -> Result<TlsParameters, String> {
             let mut parameters = TlsParameters::builder(email.server.clone());
-            if let Some(ca) = ca {
-                let certificate = Certificate::from_pem(ca).map_err(text)?;
+            for certificate in ca {
+                let certificate = Certificate::from_der(certificate.to_vec()).map_err(text)?;
                 parameters = parameters.add_root_certificate(certificate);
             }
             parameters.build().map_err(text)
@@ -77,8 +82,11 @@ impl Mailer {
     }
 }
 
-/// An error with its causes, on one line.
-fn text(error: impl std::error::Error) -> String {
+/// What an error of TLS means, or else an error with its causes, on one line of bounded length.
+fn text(error: impl std::error::Error + 'static) -> String {
+    if let Some(explanation) = tls::explanation(&error) {
+        return explanation;
+    }
     let mut said = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -88,7 +96,7 @@ fn text(error: impl std::error::Error) -> String {
         }
         source = cause.source();
     }
-    said.replace(char::is_control, " ")
+    said.replace(char::is_control, " ").chars().take(LONGEST_ERROR).collect()
 }
 
 /// RFC 3834: mail that a program has sent of its own accord.

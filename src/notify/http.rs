@@ -2,7 +2,7 @@
 
 use super::{Message, Phase};
 use crate::secret::{Key, PrivateUrl, redact};
-use crate::service::http::reason;
+use crate::service::http::{PlainClients, reason};
 use hmac::{Hmac, Mac};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder};
@@ -57,12 +57,12 @@ pub(super) fn signature(secret: &Key, at: &str, body: &str) -> Result<String, St
 /// the run's id as `rid`.
 #[derive(Debug, Clone)]
 pub(super) struct Pinger {
-    client: Client,
+    clients: Option<PlainClients>,
 }
 
 impl Pinger {
-    pub(super) fn new(client: Client) -> Pinger {
-        Pinger { client }
+    pub(super) fn new(clients: Option<PlainClients>) -> Pinger {
+        Pinger { clients }
     }
 
     pub(super) async fn send(
@@ -79,7 +79,11 @@ impl Pinger {
         }
         url.query_pairs_mut().append_pair("rid", run);
         let text = text.get(..text.floor_char_boundary(LONGEST_TEXT)).unwrap_or_default();
-        let request = self.client.post(url).header(CONTENT_TYPE, "text/plain; charset=utf-8");
+        let Some(clients) = &self.clients else {
+            return Err("TLS could not be set up: see http.ca_file".to_owned());
+        };
+        let request = clients.of(&url).post(url.clone());
+        let request = request.header(CONTENT_TYPE, "text/plain; charset=utf-8");
         sent(request.body(text.to_owned())).await
     }
 }

@@ -11,8 +11,9 @@ mod message;
 pub use message::{Event, Message, Phase, run_id};
 
 use crate::secret::{Key, PrivateUrl};
+use crate::service::http::PlainClients;
 use crate::settings;
-use reqwest::Client;
+use rustls::pki_types::CertificateDer;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,13 +42,17 @@ enum Kind {
 }
 
 impl Channel {
-    /// Posts messages as JSON, signed where there is a secret. `client` follows no redirect and
-    /// sends no referrer.
-    pub fn webhook(webhook: &settings::Webhook, secret: Option<Key>, client: Client) -> Channel {
+    /// Posts messages as JSON, signed where there is a secret.
+    pub fn webhook(
+        webhook: &settings::Webhook,
+        secret: Option<Key>,
+        clients: &PlainClients,
+    ) -> Channel {
+        let client = clients.of(webhook.url.expose()).clone();
         Channel(Kind::Webhook(http::Webhook::new(webhook.url.clone(), secret, client)))
     }
 
-    /// Sends mail. `ca` is a PEM bundle to trust beside the system's certificates.
+    /// Sends mail. `ca` are certificates to trust beside the system's.
     ///
     /// # Errors
     /// When there can be no such mail.
@@ -55,7 +60,7 @@ impl Channel {
         email: &settings::Email,
         password: Option<&Key>,
         timeout: Duration,
-        ca: Option<&[u8]>,
+        ca: &[CertificateDer<'static>],
     ) -> Result<Channel, String> {
         let mailer = email::Mailer::new(email, password, timeout, ca)?;
         Ok(Channel(Kind::Email(Box::new(mailer))))
@@ -105,11 +110,16 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Tells by these channels, each try within this time; pings through this client.
-    pub fn new(channels: Vec<Channel>, client: Client, timeout: Duration) -> Notifier {
+    /// Tells by these channels, each try within this time; pings through these clients. Without
+    /// any, pings fail.
+    pub fn new(
+        channels: Vec<Channel>,
+        clients: Option<PlainClients>,
+        timeout: Duration,
+    ) -> Notifier {
         Notifier {
             channels: Arc::new(channels),
-            pinger: http::Pinger::new(client),
+            pinger: http::Pinger::new(clients),
             timeout,
             turns: Arc::default(),
             under_way: TaskTracker::new(),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::plan::alarms::{Alarm, AlarmKind, Change, News};
-use crate::service::http::plain_client;
+use crate::service::http::PlainClients;
 use crate::settings::{Email, Http, MailSecurity, Webhook};
 use chrono::{DateTime, TimeZone, Utc};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -32,12 +32,12 @@ fn message() -> Message {
     Message::of(&news, noon(), "archive-1")
 }
 
-fn client() -> Client {
-    plain_client(&Http::default()).unwrap()
+fn clients() -> PlainClients {
+    PlainClients::new(&Http::default()).unwrap()
 }
 
 fn notifier(channels: Vec<Channel>) -> Notifier {
-    Notifier::new(channels, client(), Duration::from_secs(5))
+    Notifier::new(channels, Some(clients()), Duration::from_secs(5))
 }
 
 /// A server that answers one request after the other, and what it was asked.
@@ -78,7 +78,7 @@ fn request(stream: &mut TcpStream) -> (String, String) {
 
 fn webhook(url: Url, secret: Option<&str>) -> Channel {
     let webhook = Webhook { url: PrivateUrl::new(url), secret: None };
-    Channel::webhook(&webhook, secret.map(|it| Key::new(it).unwrap()), client())
+    Channel::webhook(&webhook, secret.map(|it| Key::new(it).unwrap()), &clients())
 }
 
 fn only(deliveries: Vec<Delivery>) -> Delivery {
@@ -132,7 +132,7 @@ async fn one_that_never_answers_is_left_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
     let patience = Duration::from_millis(100);
-    let notifier = Notifier::new(vec![webhook(url, None)], client(), patience);
+    let notifier = Notifier::new(vec![webhook(url, None)], Some(clients()), patience);
     let delivery = only(notifier.tell_once(&message()).await);
     assert_eq!(delivery.result.unwrap_err(), "no answer within 100ms");
 }
@@ -202,7 +202,7 @@ async fn a_command_that_fails_or_hangs_is_told_apart() {
     assert_eq!(delivery.result.unwrap_err(), "exit status: 3: no such person");
     let words = program(folder.path(), "exec /bin/sleep 600");
     let patience = Duration::from_millis(100);
-    let notifier = Notifier::new(vec![Channel::command(&words)], client(), patience);
+    let notifier = Notifier::new(vec![Channel::command(&words)], Some(clients()), patience);
     let delivery = only(notifier.tell_once(&message()).await);
     assert_eq!(delivery.result.unwrap_err(), "no answer within 100ms");
     let missing = vec!["/nowhere/tell".to_owned()];
@@ -270,11 +270,11 @@ fn email(port: u16, security: MailSecurity) -> Email {
 
 #[tokio::test]
 async fn mail_arrives_with_a_subject_that_says_it() {
-    client();
+    clients();
     let (port, mails) = mail_server();
     let password = Key::new("pass-word").unwrap();
     let settings = email(port, MailSecurity::None);
-    let mail = Channel::email(&settings, Some(&password), Duration::from_secs(5), None).unwrap();
+    let mail = Channel::email(&settings, Some(&password), Duration::from_secs(5), &[]).unwrap();
     let delivery = only(notifier(vec![mail]).tell_once(&message()).await);
     assert!(delivery.result.is_ok(), "{delivery:?}");
     let mail = mails.recv().unwrap();
@@ -292,11 +292,11 @@ async fn mail_arrives_with_a_subject_that_says_it() {
 
 #[tokio::test]
 async fn no_mail_goes_to_a_server_that_cannot_keep_it_private() {
-    client();
+    clients();
     let (port, mails) = mail_server();
     let settings = email(port, MailSecurity::StartTls);
     let password = Key::new("pass-word").unwrap();
-    let mail = Channel::email(&settings, Some(&password), Duration::from_secs(5), None).unwrap();
+    let mail = Channel::email(&settings, Some(&password), Duration::from_secs(5), &[]).unwrap();
     let delivery = only(notifier(vec![mail]).tell_once(&message()).await);
     let error = delivery.result.unwrap_err();
     assert!(!error.contains("pass-word"), "{error}");

@@ -3,32 +3,40 @@
 //! No library repeats a request or follows a redirect here, none sends a `Referer`, and no error
 //! shows a URL. Requests to a loopback host never go through a proxy.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
+use async_compression::tokio::bufread::GzipDecoder;
+use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, IF_RANGE, RANGE};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, IF_RANGE, RANGE};
 use reqwest::{Certificate, Client, ClientBuilder, Response, redirect, retry};
+use tokio::io::{AsyncBufRead, AsyncReadExt as _, BufReader};
 use tokio::time::{Instant, timeout, timeout_at};
-use url::{Host, Url};
+use tokio_util::io::StreamReader;
+use url::Url;
 
 use super::{Failure, FailureKind, Validator};
-use crate::settings;
+use crate::settings::{self, is_loopback};
+use crate::tls::{self, CaFileError};
 
 /// The longest that the body of a control answer may take, however steadily it trickles.
 const CONTROL_DEADLINE: Duration = Duration::from_mins(5);
+/// How many content codings of one answer are undone.
+const MOST_CODINGS: usize = 2;
+/// The most that a decoder gives at once, in bytes.
+const PIECE: usize = 64 << 10;
+/// How many characters of an error's causes are shown; others may have written some of them.
+const LONGEST_REASON: usize = 500;
 
 /// Why no HTTP client could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    #[error("cannot read http.ca_file {}: {source}", path.display())]
-    CaFile { path: PathBuf, source: io::Error },
-    #[error("http.ca_file {} holds no usable certificate; it must be PEM: {reason}", path.display())]
-    CaContent { path: PathBuf, reason: String },
+    #[error("http.ca_file {} {source}", path.display())]
+    CaFile { path: PathBuf, source: CaFileError },
     #[error("cannot set up TLS: {0}")]
     Tls(String),
 }
@@ -78,10 +86,7 @@ impl HttpClients {
         let trusting = || base().tls_certs_merge(extra.iter().cloned());
         let (outward, loopback, untrusting) = match (pair(trusting), &http.ca_file) {
             (Ok(outward), _) => (outward, pair(|| trusting().no_proxy()), None),
-            (Err(error), Some(path)) => {
-                let reason = reason(error);
-                return Err(SetupError::CaContent { path: path.clone(), reason });
-            }
+            (Err(error), Some(_)) => return Err(SetupError::Tls(reason(error))),
             (Err(error), None) => {
                 let untrusting = || base().tls_certs_only([]);
                 let outward = pair(untrusting).map_err(|e| SetupError::Tls(self::reason(e)))?;
@@ -123,6 +128,8 @@ impl HttpClients {
                 .header(IF_RANGE, &validator.tag)
                 // A range of another encoding would not fit to what is there.
                 .header(ACCEPT_ENCODING, "identity");
+        } else {
+            request = request.header(ACCEPT_ENCODING, "gzip");
         }
         let sending = request.send();
         match timeout(self.connect_timeout + self.idle_timeout, sending).await {
@@ -144,6 +151,15 @@ impl HttpClients {
     }
 
     fn not_sent(&self, place: &str, error: reqwest::Error) -> Failure {
+        if let Some(shortage) = shortage(&error) {
+            return Failure::new(
+                FailureKind::Local,
+                format!(
+                    "{place} could not be asked: this machine has {shortage}; the job goes on by \
+                     itself when that is over"
+                ),
+            );
+        }
         let mut message = format!("{place} could not be reached: ");
         if error.is_timeout() {
             let _ = write!(message, "no connection within {:?}", self.connect_timeout);
@@ -170,7 +186,7 @@ impl HttpClients {
         limit: usize,
     ) -> Result<(Vec<u8>, bool), Failure> {
         let until = Instant::now() + CONTROL_DEADLINE.min(self.fetch_deadline);
-        let mut reading = self.reading(response, until);
+        let mut reading = self.reading(response, until)?;
         let mut bytes = Vec::new();
         while let Some(chunk) = reading.next().await? {
             bytes.extend_from_slice(&chunk);
@@ -189,7 +205,10 @@ impl HttpClients {
         response: Response,
         begun: Instant,
     ) -> BoxStream<'static, Result<Bytes, Failure>> {
-        let reading = self.reading(response, begun + self.fetch_deadline);
+        let reading = match self.reading(response, begun + self.fetch_deadline) {
+            Ok(reading) => reading,
+            Err(failure) => return stream::once(async { Err(failure) }).boxed(),
+        };
         stream::unfold(Some(reading), |reading| async move {
             let mut reading = reading?;
             match reading.next().await {
@@ -200,15 +219,129 @@ impl HttpClients {
         .boxed()
     }
 
-    fn reading(&self, response: Response, until: Instant) -> Reading {
-        Reading { response, received: 0, idle: self.idle_timeout, until }
+    fn reading(&self, response: Response, until: Instant) -> Result<Decoding, Failure> {
+        let codings = codings(&response)?;
+        let reading = Reading { response, received: 0, idle: self.idle_timeout, until };
+        Ok(match codings {
+            0 => Decoding::Plain(reading),
+            codings => Decoding::Unopened { reading, codings },
+        })
     }
+}
+
+/// How many times an answer's body is compressed with gzip: the one coding that is asked for.
+/// RFC 9110, 8.4: names are in any case, `x-gzip` is `gzip`, and `identity` is none.
+fn codings(response: &Response) -> Result<usize, Failure> {
+    let refused = |what: &str| {
+        let what: String = what.chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
+        let message = format!("the answer comes in the content encoding {what}, not gzip or none");
+        Err(Failure::new(FailureKind::Protocol, message))
+    };
+    let mut codings = 0;
+    for value in response.headers().get_all(CONTENT_ENCODING) {
+        let Ok(value) = value.to_str() else { return refused("that is no text") };
+        for coding in value.split(',').map(|it| it.trim().to_ascii_lowercase()) {
+            match coding.as_str() {
+                "" | "identity" => {}
+                "gzip" | "x-gzip" => codings += 1,
+                other => return refused(other),
+            }
+        }
+    }
+    if codings > MOST_CODINGS {
+        return refused(&format!("gzip,{codings}times"));
+    }
+    Ok(codings)
+}
+
+/// Whether an answer's body is compressed in any way, or in one that is not known.
+pub(crate) fn is_encoded(response: &Response) -> bool {
+    !matches!(codings(response), Ok(0))
+}
+
+/// A body on its way in, its content encoding undone.
+enum Decoding {
+    Plain(Reading),
+    /// Compressed so many times; nothing has come yet.
+    Unopened {
+        reading: Reading,
+        codings: usize,
+    },
+    Gzip(Box<dyn AsyncBufRead + Send + Unpin>),
+    Ended,
+}
+
+impl Decoding {
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        match std::mem::replace(self, Decoding::Ended) {
+            Decoding::Ended => Ok(None),
+            Decoding::Plain(mut reading) => {
+                let chunk = reading.next().await?;
+                *self = Decoding::Plain(reading);
+                Ok(chunk)
+            }
+            Decoding::Unopened { mut reading, codings } => {
+                // Some servers name an encoding for a body that is not there.
+                let Some(first) = reading.next().await? else { return Ok(None) };
+                *self = Decoding::Gzip(decoder(first, reading, codings));
+                self.decoded().await
+            }
+            Decoding::Gzip(reader) => {
+                *self = Decoding::Gzip(reader);
+                self.decoded().await
+            }
+        }
+    }
+
+    /// What the decoder gives next, in pieces of bounded size however much a little may decode to.
+    async fn decoded(&mut self) -> Result<Option<Bytes>, Failure> {
+        let Decoding::Gzip(reader) = self else { return Ok(None) };
+        let mut piece = BytesMut::with_capacity(PIECE);
+        match reader.read_buf(&mut piece).await {
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(Some(piece.freeze())),
+            Err(error) => Err(match error.downcast::<Failure>() {
+                Ok(failure) => failure,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Failure::new(
+                    FailureKind::Lost,
+                    "the answer breaks off within its gzip encoding",
+                ),
+                Err(error) => Failure::new(
+                    FailureKind::Protocol,
+                    format!(
+                        "the answer's gzip encoding is broken, or followed by something else: \
+                         {error}"
+                    ),
+                ),
+            }),
+        }
+    }
+}
+
+/// Undoes gzip so many times: all members of it, and nothing but members.
+fn decoder(first: Bytes, reading: Reading, codings: usize) -> Box<dyn AsyncBufRead + Send + Unpin> {
+    let rest = stream::unfold(Some(reading), |reading| async move {
+        let mut reading = reading?;
+        match reading.next().await {
+            Ok(chunk) => chunk.map(|chunk| (Ok(chunk), Some(reading))),
+            Err(failure) => Some((Err(io::Error::other(failure)), None)),
+        }
+    });
+    let all = stream::once(async { Ok(first) }).chain(rest);
+    let mut reader: Box<dyn AsyncBufRead + Send + Unpin> = Box::new(StreamReader::new(all.boxed()));
+    for _ in 0..codings {
+        let mut decoder = GzipDecoder::new(reader);
+        decoder.multiple_members(true);
+        reader = Box::new(BufReader::with_capacity(PIECE, decoder));
+    }
+    reader
 }
 
 /// A body on its way in.
 struct Reading {
     response: Response,
-    /// Bytes so far, decoded.
+    /// Bytes so far, as they came.
     received: u64,
     idle: Duration,
     until: Instant,
@@ -228,13 +361,6 @@ impl Reading {
                 self.received += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
                 Ok(chunk)
             }
-            Ok(Err(error)) if is_undecodable(&error) => Err(Failure::new(
-                FailureKind::Protocol,
-                format!(
-                    "the answer's content encoding is broken after {received} bytes: {}",
-                    reason(error)
-                ),
-            )),
             Ok(Err(error)) => Err(Failure::new(
                 FailureKind::Lost,
                 format!("the connection broke after {received} bytes: {}", reason(error)),
@@ -255,21 +381,39 @@ impl Reading {
     }
 }
 
-/// A client for telling others something: it trusts what the service's clients trust.
-///
-/// # Errors
-/// When `ca_file` is unusable or TLS cannot be set up.
-pub fn plain_client(http: &settings::Http) -> Result<Client, SetupError> {
-    install_tls();
-    let connecting = || builder().connect_timeout(http.connect_timeout);
-    let trusting = connecting().tls_certs_merge(extra_certificates(http)?).build();
-    let client = match (trusting, &http.ca_file) {
-        (Ok(client), _) => Ok(client),
-        // A machine that trusts nobody can still talk to itself.
-        (Err(_), None) => connecting().tls_certs_only([]).build(),
-        (Err(error), Some(_)) => Err(error),
-    };
-    client.map_err(|error| SetupError::Tls(reason(error)))
+/// The clients for telling others something: they trust what the service's clients trust, and
+/// follow no redirect either.
+#[derive(Debug, Clone)]
+pub struct PlainClients {
+    outward: Client,
+    /// Without a proxy.
+    loopback: Client,
+}
+
+impl PlainClients {
+    /// Reads `ca_file` and the system's certificates, and the proxy variables.
+    ///
+    /// # Errors
+    /// When `ca_file` is unusable or TLS cannot be set up.
+    pub fn new(http: &settings::Http) -> Result<Self, SetupError> {
+        install_tls();
+        let extra = extra_certificates(http)?;
+        let connecting = || builder().connect_timeout(http.connect_timeout);
+        let both = |builder: &dyn Fn() -> ClientBuilder| -> reqwest::Result<Self> {
+            Ok(Self { outward: builder().build()?, loopback: builder().no_proxy().build()? })
+        };
+        let clients = match both(&|| connecting().tls_certs_merge(extra.iter().cloned())) {
+            // A machine that trusts nobody can still talk to itself.
+            Err(_) if http.ca_file.is_none() => both(&|| connecting().tls_certs_only([])),
+            clients => clients,
+        };
+        clients.map_err(|error| SetupError::Tls(reason(error)))
+    }
+
+    /// The client for an address: one on this machine is never asked through a proxy.
+    pub fn of(&self, url: &Url) -> &Client {
+        if is_loopback(url) { &self.loopback } else { &self.outward }
+    }
 }
 
 /// What all clients have in common.
@@ -286,16 +430,6 @@ fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Whether a URL's host is this machine itself.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
 /// A URL's host, and its port where that is not the scheme's own.
 pub(crate) fn place(url: &Url) -> String {
     let host = url.host_str().unwrap_or("a URL without a host");
@@ -304,37 +438,49 @@ pub(crate) fn place(url: &Url) -> String {
 
 fn extra_certificates(http: &settings::Http) -> Result<Vec<Certificate>, SetupError> {
     let Some(path) = &http.ca_file else { return Ok(Vec::new()) };
-    let pem =
-        std::fs::read(path).map_err(|source| SetupError::CaFile { path: path.clone(), source })?;
-    let unusable = |reason| SetupError::CaContent { path: path.clone(), reason };
-    let certificates =
-        Certificate::from_pem_bundle(&pem).map_err(|error| unusable(reason(error)))?;
-    if certificates.is_empty() {
-        return Err(unusable("no certificate found".to_owned()));
-    }
-    Ok(certificates)
+    let unusable = |source| SetupError::CaFile { path: path.clone(), source };
+    let certificates = tls::read_ca_file(path).map_err(unusable)?;
+    let usable = certificates.iter().map(|it| Certificate::from_der(it));
+    usable.collect::<Result<_, _>>().map_err(|error| SetupError::Tls(reason(error)))
 }
 
 fn pair(builder: impl Fn() -> ClientBuilder) -> reqwest::Result<Pair> {
     Ok(Pair { fresh: builder().pool_max_idle_per_host(0).build()?, pooled: builder().build()? })
 }
 
-/// Whether the bytes arrived well, but do not decode.
-fn is_undecodable(error: &reqwest::Error) -> bool {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cut_off = |io: &io::Error| io.kind() == io::ErrorKind::UnexpectedEof;
-        if cause.is::<hyper::Error>() || cause.downcast_ref::<io::Error>().is_some_and(cut_off) {
-            return false;
+/// What this machine itself lacks for a connection, if that is why there is none.
+fn shortage(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(shortage) =
+            error.downcast_ref().and_then(io::Error::raw_os_error).and_then(lacks)
+        {
+            return Some(shortage);
         }
-        source = cause.source();
+        cause = error.source();
     }
-    error.is_decode() || error.is_body()
+    // Looking a name up says nothing of it, but needs a descriptor too.
+    let probe = std::fs::File::open("/dev/null").err().and_then(|error| error.raw_os_error());
+    probe.and_then(lacks)
 }
 
-/// An error's whole chain of causes in one line, without any URL.
+fn lacks(code: i32) -> Option<&'static str> {
+    match rustix::io::Errno::from_raw_os_error(code) {
+        rustix::io::Errno::MFILE | rustix::io::Errno::NFILE => {
+            Some("no file descriptor left (raise LimitNOFILE= of the unit, or `ulimit -n`)")
+        }
+        rustix::io::Errno::NOMEM | rustix::io::Errno::NOBUFS => Some("no memory left"),
+        _ => None,
+    }
+}
+
+/// Why a request failed, in one line of bounded length without any URL: what an error of TLS means,
+/// or else the error's whole chain of causes.
 pub fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
+    if let Some(explanation) = tls::explanation(&error) {
+        return explanation;
+    }
     let mut said: Vec<String> = Vec::new();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -345,5 +491,6 @@ pub fn reason(error: reqwest::Error) -> String {
         }
         source = cause.source();
     }
-    if said.is_empty() { error.to_string() } else { said.join(": ") }
+    let said = if said.is_empty() { error.to_string() } else { said.join(": ") };
+    said.replace(char::is_control, " ").chars().take(LONGEST_REASON).collect()
 }

@@ -13,6 +13,7 @@ mod archive;
 mod canary;
 mod daemon;
 mod deaths;
+mod descriptors;
 mod disks;
 mod doctor;
 mod endings;

@@ -252,3 +252,70 @@ fn a_database_that_was_set_aside_is_told_until_it_is_removed() {
     house.backup();
     assert_eq!(listener.messages("/hook").pop().unwrap()["event"], "recovered");
 }
+
+/// A proxy that answers nothing and keeps the first line of whatever it is asked.
+fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in socket.incoming() {
+            let mut line = String::new();
+            let _ = BufReader::new(stream.unwrap()).read_line(&mut line);
+            all.lock().unwrap().push(line.trim().to_owned());
+        }
+    });
+    (url, asked)
+}
+
+#[test]
+fn nothing_for_this_machine_goes_through_a_proxy() {
+    for names in
+        [["HTTP_PROXY", "HTTPS_PROXY"], ["http_proxy", "https_proxy"], ["ALL_PROXY", "all_proxy"]]
+    {
+        let (url, asked) = proxy();
+        let listener = Listener::new();
+        let scenario = Scenario { ending: Ending::aborted("No"), ..Scenario::default() };
+        let house = telling(House::with(scenario), &listener).set("retry.job_attempts", 1);
+        let run = |house: &House, arguments: &[&str]| {
+            let mut command = house.command(arguments);
+            command.envs(names.map(|name| (name, url.as_str())));
+            house.start_command(command).end()
+        };
+        let done = run(&house, &["backup"]);
+        assert_eq!(done.code, 1, "{done:?}");
+        assert_eq!(house.job()["error"]["kind"], "aborted", "the service was asked: {done:?}");
+        assert_eq!(listener.pings("/stores"), ["/stores/start", "/stores/fail"]);
+        assert_eq!(listener.messages("/hook").len(), 1);
+        assert_eq!(run(&house, &["notify", "test"]).code, 0);
+        assert_eq!(run(&house, &["check", "--online"]).code, 0);
+        assert_eq!(*asked.lock().unwrap(), Vec::<String>::new(), "{names:?}");
+
+        // The proxy is one: what leaves the machine goes through it, and it sees no path.
+        let house = house.set("sources.stores.ping", "https://checks.example/secret-path");
+        assert_eq!(run(&house, &["notify", "test"]).code, 3);
+        assert_eq!(*asked.lock().unwrap(), ["CONNECT checks.example:443 HTTP/1.1"], "{names:?}");
+    }
+}
+
+#[test]
+fn a_redirect_is_no_success_and_leads_nowhere() {
+    let target = Listener::new();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/secret", socket.local_addr().unwrap());
+    let location = target.url.clone();
+    std::thread::spawn(move || {
+        for stream in socket.incoming() {
+            let mut stream = stream.unwrap();
+            request(&mut stream);
+            let head = format!("HTTP/1.1 307 Elsewhere\r\nLocation: {location}/x\r\n");
+            let _ = write!(stream, "{head}Content-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    let house = House::healthy().set("sources.stores.ping", url);
+    let done = house.run(&["notify", "test"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.stdout.contains("307"), "{done:?}");
+    assert_eq!(target.heard(), Vec::new());
+}

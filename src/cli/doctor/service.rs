@@ -5,7 +5,7 @@ use super::Findings;
 use crate::cli::check;
 use crate::cli::clock;
 use crate::config;
-use crate::service::http::{plain_client, reason};
+use crate::service::http::{PlainClients, reason};
 use crate::settings::{Settings, Source};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const WRONG: TimeDelta = TimeDelta::seconds(30);
 
 pub(super) async fn examine(settings: &Settings, found: &mut Findings) {
-    let client = match plain_client(&settings.http) {
-        Ok(client) => client,
+    let clients = match PlainClients::new(&settings.http) {
+        Ok(clients) => clients,
         Err(error) => {
             found.error("tls", error.to_string(), "correct http.ca_file, or take it out");
             return;
@@ -28,7 +28,7 @@ pub(super) async fn examine(settings: &Settings, found: &mut Findings) {
     let endpoints: BTreeSet<&Url> =
         settings.accounts.values().map(|account| &account.endpoint).collect();
     for endpoint in endpoints {
-        reach(&client, endpoint, found).await;
+        reach(clients.of(endpoint), endpoint, found).await;
     }
     // A key that cannot be read has been found already.
     let readable = |it: &&Source| {

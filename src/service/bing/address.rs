@@ -2,7 +2,7 @@
 
 use crate::secret::Key;
 use crate::service::Target;
-use crate::service::http::is_loopback;
+use crate::settings::is_loopback;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 

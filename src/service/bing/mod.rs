@@ -11,13 +11,13 @@ use self::address::{Addresses, as_json};
 use self::judge::{Answered, Asked, Judge};
 use self::text::{tidy, tidy_lines};
 use self::wire::{Answer, DataflowJob};
-use super::http::{Connection, HttpClients, is_loopback, place};
+use super::http::{Connection, HttpClients, is_encoded, place};
 use super::{
     Download, ExportService, Failure, FailureKind, OtherJob, Polled, Progress, Submitted, Target,
     Validator,
 };
 use crate::secret::{Key, redact};
-use crate::settings::Account;
+use crate::settings::{Account, is_loopback};
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::future::BoxFuture;
 use reqwest::{Response, header};
@@ -309,7 +309,7 @@ impl Bing {
             return Err(self.judge(Asked::Result, now).failure(&answered));
         }
         Ok(Download {
-            length: response.content_length(),
+            length: response.content_length().filter(|_| !is_encoded(&response)),
             validator: validator(&response, begun),
             chunks: self.clients.chunks(response, begun),
             notes,
@@ -338,6 +338,7 @@ impl Bing {
             206 if header(header::ETAG) != Some(validator.tag.as_str()) => {
                 Err(other("it has changed"))
             }
+            206 if is_encoded(&response) => Err(other("it comes in another encoding")),
             206 => Ok(Download {
                 length: response.content_length(),
                 chunks: self.clients.chunks(response, validator.begun),
@@ -475,7 +476,7 @@ fn validator(response: &Response, begun: Instant) -> Option<Validator> {
     let tag = header(header::ETAG)?;
     let is_strong = tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"');
     let has_ranges = header(header::ACCEPT_RANGES)?.eq_ignore_ascii_case("bytes");
-    let is_plain = response.headers().get(header::CONTENT_ENCODING).is_none();
+    let is_plain = !is_encoded(response);
     let length = response.content_length()?;
     let is_whole = response.status().as_u16() == 200;
     (is_strong && has_ranges && is_plain && is_whole).then(|| Validator {

@@ -63,6 +63,85 @@ async fn an_encoding_that_is_broken_makes_no_sense() {
     assert_eq!(fetched(&host, "/r").await.unwrap_err().kind, FailureKind::Protocol);
 }
 
+/// What a result comes to whose body is said to be encoded so.
+async fn decoded(encoding: &str, body: &[u8]) -> Result<Vec<u8>, Failure> {
+    let head = format!("content-encoding: {encoding}\r\ncontent-length: {}", body.len());
+    let host = Host::saying(with_body(&head, body)).await;
+    let (length, bytes) = fetched(&host, "/r").await?;
+    assert!(length.is_none() || length == Some(bytes.len() as u64), "{length:?}");
+    Ok(bytes)
+}
+
+#[tokio::test]
+async fn every_member_of_gzip_is_undone_under_any_of_its_names() {
+    let members = [zipped("<Root>"), zipped(""), zipped("text</Root>")].concat();
+    for name in ["gzip", "GZIP", "x-gzip", "X-GZip", "gzip, identity", ", gzip"] {
+        assert_eq!(decoded(name, &members).await.unwrap(), b"<Root>text</Root>", "{name}");
+    }
+    let mut twice = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    twice.write_all(&members).unwrap();
+    let twice = twice.finish().unwrap();
+    assert_eq!(decoded("gzip, x-gzip", &twice).await.unwrap(), b"<Root>text</Root>");
+    assert_eq!(decoded("gzip\r\ncontent-encoding: gzip", &twice).await.unwrap().len(), 17);
+    assert_eq!(decoded("identity", b"<Root/>").await.unwrap(), b"<Root/>");
+    // Some servers name an encoding for a body that is not there.
+    assert_eq!(decoded("gzip", b"").await.unwrap(), b"");
+}
+
+#[tokio::test]
+async fn what_follows_gzip_is_not_dropped_in_silence() {
+    let whole = zipped("<Root>text</Root>");
+    for rest in [b"garbage".as_slice(), b"<html>", &[0; 20], &[0x1f]] {
+        let failure = decoded("gzip", &[&whole, rest].concat()).await.unwrap_err();
+        let expected = [FailureKind::Protocol, FailureKind::Lost];
+        assert!(expected.contains(&failure.kind), "{failure:?}");
+        assert!(failure.message.contains("gzip"), "{failure}");
+    }
+    let mut flipped = whole.clone();
+    let crc = flipped.len() - 8;
+    flipped[crc] ^= 1;
+    assert_eq!(decoded("gzip", &flipped).await.unwrap_err().kind, FailureKind::Protocol);
+    for cut in [1, 9, 12, whole.len() - 9, whole.len() - 1] {
+        let failure = decoded("gzip", &whole[..cut]).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Lost, "{cut}");
+        // After a whole member, too.
+        let failure = decoded("gzip", &[&whole, &whole[..cut]].concat()).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Lost, "{cut}");
+    }
+}
+
+#[tokio::test]
+async fn an_encoding_that_nobody_asked_for_is_refused_by_its_name() {
+    for (name, shown) in [("br", "br"), ("gzip, zstd", "zstd"), ("gzip,gzip,gzip", "gzip,3times")] {
+        let failure = decoded(name, &zipped("<Root/>")).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Protocol, "{name}");
+        assert!(failure.message.contains(&format!(" {shown}, not gzip")), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_little_that_decodes_to_very_much_comes_in_pieces_and_a_control_answer_ends_at_its_limit()
+{
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..64 {
+        bomb.write_all(&[b' '; 1 << 20]).unwrap();
+    }
+    let bomb = bomb.finish().unwrap();
+    assert!(bomb.len() < 100_000);
+    let head = format!("content-encoding: gzip\r\ncontent-length: {}", bomb.len());
+    let host = Host::saying(with_body(&head, &bomb)).await;
+    let bing = host.bing();
+    let mut download = bing.fetch(&target(), &host.url("/r"), noon()).await.unwrap();
+    let mut total = 0;
+    while let Some(piece) = download.chunks.try_next().await.unwrap() {
+        assert!(piece.len() <= 64 << 10, "{}", piece.len());
+        total += piece.len();
+    }
+    assert_eq!(total, 64 << 20);
+    let failure = bing.poll(&target(), None, &host.url("/s"), noon()).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Protocol);
+}
+
 #[tokio::test]
 async fn the_misspelt_path_is_tried_as_it_should_be_written() {
     let host =

@@ -3,14 +3,13 @@
 use super::*;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
 use tokio_rustls::TlsAcceptor;
 
 /// A server for the name `localhost` with a certificate for `name` that is good until this year, and
 /// its authority in a file.
 async fn serve(name: &str, until: i32, authority: &Path) -> (u16, AbortOnDropHandle<()>) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let issuer_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -21,12 +20,17 @@ async fn serve(name: &str, until: i32, authority: &Path) -> (u16, AbortOnDropHan
     let mut leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
     leaf.not_after = date_time_ymd(until, 1, 1);
     let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    serve_as(leaf.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap()).await
+}
+
+async fn serve_as(
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+) -> (u16, AbortOnDropHandle<()>) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let config = ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(
-            vec![leaf.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
+        .with_single_cert(vec![certificate], key)
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -72,14 +76,44 @@ async fn an_unknown_authority_or_a_wrong_name_is_not_talked_to() {
     let (port, _server) = serve("localhost", 4000, &authority).await;
     let unknown = submit(port, None).await.unwrap_err();
     assert_eq!(unknown.kind, FailureKind::NotSent);
+    assert!(unknown.message.contains("set http.ca_file to"), "{unknown}");
     let (port, _server) = serve("elsewhere.example", 4000, &authority).await;
     let wrong = submit(port, Some(&authority)).await.unwrap_err();
     assert_eq!(wrong.kind, FailureKind::NotSent);
-    assert!(wrong.message.contains("certificate"), "{wrong}");
+    let words = "its certificate is for elsewhere.example, not for localhost";
+    assert!(wrong.message.contains(words), "{wrong}");
     let (port, _server) = serve("localhost", 2020, &authority).await;
     let expired = submit(port, Some(&authority)).await.unwrap_err();
     assert_eq!(expired.kind, FailureKind::NotSent);
-    assert!(expired.message.to_lowercase().contains("expired"), "{expired}");
+    let words = "its certificate expired at 2020-01-01 00:00:00 UTC";
+    assert!(expired.message.contains(words), "{expired}");
+}
+
+#[tokio::test]
+async fn what_is_no_server_s_certificate_or_no_tls_at_all_is_told_in_words() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("ca.pem");
+    // As people make them: an authority that serves by itself.
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let own = params.self_signed(&key).unwrap();
+    std::fs::write(&path, own.pem()).unwrap();
+    let (port, _server) =
+        serve_as(own.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap()).await;
+    let failure = submit(port, Some(&path)).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::NotSent);
+    assert!(failure.message.contains("is an authority's (CA), and no server's"), "{failure}");
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let _plain = AbortOnDropHandle::new(tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(&answer(400, &[], "speak up")).await.unwrap();
+        std::future::pending::<()>().await;
+    }));
+    let failure = submit(port, None).await.unwrap_err();
+    assert!(failure.message.contains("speaks no TLS"), "{failure}");
 }
 
 #[tokio::test]
@@ -95,7 +129,11 @@ async fn a_name_that_nobody_knows_is_told_as_such() {
 fn an_unusable_authority_is_named() {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("ca.pem");
-    for (text, words) in [(None, "cannot read"), (Some("no certificate"), "no certificate")] {
+    for (text, words) in [
+        (None, "cannot be read"),
+        (Some(""), "is empty"),
+        (Some("no certificate"), "holds no certificate"),
+    ] {
         if let Some(text) = text {
             std::fs::write(&path, text).unwrap();
         }
