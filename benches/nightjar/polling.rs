@@ -112,6 +112,7 @@ pub(crate) async fn run(quick: bool) {
                 state: Some(nightjar::job::State::Queued),
                 limit: 1,
                 source: None,
+                before: None,
             };
             if store.jobs(&queued).await.unwrap().is_empty() {
                 break;

@@ -42,7 +42,7 @@ pub(super) struct IdArguments {
 pub(super) async fn list(common: &Common, arguments: &ListArguments) -> Result<u8, Problem> {
     let settings = common.settings()?;
     let ListArguments { source, state, limit, .. } = arguments;
-    let filter = Filter { source: source.clone(), state: *state, limit: *limit };
+    let filter = Filter { source: source.clone(), state: *state, limit: *limit, before: None };
     let jobs = reading(&settings, async |it| it.jobs(&filter).await).await?;
     if let Some(source) = source
         && jobs.is_empty()

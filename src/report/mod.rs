@@ -10,7 +10,7 @@ pub use health::{Health, health};
 pub use views::{JobDetail, JobView, SnapshotView, SourceStatus};
 pub use year::{Night, NightState};
 
-use crate::archive::{Archive, Snapshot};
+use crate::archive::Archive;
 use crate::engine::schedule_identity;
 use crate::job::{ErrorKind, Job, JobError, State};
 use crate::manifest::Name;
@@ -20,6 +20,7 @@ use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
 
 /// Why nothing can be shown.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,13 @@ pub enum ReportError {
         /// Why not.
         error: io::Error,
     },
+}
+
+impl ReportError {
+    /// Whether there was only too much to do at once: the same question may be answered soon.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, ReportError::Store(error) if error.is_busy())
+    }
 }
 
 /// Reads what is to be shown. Never writes.
@@ -57,6 +65,13 @@ impl Reporter {
     pub async fn close(&self) {
         if let Some(store) = &self.store {
             store.close().await;
+        }
+    }
+
+    /// Closes the connections that it reads through, where others go on with the store.
+    pub async fn close_reading(&self) {
+        if let Some(store) = &self.store {
+            store.close_reading().await;
         }
     }
 
@@ -86,6 +101,23 @@ impl Reporter {
         let Some(job) = store.job(id).await? else { return Ok(None) };
         let timeline = store.timeline(id).await?;
         Ok(Some(JobDetail { job: JobView::from(job), timeline }))
+    }
+
+    /// One job with at most so many lines of its timeline, the newest, and whether that is all.
+    pub async fn job_lately(
+        &self,
+        id: i64,
+        most: u32,
+    ) -> Result<Option<(JobDetail, bool)>, ReportError> {
+        let Some(store) = &self.store else { return Ok(None) };
+        let Some(job) = store.job(id).await? else { return Ok(None) };
+        let mut timeline = store.newest_events(id, most.saturating_add(1)).await?;
+        let is_all = timeline.len() as u64 <= u64::from(most);
+        if !is_all {
+            timeline.pop();
+        }
+        timeline.reverse();
+        Ok(Some((JobDetail { job: JobView::from(job), timeline }, is_all)))
     }
 
     /// Live jobs by state, and ended ones by source and state.
@@ -132,23 +164,44 @@ impl Reporter {
 
     /// Snapshots of one source, or of all, newest first.
     pub fn snapshots(&self, source: Option<&str>) -> Result<Vec<SnapshotView>, ReportError> {
+        Ok(self.snapshots_of(self.snapshot_names(source)?, &CancellationToken::new()))
+    }
+
+    /// The names of the snapshots of one source, or of all, newest first.
+    pub fn snapshot_names(
+        &self,
+        source: Option<&str>,
+    ) -> Result<Vec<(Arc<str>, Name)>, ReportError> {
         let sources = match source {
             Some(source) => vec![source.to_owned()],
             None => self.archive.sources().map_err(|error| self.unreadable(error))?,
         };
         let mut found = Vec::new();
         for source in sources {
-            let snapshots =
-                self.archive.snapshots(&source).map_err(|error| self.unreadable(error))?;
-            found.extend(snapshots);
+            let names = self.archive.names(&source).map_err(|error| self.unreadable(error))?;
+            let source: Arc<str> = source.into();
+            found.extend(names.into_iter().map(|name| (Arc::clone(&source), name)));
         }
-        found.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.manifest.name()));
-        let view = |snapshot: Snapshot| {
-            let manifest = &snapshot.manifest;
-            let held = self.archive.hold_of(&manifest.source, manifest.name()).is_some();
-            SnapshotView::new(snapshot, held)
+        found.sort_by_key(|(_, name)| std::cmp::Reverse(*name));
+        Ok(found)
+    }
+
+    /// The snapshots of these names, as far as their manifests can be read, until nobody wants them
+    /// any more.
+    pub fn snapshots_of(
+        &self,
+        names: impl IntoIterator<Item = (Arc<str>, Name)>,
+        gone: &CancellationToken,
+    ) -> Vec<SnapshotView> {
+        let read = |(source, name): (Arc<str>, Name)| {
+            let Some(snapshot) = self.archive.find(&source, name) else {
+                tracing::warn!(%source, snapshot = %name, "passed over a manifest");
+                return None;
+            };
+            let held = self.archive.hold_of(&source, name).is_some();
+            Some(SnapshotView::new(snapshot, held))
         };
-        Ok(found.into_iter().map(view).collect())
+        names.into_iter().take_while(|_| !gone.is_cancelled()).filter_map(read).collect()
     }
 
     /// How every configured source is doing.

@@ -17,6 +17,8 @@ pub struct Filter {
     pub state: Option<State>,
     /// At most so many, the newest.
     pub limit: u32,
+    /// Only jobs older than the one of this number.
+    pub before: Option<i64>,
 }
 
 /// One line of a timeline.
@@ -39,17 +41,23 @@ impl Store {
     pub async fn jobs(&self, filter: &Filter) -> Result<Vec<Job>> {
         // One statement for each shape, so that each has its index.
         let statement = match (&filter.source, filter.state) {
-            (None, None) => "SELECT * FROM jobs ORDER BY id DESC LIMIT ?3",
-            (Some(_), None) => "SELECT * FROM jobs WHERE source = ?1 ORDER BY id DESC LIMIT ?3",
-            (None, Some(_)) => "SELECT * FROM jobs WHERE state = ?2 ORDER BY id DESC LIMIT ?3",
+            (None, None) => "SELECT * FROM jobs WHERE id < ?4 ORDER BY id DESC LIMIT ?3",
+            (Some(_), None) => {
+                "SELECT * FROM jobs WHERE source = ?1 AND id < ?4 ORDER BY id DESC LIMIT ?3"
+            }
+            (None, Some(_)) => {
+                "SELECT * FROM jobs WHERE state = ?2 AND id < ?4 ORDER BY id DESC LIMIT ?3"
+            }
             (Some(_), Some(_)) => {
-                "SELECT * FROM jobs WHERE source = ?1 AND state = ?2 ORDER BY id DESC LIMIT ?3"
+                "SELECT * FROM jobs WHERE source = ?1 AND state = ?2 AND id < ?4 \
+                 ORDER BY id DESC LIMIT ?3"
             }
         };
         let rows = sqlx::query(statement)
             .bind(&filter.source)
             .bind(filter.state.map(State::as_str))
             .bind(filter.limit)
+            .bind(filter.before.unwrap_or(i64::MAX))
             .fetch_all(&self.readers)
             .await?;
         Ok(rows.iter().map(row::job).collect::<sqlx::Result<_>>()?)
@@ -95,15 +103,19 @@ impl Store {
         .bind(job)
         .fetch_all(&self.readers)
         .await?;
-        let event = |row: &sqlx::sqlite::SqliteRow| {
-            Ok(TimelineEvent {
-                at: instant(row.try_get("at")?),
-                kind: row.try_get("kind")?,
-                message: row.try_get("message")?,
-                count: u32::try_from(row.try_get::<i64, _>("count")?).unwrap_or(u32::MAX),
-                last_at: instant(row.try_get("last_at")?),
-            })
-        };
+        Ok(rows.iter().map(event).collect::<sqlx::Result<_>>()?)
+    }
+
+    /// At most so many lines of a job's timeline, the newest first.
+    pub async fn newest_events(&self, job: i64, most: u32) -> Result<Vec<TimelineEvent>> {
+        let rows = sqlx::query(
+            "SELECT at, kind, message, count, coalesce(last_at, at) AS last_at \
+             FROM events WHERE job = ? ORDER BY id DESC LIMIT ?",
+        )
+        .bind(job)
+        .bind(most)
+        .fetch_all(&self.readers)
+        .await?;
         Ok(rows.iter().map(event).collect::<sqlx::Result<_>>()?)
     }
 
@@ -154,6 +166,16 @@ impl Store {
         let count = |starts: usize| u32::try_from(starts).unwrap_or(u32::MAX);
         Ok((count(used.presumed_ends.len()), count(used.starts.len())))
     }
+}
+
+fn event(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<TimelineEvent> {
+    Ok(TimelineEvent {
+        at: instant(row.try_get("at")?),
+        kind: row.try_get("kind")?,
+        message: row.try_get("message")?,
+        count: u32::try_from(row.try_get::<i64, _>("count")?).unwrap_or(u32::MAX),
+        last_at: instant(row.try_get("last_at")?),
+    })
 }
 
 /// The bounds, in seconds, between which the durations of jobs are counted; what takes longer is

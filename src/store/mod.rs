@@ -39,13 +39,22 @@ use sqlx::{Connection, Row, SqlitePool};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// The database's file name in the state folder.
 pub const FILE: &str = "nightjar.db";
 /// How long a process waits for another one's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many reads run at once: those of the page, and those of all others.
+const READERS: u32 = 2;
+/// How long a read for the page waits for a connection.
+const PAGE_WAIT: Duration = Duration::from_secs(5);
+/// How long it may then take.
+const PAGE_READ: Duration = Duration::from_secs(2);
+/// How often SQLite looks at the time while it reads for the page, in its own operations: about a
+/// millisecond.
+const OPERATIONS: i32 = 10_000;
 
 /// What can go wrong with the database. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -136,14 +145,23 @@ impl Store {
             .bind(used_ids)
             .execute(&mut connection)
             .await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(2)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_lazy_with(options(&path).read_only(true));
+        let readers = pool().connect_lazy_with(options(&path).read_only(true));
         let writer = writer::Writer::start(connection, path.clone());
         Ok(Store { path, writer, readers })
+    }
+
+    /// The same database for the status page: read through connections of its own, so that whoever
+    /// works with this store never waits for the page. A read that takes too long, or gets no
+    /// connection in time, ends with an error that [`StoreError::is_busy`].
+    pub fn for_page(&self) -> Store {
+        let readers = pool()
+            .acquire_timeout(PAGE_WAIT)
+            .after_connect(|connection, _| Box::pin(limit_reading(connection)))
+            .before_acquire(|connection, _| {
+                Box::pin(async move { limit_reading(connection).await.map(|()| true) })
+            })
+            .connect_lazy_with(options(&self.path).read_only(true));
+        Store { readers, ..self.clone() }
     }
 
     /// Opens the database for reading its history; `None` where none was ever made.
@@ -181,9 +199,14 @@ impl Store {
         Ok(lines.into_iter().filter(|line| line != "ok").collect())
     }
 
+    /// Waits for what is being read, then closes the connections for reading.
+    pub async fn close_reading(&self) {
+        self.readers.close().await;
+    }
+
     /// Waits for what is under way, then closes.
     pub async fn close(&self) {
-        self.readers.close().await;
+        self.close_reading().await;
         self.writer.close().await;
     }
 
@@ -206,6 +229,24 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+}
+
+/// Connections for reading, opened when they are first needed.
+fn pool() -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+}
+
+/// Whatever is read through the connection from now on ends with an error when it is not done in
+/// [`PAGE_READ`].
+async fn limit_reading(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    let begun = Instant::now();
+    let mut handle = connection.lock_handle().await?;
+    handle.set_progress_handler(OPERATIONS, move || begun.elapsed() < PAGE_READ);
+    Ok(())
 }
 
 async fn connect(path: &Path) -> Result<SqliteConnection> {
@@ -279,13 +320,22 @@ async fn keep_copy(connection: &mut SqliteConnection, path: &Path, version: i64)
 }
 
 impl StoreError {
-    /// Whether the trouble is the storage's (full, read-only, failing), and may pass.
+    /// Whether the trouble is the storage's (full, read-only, failing, or too busy), and may pass.
     pub fn is_storage(&self) -> bool {
         match self {
             StoreError::Folder { .. } | StoreError::Commit(_) => true,
             // SQLITE_FULL, SQLITE_IOERR, SQLITE_READONLY, SQLITE_CANTOPEN, SQLITE_BUSY
-            StoreError::Sql(error) => matches!(code(error), Some(5 | 8 | 10 | 13 | 14)),
+            StoreError::Sql(error) => {
+                self.is_busy() || matches!(code(error), Some(5 | 8 | 10 | 13 | 14))
+            }
             _ => false,
         }
+    }
+
+    /// Whether a read got no connection, or not enough time, because of what else is read.
+    pub fn is_busy(&self) -> bool {
+        // SQLITE_INTERRUPT
+        matches!(self, StoreError::Sql(sqlx::Error::PoolTimedOut))
+            || matches!(self, StoreError::Sql(error) if code(error) == Some(9))
     }
 }

@@ -83,7 +83,7 @@ async fn the_history_is_listed_newest_first_and_by_source_and_state() {
     let again = made(&store, "one").await;
     let two = made(&store, "two").await;
     let ids = |source: Option<&str>, state, limit| {
-        let filter = Filter { source: source.map(str::to_owned), state, limit };
+        let filter = Filter { source: source.map(str::to_owned), state, limit, before: None };
         let store = store.clone();
         async move {
             let jobs = store.jobs(&filter).await.unwrap();
@@ -397,4 +397,57 @@ async fn waits_in_a_row_for_one_reason_are_one_line_with_a_count() {
         (Some(101), Some(1), Some(2)),
         "metrics count each"
     );
+}
+
+#[tokio::test]
+async fn reading_for_the_page_takes_no_connection_from_others() {
+    let (_folder, store) = store().await;
+    let page = store.for_page();
+    let job = made(&store, "stores").await;
+    // The page is busy with as much as it may be.
+    let first = page.readers.acquire().await.unwrap();
+    let second = page.readers.acquire().await.unwrap();
+    assert_eq!(store.job(job.id).await.unwrap().unwrap().id, job.id);
+    assert_eq!(store.live_jobs().await.unwrap().len(), 1);
+    tokio::time::pause();
+    let error = page.job(job.id).await.unwrap_err();
+    assert!(error.is_busy(), "{error}");
+    assert!(error.is_storage(), "passing trouble: {error}");
+    tokio::time::resume();
+    drop((first, second));
+    assert_eq!(page.job(job.id).await.unwrap().unwrap().id, job.id);
+    page.close_reading().await;
+    assert_eq!(store.job(job.id).await.unwrap().unwrap().id, job.id, "others go on");
+}
+
+#[tokio::test]
+async fn a_read_for_the_page_that_takes_too_long_is_ended() {
+    let (_folder, store) = store().await;
+    let page = store.for_page();
+    for _ in 0..2 {
+        let endless = sqlx::query(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n",
+        );
+        let error = StoreError::from(endless.fetch_one(&page.readers).await.unwrap_err());
+        assert!(error.is_busy(), "{error}");
+    }
+    assert!(page.live_jobs().await.unwrap().is_empty(), "its connections are as good as before");
+}
+
+#[tokio::test]
+async fn lists_go_on_before_a_job_and_timelines_end_with_the_newest_lines() {
+    let (_folder, store) = store().await;
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        ids.push(made(&store, &format!("s{number}")).await.id);
+    }
+    let filter = Filter { limit: 2, before: Some(ids[3]), ..Filter::default() };
+    let listed: Vec<i64> = store.jobs(&filter).await.unwrap().iter().map(|job| job.id).collect();
+    assert_eq!(listed, [ids[2], ids[1]]);
+    store.cancel(ids[0], at(5)).await.unwrap();
+    let newest = store.newest_events(ids[0], 1).await.unwrap();
+    assert_eq!(newest.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(), ["cancelled"]);
+    let all = store.newest_events(ids[0], 9).await.unwrap();
+    let kinds: Vec<_> = all.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["cancelled", "queued"]);
 }

@@ -11,6 +11,8 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 const SHOWN: u32 = 200;
+/// The most lines of a timeline that are shown, the newest.
+const LINES: u32 = 500;
 
 #[derive(Debug, Deserialize)]
 pub(in crate::web) struct Wanted {
@@ -29,6 +31,7 @@ pub(in crate::web) async fn list(
         source: Some(wanted.source.clone()).filter(|source| !source.is_empty()),
         state: wanted.state.parse().ok(),
         limit: SHOWN,
+        ..Filter::default()
     };
     let jobs = state.reporter.jobs(&filter).await?;
     Ok(layout(
@@ -68,10 +71,10 @@ pub(in crate::web) async fn show(
     Path(id): Path<String>,
 ) -> Result<Response, ReportError> {
     let detail = match id.parse() {
-        Ok(id) => state.reporter.job(id).await?,
+        Ok(id) => state.reporter.job_lately(id, LINES).await?,
         Err(_) => None,
     };
-    let Some(detail) = detail else { return Ok(not_found("There is no such job.")) };
+    let Some((detail, is_all)) = detail else { return Ok(not_found("There is no such job.")) };
     let job = &detail.job;
     let page = state.page_of(job);
     let content = html! {
@@ -95,6 +98,9 @@ pub(in crate::web) async fn show(
             @if let Some((href, name)) = &page { div { dt { "Snapshot" } dd { a href=(href) { (name) } } } }
         }
         h2 { "Timeline" }
+        @if !is_all {
+            p { "The newest " (LINES) " lines; all of them: " code { "nightjar job " (job.id) } "." }
+        }
         ol.timeline {
             @for event in &detail.timeline {
                 li {
