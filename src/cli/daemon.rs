@@ -77,7 +77,9 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
             moved.notify_one();
         }
     });
-    let engine = Engine::new(store.clone(), archive, worker, clock(), whole, observer);
+    let engine = Engine::new(store.clone(), archive.clone(), worker, clock(), whole, observer);
+    // The page reads by itself: whatever it is asked, nothing here waits for it.
+    let reporter = Reporter::new(Some(store.for_page()), archive);
     let reader = web::State::new(reporter, settings.clone(), engine.clone(), live, gate);
     tracing::info!(
         sources = settings.sources.len(),
@@ -88,11 +90,13 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     // Before anybody is told that it may be asked to reload: unheard, that signal ends a process.
     let hangup = signal(SignalKind::hangup()).map_err(Problem::failed)?;
     systemd::tell(&[NotifyState::Ready]);
-    let serving = async {
-        match page {
-            Some(listener) => web::serve(listener, reader.clone(), stop.clone()).await,
-            None => stop.cancelled().await,
+    let serving = match page {
+        Some(listener) => {
+            Some(web::start(listener, reader.clone(), &stop).map_err(|error| {
+                Problem::failed(format!("cannot serve the status page: {error}"))
+            })?)
         }
+        None => None,
     };
     // On a worker's thread, where timers fire: an idle daemon then wakes one thread, not two.
     let (worker, told) = (engine.clone(), stop.clone());
@@ -103,7 +107,6 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
             let settings = || reader.settings();
             let clock = clock();
             tokio::join!(
-                serving,
                 reload_on_hangup(hangup, common, &engine, &reader, &herald, &news),
                 herald.keep_pinging(steps),
                 herald.keep_telling(),
@@ -116,7 +119,11 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
             )
         } => Ok(()),
     };
-    herald.finish(LAST_PINGS).await;
+    tokio::join!(herald.finish(LAST_PINGS), async {
+        if let Some(serving) = serving {
+            serving.finish().await;
+        }
+    });
     store.close().await;
     ended?;
     tracing::info!("stopped; whatever was under way goes on at the next start");

@@ -1,11 +1,16 @@
 //! Who may see the pages.
 
 use crate::secret::Key;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::Request;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use sha2::{Digest, Sha256};
+
+/// The longest path with its query.
+const LONGEST_PATH: usize = 4 << 10;
 
 /// Who may see the pages.
 #[derive(Debug, Default)]
@@ -17,12 +22,18 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Why a request may not pass, if so: for its token, or else for the name that it gives this
-    /// machine.
-    pub(super) fn refusal(&self, headers: &HeaderMap) -> Option<Response> {
+    /// Why a request may not pass, if so: for its form, for its token, or else for the name that it
+    /// gives this machine.
+    pub(super) fn refusal(&self, request: &Request) -> Option<Response> {
+        let (uri, headers) = (request.uri(), request.headers());
+        if let Some(what) = malformed(request.version(), headers) {
+            return Some((StatusCode::BAD_REQUEST, what).into_response());
+        }
+        if uri.path_and_query().is_some_and(|path| path.as_str().len() > LONGEST_PATH) {
+            return Some((StatusCode::URI_TOO_LONG, "the address is too long\n").into_response());
+        }
         let Some(token) = &self.token else {
-            let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-            if self.any_host || host.is_some_and(is_local) {
+            if self.any_host || is_for_this_machine(uri, headers) {
                 return None;
             }
             let only = "this page is only served to this machine by its own name\n";
@@ -33,9 +44,26 @@ impl Gate {
             return None;
         }
         let ask = [(header::WWW_AUTHENTICATE, "Basic realm=\"nightjar\", charset=\"UTF-8\"")];
-        let what = "the token is asked for, as a password or as a bearer token\n";
+        let what = "authentication required: send the token as a Bearer token or Basic password\n";
         Some((StatusCode::UNAUTHORIZED, ask, what).into_response())
     }
+}
+
+/// What is wrong with the `Host` headers: HTTP/1.1 asks for exactly one, which proxies and this
+/// program then agree on.
+fn malformed(version: Version, headers: &HeaderMap) -> Option<&'static str> {
+    match headers.get_all(header::HOST).iter().count() {
+        0 if version >= Version::HTTP_11 => Some("a request needs a Host header\n"),
+        0 | 1 => None,
+        _ => Some("a request may have one Host header only\n"),
+    }
+}
+
+/// Whether all that a request says about whom it is for names this machine's loopback: its `Host`
+/// header, and its target where that names a host too.
+fn is_for_this_machine(uri: &Uri, headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    host.is_some_and(is_local) && uri.authority().map(Authority::as_str).is_none_or(is_local)
 }
 
 /// The token in an `Authorization` header: a bearer's, or the password of any user.
@@ -56,12 +84,153 @@ fn is_same(given: &str, token: &Key) -> bool {
     Sha256::digest(given.as_bytes()) == Sha256::digest(token.expose().as_bytes())
 }
 
-/// Whether a `Host` header names this machine's loopback.
+/// Whether `HOST` or `HOST:PORT` names this machine's loopback in a way that no name server has a
+/// say in: `localhost` or a loopback address. Any port will do, for tunnels have their own.
 fn is_local(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((inside, port)) => {
+            let is_address = inside.parse::<std::net::Ipv6Addr>().is_ok_and(|it| it.is_loopback());
+            return is_address && is_port(port);
+        }
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    let is_address = name.parse::<std::net::Ipv4Addr>().is_ok_and(|it| it.is_loopback());
+    is_port(port) && (is_address || name.eq_ignore_ascii_case("localhost"))
+}
+
+/// Whether the text is nothing, or a colon and a port.
+fn is_port(text: &str) -> bool {
+    text.strip_prefix(':').map_or(text.is_empty(), |port| {
+        port.is_empty() || (port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_names_that_no_name_server_decides_on_are_this_machine() {
+        for host in [
+            "localhost",
+            "LocalHost:8787",
+            "localhost:",
+            "127.0.0.1",
+            "127.0.0.1:8787",
+            "127.1.2.3:80",
+            "[::1]",
+            "[::1]:8787",
+            "[0:0:0:0:0:0:0:1]:1",
+        ] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in [
+            "",
+            ":8787",
+            "localhost.",
+            "localhost.:8787",
+            "localhost.example.org",
+            "a.localhost",
+            "localhost:80:90",
+            "localhost:99999",
+            "localhost:+80",
+            "localhost:80@example.org",
+            "localhost@example.org",
+            "user@localhost",
+            " localhost",
+            "localhost/",
+            "localhost#",
+            "localhost\\",
+            "127.0.0.1.",
+            "127.0.0.1.example.org",
+            "127.1",
+            "0127.0.0.1",
+            "0x7f000001",
+            "2130706433",
+            "0.0.0.0",
+            "10.1.2.3",
+            "128.0.0.1",
+            "::1",
+            "[::1",
+            "[::1]example.org",
+            "[::1].example.org",
+            "[::2]",
+            "[::1%25eth0]",
+            "[localhost]",
+            "[127.0.0.1]",
+            "example.org",
+            "example.org:8787",
+        ] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+
+    fn request(target: &str, version: Version, hosts: &[&str]) -> Request {
+        let mut request = Request::builder().uri(target).version(version);
+        for host in hosts {
+            request = request.header(header::HOST, *host);
+        }
+        request.body(Body::empty()).unwrap()
+    }
+
+    #[test]
+    fn a_request_says_once_and_truly_whom_it_is_for() {
+        let status = |gate: &Gate, target: &str, version, hosts: &[&str]| {
+            gate.refusal(&request(target, version, hosts)).map(|answer| answer.status().as_u16())
+        };
+        let (old, new) = (Version::HTTP_10, Version::HTTP_11);
+        let gate = Gate::default();
+        let here = "127.0.0.1:8787";
+        assert_eq!(status(&gate, "/", new, &[here]), None);
+        assert_eq!(status(&gate, "/", old, &[here]), None);
+        assert_eq!(status(&gate, "http://127.0.0.1:8787/", new, &[here]), None);
+        assert_eq!(status(&gate, "/", new, &[]), Some(400));
+        assert_eq!(status(&gate, "/", old, &[]), Some(403));
+        assert_eq!(status(&gate, "/", new, &["example.org"]), Some(403));
+        assert_eq!(status(&gate, "/", new, &[here, "example.org"]), Some(400));
+        assert_eq!(status(&gate, "/", new, &["example.org", here]), Some(400));
+        assert_eq!(status(&gate, "/", new, &[here, here]), Some(400));
+        assert_eq!(status(&gate, "http://example.org/", new, &[here]), Some(403));
+        assert_eq!(status(&gate, "http://localhost@example.org/", new, &[here]), Some(403));
+        assert_eq!(status(&gate, "http://127.0.0.1/", new, &["example.org"]), Some(403));
+        let long = format!("/jobs?source={}", "x".repeat(LONGEST_PATH));
+        assert_eq!(status(&gate, &long, new, &[here]), Some(414));
+
+        // Whoever is known may call this machine as they like, but not in two ways at once.
+        for gate in [
+            Gate { any_host: true, ..Gate::default() },
+            Gate { token: Some(Key::new("t0ken").unwrap()), any_host: false },
+        ] {
+            let pass = if gate.token.is_some() { Some(401) } else { None };
+            assert_eq!(status(&gate, "/", new, &["backup.example.org"]), pass);
+            assert_eq!(status(&gate, "/", old, &[]), pass);
+            assert_eq!(status(&gate, "/", new, &["one.example", "two.example"]), Some(400));
+            assert_eq!(status(&gate, "/", new, &[]), Some(400));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_this_machine_is_a_loopback_address_or_localhost(
+            host in "(\\[)?[0-9a-z:.@%]{0,12}(\\])?(:[0-9]{0,6})?(localhost|127\\.0\\.0\\.1)?",
+        ) {
+            if is_local(&host) {
+                let name = host.rsplit_once(':').filter(|(_, port)| {
+                    port.bytes().all(|b| b.is_ascii_digit())
+                });
+                let name = name.map_or(host.as_str(), |(name, _)| name);
+                let address = name.trim_start_matches('[').trim_end_matches(']');
+                let whole = host.trim_start_matches('[').trim_end_matches(']');
+                let is_loopback = |text: &str| {
+                    text.parse::<std::net::IpAddr>().is_ok_and(|it| it.is_loopback())
+                };
+                prop_assert!(
+                    name == "localhost" || is_loopback(address) || is_loopback(whole),
+                    "{host}"
+                );
+            }
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! What is in flight, told as it happens.
 
 use super::State;
+use super::work::come_again;
 use crate::engine::Notice;
 use axum::extract::State as Extract;
-use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
 
 /// What a slow reader may miss.
 const QUEUE: usize = 64;
@@ -20,6 +22,10 @@ const QUEUE: usize = 64;
 const APART: Duration = Duration::from_millis(300);
 /// The most readers at once.
 const READERS: usize = 32;
+/// How long one reader may follow. Browsers begin again by themselves; others get a chance.
+const FOLLOWS: Duration = Duration::from_mins(5);
+/// Downloads whose last notice is remembered, however many there were.
+const REMEMBERED: usize = 64;
 
 /// Tells readers of the page what the engine does. Clones are the same.
 #[derive(Debug, Clone)]
@@ -27,12 +33,18 @@ pub struct Live {
     news: broadcast::Sender<(&'static str, String)>,
     told: Arc<Mutex<BTreeMap<i64, Instant>>>,
     readers: Arc<Semaphore>,
+    closing: CancellationToken,
 }
 
 impl Default for Live {
     fn default() -> Live {
         let (news, _) = broadcast::channel(QUEUE);
-        Live { news, told: Arc::default(), readers: Arc::new(Semaphore::new(READERS)) }
+        Live {
+            news,
+            told: Arc::default(),
+            readers: Arc::new(Semaphore::new(READERS)),
+            closing: CancellationToken::new(),
+        }
     }
 }
 
@@ -56,11 +68,19 @@ impl Live {
         let _ = self.news.send((news.0, news.1.to_string()));
     }
 
+    /// Ends what readers follow.
+    pub(super) fn close(&self) {
+        self.closing.cancel();
+    }
+
     fn is_time(&self, job: i64) -> bool {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let is_time = told.get(&job).is_none_or(|last| now - *last >= APART);
         if is_time {
+            if told.len() >= REMEMBERED {
+                told.retain(|_, last| now - *last < APART);
+            }
             told.insert(job, now);
         }
         is_time
@@ -71,7 +91,12 @@ impl Live {
 pub(super) async fn show(Extract(state): Extract<State>) -> Response {
     let live = state.live;
     let Ok(place) = Arc::clone(&live.readers).try_acquire_owned() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many follow already\n").into_response();
+        return come_again("too many follow already\n".to_owned());
+    };
+    let until = tokio::time::Instant::now() + FOLLOWS;
+    let closing = live.closing.clone();
+    let ended = async move {
+        let _ = tokio::time::timeout_at(until, closing.cancelled()).await;
     };
     let events = stream::unfold((live.news.subscribe(), place), |(mut news, place)| async move {
         loop {
@@ -85,5 +110,5 @@ pub(super) async fn show(Extract(state): Extract<State>) -> Response {
             }
         }
     });
-    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+    Sse::new(events.take_until(Box::pin(ended))).keep_alive(KeepAlive::default()).into_response()
 }

@@ -1,34 +1,38 @@
 //! The status page, health, metrics and the read API: queries and rendering, never a write.
 
+mod answer;
+mod api;
+mod connections;
 mod gate;
 mod listener;
 mod live;
 mod metrics;
 mod page;
 mod raw;
+mod server;
+mod work;
 
 pub use gate::Gate;
 pub use listener::Listener;
 pub use live::Live;
+pub use server::{Serving, start};
 
 use crate::archive::Snapshot;
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::manifest::Name;
-use crate::report::{JobView, ReportError, Reporter, SnapshotView};
+use crate::report::{JobView, ReportError, Reporter};
 use crate::settings::Settings;
-use crate::store::Filter;
-use axum::extract::{Query, Request, State as Extract};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::Router;
+use axum::extract::{Request, State as Extract};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use std::str::FromStr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio_util::sync::CancellationToken;
+use work::Work;
 
 /// What the pages are made from.
 #[derive(Debug, Clone)]
@@ -41,10 +45,13 @@ pub struct State {
     started: DateTime<Utc>,
     live: Live,
     gate: Arc<Gate>,
+    work: Work,
+    maps: page::Maps,
 }
 
 impl State {
-    /// Pages on what the reporter reads and the engine does.
+    /// Pages on what the reporter reads and the engine does. The reporter should read through
+    /// connections of its own ([`Store::for_page`](crate::store::Store::for_page)).
     pub fn new(
         reporter: Reporter,
         settings: Settings,
@@ -54,23 +61,32 @@ impl State {
     ) -> State {
         let clock = Clock::system();
         let (settings, started) = (Arc::new(Mutex::new(settings)), clock.now());
-        State { reporter, settings, engine, clock, started, live, gate: Arc::new(gate) }
+        State {
+            reporter,
+            settings,
+            engine,
+            clock,
+            started,
+            live,
+            gate: Arc::new(gate),
+            work: Work::default(),
+            maps: page::Maps::default(),
+        }
     }
 
-    /// The snapshot of this name, if the archive has it. Both are held against what the archive
+    /// The archive's folder of a source, if it has one. The name is compared with what the archive
     /// lists, and never joined to a path before.
-    fn snapshot(&self, source: &str, name: &str) -> Option<Snapshot> {
-        let name: Name = name.parse().ok()?;
+    fn folder_of(&self, source: &str) -> Option<PathBuf> {
         let archive = self.reporter.archive();
         let is_one = archive.sources().ok()?.iter().any(|known| known == source);
-        if is_one { archive.find(source, name) } else { None }
+        is_one.then(|| archive.folder(source))
     }
 
-    /// A source's snapshots, newest first.
-    async fn snapshots(&self, source: &str) -> Result<Vec<SnapshotView>, ReportError> {
-        let (reporter, source) = (self.reporter.clone(), source.to_owned());
-        let read = tokio::task::spawn_blocking(move || reporter.snapshots(Some(&source)));
-        read.await.unwrap_or_else(|_| Ok(Vec::new()))
+    /// The snapshot of this name, if the archive has it.
+    fn snapshot(&self, source: &str, name: &str) -> Option<Snapshot> {
+        let name: Name = name.parse().ok()?;
+        self.folder_of(source)?;
+        self.reporter.archive().find(source, name)
     }
 
     /// Where a job's snapshot is shown, and its name; `None` when retention has removed it.
@@ -91,22 +107,9 @@ impl State {
     }
 }
 
-/// Serves until it is told to stop.
-pub async fn serve(listener: Listener, state: State, stop: CancellationToken) {
-    let (router, stopped) = (router(state), async move { stop.cancelled().await });
-    let served = match listener {
-        Listener::Tcp(tcp) => axum::serve(tcp, router).with_graceful_shutdown(stopped).await,
-        Listener::Unix(unix, _path) => {
-            axum::serve(unix, router).with_graceful_shutdown(stopped).await
-        }
-    };
-    if let Err(error) = served {
-        tracing::error!(%error, "the status page has ended");
-    }
-}
-
 /// Every page.
 pub fn router(state: State) -> Router {
+    let in_turn = middleware::from_fn_with_state(state.work.clone(), work::in_turn);
     Router::new()
         .route("/", get(page::home))
         .route("/sources/{name}", get(page::source))
@@ -115,15 +118,17 @@ pub fn router(state: State) -> Router {
         .route("/snapshots/{source}/{name}", get(page::snapshot))
         .route("/snapshots/{source}/{name}/data", get(raw::data))
         .route("/snapshots/{source}/{name}/manifest", get(raw::manifest))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics::show))
+        .route("/api/jobs", get(api::jobs))
+        .route("/api/sources", get(api::sources))
+        .route("/api/snapshots", get(api::snapshots))
+        .route_layer(in_turn)
+        // What costs nothing waits for nobody.
+        .route("/healthz", get(|| async { "ok\n" }))
         .route("/events", get(live::show))
         .route("/style.css", get(page::style))
         .route("/live.js", get(page::script))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics::show))
-        .route("/api/jobs", get(jobs))
-        .route("/api/sources", get(sources))
-        .route("/api/snapshots", get(snapshots))
         .fallback(page::missing)
         .layer(middleware::from_fn_with_state(Arc::clone(&state.gate), guard))
         .with_state(state)
@@ -134,12 +139,17 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// Refuses requests that a foreign page has led a browser to make by giving its own name to this
-/// address; and lets browsers neither frame, sniff nor keep what they get.
+/// address, and all that do not just read; and lets browsers neither frame, sniff nor keep what they
+/// get.
 async fn guard(Extract(gate): Extract<Arc<Gate>>, request: Request, next: Next) -> Response {
-    if let Some(refusal) = gate.refusal(request.headers()) {
-        return refusal;
-    }
-    let mut response = next.run(request).await;
+    let mut response = match gate.refusal(&request) {
+        Some(refusal) => refusal,
+        None if matches!(*request.method(), Method::GET | Method::HEAD) => next.run(request).await,
+        None => {
+            let only = "this page only reads: GET and HEAD\n";
+            (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], only).into_response()
+        }
+    };
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
@@ -147,6 +157,8 @@ async fn guard(Extract(gate): Extract<Arc<Gate>>, request: Request, next: Next) 
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -165,56 +177,4 @@ async fn ready(Extract(state): Extract<State>) -> Result<Response, ReportError> 
         [] => "ready\n".into_response(),
         lines => (StatusCode::SERVICE_UNAVAILABLE, lines.concat()).into_response(),
     })
-}
-
-#[derive(Debug, Deserialize)]
-struct JobsQuery {
-    source: Option<String>,
-    state: Option<String>,
-    limit: Option<u32>,
-}
-
-/// The most jobs that one request gets.
-const MOST_JOBS: u32 = 10_000;
-
-async fn jobs(
-    Extract(state): Extract<State>,
-    Query(query): Query<JobsQuery>,
-) -> Result<Response, ReportError> {
-    let wanted = match query.state.as_deref().map(crate::job::State::from_str).transpose() {
-        Ok(wanted) => wanted,
-        Err(error) => {
-            return Ok((StatusCode::BAD_REQUEST, format!("state: {error}\n")).into_response());
-        }
-    };
-    let limit = query.limit.unwrap_or(50).min(MOST_JOBS);
-    let filter = Filter { source: query.source, state: wanted, limit };
-    Ok(Json(state.reporter.jobs(&filter).await?).into_response())
-}
-
-async fn sources(Extract(state): Extract<State>) -> Result<Response, ReportError> {
-    let sources = state.reporter.sources(&state.settings(), state.clock.now()).await?;
-    Ok(Json(sources).into_response())
-}
-
-#[derive(Debug, Deserialize)]
-struct SnapshotsQuery {
-    source: Option<String>,
-}
-
-async fn snapshots(
-    Extract(state): Extract<State>,
-    Query(query): Query<SnapshotsQuery>,
-) -> Result<Response, ReportError> {
-    // A source's name is a folder's: what cannot be one has no snapshots.
-    let plain = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-    if query.source.as_ref().is_some_and(|name| name.is_empty() || !plain(name)) {
-        return Ok((StatusCode::BAD_REQUEST, "source: no such name\n").into_response());
-    }
-    let reporter = state.reporter.clone();
-    let found = tokio::task::spawn_blocking(move || reporter.snapshots(query.source.as_deref()));
-    match found.await {
-        Ok(found) => Ok(Json(found?).into_response()),
-        Err(_) => Ok(StatusCode::INTERNAL_SERVER_ERROR.into_response()),
-    }
 }

@@ -1,36 +1,42 @@
 //! A snapshot's two files, as they lie in the archive.
 
 use super::State;
+use crate::files;
+use crate::manifest::Name;
 use axum::body::Body;
-use axum::extract::{Path, State as Extract};
+use axum::extract::{Path as Wanted, State as Extract};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
+use std::io;
 use std::path::PathBuf;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
-const PIECE: usize = 64 << 10;
+/// Bytes that are read at once.
+const PIECE: usize = 32 << 10;
 
 /// The data, compressed as it is stored.
 pub(super) async fn data(
     Extract(state): Extract<State>,
-    Path((source, name)): Path<(String, String)>,
+    Wanted((source, name)): Wanted<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(snapshot) = state.snapshot(&source, &name) else { return missing() };
-    send(snapshot.data(), "application/zstd", &headers).await
+    let Some(folder) = state.folder_of(&source) else { return missing() };
+    let Ok(name) = name.parse::<Name>() else { return missing() };
+    send(folder.join(name.data()), "application/zstd", &headers)
 }
 
 /// The manifest.
 pub(super) async fn manifest(
     Extract(state): Extract<State>,
-    Path((source, name)): Path<(String, String)>,
+    Wanted((source, name)): Wanted<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(snapshot) = state.snapshot(&source, &name) else { return missing() };
-    send(snapshot.path, "application/json", &headers).await
+    let Some(folder) = state.folder_of(&source) else { return missing() };
+    let Ok(name) = name.parse::<Name>() else { return missing() };
+    send(folder.join(name.manifest()), "application/json", &headers)
 }
 
 fn missing() -> Response {
@@ -38,29 +44,27 @@ fn missing() -> Response {
 }
 
 /// Sends a file, but not to another site's page that has a browser ask for it.
-async fn send(path: PathBuf, kind: &'static str, headers: &HeaderMap) -> Response {
+fn send(path: PathBuf, kind: &'static str, headers: &HeaderMap) -> Response {
     let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
     if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
         return (StatusCode::FORBIDDEN, "not for other sites\n").into_response();
     }
-    let opened = async {
-        let file = File::open(&path).await?;
-        let length = file.metadata().await?.len();
-        std::io::Result::Ok((file, length))
-    };
-    let (file, length) = match opened.await {
+    let opened = files::read(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+    let (length, file) = match opened {
         Ok(opened) => opened,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return missing(),
         Err(error) => {
             tracing::warn!(file = %path.display(), %error, "could not be sent");
             return missing();
         }
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let pieces = stream::try_unfold(file, |mut file| async move {
+    // What is added to it meanwhile is not what was asked for.
+    let pieces = stream::try_unfold(File::from_std(file).take(length), |mut file| async move {
         let mut piece = vec![0; PIECE];
         let count = file.read(&mut piece).await?;
         piece.truncate(count);
-        std::io::Result::Ok((count > 0).then(|| (Bytes::from(piece), file)))
+        io::Result::Ok((count > 0).then(|| (Bytes::from(piece), file)))
     });
     let head = [
         (header::CONTENT_TYPE, kind.to_owned()),

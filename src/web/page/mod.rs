@@ -10,10 +10,10 @@ mod source;
 
 pub(super) use home::show as home;
 pub(super) use jobs::{list as jobs, show as job};
-pub(super) use snapshot::show as snapshot;
+pub(super) use snapshot::{Maps, show as snapshot};
 pub(super) use source::show as source;
 
-use crate::report::{JobView, ReportError};
+use crate::report::JobView;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -37,12 +37,6 @@ pub(super) async fn missing() -> Response {
 fn not_found(what: &str) -> Response {
     let page = layout("Not found", html! { h1 { "Not found" } p { (what) } });
     (StatusCode::NOT_FOUND, page).into_response()
-}
-
-impl IntoResponse for ReportError {
-    fn into_response(self) -> Response {
-        (StatusCode::INTERNAL_SERVER_ERROR, format!("{self}\n")).into_response()
-    }
 }
 
 /// A whole page around its content.

@@ -6,25 +6,32 @@ use crate::archive::{Archive, Snapshot};
 use crate::dataset::{self, Column};
 use crate::report::ReportError;
 use crate::web::State;
-use axum::extract::{Path, State as Extract};
+use crate::web::work::Gone;
+use axum::extract::{Extension, Path, State as Extract};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
+use std::collections::VecDeque;
+use std::io::{BufRead, Read};
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use tokio_util::sync::CancellationToken;
 
 /// The most places that are drawn.
 const PLACES: usize = 3000;
 /// The most content that is read for them.
 const READ: u64 = 512 << 20;
+/// How many snapshots' places are remembered.
+const KNOWN: usize = 16;
 
 pub(in crate::web) async fn show(
     Extract(state): Extract<State>,
+    Extension(Gone(gone)): Extension<Gone>,
     Path((source, name)): Path<(String, String)>,
 ) -> Result<Response, ReportError> {
     let Some(snapshot) = state.snapshot(&source, &name) else {
         return Ok(not_found("There is no such snapshot in the archive."));
     };
-    let archive = state.reporter.archive().clone();
-    let of_map = snapshot.clone();
-    let drawn = tokio::task::spawn_blocking(move || places(&archive, &of_map)).await;
+    let drawn = state.maps.places(state.reporter.archive(), &snapshot, &gone);
     let manifest = &snapshot.manifest;
     let href = format!("/snapshots/{source}/{name}");
     let content = html! {
@@ -55,9 +62,9 @@ pub(in crate::web) async fn show(
         }
         h2 { "Places" }
         @match drawn {
-            Ok(Ok(places)) => (map::draw(&places)),
-            Ok(Err(error)) => p { "The data cannot be read: " (error) },
-            Err(_) => p { "The map could not be drawn." },
+            Some(Ok(places)) => (map::draw(&places)),
+            Some(Err(error)) => p { "The data cannot be read: " (error) },
+            None => p { "Another map is being drawn: " a href=(href) { "try again" } " in some seconds." },
         }
         h2 { "Columns" }
         (columns(&manifest.columns, &manifest.primary_key))
@@ -65,9 +72,84 @@ pub(in crate::web) async fn show(
     Ok(layout(&name, content).into_response())
 }
 
-fn places(archive: &Archive, snapshot: &Snapshot) -> std::io::Result<Vec<dataset::Point>> {
-    let every = snapshot.manifest.entities.div_ceil(PLACES as u64).max(1);
-    dataset::points(archive.content(snapshot, READ)?, every, PLACES)
+/// The places of the snapshots that were shown lately. A snapshot never changes, and reading one to
+/// its end may take seconds: each is read once, and one at a time. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(in crate::web) struct Maps {
+    known: Arc<Mutex<VecDeque<Known>>>,
+    reading: Arc<Mutex<()>>,
+}
+
+/// A manifest's path, and the places of its snapshot.
+type Known = (PathBuf, Arc<[dataset::Point]>);
+
+impl Maps {
+    /// A snapshot's places; `None` while those of another one are being read.
+    fn places(
+        &self,
+        archive: &Archive,
+        snapshot: &Snapshot,
+        gone: &CancellationToken,
+    ) -> Option<std::io::Result<Arc<[dataset::Point]>>> {
+        if let Some(places) = self.known(&snapshot.path) {
+            return Some(Ok(places));
+        }
+        let _reading = match self.reading.try_lock() {
+            Ok(reading) => reading,
+            Err(TryLockError::Poisoned(reading)) => reading.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let every = snapshot.manifest.entities.div_ceil(PLACES as u64).max(1);
+        let read = archive
+            .content(snapshot, READ)
+            .and_then(|content| dataset::points(Watched { content, gone }, every, PLACES));
+        let places: Arc<[dataset::Point]> = match read {
+            Ok(places) => places.into(),
+            Err(error) => return Some(Err(error)),
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.truncate(KNOWN - 1);
+        known.push_front((snapshot.path.clone(), Arc::clone(&places)));
+        Some(Ok(places))
+    }
+
+    fn known(&self, path: &FilePath) -> Option<Arc<[dataset::Point]>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|(of, _)| of == path).map(|(_, places)| Arc::clone(places))
+    }
+}
+
+/// Content that is read only as long as somebody waits for what comes of it.
+struct Watched<'g, R> {
+    content: R,
+    gone: &'g CancellationToken,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.check()?;
+        self.content.read(buffer)
+    }
+}
+
+impl<R: BufRead> BufRead for Watched<'_, R> {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        self.check()?;
+        self.content.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.content.consume(count);
+    }
+}
+
+impl<R> Watched<'_, R> {
+    fn check(&self) -> std::io::Result<()> {
+        match self.gone.is_cancelled() {
+            false => Ok(()),
+            true => Err(std::io::Error::other("nobody waits for it any more")),
+        }
+    }
 }
 
 fn columns(columns: &[Column], key: &str) -> Markup {

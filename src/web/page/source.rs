@@ -7,18 +7,23 @@ use super::{
 use crate::report::{ReportError, SnapshotView};
 use crate::store::Filter;
 use crate::web::State;
-use axum::extract::{Path, State as Extract};
+use crate::web::work::Gone;
+use axum::extract::{Extension, Path, State as Extract};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 const SNAPSHOTS: usize = 100;
+/// The most snapshots whose manifests are read for the plots, the newest.
+const PLOTTED: usize = 400;
 const JOBS: u32 = 30;
 
 pub(in crate::web) async fn show(
     Extract(state): Extract<State>,
+    Extension(Gone(gone)): Extension<Gone>,
     Path(name): Path<String>,
 ) -> Result<Response, ReportError> {
-    let (now, settings) = (state.clock.now(), state.settings());
+    let (now, mut settings) = (state.clock.now(), state.settings());
+    settings.sources.retain(|source| source.name == name);
     let statuses = state.reporter.sources(&settings, now).await?;
     let (Some(source), Some(status)) =
         (settings.source(&name), statuses.iter().find(|status| status.source == name))
@@ -26,7 +31,9 @@ pub(in crate::web) async fn show(
         return Ok(not_found("There is no such source in the configuration."));
     };
     let year = state.reporter.year(source, now).await?;
-    let snapshots = state.snapshots(&name).await?;
+    let names = state.reporter.snapshot_names(Some(&name))?;
+    let all = names.len();
+    let snapshots = state.reporter.snapshots_of(names.into_iter().take(PLOTTED), &gone);
     let filter = Filter { source: Some(name.clone()), limit: JOBS, ..Filter::default() };
     let jobs = state.reporter.jobs(&filter).await?;
     let points = |value: fn(&SnapshotView) -> u64| {
@@ -53,7 +60,7 @@ pub(in crate::web) async fn show(
                 (plot::draw(&Series { title: "Size", points: points(|it| it.content_bytes), shown: bytes }))
             }
             h2 { "Snapshots" }
-            (table(&snapshots))
+            (table(&snapshots, all))
             h2 { "Jobs" }
             (jobs_table(&jobs))
         },
@@ -61,7 +68,8 @@ pub(in crate::web) async fn show(
     Ok(page.into_response())
 }
 
-fn table(snapshots: &[SnapshotView]) -> Markup {
+/// The newest of all these snapshots.
+fn table(snapshots: &[SnapshotView], all: usize) -> Markup {
     html! {
         div.scroll tabindex="0" {
             table {
@@ -91,8 +99,8 @@ fn table(snapshots: &[SnapshotView]) -> Markup {
                 }
             }
         }
-        @if snapshots.len() > SNAPSHOTS {
-            p { "And " (snapshots.len() - SNAPSHOTS) " older ones: " code { "nightjar snapshots" } "." }
+        @if all > SNAPSHOTS {
+            p { "And " (all - SNAPSHOTS) " older ones: " code { "nightjar snapshots" } "." }
         }
         @if snapshots.is_empty() { p { "There are none yet." } }
     }

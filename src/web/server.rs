@@ -1,0 +1,499 @@
+//! Serving connections, each within limits, on threads of the page's own.
+//!
+//! The page has a runtime of its own: however many requests it gets, the engine's tasks, threads and
+//! database connections are not among what it can use up.
+
+use super::answer::{self, Answer};
+use super::connections::{Watch, Watched, to_close};
+use super::work::Room;
+use super::{Listener, State, router};
+use axum::Router;
+use axum::body::Body;
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// The most connections at once; fewer where the process may open few files.
+const CONNECTIONS: usize = 128;
+/// The page may use up this part of the files that the process may open: one in so many.
+const PART_OF_FILES: u64 = 4;
+/// The most bytes of a request's head, and of what is read or written ahead.
+const BUFFER: usize = 16 << 10;
+/// The most bytes that the kernel takes for a client before that reads any.
+const SENT_AHEAD: usize = 128 << 10;
+/// How often a full house looks again for somebody who has to go.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How often each connection's limits are looked at.
+const CHECK: Duration = Duration::from_secs(5);
+/// How long to leave a listener alone that gives no connection, as without free descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
+/// How often that is logged while it lasts.
+const LOG_AGAIN: Duration = Duration::from_secs(60);
+/// How long a stopping page waits for answers under way.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// How long it then waits for its reads to end.
+const LAST_READS: Duration = Duration::from_millis(2500);
+/// The threads for making pages and for reading files.
+const BLOCKING_THREADS: usize = 8;
+
+/// The page while it is served. Dropped, it stops.
+#[derive(Debug)]
+pub struct Serving {
+    ended: oneshot::Receiver<()>,
+    stop: DropGuard,
+}
+
+/// Serves the page on a thread of its own until it is told to stop.
+///
+/// # Errors
+/// When the thread cannot be made.
+pub fn start(listener: Listener, state: State, stop: &CancellationToken) -> io::Result<Serving> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("page")
+        .build()?;
+    let (done, ended) = oneshot::channel();
+    let stop = stop.child_token();
+    let stopped = stop.clone();
+    std::thread::Builder::new().name("page".to_owned()).spawn(move || {
+        if let Err(error) = serve(&runtime, listener, state, &stopped) {
+            tracing::error!(%error, "the status page has ended");
+        }
+        runtime.shutdown_timeout(LAST_ANSWERS);
+        // Whoever does not wait for it does not want to know.
+        let _ = done.send(());
+    })?;
+    Ok(Serving { ended, stop: stop.drop_guard() })
+}
+
+impl Serving {
+    /// Stops it and waits until it has ended: within five seconds, or it is left to itself.
+    pub async fn finish(self) {
+        drop(self.stop);
+        if timeout(Duration::from_secs(5), self.ended).await.is_err() {
+            tracing::warn!(
+                "the status page still reads something and is not waited for any longer"
+            );
+        }
+    }
+}
+
+fn serve(
+    runtime: &Runtime,
+    listener: Listener,
+    state: State,
+    stop: &CancellationToken,
+) -> io::Result<()> {
+    let (reporter, crowded, live) =
+        (state.reporter.clone(), state.work.crowded(), state.live.clone());
+    let router = router(state);
+    let served = runtime.block_on(async {
+        // What readers follow has no end of its own.
+        let _ended = tokio::spawn(stop.clone().cancelled_owned().map(move |()| live.close()));
+        // Here, not where it was bound, its readiness is to be waited for.
+        match listener {
+            Listener::Tcp(tcp) => {
+                let tcp = TcpListener::from_std(tcp.into_std()?)?;
+                accept(&tcp, places(), &router, &crowded, stop).await;
+            }
+            Listener::Unix(unix, _path) => {
+                let unix = UnixListener::from_std(unix.into_std()?)?;
+                accept(&unix, places(), &router, &crowded, stop).await;
+            }
+        }
+        Ok(())
+    });
+    runtime.block_on(async {
+        if timeout(LAST_READS, reporter.close_reading()).await.is_err() {
+            tracing::warn!("the status page still reads the database");
+        }
+    });
+    served
+}
+
+/// How many connections are served at once.
+fn places() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let most = files.map_or(CONNECTIONS as u64, |files| files / PART_OF_FILES);
+    usize::try_from(most).unwrap_or(CONNECTIONS).clamp(4, CONNECTIONS)
+}
+
+/// What gives connections.
+trait Accept {
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Self::Stream>>;
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
+        let (stream, _) = ready!(TcpListener::poll_accept(self, context))?;
+        bound_sending(&stream);
+        // Without this, small answers wait for the delayed acknowledgements of others.
+        let _ = stream.set_nodelay(true);
+        Poll::Ready(Ok(stream))
+    }
+}
+
+impl Accept for UnixListener {
+    type Stream = UnixStream;
+
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<UnixStream>> {
+        let (stream, _) = ready!(UnixListener::poll_accept(self, context))?;
+        bound_sending(&stream);
+        Poll::Ready(Ok(stream))
+    }
+}
+
+/// Bounds what the kernel keeps for a client that does not read.
+fn bound_sending(stream: impl AsFd) {
+    // Without it, a slow reader costs more, and nothing else changes.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(stream, SENT_AHEAD);
+}
+
+/// Serves connections until it is told to stop, and then for a moment more.
+async fn accept(
+    listener: &impl Accept,
+    places: usize,
+    router: &Router,
+    crowded: &Notify,
+    stop: &CancellationToken,
+) {
+    let mut all = Connections::default();
+    let mut logged: Option<Instant> = None;
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            () = all.one_ends() => continue,
+            () = crowded.notified() => {
+                all.make_room();
+                continue;
+            }
+            accepted = poll_fn(|context| listener.poll_accept(context)) => accepted,
+        };
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) if is_of_one_connection(&error) => continue,
+            Err(error) => {
+                if logged.is_none_or(|at| at.elapsed() >= LOG_AGAIN) {
+                    logged = Some(Instant::now());
+                    tracing::warn!(%error, "the status page takes no connections for now");
+                }
+                // The end of another connection may be what it takes.
+                let _ = timeout(ACCEPT_AGAIN, stop.cancelled()).await;
+                continue;
+            }
+        };
+        while all.len() >= places && !stop.is_cancelled() {
+            all.make_room();
+            let _ = timeout(LOOK_AGAIN, all.one_ends()).await;
+        }
+        all.serve(stream, router.clone(), stop.clone());
+    }
+    let _ = timeout(LAST_ANSWERS, all.end()).await;
+}
+
+/// Whether it was the connection's error, not the listener's.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// The connections that are served. Dropped, all are closed.
+#[derive(Debug, Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    watches: HashMap<Id, (AbortHandle, Watch)>,
+}
+
+impl Connections {
+    fn len(&self) -> usize {
+        self.watches.len()
+    }
+
+    fn serve(
+        &mut self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        router: Router,
+        stop: CancellationToken,
+    ) {
+        let watch = Watch::begin();
+        let task = self.tasks.spawn(converse(stream, watch.clone(), router, stop));
+        self.watches.insert(task.id(), (task, watch));
+    }
+
+    /// Waits until a connection ends; for ever where there is none.
+    async fn one_ends(&mut self) {
+        match self.tasks.join_next_with_id().await {
+            Some(Ok((id, ()))) => self.forget(id),
+            Some(Err(error)) => self.forget(error.id()),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn forget(&mut self, id: Id) {
+        self.watches.remove(&id);
+    }
+
+    /// Closes the connection that has kept the page waiting the longest, if any has for too long.
+    fn make_room(&self) {
+        let all = self.watches.iter().map(|(id, (_, watch))| (*id, watch.waiting()));
+        if let Some((task, _)) = to_close(all, Instant::now()).and_then(|id| self.watches.get(&id))
+        {
+            task.abort();
+        }
+    }
+
+    async fn end(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Serves one connection to its end.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    watch: Watch,
+    router: Router,
+    stop: CancellationToken,
+) {
+    let router = TowerToHyperService::new(router);
+    let watched = watch.clone();
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let under_way = watched.request();
+        let closes = answer::has_body(request.headers());
+        let answer = router.call(request.map(Body::new));
+        async move {
+            let Ok(mut response) = answer.await;
+            if closes {
+                // What the client sends with its request is not for us to read.
+                answer::close_after(response.headers_mut());
+            }
+            let room = response.extensions_mut().remove::<Room>();
+            Ok::<_, Infallible>(response.map(|body| Answer::new(body, room, under_way)))
+        }
+    });
+    let mut settings = http1::Builder::new();
+    // Each wait has its limit, which is watched below.
+    settings.header_read_timeout(None).max_buf_size(BUFFER).max_header_size(BUFFER);
+    let stream = TokioIo::new(Watched { stream, watch: watch.clone() });
+    let mut connection = pin!(settings.serve_connection(stream, service));
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            // How a connection ends is its client's concern.
+            _ = connection.as_mut() => return,
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = overdue(&watch) => return,
+        }
+    }
+}
+
+/// Waits until the connection's client has taken too long for its part.
+async fn overdue(watch: &Watch) {
+    loop {
+        let now = Instant::now();
+        match watch.waiting().deadline() {
+            Some(deadline) if deadline <= now => return,
+            deadline => {
+                let next = now + CHECK;
+                tokio::time::sleep_until(deadline.map_or(next, |deadline| deadline.min(next)))
+                    .await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::connections::{HEAD_TIME, UNREAD_TIME};
+    use super::*;
+    use axum::routing::get;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::sync::mpsc;
+
+    /// Gives the connections that it is handed, or errors.
+    struct Prepared {
+        given: Mutex<mpsc::UnboundedReceiver<io::Result<DuplexStream>>>,
+        asked: AtomicUsize,
+    }
+
+    impl Accept for Prepared {
+        type Stream = DuplexStream;
+
+        fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<DuplexStream>> {
+            let given = ready!(self.given.lock().unwrap().poll_recv(context));
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            given.map_or(Poll::Pending, Poll::Ready)
+        }
+    }
+
+    struct Served {
+        give: mpsc::UnboundedSender<io::Result<DuplexStream>>,
+        listener: std::sync::Arc<Prepared>,
+        crowded: std::sync::Arc<Notify>,
+        stop: CancellationToken,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    impl Served {
+        fn with(places: usize) -> Served {
+            let (give, given) = mpsc::unbounded_channel();
+            let listener = std::sync::Arc::new(Prepared {
+                given: Mutex::new(given),
+                asked: AtomicUsize::new(0),
+            });
+            let (crowded, stop) = (std::sync::Arc::new(Notify::new()), CancellationToken::new());
+            let router = Router::new()
+                .route("/", get(|| async { "ok" }))
+                .route("/large", get(|| async { vec![b'x'; 1 << 20] }))
+                .route("/never", get(std::future::pending::<()>));
+            let task = tokio::spawn({
+                let (listener, crowded, stop) = (listener.clone(), crowded.clone(), stop.clone());
+                async move { accept(&*listener, places, &router, &crowded, &stop).await }
+            });
+            Served { give, listener, crowded, stop, task }
+        }
+
+        /// A client that has sent this.
+        async fn client(&self, text: &str) -> DuplexStream {
+            let (mut client, server) = duplex(4096);
+            self.give.send(Ok(server)).unwrap();
+            client.write_all(text.as_bytes()).await.unwrap();
+            client
+        }
+
+        async fn ask(&self, path: &str) -> String {
+            let mut client = self.client(&request(path)).await;
+            let mut text = String::new();
+            client.read_to_string(&mut text).await.unwrap();
+            text
+        }
+    }
+
+    fn request(path: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_fails_is_left_alone_for_a_while_and_then_works_again() {
+        let served = Served::with(4);
+        for _ in 0..10 {
+            let exhausted = rustix::io::Errno::MFILE;
+            served.give.send(Err(exhausted.into())).unwrap();
+        }
+        let begun = Instant::now();
+        assert!(served.ask("/").await.ends_with("ok"));
+        assert_eq!(begun.elapsed(), ACCEPT_AGAIN * 10);
+        assert_eq!(served.listener.asked.load(Ordering::Relaxed), 11);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_broken_connection_delays_nobody() {
+        let served = Served::with(4);
+        served.give.send(Err(io::ErrorKind::ConnectionAborted.into())).unwrap();
+        let begun = Instant::now();
+        assert!(served.ask("/").await.ends_with("ok"));
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_do_its_part_is_closed_in_time() {
+        let served = Served::with(4);
+        for (text, time) in [
+            ("", HEAD_TIME),
+            ("GET / HTTP/1.1\r\nHost: lo", HEAD_TIME),
+            // An answer, and then nothing more.
+            ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", HEAD_TIME),
+        ] {
+            let begun = Instant::now();
+            let mut client = served.client(text).await;
+            client.read_to_end(&mut Vec::new()).await.unwrap();
+            assert!(begun.elapsed() >= time && begun.elapsed() <= time + CHECK, "{text}");
+        }
+        let begun = Instant::now();
+        let mut client = served.client(&request("/large")).await;
+        // Nothing is read until the other end has gone.
+        while client.write_all(b"x").await.is_ok() {
+            tokio::time::advance(Duration::from_millis(100)).await;
+            assert!(begun.elapsed() < UNREAD_TIME * 2, "still open");
+        }
+        assert!(begun.elapsed() >= UNREAD_TIME, "{:?}", begun.elapsed());
+        let mut text = Vec::new();
+        client.read_to_end(&mut text).await.unwrap();
+        assert!(text.len() < 1 << 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_keeps_a_full_page_waiting_makes_room_and_who_is_served_does_not() {
+        let served = Served::with(3);
+        let mut never = served.client(&request("/never")).await;
+        let mut idle = served.client("").await;
+        let mut stalled = served.client(&request("/large")).await;
+        let begun = Instant::now();
+        assert!(served.ask("/").await.ends_with("ok"));
+        assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+        // The one that waited the longest is gone, the others are still there.
+        assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
+        assert!(stalled.read(&mut [0]).await.unwrap() > 0);
+        let more = tokio::time::timeout(Duration::from_secs(60), never.read(&mut [0])).await;
+        assert!(more.is_err(), "the page still works on its answer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_unsent_answers_are_too_many_the_slowest_reader_goes() {
+        let served = Served::with(4);
+        let mut stalled = served.client(&request("/large")).await;
+        tokio::time::sleep_until(Instant::now() + Duration::from_secs(2)).await;
+        served.crowded.notify_one();
+        let begun = Instant::now();
+        let mut text = Vec::new();
+        stalled.read_to_end(&mut text).await.unwrap();
+        assert!(text.len() < 1 << 20 && begun.elapsed() < Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_closes_idle_connections_at_once_and_all_soon() {
+        let served = Served::with(4);
+        let mut idle = served.client("").await;
+        let mut never = served.client(&request("/never")).await;
+        tokio::time::advance(Duration::from_millis(10)).await;
+        let begun = Instant::now();
+        served.stop.cancel();
+        assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert_eq!(never.read(&mut [0]).await.unwrap(), 0);
+        served.task.await.unwrap();
+        assert!(begun.elapsed() <= LAST_ANSWERS + Duration::from_millis(10));
+    }
+}
