@@ -17,6 +17,7 @@ mod descriptors;
 mod disks;
 mod doctor;
 mod endings;
+mod flood;
 mod full_disk;
 mod harness;
 mod many;

@@ -7,47 +7,70 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-struct Page {
-    house: House,
-    port: u16,
-    _daemon: Process,
+pub(crate) struct Page {
+    pub(crate) house: House,
+    pub(crate) port: u16,
+    pub(crate) daemon: Process,
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Page {
-    fn of(house: House) -> Self {
-        let port = free_port();
-        let house = house.set("web.listen", format!("127.0.0.1:{port}"));
-        let daemon = house.start(&["daemon"]);
-        until("the page", || TcpStream::connect(("127.0.0.1", port)).ok());
-        Self { house, port, _daemon: daemon }
+    pub(crate) fn of(house: House) -> Self {
+        Self::started(house, |house| house.start(&["daemon"]))
     }
 
-    fn get(&self, path: &str) -> Answer {
+    /// The page of a daemon that is started in another way.
+    pub(crate) fn started(house: House, start: impl FnOnce(&House) -> Process) -> Self {
+        let port = free_port();
+        let house = house.set("web.listen", format!("127.0.0.1:{port}"));
+        let daemon = start(&house);
+        until("the page", || TcpStream::connect(("127.0.0.1", port)).ok());
+        Self { house, port, daemon }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &format!("127.0.0.1:{}", self.port))
     }
 
     fn ask(&self, method: &str, path: &str, host: &str) -> Answer {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
-            .unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let body = if head.to_lowercase().contains("transfer-encoding: chunked") {
-            unchunked(body)
-        } else {
-            body.to_owned()
-        };
-        Answer { status, head: head.to_lowercase(), body }
+        self.send(&format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
     }
+
+    /// Sends exactly this and takes the answer.
+    pub(crate) fn send(&self, request: &str) -> Answer {
+        send(self.port, request)
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        connect(self.port)
+    }
+}
+
+fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
+/// Sends exactly this to a port of this machine and takes the answer.
+pub(crate) fn send(port: u16, request: &str) -> Answer {
+    let mut stream = connect(port);
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = if head.to_lowercase().contains("transfer-encoding: chunked") {
+        unchunked(body)
+    } else {
+        body.to_owned()
+    };
+    Answer { status, head: head.to_lowercase(), body }
 }
 
 fn unchunked(mut rest: &str) -> String {

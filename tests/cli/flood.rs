@@ -1,0 +1,380 @@
+//! The status page under attack: by half-sent requests, by readers that read nothing, by more
+//! requests than it can answer, and by requests that lie. The backups notice nothing of it. All of
+//! it goes to loopback, and is bounded in number and in time.
+
+use crate::harness::{House, Process, names, private_file, until};
+use crate::web::{Page, send};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// A house with a history of this many failed jobs beside the first, archived one.
+fn with_history(jobs: u32) -> House {
+    let house = House::healthy();
+    house.backup();
+    add_history(&house, jobs);
+    house
+}
+
+fn add_history(house: &House, jobs: u32) {
+    use sqlx::Connection as _;
+    let options =
+        sqlx::sqlite::SqliteConnectOptions::new().filename(house.path("state/nightjar.db"));
+    house.block_on(async {
+        let mut database = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query(
+            "INSERT INTO jobs (source, account, state, trigger, created_at, finished_at, due_at, \
+             error_kind, error_message) \
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
+             SELECT 'stores', 'contoso', 'failed', 'manual', i, i, i, 'rejected', \
+             printf('%.300c', 'x') FROM n",
+        )
+        .bind(jobs)
+        .execute(&mut database)
+        .await
+        .unwrap();
+        database.close().await.unwrap();
+    });
+}
+
+/// A daemon that may open so few files.
+fn with_files(house: &House, files: u32) -> Process {
+    let plain = house.command(&["daemon"]);
+    let mut command = Command::new("sh");
+    command.env_clear().env("PATH", "/usr/bin:/bin").current_dir(house.path(""));
+    command.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\""));
+    command.arg(plain.get_program()).args(plain.get_args());
+    house.start_command(command)
+}
+
+/// Has the daemon back up once, and sees that nothing disturbed it.
+fn back_up_undisturbed(page: &Page) {
+    let ids = page.house.queue();
+    let job = until("the backup", || {
+        let job = page.house.json(&["job", &ids[0].to_string()]);
+        job["finished_at"].is_string().then_some(job)
+    });
+    assert_eq!(job["state"], "archived", "{job:#}");
+    assert_eq!(job["attempts"], 1, "{job:#}");
+    for event in job["timeline"].as_array().unwrap() {
+        assert!(!["retry", "storage"].contains(&event["kind"].as_str().unwrap()), "{job:#}");
+    }
+}
+
+fn log_is_quiet(page: &Page) {
+    let log = page.daemon.stderr();
+    for word in ["\"level\":\"ERROR\"", "\"level\":\"WARN\"", "panicked"] {
+        assert!(!log.contains(word), "{log}");
+    }
+}
+
+/// Resident memory in KiB.
+fn memory(process: &Process) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn half_sent_requests_keep_neither_readers_nor_backups_out() {
+    let page = Page::started(House::healthy(), |house| with_files(house, 100));
+    let half_sent: Vec<TcpStream> = (0..300)
+        .map(|number| {
+            let mut stream = page.connect();
+            // Some have sent nothing at all.
+            if number % 3 > 0 {
+                stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n").unwrap();
+            }
+            stream
+        })
+        .collect();
+    back_up_undisturbed(&page);
+    assert_eq!(page.get("/healthz").status, 200);
+    assert_eq!(page.get("/api/jobs").status, 200);
+    log_is_quiet(&page);
+    drop(half_sent);
+}
+
+#[test]
+fn a_request_that_never_becomes_whole_is_given_up() {
+    let page = Page::of(House::healthy());
+    let mut stream = page.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-More: ").unwrap();
+    let begun = Instant::now();
+    // A little more now and then does not help.
+    let ended = until("its end", || {
+        let _ = stream.write_all(b"x");
+        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        match stream.read(&mut [0; 256]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            ended => Some(ended),
+        }
+    });
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    assert!(begun.elapsed() > Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn readers_that_read_nothing_hold_little_and_make_room() {
+    let page = Page::of(with_history(12_000));
+    assert_eq!(page.get("/api/jobs?limit=10000").status, 200);
+    let before = memory(&page.daemon);
+    let stalled: Vec<TcpStream> = (0..200)
+        .map(|number| {
+            let mut stream = page.connect();
+            let path =
+                ["/api/jobs?limit=10000", "/jobs", "/api/snapshots", "/style.css"][number % 4];
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    // Whoever reads is answered all the while.
+    for path in ["/jobs", "/api/jobs?limit=10000", "/metrics", "/api/sources"] {
+        assert_eq!(page.get(path).status, 200, "{path}");
+    }
+    back_up_undisturbed(&page);
+    let grown = memory(&page.daemon).saturating_sub(before);
+    assert!(grown < 48 << 10, "grown by {grown} KiB");
+    log_is_quiet(&page);
+    drop(stalled);
+}
+
+#[test]
+fn backups_notice_nothing_of_a_flooded_page() {
+    let page = Page::of(with_history(12_000));
+    let (over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for number in 0..24 {
+            let (port, over, answered) = (page.port, &over, &answered);
+            scope.spawn(move || {
+                let paths = [
+                    "/",
+                    "/jobs",
+                    "/sources/stores",
+                    "/api/jobs?limit=10000",
+                    "/metrics",
+                    "/jobs?state=archived&source=stores",
+                ];
+                for path in paths.iter().cycle().skip(number).take(3000) {
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let answer = send(
+                        port,
+                        &format!(
+                            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+                        ),
+                    );
+                    assert!([200, 503].contains(&answer.status), "{path}: {}", answer.status);
+                    assert!(
+                        answer.status == 200 || answer.head.contains("retry-after: "),
+                        "{path}: {}",
+                        answer.head
+                    );
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for _ in 0..5 {
+            back_up_undisturbed(&page);
+        }
+        assert_eq!(page.get("/healthz").status, 200);
+        over.store(true, Ordering::Relaxed);
+    });
+    assert!(answered.into_inner() > 24);
+    log_is_quiet(&page);
+    let Page { house, daemon, .. } = page;
+    assert_eq!(daemon.stop(Signal::TERM).code, 0);
+    drop(house);
+}
+
+#[test]
+fn open_connections_do_not_delay_a_stop() {
+    let page = Page::of(with_history(5000));
+    let open: Vec<TcpStream> = ["/events", "/api/jobs?limit=10000", "/healthz", ""]
+        .into_iter()
+        .map(|path| {
+            let mut stream = page.connect();
+            if !path.is_empty() {
+                write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+                assert!(stream.read(&mut [0; 64]).unwrap() > 0);
+            }
+            stream
+        })
+        .collect();
+    let Page { house, daemon, .. } = page;
+    let stopped = daemon.stop(Signal::TERM);
+    assert_eq!(stopped.code, 0, "{stopped:?}");
+    assert!(!stopped.stderr.contains("panicked"), "{stopped:?}");
+    assert!(!names(&house.path("state")).contains(&"nightjar.db-wal".to_owned()), "left open");
+    drop(open);
+}
+
+#[test]
+fn a_request_that_names_another_host_in_any_way_is_refused() {
+    let house = House::healthy();
+    house.backup();
+    let page = Page::of(house);
+    let port = page.port;
+    let here = format!("127.0.0.1:{port}");
+    for (request, status) in [
+        (format!("GET /api/jobs HTTP/1.1\r\nHost: {here}\r\n"), 200),
+        (format!("GET http://{here}/api/jobs HTTP/1.1\r\nHost: {here}\r\n"), 200),
+        (format!("GET /api/jobs HTTP/1.1\r\nHost: [::1]:{port}\r\n"), 200),
+        (format!("GET /api/jobs HTTP/1.1\r\nHost: LOCALHOST:{port}\r\n"), 200),
+        (format!("GET /api/jobs HTTP/1.1\r\nHost: {here}\r\nHost: evil.example\r\n"), 400),
+        (format!("GET /api/jobs HTTP/1.1\r\nHost: evil.example\r\nHost: {here}\r\n"), 400),
+        (format!("GET /api/jobs HTTP/1.1\r\nHost: {here}\r\nHost: {here}\r\n"), 400),
+        ("GET /api/jobs HTTP/1.1\r\n".to_owned(), 400),
+        ("GET /api/jobs HTTP/1.0\r\n".to_owned(), 403),
+        ("GET /api/jobs HTTP/1.1\r\nHost:\r\n".to_owned(), 403),
+        (format!("GET http://evil.example/api/jobs HTTP/1.1\r\nHost: {here}\r\n"), 403),
+        (format!("GET http://evil.example:{port}/api/jobs HTTP/1.1\r\nHost: {here}\r\n"), 403),
+        (format!("GET http://{here}/api/jobs HTTP/1.1\r\nHost: evil.example\r\n"), 403),
+        (format!("GET /api/jobs HTTP/1.1\r\nHost: localhost.:{port}\r\n"), 403),
+        (format!("GET /api/jobs HTTP/1.1\r\nHost: evil.example.:{port}\r\n"), 403),
+        (format!("GET /api/jobs HTTP/1.1\r\nHost: [::1].evil.example:{port}\r\n"), 403),
+        (format!("GET /api/jobs HTTP/1.1\r\nHost: localhost:{port}@evil.example\r\n"), 403),
+    ] {
+        let answer = page.send(&format!("{request}Connection: close\r\n\r\n"));
+        assert_eq!(answer.status, status, "{request}");
+        assert_eq!(answer.body.contains("stores"), status == 200, "{request}");
+        for header in ["content-security-policy: ", "cache-control: no-store", "nosniff"] {
+            assert!(answer.head.contains(header), "{request}: {}", answer.head);
+        }
+    }
+}
+
+#[test]
+fn odd_requests_are_answered_cheaply() {
+    let house = House::healthy();
+    house.backup();
+    let page = Page::of(house);
+    let long = "x".repeat(5000);
+    let endless = "x".repeat(70_000);
+    for (line, statuses) in [
+        ("HEAD /", &[200][..]),
+        ("HEAD /api/jobs?limit=10000", &[200]),
+        ("POST /api/jobs", &[405]),
+        ("DELETE /jobs/1", &[405]),
+        ("BREW /", &[405]),
+        ("OPTIONS *", &[405]),
+        ("CONNECT localhost:80", &[400, 405]),
+        ("GET /api/jobs?limit=0", &[200]),
+        ("GET /api/jobs?limit=4294967295", &[200]),
+        ("GET /api/jobs?limit=99999999999999999999", &[400]),
+        ("GET /api/jobs?limit=-1", &[400]),
+        ("GET /api/jobs?limit=1&limit=2", &[400]),
+        ("GET /api/jobs?state=%00", &[400]),
+        ("GET /api/jobs?source=%ff%fe%00", &[200]),
+        ("GET /jobs?source=%ff&state=%zz", &[200]),
+        ("GET /jobs/%ff%fe", &[400]),
+        ("GET /jobs/-9223372036854775809", &[404]),
+        ("GET /jobs/9223372036854775807", &[404]),
+        ("GET /snapshots/%2e%2e/%2e%2e", &[404]),
+        ("GET /snapshots/stores/%00/data", &[404]),
+        ("GET //evil.example/", &[404]),
+        (&format!("GET /jobs?source={long}"), &[414]),
+        (&format!("GET /{endless}"), &[414, 431]),
+    ] {
+        let begun = Instant::now();
+        let answer =
+            page.send(&format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+        let shown: String = line.chars().take(60).collect();
+        assert!(statuses.contains(&answer.status), "{shown}: {}", answer.status);
+        assert!(begun.elapsed() < Duration::from_secs(5), "{shown}: {:?}", begun.elapsed());
+        assert!(!line.starts_with("HEAD") || answer.body.is_empty(), "{shown}");
+    }
+    let many = "X-One: 1\r\n".repeat(300);
+    let head = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{many}\r\n");
+    assert_eq!(page.send(&head).status, 431);
+    log_is_quiet(&page);
+}
+
+#[test]
+fn what_follows_a_request_s_head_is_not_read() {
+    let page = Page::of(House::healthy());
+    for (line, status) in [("GET /healthz", 200), ("POST /healthz", 405)] {
+        let mut stream = page.connect();
+        write!(stream, "{line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
+            .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {text}");
+        assert!(text.to_lowercase().contains("connection: close"), "{line}: {text}");
+    }
+}
+
+#[test]
+fn a_long_list_is_the_same_as_the_command_s() {
+    let page = Page::of(with_history(230));
+    for limit in [0, 1, 49, 50, 51, 100, 150, 231, 10_000] {
+        for filter in ["", "&source=stores", "&state=failed", "&source=stores&state=failed"] {
+            let listed = page.get(&format!("/api/jobs?limit={limit}{filter}"));
+            let listed: Value = serde_json::from_str(&listed.body).unwrap();
+            let mut command = vec!["jobs", "--limit"];
+            let limit = limit.to_string();
+            command.push(&limit);
+            for part in filter.split('&').filter(|part| !part.is_empty()) {
+                let (name, value) = part.split_once('=').unwrap();
+                command.push(if name == "source" { "--source" } else { "--state" });
+                command.push(value);
+            }
+            assert_eq!(listed, page.house.json(&command), "{limit}{filter}");
+        }
+    }
+}
+
+#[test]
+fn only_the_archive_s_own_regular_files_are_served() {
+    let house = House::healthy();
+    house.backup();
+    house.service.set_scenario("Stores", nightjar::simulator::Scenario::default());
+    private_file(&house.path("secret"), "a secret\n");
+    let manifest = house.manifests("stores")[0].clone();
+    let name = manifest.file_stem().unwrap().to_str().unwrap().to_owned();
+    let data = manifest.with_file_name(format!("{name}.xml.zst"));
+    let page = Page::of(house);
+    let href = format!("/snapshots/stores/{name}");
+    let secret = page.house.path("secret");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+
+    // A manifest that names another file.
+    let up = "../../../secret";
+    let hostile = text.replace(&format!("{name}.xml.zst"), up);
+    assert_ne!(hostile, text);
+    std::fs::write(&manifest, &hostile).unwrap();
+    let head = page.send(&format!(
+        "HEAD {href}/data HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    ));
+    let length = std::fs::metadata(&data).unwrap().len();
+    assert!(
+        head.status == 404 || head.head.contains(&format!("content-length: {length}\r\n")),
+        "{}",
+        head.head
+    );
+    assert!(!page.get(&href).body.contains("a secret"));
+    std::fs::write(&manifest, &text).unwrap();
+
+    // A link in the data's place, then something that is no file.
+    std::fs::remove_file(&data).unwrap();
+    symlink(&secret, &data).unwrap();
+    let answer = page.get(&format!("{href}/data"));
+    assert_eq!((answer.status, answer.body.contains("a secret")), (404, false));
+    std::fs::remove_file(&data).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &data, rustix::fs::Mode::RUSR).unwrap();
+    assert_eq!(page.get(&format!("{href}/data")).status, 404);
+
+    // A link in the manifest's place, and a linked folder.
+    std::fs::remove_file(&manifest).unwrap();
+    symlink(&secret, &manifest).unwrap();
+    let answer = page.get(&format!("{href}/manifest"));
+    assert_eq!((answer.status, answer.body.contains("a secret")), (404, false));
+    symlink(page.house.archive("stores"), page.house.archive("linked")).unwrap();
+    assert_eq!(page.get(&format!("/snapshots/linked/{name}/manifest")).status, 404);
+}
