@@ -119,6 +119,8 @@ pub struct SnapshotView {
     pub same_content_as: Option<String>,
     /// Whether it is exempt from retention.
     pub held: bool,
+    /// SHA-256 of the bytes that the service sent, in lower-case hexadecimal digits.
+    pub content_sha256: String,
     /// When its remote job was submitted.
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
@@ -140,6 +142,7 @@ impl SnapshotView {
             suspicious: snapshot.manifest.suspicious,
             same_content_as: snapshot.manifest.same_content_as,
             held,
+            content_sha256: snapshot.manifest.content.sha256,
             created_at: name.created_at(),
         }
     }
