@@ -1,13 +1,17 @@
 //! What is known of a snapshot, as it lies beside it: `docs/archive-format.md` in types.
 
-use crate::dataset::Column;
+use crate::dataset::{Column, Unproven, Unreadable};
 use chrono::{DateTime, NaiveDateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
-/// The version of the archive's format that this program writes, and the newest that it reads.
+/// The version of the archive's format that this program writes and reads.
 pub const FORMAT: u32 = 1;
+/// Bytes that a manifest may have: more than any that the limits of a document allow.
+pub const LARGEST_MANIFEST: usize = 16 << 20;
 /// How the data file's name ends.
 pub const DATA_SUFFIX: &str = ".xml.zst";
 /// How the manifest's name ends.
@@ -36,8 +40,10 @@ pub struct Manifest {
     /// The job that made it.
     pub job: i64,
     /// The remote job's identifier, where the service gave one.
+    #[serde(deserialize_with = "promised")]
     pub remote_id: Option<String>,
     /// The scheduled time that it accounts for.
+    #[serde(deserialize_with = "promised")]
     pub scheduled_for: Option<DateTime<Utc>>,
     /// When the remote job was submitted: the instant in the file names, to the millisecond.
     pub created_at: DateTime<Utc>,
@@ -46,10 +52,11 @@ pub struct Manifest {
     /// How many entities it holds, counted.
     pub entities: u64,
     /// How many the service announced; `null` for none and for 0, which proves nothing.
+    #[serde(deserialize_with = "promised")]
     pub expected_entities: Option<u64>,
     /// The name of the entities' element.
     pub entity_type: String,
-    /// The name of the column whose value is unique.
+    /// The name of the column whose value is unique; empty where the schema names none.
     pub primary_key: String,
     /// The inline schema's columns, in order.
     pub columns: Vec<Column>,
@@ -63,9 +70,25 @@ pub struct Manifest {
     #[serde(default)]
     pub notes: Vec<String>,
     /// An earlier manifest with identical content, if the data file is a link to that one's.
+    #[serde(deserialize_with = "promised")]
     pub same_content_as: Option<String>,
     /// The program that wrote it.
     pub generator: String,
+    /// The columns with values that do not read as their type; empty when there are none.
+    #[serde(default)]
+    pub unreadable: Vec<Unreadable>,
+    /// What could not be proven of the document; empty when all was.
+    #[serde(default)]
+    pub unproven: Vec<Unproven>,
+}
+
+/// A member that may be `null`, but not be missing.
+fn promised<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::deserialize(deserializer)
 }
 
 /// Length and digest of the content.
@@ -95,6 +118,123 @@ impl Manifest {
     pub fn name(&self) -> Name {
         Name::new(self.created_at, self.job)
     }
+
+    /// The text of its file, which ends with its checksum.
+    ///
+    /// # Errors
+    /// When it has no form in JSON, which is not met.
+    pub fn render(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        // the checksum becomes the last member
+        if text.ends_with(b"\n}") {
+            text.truncate(text.len() - 2);
+        }
+        text.extend_from_slice(b",\n  ");
+        let sum = hex(&Sha256::digest(&text));
+        text.extend_from_slice(tail(&sum).as_bytes());
+        Ok(text)
+    }
+
+    /// Reads the text of a manifest's file.
+    ///
+    /// # Errors
+    /// Why it is damaged, or not one that this version can read.
+    pub fn read(text: &[u8]) -> Result<ReadManifest, ManifestError> {
+        if text.len() > LARGEST_MANIFEST {
+            return Err(ManifestError::TooLarge);
+        }
+        let has_checksum = check_sum(text)?;
+        let members: Members = serde_json::from_slice(text)?;
+        if members.format != FORMAT {
+            return Err(ManifestError::Format(members.format));
+        }
+        let is_newer = members.checksum.is_some()
+            || members.unreadable.is_some()
+            || members.unproven.is_some();
+        if is_newer && !has_checksum {
+            return Err(ManifestError::Checksum);
+        }
+        if has_checksum && (members.unreadable.is_none() || members.unproven.is_none()) {
+            return Err(ManifestError::Incomplete);
+        }
+        Ok(ReadManifest { manifest: serde_json::from_slice(text)?, has_checksum })
+    }
+}
+
+/// A manifest as its file was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadManifest {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Whether a checksum proves that nothing in it has changed. Those of older versions have none.
+    pub has_checksum: bool,
+}
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// More than [`LARGEST_MANIFEST`] bytes.
+    #[error("it has more than {LARGEST_MANIFEST} bytes")]
+    TooLarge,
+    /// The file is not what was written.
+    #[error("it was changed after it was written: its checksum is missing or does not fit")]
+    Checksum,
+    /// A checksum that fits, without the members that come with it.
+    #[error("it has a checksum, but no `unreadable` or no `unproven`")]
+    Incomplete,
+    /// A format that this version does not know.
+    #[error(
+        "it is of format {0}, and this version knows format {FORMAT}: use the version that wrote it"
+    )]
+    Format(u32),
+    /// No JSON, or members missing, given twice or of another type.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// What tells how a manifest is to be read.
+#[derive(Deserialize)]
+struct Members {
+    format: u32,
+    #[serde(default, deserialize_with = "present")]
+    unreadable: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "present")]
+    unproven: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "present")]
+    checksum: Option<IgnoredAny>,
+}
+
+/// A member that is there, whatever its value is.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IgnoredAny>, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(Some)
+}
+
+/// The end of a manifest's file, from the quote that opens its last member's name.
+fn tail(sum: &str) -> String {
+    format!("\"checksum\": \"{sum}\"\n}}\n")
+}
+
+/// Whether the text ends with a checksum as [`Manifest::render`] writes it; an error when that does
+/// not fit what stands before it.
+fn check_sum(text: &[u8]) -> Result<bool, ManifestError> {
+    let length = tail(&hex(&[0; 32])).len();
+    let Some((body, end)) = text.len().checked_sub(length).and_then(|at| text.split_at_checked(at))
+    else {
+        return Ok(false);
+    };
+    if end == tail(&hex(&Sha256::digest(body))).as_bytes() {
+        return Ok(true);
+    }
+    // an older manifest ends with other members
+    if end.starts_with(b"\"checksum\"") { Err(ManifestError::Checksum) } else { Ok(false) }
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// The name that a snapshot's two files share: the second its remote job was submitted, and the
@@ -161,6 +301,30 @@ impl FromStr for Name {
     }
 }
 
+/// Why unreadable values deserve a second look: the columns that had none in the snapshot before,
+/// suspicious or not. A column that goes on having some is no news.
+pub fn newly_unreadable(found: &[Unreadable], before: Option<&[Unreadable]>) -> Option<String> {
+    /// As many columns are named.
+    const NAMED: usize = 5;
+    let known = |one: &&Unreadable| {
+        before.unwrap_or_default().iter().any(|earlier| earlier.column == one.column)
+    };
+    let fresh: Vec<&Unreadable> = found.iter().filter(|one| !known(one)).collect();
+    if fresh.is_empty() {
+        return None;
+    }
+    let named: Vec<String> = fresh.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = match fresh.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        1 => ", and 1 column more".to_owned(),
+        more => format!(", and {more} columns more"),
+    };
+    Some(format!(
+        "values that do not read as their column's type, where the snapshot before had none: {}{more}",
+        named.join(", ")
+    ))
+}
+
 /// Why a proven snapshot deserves a second look. `baseline` is the number of entities in the last
 /// snapshot that was not suspicious itself.
 pub fn suspicions(
@@ -199,6 +363,98 @@ mod tests {
         assert_eq!(name.to_string(), "20261125T020001Z-42");
         assert_eq!(name.data(), "20261125T020001Z-42.xml.zst");
         assert_eq!("20261125T020001Z-42".parse(), Ok(name));
+    }
+
+    fn one() -> Manifest {
+        let text = include_bytes!("../tests/corpus/manifest/one.json");
+        Manifest::read(text).unwrap().manifest
+    }
+
+    #[test]
+    fn the_checksum_is_of_all_bytes_before_the_quote_of_its_name() {
+        let text = one().render().unwrap();
+        let at = text.windows(10).position(|part| part == b"\"checksum\"").unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(value["checksum"], hex(&Sha256::digest(&text[..at])));
+        assert_eq!(value.as_object().unwrap().len(), 24);
+        let read = Manifest::read(&text).unwrap();
+        assert_eq!(read, ReadManifest { manifest: one(), has_checksum: true });
+        assert!(text.ends_with(b"\"\n}\n"));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_manifest_is_found() {
+        let mut text = one().render().unwrap();
+        for at in 0..text.len() {
+            for bit in 0..8 {
+                text[at] ^= 1 << bit;
+                let read = Manifest::read(&text);
+                assert!(
+                    read.is_err(),
+                    "bit {bit} of byte {at}: {}",
+                    String::from_utf8_lossy(&text)
+                );
+                text[at] ^= 1 << bit;
+            }
+        }
+        for length in 0..text.len() {
+            assert!(Manifest::read(&text[..length]).is_err(), "{length} bytes");
+        }
+        for more in [" ", "\n", "{}"] {
+            assert!(Manifest::read(&[&text, more.as_bytes()].concat()).is_err(), "{more:?}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_of_an_older_version_is_told_from_a_damaged_one() {
+        let older = include_str!("../tests/corpus/manifest/one.json");
+        assert!(!Manifest::read(older.as_bytes()).unwrap().has_checksum);
+        let newer = String::from_utf8(one().render().unwrap()).unwrap();
+        let sum = newer.rfind("\"checksum\"").unwrap();
+        let without = |more: &str| {
+            older.trim_end().strip_suffix('}').unwrap().trim_end().to_owned() + more + "\n}\n"
+        };
+        assert!(Manifest::read(without("").as_bytes()).is_ok());
+        for (what, text) in [
+            ("no checksum", newer[..sum].trim_end().trim_end_matches(',').to_owned() + "\n}\n"),
+            ("unreadable alone", without(",\"unreadable\": []")),
+            ("unproven alone", without(",\"unproven\": []")),
+            ("a checksum alone", without(",\"checksum\": \"\"")),
+            ("a checksum that is null", without(",\"checksum\": null")),
+            ("no format", older.replace("\"format\": 1,", "")),
+            ("format 0", older.replace("\"format\": 1", "\"format\": 0")),
+            ("format 2", older.replace("\"format\": 1", "\"format\": 2")),
+            ("no remote_id", older.replace("\"remote_id\": \"5bb0\",", "")),
+            ("no scheduled_for", older.replace("\"scheduled_for\"", "\"other\"")),
+            ("no expected_entities", older.replace("\"expected_entities\": 3,", "")),
+            ("no same_content_as", older.replace("\"same_content_as\": null,", "")),
+            ("a member twice", older.replace("\"job\": 42,", "\"job\": 42, \"job\": 42,")),
+            ("another type", older.replace("\"job\": 42", "\"job\": \"42\"")),
+            ("an unproven thing that is none", without(",\"unproven\": [\"x\"]")),
+        ] {
+            assert_ne!(text, older, "{what}");
+            assert!(Manifest::read(text.as_bytes()).is_err(), "{what}");
+        }
+    }
+
+    #[test]
+    fn values_that_were_unreadable_before_are_no_news() {
+        let column = |name: &str, values| Unreadable {
+            column: name.to_owned(),
+            values,
+            first_key: Some("7".to_owned()),
+        };
+        assert_eq!(newly_unreadable(&[], None), None);
+        let before = [column("Size", 900)];
+        assert_eq!(newly_unreadable(&[column("Size", 1)], Some(&before)), None);
+        let all = [column("Open", 1), column("Size", 2)];
+        let reason = newly_unreadable(&all, Some(&before)).unwrap();
+        assert!(reason.ends_with(": 1 value of column Open (first: key \"7\")"), "{reason}");
+        let reason = newly_unreadable(&all, None).unwrap();
+        assert!(reason.contains("Open") && reason.contains("2 values of column Size"), "{reason}");
+        let many: Vec<_> = (0..4096).map(|at| column(&format!("C{at}"), 1)).collect();
+        let reason = newly_unreadable(&many, None).unwrap();
+        assert!(reason.len() < 400 && reason.ends_with("and 4091 columns more"), "{reason}");
     }
 
     #[test]

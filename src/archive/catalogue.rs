@@ -1,13 +1,10 @@
 //! What is in the archive, read from the archive alone.
 
 use super::Archive;
-use crate::manifest::{LATEST, MANIFEST_SUFFIX, Manifest, Name};
+use crate::manifest::{LARGEST_MANIFEST, LATEST, MANIFEST_SUFFIX, Manifest, Name, ReadManifest};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-
-/// A manifest of 1,000 columns with long names has some 100 KiB.
-const LARGEST_MANIFEST: u64 = 4 << 20;
 
 /// One snapshot.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,10 +124,15 @@ pub(super) fn manifest_name(file: &str) -> Option<Name> {
     file.strip_suffix(MANIFEST_SUFFIX)?.parse().ok()
 }
 
-/// Reads a manifest.
+/// Reads a manifest; a damaged one is an error.
 pub(super) fn read(path: &Path) -> io::Result<Manifest> {
-    let mut text = String::new();
-    File::open(path)?.take(LARGEST_MANIFEST).read_to_string(&mut text)?;
-    serde_json::from_str(&text)
+    Ok(read_whole(path)?.manifest)
+}
+
+/// Reads a manifest, and whether it has a checksum.
+pub(super) fn read_whole(path: &Path) -> io::Result<ReadManifest> {
+    let mut text = Vec::new();
+    File::open(path)?.take(LARGEST_MANIFEST as u64 + 1).read_to_end(&mut text)?;
+    Manifest::read(&text)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
 }

@@ -1,8 +1,7 @@
 //! Reading one archived data file to its end: what its bytes really are.
 
-use super::pipeline::hex;
 use crate::dataset::{self, Limits, Summary};
-use crate::manifest::Content;
+use crate::manifest::{Content, hex};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, BufReader, Read};

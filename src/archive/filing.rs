@@ -1,13 +1,13 @@
 //! Giving a proven download its final names, in an order that a crash at any point survives:
 //! data, folder, manifest, folder, link.
 
-use super::catalogue::Snapshot;
-use super::pipeline::{Received, hex};
+use super::catalogue::{self, Snapshot};
+use super::pipeline::Received;
 use super::{Archive, Attempt};
 use crate::dataset::Summary;
 use crate::failpoint::{self, Point};
 use crate::files;
-use crate::manifest::{FORMAT, LATEST, Manifest, Name, Stored};
+use crate::manifest::{FORMAT, LATEST, Manifest, Name, Stored, hex};
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -74,6 +74,7 @@ impl Archive {
         };
         // A manifest never reaches the disk before the data that it speaks of.
         files::sync_folder(&folder)?;
+        let unproven = summary.unproven();
         let manifest = Manifest {
             format: FORMAT,
             source: facts.source,
@@ -96,6 +97,8 @@ impl Archive {
             notes: facts.notes,
             same_content_as: twin.map(|twin| twin.manifest.name().manifest()),
             generator: concat!("nightjar ", env!("CARGO_PKG_VERSION")).to_owned(),
+            unreadable: summary.unreadable,
+            unproven,
         };
         let path = folder.join(name.manifest());
         write_whole(&folder, &name.manifest(), &received.attempt, &manifest)?;
@@ -180,6 +183,8 @@ pub(super) fn give_name(partial: &Path, name: &Path) -> io::Result<()> {
     files::rename(partial, name)
 }
 
+/// Writes a manifest, and gives it its name once it reads back as what was to be written: what no
+/// command can read is not filed.
 fn write_whole(
     folder: &Path,
     name: &str,
@@ -187,13 +192,17 @@ fn write_whole(
     manifest: &Manifest,
 ) -> io::Result<()> {
     let partial = folder.join(attempt.partial_name(name));
-    let mut text = serde_json::to_vec_pretty(manifest)?;
-    text.push(b'\n');
+    let text = manifest.render()?;
     let mut file = files::create_new(&partial)?;
     failpoint::hit(Point::ManifestWrite, &partial)?;
     file.write_all(&text)?;
     failpoint::hit(Point::ManifestSync, &partial)?;
     file.sync_all()?;
+    let read = catalogue::read(&partial)?;
+    if read != *manifest {
+        let message = "the manifest does not read back as it was written";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
     failpoint::hit(Point::ManifestName, &partial)?;
     give_name(&partial, &folder.join(name))
 }

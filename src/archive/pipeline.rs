@@ -13,7 +13,7 @@ use super::{Archive, Attempt};
 use crate::dataset::{self, Flaw, Summary};
 use crate::failpoint::{self, Point};
 use crate::files;
-use crate::manifest::{Content, Name};
+use crate::manifest::{Content, Name, hex};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
@@ -287,9 +287,4 @@ fn compress(mut pieces: Pieces, file: File, path: PathBuf) -> io::Result<Content
     failpoint::hit(Point::DataSync, &sink.path)?;
     sink.file.sync_all()?;
     Ok(Content { bytes: sink.total, sha256: hex(&sink.hasher.finalize()) })
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::dataset::Limits;
+use crate::dataset::{Limits, Unproven};
 use crate::manifest::{Manifest, Name};
 use crate::settings::Retention;
 use crate::simulator::{Damage, Data};
@@ -71,7 +71,15 @@ impl Place {
         let path = self.file(manifest);
         let mut value = catalogue::read(&path).unwrap();
         change(&mut value);
-        fs::write(&path, serde_json::to_vec(&value).unwrap()).unwrap();
+        fs::write(&path, value.render().unwrap()).unwrap();
+    }
+
+    /// What a version without checksums would have written.
+    fn make_older(&self, manifest: &str) {
+        let path = self.file(manifest);
+        let text = fs::read_to_string(&path).unwrap();
+        let (text, _) = text.split_once(",\n  \"unreadable\"").unwrap();
+        fs::write(&path, format!("{text}\n}}\n")).unwrap();
     }
 }
 
@@ -249,7 +257,7 @@ async fn every_flipped_bit_of_a_data_file_is_found() {
 #[tokio::test]
 async fn every_claim_of_a_manifest_is_checked() {
     type Change = fn(&mut Manifest);
-    let claims: [(&str, Change); 12] = [
+    let claims: [(&str, Change); 14] = [
         ("entities", |it| it.entities += 1),
         ("announced", |it| it.expected_entities = Some(4)),
         ("entity type", |it| it.entity_type.push('x')),
@@ -261,12 +269,15 @@ async fn every_claim_of_a_manifest_is_checked() {
         ("job", |it| it.job = 9),
         ("instant", |it| it.created_at = at(5)),
         ("file", |it| it.stored.file = "../x".into()),
-        ("format", |it| it.format = 2),
+        ("unproven", |it| it.unproven = vec![Unproven::Keys]),
+        ("unreadable", |it| it.unreadable[0].values += 1),
+        ("first key", |it| it.unreadable[0].first_key = None),
     ];
     let place = Place::new();
-    place.keep(&document(3), 1).await;
+    place.keep(&Data::first_places(3).damaged(Damage::BadValue).document(), 1).await;
     let path = place.file("20261125T030000Z-1.json");
     let whole = fs::read(&path).unwrap();
+    assert_eq!(place.findings(), Vec::<String>::new());
     for (what, change) in claims {
         place.edit("20261125T030000Z-1.json", change);
         let verification = place.verify();
@@ -277,6 +288,98 @@ async fn every_claim_of_a_manifest_is_checked() {
     let digest: Change = |it| it.stored.sha256 = "0".repeat(64);
     place.edit("20261125T030000Z-1.json", digest);
     assert_eq!(place.findings(), ["damaged 20261125T030000Z-1.xml.zst"]);
+}
+
+#[tokio::test]
+async fn what_is_unreadable_or_unproven_is_found_again_by_verify() {
+    let place = Place::new();
+    let damaged = |damage| Data::first_places(9).damaged(damage).document();
+    let expected = [
+        (Damage::BadValue, vec![], vec![("Latitude".to_owned(), 1)]),
+        (Damage::DuplicateKey, vec![Unproven::Keys], vec![]),
+        (Damage::MissingKey, vec![Unproven::Keys], vec![]),
+        (Damage::EmptyKey, vec![Unproven::Keys], vec![]),
+        (Damage::UnknownElement, vec![Unproven::Schema], vec![]),
+        (Damage::UnknownEntity, vec![Unproven::Schema], vec![]),
+    ];
+    for (job, (damage, unproven, unreadable)) in (1..).zip(expected) {
+        let document = damaged(damage);
+        let snapshot = place.keep(&document, job).await;
+        assert_eq!(zstd::decode_all(File::open(snapshot.data()).unwrap()).unwrap(), document);
+        let manifest = snapshot.manifest;
+        let columns: Vec<_> =
+            manifest.unreadable.into_iter().map(|it| (it.column, it.values)).collect();
+        assert_eq!((manifest.unproven, columns), (unproven, unreadable), "{damage:?}");
+        assert_eq!(manifest.entities, 9, "{damage:?}");
+    }
+    assert_eq!(place.verify(), Verification { ok: true, checked: 6, findings: Vec::new() });
+}
+
+#[tokio::test]
+async fn manifests_of_older_versions_are_a_note_and_changed_ones_are_damaged() {
+    let place = Place::new();
+    for job in 1..=2 {
+        place.keep(&document(10), job).await;
+    }
+    let (old, new) = ("20261125T030000Z-1.json", "20261125T040000Z-2.json");
+    place.make_older(old);
+    let verification = place.verify();
+    assert!(verification.ok);
+    let [note] = verification.findings.as_slice() else { panic!("{verification:?}") };
+    assert_eq!((note.kind, note.severity), ("older", Severity::Note));
+    assert!(place.archive.select("places@1").is_ok());
+
+    // A value that stands nowhere else, in the newest one.
+    let text = fs::read_to_string(place.file(new)).unwrap();
+    fs::write(place.file(new), text.replace("20181f26", "20181f27")).unwrap();
+    assert!(!place.verify().ok);
+    assert_eq!(place.findings(), [format!("older {old}"), format!("manifest {new}")]);
+    let listed: Vec<_> = place.archive.snapshots("places").unwrap().collect();
+    assert_eq!(listed.len(), 1);
+    assert!(place.archive.select("places").is_err());
+    assert!(place.archive.find("places", Name::new(at(2), 2)).is_none());
+    assert_eq!(place.archive.baseline("places").unwrap(), Some(10));
+    assert_eq!(place.archive.highest_job().unwrap(), 2);
+    let third = place.keep(&document(10), 3).await;
+    assert_eq!(third.manifest.same_content_as.as_deref(), Some(old));
+    let policy =
+        Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
+    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC).unwrap();
+    place.archive.prune(&plan).unwrap();
+    assert!(place.file(new).exists() && place.file("20261125T040000Z-2.xml.zst").exists());
+}
+
+#[tokio::test]
+async fn the_largest_manifest_that_the_limits_allow_reads_back() {
+    let place = Place::new();
+    let name = |at: usize| format!("C{at:0>200}");
+    let columns: String = (0..4095)
+        .map(|at| format!("<xs:element name=\"{}\" type=\"xs:long\"/>", name(at)))
+        .collect();
+    let values: String = (0..4095).map(|at| format!("<{0}>&#9;</{0}>", name(at))).collect();
+    let document = format!(
+        "<R><xs:schema><xs:element IsDataSet=\"true\"><xs:complexType><xs:choice><xs:element name=\"E\">\
+         <xs:complexType><xs:sequence><xs:element name=\"K\" type=\"xs:string\"/>{columns}\
+         </xs:sequence></xs:complexType></xs:element></xs:choice></xs:complexType>\
+         <xs:unique><xs:selector xpath=\"E\"/><xs:field xpath=\"K\"/></xs:unique></xs:element>\
+         </xs:schema><E>{values}<K>{}</K></E></R>",
+        "&#9;".repeat(300)
+    );
+    let snapshot = place.keep(document.as_bytes(), 1).await;
+    assert_eq!(snapshot.manifest.columns.len(), 4096);
+    assert_eq!(snapshot.manifest.unreadable.len(), 4095);
+    assert_eq!(place.verify(), Verification { ok: true, checked: 1, findings: Vec::new() });
+}
+
+#[tokio::test]
+async fn a_manifest_that_does_not_read_back_gets_no_name() {
+    let place = Place::new();
+    let received = place.receive(&document(3), 1, &Limits::default()).await;
+    let summary = received.verdict.as_ref().unwrap().clone();
+    let notes = vec!["x".repeat(crate::manifest::LARGEST_MANIFEST)];
+    let error = place.archive.file(received, summary, Facts { notes, ..facts(1) }).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
+    assert_eq!(place.archive.names("places").unwrap(), []);
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 
 use super::examine::{Examined, examine};
 use super::{Archive, catalogue, owner_of};
-use crate::dataset::Column;
-use crate::manifest::{DATA_SUFFIX, FORMAT, LATEST, Manifest, Name};
+use crate::dataset::{Column, Unproven, Unreadable};
+use crate::manifest::{DATA_SUFFIX, LATEST, Manifest, Name, ReadManifest};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -26,6 +26,8 @@ pub enum Severity {
     Error,
     /// Something does not belong here; every snapshot is whole all the same.
     Warning,
+    /// Something worth knowing; there is nothing to be done.
+    Note,
 }
 
 /// One thing that is not as it should be.
@@ -38,7 +40,7 @@ pub struct Finding {
     /// The file's path.
     pub file: PathBuf,
     /// A word for programs: `missing`, `damaged`, `claim`, `unproven`, `manifest`, `unreadable`,
-    /// `orphan`, `unfinished`, `foreign`, `latest`.
+    /// `orphan`, `unfinished`, `foreign`, `latest`, `older`.
     pub kind: &'static str,
     /// How bad it is.
     pub severity: Severity,
@@ -216,13 +218,21 @@ impl Survey {
         self.checked += 1;
         let about = (Some(source), Some(name));
         let path = folder.join(name.manifest());
-        let manifest = match catalogue::read(&path) {
-            Ok(manifest) => manifest,
+        let ReadManifest { manifest, has_checksum } = match catalogue::read_whole(&path) {
+            Ok(read) => read,
             Err(error) => {
                 let message = format!("the manifest cannot be read: {error}");
                 return self.find(about, &path, "manifest", Severity::Error, message);
             }
         };
+        if !has_checksum {
+            let message = format!(
+                "an older version ({}) wrote it without a checksum: not every change to it can be \
+                 found",
+                manifest.generator
+            );
+            self.find(about, &path, "older", Severity::Note, message);
+        }
         let file = data.and_then(|data| self.data_file(data, manifest.content.bytes));
         if file.is_none() {
             let message = "the data that the manifest speaks of is missing";
@@ -329,13 +339,6 @@ impl Survey {
 fn contradictions(claim: &Claimed, contents: &HashMap<(&str, String), &Manifest>) -> Vec<String> {
     let manifest = &claim.manifest;
     let mut found = Vec::new();
-    if manifest.format > FORMAT {
-        found.push(format!(
-            "it is of format {}, and this version knows formats up to {FORMAT}: verify it with \
-             the version that wrote it ({})",
-            manifest.format, manifest.generator
-        ));
-    }
     if manifest.source != claim.source {
         found.push(format!("it is of source {}, not of this folder's", manifest.source));
     }
@@ -388,18 +391,48 @@ fn differences(manifest: &Manifest, examined: &Examined) -> Vec<(&'static str, S
         ("entity type", manifest.entity_type.clone(), summary.entity_type.clone()),
         ("primary key", manifest.primary_key.clone(), summary.primary_key.clone()),
         ("columns", columns(&manifest.columns), columns(&summary.columns)),
+        ("unreadable", unreadable(&manifest.unreadable), unreadable(&summary.unreadable)),
+        (
+            "unproven",
+            listed(&manifest.unproven, Unproven::to_string),
+            listed(&summary.unproven(), Unproven::to_string),
+        ),
     ];
     claims
         .into_iter()
         .filter(|(_, claimed, real)| claimed != real)
         .map(|(what, claimed, real)| {
+            let (claimed, real) = (shortened(&claimed), shortened(&real));
             ("claim", format!("{what}: {real} in the data, {claimed} in the manifest"))
         })
         .collect()
 }
 
 fn columns(columns: &[Column]) -> String {
-    let columns: Vec<_> =
-        columns.iter().map(|column| format!("{} {}", column.name, column.r#type)).collect();
-    columns.join(", ")
+    listed(columns, |column| format!("{} {}", column.name, column.r#type))
+}
+
+/// In full, for two that differ anywhere are different.
+fn unreadable(columns: &[Unreadable]) -> String {
+    listed(columns, |one| match &one.first_key {
+        Some(key) => format!("{} in {}, first {key:?}", one.values, one.column),
+        None => format!("{} in {}, first without a key", one.values, one.column),
+    })
+}
+
+fn listed<T>(all: &[T], one: impl Fn(&T) -> String) -> String {
+    if all.is_empty() {
+        return "none".to_owned();
+    }
+    let all: Vec<_> = all.iter().map(one).collect();
+    all.join(", ")
+}
+
+/// As much of a claim as a message may have.
+fn shortened(claim: &str) -> String {
+    const MOST: usize = 300;
+    match claim.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", claim.get(..at).unwrap_or_default()),
+        None => claim.to_owned(),
+    }
 }

@@ -43,6 +43,7 @@ fn summary(verification: &Verification) -> String {
         let severity = match finding.severity {
             Severity::Error => "DAMAGE",
             Severity::Warning => "warning",
+            Severity::Note => "note",
         };
         let file = finding.file.display();
         text.push_str(&format!("{severity}: {file}: {}: {}\n", finding.kind, finding.message));

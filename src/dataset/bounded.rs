@@ -1,5 +1,5 @@
-//! A reader that stops: at the document's size limit, and at the budget of one piece of markup,
-//! so that text without an end fails instead of filling the memory.
+//! A reader that stops: at the document's size limit, at the budget of one piece of markup, and at
+//! that of a section (the schema), so that text without an end fails instead of filling the memory.
 
 use std::io::{self, BufRead, Read};
 
@@ -10,11 +10,13 @@ pub(super) enum Stop {
     Io(io::Error),
     /// The document goes on after its size limit.
     Document,
+    /// The section goes on after its budget.
+    Section,
     /// One piece of markup or text goes on after its budget.
     Piece,
 }
 
-/// Counts and bounds what passes through it. Both limits cut exactly, however the inner reader
+/// Counts and bounds what passes through it. All limits cut exactly, however the inner reader
 /// chunks its data.
 #[derive(Debug)]
 pub(super) struct Bounded<R> {
@@ -23,6 +25,7 @@ pub(super) struct Bounded<R> {
     max_bytes: u64,
     piece: u64,
     piece_ceiling: u64,
+    section_ceiling: u64,
     stop: Option<Stop>,
     ended: bool,
 }
@@ -35,6 +38,7 @@ impl<R> Bounded<R> {
             max_bytes,
             piece,
             piece_ceiling: piece,
+            section_ceiling: u64::MAX,
             stop: None,
             ended: false,
         }
@@ -43,6 +47,16 @@ impl<R> Bounded<R> {
     /// A new piece begins here, with a fresh budget.
     pub(super) fn begin_piece(&mut self) {
         self.piece_ceiling = self.consumed.saturating_add(self.piece);
+    }
+
+    /// A section of at most so many bytes begins here.
+    pub(super) fn begin_section(&mut self, bytes: u64) {
+        self.section_ceiling = self.consumed.saturating_add(bytes);
+    }
+
+    /// The section is over.
+    pub(super) fn end_section(&mut self) {
+        self.section_ceiling = u64::MAX;
     }
 
     /// Bytes consumed so far.
@@ -64,7 +78,8 @@ impl<R> Bounded<R> {
 impl<R: BufRead> BufRead for Bounded<R> {
     #[inline]
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let room = self.piece_ceiling.min(self.max_bytes).saturating_sub(self.consumed);
+        let ceiling = self.piece_ceiling.min(self.section_ceiling).min(self.max_bytes);
+        let room = ceiling.saturating_sub(self.consumed);
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         match self.inner.fill_buf() {
             Ok([]) => {
@@ -73,8 +88,11 @@ impl<R: BufRead> BufRead for Bounded<R> {
             }
             // there is more, and no room for it
             Ok(_) if room == 0 => {
-                let document = self.consumed >= self.max_bytes;
-                self.stop = Some(if document { Stop::Document } else { Stop::Piece });
+                self.stop = Some(match self.consumed {
+                    at if at >= self.max_bytes => Stop::Document,
+                    at if at >= self.section_ceiling => Stop::Section,
+                    _ => Stop::Piece,
+                });
                 Err(io::ErrorKind::Other.into())
             }
             Ok(chunk) => Ok(chunk.get(..room).unwrap_or(chunk)),
@@ -138,6 +156,21 @@ mod tests {
         assert!(reader.fill_buf().is_err());
         reader.begin_piece();
         assert_eq!(reader.fill_buf().unwrap(), b"4567");
+    }
+
+    #[test]
+    fn a_section_is_bounded_however_many_pieces_it_has() {
+        let mut reader = Bounded::new(&b"0123456789"[..], 100, 4);
+        reader.begin_section(6);
+        assert_eq!(reader.fill_buf().unwrap(), b"0123");
+        reader.consume(4);
+        reader.begin_piece();
+        assert_eq!(reader.fill_buf().unwrap(), b"45");
+        reader.consume(2);
+        assert!(reader.fill_buf().is_err());
+        assert!(matches!(reader.take_stop(), Some(Stop::Section)));
+        reader.end_section();
+        assert_eq!(reader.fill_buf().unwrap(), b"67");
     }
 
     #[test]

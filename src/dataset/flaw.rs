@@ -1,4 +1,4 @@
-//! Why a document is not proven, and where.
+//! What breaks a document, and where.
 
 use std::{fmt, io};
 
@@ -18,24 +18,9 @@ pub enum Flaw {
     /// A document type declaration. The service sends none; HTML pages have one.
     #[error("the document has a DOCTYPE, which a downloaded data source never has ({place})")]
     Dtd { place: Place },
-    /// No root element at all, or one that does not begin with a schema.
+    /// No root element at all, or one without a schema.
     #[error("not a downloaded data source: {what} ({place})")]
     Root { what: String, place: Place },
-    /// The inline schema lacks or contradicts something.
-    #[error("the schema is not usable: {what} ({place})")]
-    Schema { what: String, place: Place },
-    /// An element where the schema has none: no entity type, no column, or inside a value.
-    #[error("unexpected element <{name}>: {what} ({place})")]
-    UnknownElement { name: String, what: &'static str, place: Place },
-    /// Text where only elements belong: between entities, or between an entity's values.
-    #[error("unexpected text \"{excerpt}\" between elements ({place})")]
-    StrayText { excerpt: String, place: Place },
-    /// A value that cannot be read as its column's type, or a column given twice.
-    #[error("bad value: {what} ({place})")]
-    BadValue { what: String, place: Place },
-    /// An entity without a primary key, or two entities with the same one.
-    #[error("bad primary key: {what} ({place})")]
-    Key { what: String, place: Place },
     /// Something other than blanks, comments and processing instructions after the root element.
     #[error("the document goes on after its root element: {what} ({place})")]
     Trailing { what: String, place: Place },
@@ -60,6 +45,15 @@ impl Place {
     pub(super) fn at(offset: u64) -> Self {
         Self { offset, entity: None, element: None }
     }
+
+    /// The same place, completed by the entity and column that were being read.
+    pub(super) fn within(mut self, number: u64, column: Option<&str>) -> Self {
+        self.entity.get_or_insert(number);
+        if self.element.is_none() {
+            self.element = column.map(excerpt);
+        }
+        self
+    }
 }
 
 impl fmt::Display for Place {
@@ -80,10 +74,7 @@ impl Flaw {
     #[cold]
     pub(super) fn within(mut self, number: u64, column: Option<&str>) -> Self {
         if let Some(place) = self.place_mut() {
-            place.entity.get_or_insert(number);
-            if place.element.is_none() {
-                place.element = column.map(excerpt);
-            }
+            *place = place.clone().within(number, column);
         }
         self
     }
@@ -96,11 +87,6 @@ impl Flaw {
             | Self::Malformed { place, .. }
             | Self::Dtd { place }
             | Self::Root { place, .. }
-            | Self::Schema { place, .. }
-            | Self::UnknownElement { place, .. }
-            | Self::StrayText { place, .. }
-            | Self::BadValue { place, .. }
-            | Self::Key { place, .. }
             | Self::Trailing { place, .. } => Some(place),
             Self::Io(_) => None,
         }
@@ -113,11 +99,6 @@ impl Flaw {
             | Self::Malformed { place, .. }
             | Self::Dtd { place }
             | Self::Root { place, .. }
-            | Self::Schema { place, .. }
-            | Self::UnknownElement { place, .. }
-            | Self::StrayText { place, .. }
-            | Self::BadValue { place, .. }
-            | Self::Key { place, .. }
             | Self::Trailing { place, .. } => Some(place),
             Self::Io(_) => None,
         }

@@ -236,8 +236,12 @@ pub(super) fn check_attributes(raw: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Names of UTF-8 and of its subset US-ASCII, in lower case.
+const UTF_8: [&str; 8] =
+    ["utf-8", "utf8", "us-ascii", "ascii", "ansi_x3.4-1968", "iso646-us", "iso_646.irv:1991", "us"];
+
 /// Checks the XML declaration, given what stands between `<?xml` and `?>`: version 1, encoding
-/// UTF-8 if any is named, in the order that XML wants.
+/// UTF-8 or US-ASCII if any is named, in the order that XML wants.
 pub(super) fn check_declaration(raw: &str) -> Result<(), String> {
     const ORDER: [&str; 3] = ["version", "encoding", "standalone"];
     let mut left = ORDER.iter();
@@ -250,7 +254,7 @@ pub(super) fn check_declaration(raw: &str) -> Result<(), String> {
                 let minor = value.strip_prefix("1.").unwrap_or_default();
                 !minor.is_empty() && minor.bytes().all(|b| b.is_ascii_digit())
             }
-            "encoding" if !value.eq_ignore_ascii_case("utf-8") => {
+            "encoding" if !UTF_8.iter().any(|known| known.eq_ignore_ascii_case(&value)) => {
                 return Err(format!("the encoding is {}, not UTF-8", excerpt(&value)));
             }
             "standalone" => matches!(&*value, "yes" | "no"),
@@ -340,6 +344,10 @@ mod tests {
             " version='1.0'",
             " version='1.0' encoding=\"UTF-8\" ",
             " version='1.1' encoding='utf-8' standalone='yes'",
+            " version='1.0' encoding='UTF8'",
+            " version='1.0' encoding='us-ascii'",
+            " version='1.0' encoding='US-ASCII' standalone='no'",
+            " version='1.0' encoding='ASCII'",
         ] {
             assert_eq!(check_declaration(raw), Ok(()), "{raw}");
         }

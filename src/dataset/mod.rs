@@ -2,19 +2,22 @@
 //!
 //! A document is a root element, an inline `xs:schema`, then one element per entity (row).
 //! [`prove()`] reads it once, front to back, in memory that does not grow with its values, and
-//! answers with a [`Summary`] or with the first [`Flaw`]. What it proves:
+//! answers with a [`Summary`] or with the first [`Flaw`]. A flaw breaks the document: it is not
+//! well-formed XML 1.0 in UTF-8 to its last byte, has a DOCTYPE, no root or no schema, or goes
+//! beyond the [`Limits`]. Everything else is read on, and noted in the summary:
 //!
-//! - the document is well-formed XML 1.0 in UTF-8 to its last byte, and has no DOCTYPE;
-//! - the schema names its entity types, their columns and primary keys;
-//! - every entity is of a type of the schema, every value belongs to a column, appears once and
-//!   can be read as the column's type;
-//! - every entity has a primary key, and no two entities of a type share one.
+//! - values that do not read as their column's type are counted ([`Unreadable`]);
+//! - keys that are missing or occur twice, and elements, text or columns that the schema does not
+//!   allow for, leave a [`Doubt`].
 //!
 //! An absent element is a null, an empty one an empty string; the two are not the same.
 //!
-//! The proof is pure: it reads what it is given, and neither waits nor touches anything else.
+//! The proof is pure: it reads what it is given, and neither waits nor touches anything else. The
+//! same bytes get the same answer in each version that writes the same format of the archive:
+//! `docs/archive-format.md` has the rules.
 
 mod bounded;
+mod doubt;
 mod flaw;
 mod markup;
 mod points;
@@ -29,6 +32,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use doubt::{Doubt, Unproven, Unreadable};
 pub use flaw::{Flaw, Place};
 pub use points::{Point, points};
 pub use prove::prove;
@@ -43,9 +47,16 @@ pub struct Limits {
     /// Bytes of one value, and of any other single piece of markup: a tag, a comment, the blanks
     /// between two tags. A geography may have 100,000 points, about 4 MB.
     pub max_value_bytes: usize,
-    /// Columns of one entity type (350 are documented).
+    /// Bytes of an element's name (50 characters are documented).
+    pub max_name_bytes: usize,
+    /// Bytes of a start tag with its attributes.
+    pub max_tag_bytes: usize,
+    /// Bytes of the schema, documentation and comments included.
+    pub max_schema_bytes: usize,
+    /// Columns of all entity types together (350 are documented).
     pub max_columns: usize,
-    /// Elements inside one another within the schema; entities are flat.
+    /// Elements inside one another within the schema or within an undeclared element; entities are
+    /// flat.
     pub max_depth: usize,
 }
 
@@ -55,7 +66,10 @@ impl Default for Limits {
             max_bytes: 2 << 30,
             max_entities: 5_000_000,
             max_value_bytes: 16 << 20,
-            max_columns: 1_000,
+            max_name_bytes: 1 << 10,
+            max_tag_bytes: 64 << 10,
+            max_schema_bytes: 1 << 20,
+            max_columns: 4_096,
             max_depth: 64,
         }
     }
@@ -71,20 +85,32 @@ pub struct Column {
     pub r#type: String,
 }
 
-/// What a proven document holds.
+/// What a document holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// The root element's name, as written.
     pub root: String,
-    /// The entity type's name. A schema may declare several types; this and the two below are of
-    /// the first.
+    /// The entity type's name: the name of the entities' element. A schema may declare several
+    /// types; this and the two below are of the first.
     pub entity_type: String,
-    /// The name of the primary key's column.
+    /// The name of the primary key's column; empty where the schema names none.
     pub primary_key: String,
     /// The columns in the schema's order.
     pub columns: Vec<Column>,
-    /// Entities of all types together.
+    /// Entities of all types together. Where no element is of a declared type, all elements beside
+    /// the schema count.
     pub entities: u64,
     /// Bytes of the document, a byte order mark included.
     pub bytes: u64,
+    /// The columns with values that do not read as their type, in the schema's order.
+    pub unreadable: Vec<Unreadable>,
+    /// What could not be proven, at most one of each kind: the first.
+    pub doubts: Vec<Doubt>,
+}
+
+impl Summary {
+    /// The kinds of what could not be proven, in order.
+    pub fn unproven(&self) -> Vec<Unproven> {
+        self.doubts.iter().map(|doubt| doubt.unproven).collect()
+    }
 }

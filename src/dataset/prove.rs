@@ -1,5 +1,6 @@
 //! The proof itself: one pass over the tokens, prolog, schema, entities, end.
 
+use super::doubt::{Doubts, Unproven, Unreadable, first_bytes};
 use super::flaw::{Flaw, Place, excerpt};
 use super::markup;
 use super::schema::{self, EntityType, Field};
@@ -11,55 +12,104 @@ use std::io::BufRead;
 
 /// Reads one document to its end and proves it.
 ///
-/// Reading goes on only while everything holds: after a flaw the rest of `reader` is left as it
-/// is. Beyond the reader's own buffer this needs a few times the largest value, and 8 bytes for
-/// each entity (16 at the end).
+/// Reading goes on only while the document is whole: after a flaw the rest of `reader` is left as
+/// it is. Beyond the reader's own buffer this needs a few times the largest value, and 8 bytes for
+/// each entity (9 at the end).
 ///
 /// # Errors
-/// The first [`Flaw`] in document order; a primary key met twice is told at the end. A failure of
-/// `reader` comes back unchanged as [`Flaw::Io`].
+/// The first [`Flaw`] in document order. A failure of `reader` comes back unchanged as
+/// [`Flaw::Io`].
 pub fn prove<R: BufRead>(reader: R, limits: &Limits) -> Result<Summary, Flaw> {
     let mut source = Source::open(reader, limits)?;
     let root = read_root(&mut source)?;
-    let schema = find_schema(&mut source, &root)?;
-    let types = schema::read(&mut source, schema, limits)?;
-    let keys = Entities::new(&mut source, &types, limits).read_all()?;
+    let mut before = Before::default();
+    let schema = find_schema(&mut source, &root, limits, &mut before)?;
+    let Before { mut doubts, mut others, .. } = before;
+    let types = schema::read(&mut source, schema, limits, &mut doubts)?;
+    let read = Entities::new(&mut source, &types, limits, doubts, others).read_all()?;
+    doubts = read.doubts;
+    others = read.others;
     read_end(&mut source)?;
-    check_unique(&keys, source.place())?;
+    check_unique(&read.keys, source.place(), &mut doubts);
 
+    let unreadable = unreadable(&types, read.unreadable);
     let first = types.into_iter().next();
-    // the schema reader answers with at least one type, and a key among its columns
-    let missing = || Flaw::Schema { what: "no entity type".to_owned(), place: Place::at(0) };
-    let EntityType { name: entity_type, fields, key, .. } = first.ok_or_else(missing)?;
+    let (mut entity_type, key, fields) = match first {
+        Some(first) => (first.name, first.key, first.fields),
+        None => (String::new(), None, Vec::new()),
+    };
     let columns: Vec<_> = fields.into_iter().map(|field| field.column).collect();
+    let mut entities = read.declared;
+    if entities == 0 {
+        entities = others.count;
+        entity_type = others.first.unwrap_or(entity_type);
+    }
+    let primary_key = key.and_then(|key| columns.get(key)).map(|column| column.name.clone());
     Ok(Summary {
-        root: root.name,
+        root,
         entity_type,
-        primary_key: columns.get(key).ok_or_else(missing)?.name.clone(),
+        primary_key: primary_key.unwrap_or_default(),
         columns,
-        entities: keys.len() as u64,
+        entities,
         bytes: source.bytes(),
+        unreadable,
+        doubts: doubts.into_vec(),
     })
 }
 
-/// The root's start tag.
-struct Root {
-    name: String,
-    namespaces: schema::Namespaces,
+/// The children of the root that are neither the schema nor of a declared type.
+#[derive(Default)]
+struct Others {
+    count: u64,
+    /// The first one's name, without its prefix.
+    first: Option<String>,
 }
 
-/// Up to and with the root's start tag.
-fn read_root<R: BufRead>(source: &mut Source<R>) -> Result<Root, Flaw> {
+impl Others {
+    #[cold]
+    fn add(&mut self, name: &str) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| name.to_owned());
+    }
+}
+
+/// What stands in the root element before the schema, where nothing should.
+#[derive(Default)]
+struct Before {
+    others: Others,
+    doubts: Doubts,
+    /// The first of it, for a document that turns out to have no schema.
+    first: Option<(String, Place)>,
+}
+
+impl Before {
+    #[cold]
+    fn meet(&mut self, root: &str, what: String, place: Place) {
+        self.doubts.raise(Unproven::Schema, place.clone(), || format!("{what} before the schema"));
+        let root = excerpt(root);
+        let what = format!("the root element <{root}> begins with {what}, and has no schema");
+        self.first.get_or_insert((what, place));
+    }
+
+    /// What is wrong with a document that has no schema: better told by what it begins with than by
+    /// what goes wrong later.
+    fn flaw(&mut self, other: Flaw) -> Flaw {
+        match (other, self.first.take()) {
+            (other @ (Flaw::Io(_) | Flaw::TooLarge { .. }), _) | (other, None) => other,
+            (_, Some((what, place))) => Flaw::Root { what, place },
+        }
+    }
+}
+
+/// Up to and with the root's start tag; answers its name.
+fn read_root<R: BufRead>(source: &mut Source<R>) -> Result<String, Flaw> {
     let mut piece = Vec::new();
     loop {
         let raw = source.read(&mut piece);
         let what = match source.check(&raw)? {
             Token::Aside => continue,
             Token::Text(text) if markup::is_blank(text) => continue,
-            Token::Open(tag) if !tag.empty => {
-                let namespaces = schema::Namespaces::of(tag);
-                return Ok(Root { name: tag.name().to_owned(), namespaces });
-            }
+            Token::Open(tag) if !tag.empty => return Ok(tag.name().to_owned()),
             Token::Open(tag) => format!("the root element <{}> is empty", excerpt(tag.name())),
             Token::Text(text) | Token::CData(text) => {
                 format!("it begins with text: \"{}\"", excerpt(text.trim_start()))
@@ -71,30 +121,72 @@ fn read_root<R: BufRead>(source: &mut Source<R>) -> Result<Root, Flaw> {
     }
 }
 
-/// Up to and with the schema's start tag, the first thing in the root.
-fn find_schema<R: BufRead>(source: &mut Source<R>, root: &Root) -> Result<schema::Opened, Flaw> {
-    let name = excerpt(&root.name);
+/// Up to and with the schema's start tag, which should be the first thing in the root.
+fn find_schema<R: BufRead>(
+    source: &mut Source<R>,
+    root: &str,
+    limits: &Limits,
+    before: &mut Before,
+) -> Result<schema::Opened, Flaw> {
     let mut piece = Vec::new();
     loop {
         let raw = source.read(&mut piece);
-        let what = match source.check(&raw)? {
-            Token::Aside => continue,
-            Token::Text(text) if markup::is_blank(text) => continue,
-            Token::Open(tag) => match schema::Opened::of(tag, &root.namespaces) {
-                Ok(opened) => return Ok(opened),
-                Err(what) => format!("the root element <{name}> begins with {what}"),
-            },
+        match source.check(&raw).map_err(|flaw| before.flaw(flaw))? {
+            Token::Aside => {}
+            Token::Text(text) if markup::is_blank(text) => {}
+            Token::Open(tag) => {
+                if let Some(opened) = schema::Opened::of(tag) {
+                    return Ok(opened);
+                }
+                before.meet(root, format!("<{}>", excerpt(tag.name())), source.place());
+                before.others.add(tag.local());
+                if before.others.count > limits.max_entities {
+                    return Err(too_many(limits, source.place()));
+                }
+                if !tag.empty {
+                    skip(source, &mut piece, limits).map_err(|flaw| before.flaw(flaw))?;
+                }
+            }
             Token::Text(text) | Token::CData(text) => {
-                format!("the root element <{name}> begins with text: \"{}\"", excerpt(text))
+                before.meet(root, format!("text: \"{}\"", excerpt(text)), source.place());
             }
-            Token::Char(_) => format!("the root element <{name}> begins with text"),
-            Token::Close => format!("the root element <{name}> has no schema"),
+            Token::Char(_) => before.meet(root, "text".to_owned(), source.place()),
+            Token::Close => {
+                let what = format!("the root element <{}> has no schema", excerpt(root));
+                return Err(before.flaw(Flaw::Root { what, place: source.place() }));
+            }
             Token::End => {
-                return Err(truncated("within the root element", source.place()));
+                return Err(before.flaw(truncated("within the root element", source.place())));
             }
-        };
-        return Err(Flaw::Root { what, place: source.place() });
+        }
     }
+}
+
+/// Reads up to the end tag of the element whose start tag has just been met, whatever it holds.
+#[cold]
+fn skip<R: BufRead>(
+    source: &mut Source<R>,
+    piece: &mut Vec<u8>,
+    limits: &Limits,
+) -> Result<(), Flaw> {
+    let mut depth = 1usize;
+    while depth > 0 {
+        let raw = source.read(piece);
+        match source.check(&raw)? {
+            Token::Open(tag) if !tag.empty => {
+                depth += 1;
+                // the tokenizer remembers what is open
+                if depth > limits.max_depth {
+                    let what = "elements are nested too deeply".to_owned();
+                    return Err(Flaw::TooLarge { what, place: source.place() });
+                }
+            }
+            Token::Close => depth -= 1,
+            Token::End => return Err(truncated("within an element", source.place())),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Bytes of a text that is copied whether anybody will look at it or not.
@@ -105,148 +197,251 @@ struct Entities<'a, R> {
     source: &'a mut Source<R>,
     types: &'a [EntityType],
     limits: &'a Limits,
-    /// The current entity's number in the document.
+    /// The number of elements between the root's start tag and the schema.
+    before: u64,
+    /// The current entity's number in the document, behind the schema.
     number: u64,
     /// For each column, the number of the entity that had it last.
     seen: Vec<u64>,
     /// The current value's text; of a long text column only fragments.
     value: String,
+    /// The beginning of the current entity's key; empty while it has none.
+    key: String,
     /// What the source reads into.
     piece: Vec<u8>,
+    /// For each column of each type, its values that do not read as its type.
+    unreadable: Vec<Count>,
+    /// The columns whose first such value is in the current entity.
+    firsts: Vec<usize>,
+    doubts: Doubts,
+    others: Others,
+}
+
+/// The values of a column that do not read as its type.
+#[derive(Clone, Default)]
+struct Count {
+    values: u64,
+    first_key: Option<String>,
+}
+
+/// What reading all entities answers with.
+struct AllRead {
+    /// A digest of each entity's type and primary key, in document order.
+    keys: Digests,
+    /// Entities of declared types.
+    declared: u64,
+    unreadable: Vec<Count>,
+    doubts: Doubts,
+    others: Others,
 }
 
 impl<'a, R: BufRead> Entities<'a, R> {
-    fn new(source: &'a mut Source<R>, types: &'a [EntityType], limits: &'a Limits) -> Self {
+    fn new(
+        source: &'a mut Source<R>,
+        types: &'a [EntityType],
+        limits: &'a Limits,
+        doubts: Doubts,
+        others: Others,
+    ) -> Self {
         let widest = types.iter().map(|t| t.fields.len()).max().unwrap_or_default();
+        let columns = types.iter().map(|t| t.fields.len()).sum();
         Self {
             source,
             types,
             limits,
+            before: others.count,
             number: 0,
             seen: vec![0; widest],
             value: String::new(),
+            key: String::new(),
             piece: Vec::new(),
+            unreadable: vec![Count::default(); columns],
+            firsts: Vec::new(),
+            doubts,
+            others,
         }
     }
 
-    /// Up to and with the root's end tag. Answers a digest of each entity's type and primary key,
-    /// in document order.
-    fn read_all(mut self) -> Result<Digests, Flaw> {
+    /// Up to and with the root's end tag.
+    fn read_all(mut self) -> Result<AllRead, Flaw> {
         let mut keys = Digests::default();
+        let mut declared = 0;
         loop {
             let raw = self.source.read(&mut self.piece);
             match self.source.check(&raw)? {
                 Token::Open(tag) => {
                     self.number += 1;
                     let number = self.number;
+                    if self.before + number > self.limits.max_entities {
+                        return Err(too_many(self.limits, self.source.place()));
+                    }
                     let name = tag.local();
                     let found = self.types.iter().enumerate().find(|(_, t)| t.name == name);
                     let Some((index, entity_type)) = found else {
-                        let what = "the schema has no such entity type";
-                        let flaw = unknown(excerpt(tag.name()), what, self.source.place());
-                        return Err(flaw.within(number, None));
+                        let place = self.source.place().within(number, None);
+                        self.doubts.raise(Unproven::Schema, place, || {
+                            unknown(tag.name(), "the schema has no such entity type")
+                        });
+                        self.others.add(name);
+                        if !tag.empty {
+                            skip(self.source, &mut self.piece, self.limits)
+                                .map_err(|flaw| flaw.within(number, None))?;
+                        }
+                        keys.push(NO_KEY);
+                        continue;
                     };
-                    if number > self.limits.max_entities {
-                        let what = format!("more than {} entities", self.limits.max_entities);
-                        return Err(Flaw::TooLarge { what, place: self.source.place() });
+                    declared += 1;
+                    let (empty, started) = (tag.empty, self.source.place());
+                    let key = if empty { None } else { self.read_entity(index, entity_type)? };
+                    if key.is_none() {
+                        self.keyless(entity_type, started);
                     }
-                    let key = if tag.empty {
-                        Err(no_key(entity_type, self.source.place()))
-                    } else {
-                        self.read_entity(index, entity_type)
-                    };
-                    keys.push(key.map_err(|flaw| flaw.within(number, None))?);
+                    keys.push(key.unwrap_or(NO_KEY));
                 }
-                Token::Close => return Ok(keys),
+                Token::Close => break,
                 Token::Text(text) if markup::is_blank(text) => {}
                 Token::Aside => {}
                 Token::Text(text) | Token::CData(text) => {
-                    return Err(stray(excerpt(text), self.source.place()));
+                    let place = self.source.place();
+                    self.doubts.raise(Unproven::Schema, place, || stray(text));
                 }
                 Token::Char(c) => {
-                    return Err(stray(excerpt(c.encode_utf8(&mut [0; 4])), self.source.place()));
+                    let place = self.source.place();
+                    let text = c.encode_utf8(&mut [0; 4]).to_owned();
+                    self.doubts.raise(Unproven::Schema, place, || stray(&text));
                 }
                 Token::End => {
                     return Err(truncated("within the root element", self.source.place()));
                 }
             }
         }
+        let Self { unreadable, doubts, others, .. } = self;
+        Ok(AllRead { keys, declared, unreadable, doubts, others })
     }
 
-    /// Reads the entity whose start tag has just been met; answers the digest of its key.
-    fn read_entity(&mut self, index: usize, entity_type: &EntityType) -> Result<u64, Flaw> {
-        let started = self.source.place();
+    /// Reads the entity whose start tag has just been met; answers the digest of its key, if its
+    /// type has one and it has a value.
+    fn read_entity(&mut self, index: usize, entity_type: &EntityType) -> Result<Option<u64>, Flaw> {
         let mut key = None;
         let mut hint = 0;
+        self.key.clear();
         loop {
             let raw = self.source.read(&mut self.piece);
-            match self.source.check(&raw)? {
+            match self.source.check(&raw).map_err(|flaw| flaw.within(self.number, None))? {
                 Token::Open(tag) => {
                     let Some((position, field)) = entity_type.field(tag, hint) else {
-                        let what = "the schema has no such column";
-                        return Err(unknown(excerpt(tag.name()), what, self.source.place()));
+                        let place = self.source.place().within(self.number, None);
+                        self.doubts.raise(Unproven::Schema, place, || {
+                            unknown(tag.name(), "the schema has no such column")
+                        });
+                        if !tag.empty {
+                            skip(self.source, &mut self.piece, self.limits)
+                                .map_err(|flaw| flaw.within(self.number, None))?;
+                        }
+                        continue;
                     };
                     let (nil, empty) = (tag.nil(), tag.empty);
-                    let is_key = position == entity_type.key;
-                    let present = self
-                        .read_column(position, field, is_key, nil, empty)
-                        .map_err(|flaw| flaw.within(self.number, Some(&field.column.name)))?;
-                    if is_key && present {
+                    let is_key = entity_type.key == Some(position);
+                    let number = entity_type.offset + position;
+                    let present =
+                        self.read_column((position, number), field, is_key, nil, empty)
+                            .map_err(|flaw| flaw.within(self.number, Some(&field.column.name)))?;
+                    // of a column given twice the first counts
+                    if is_key && present && key.is_none() {
                         key = Some(digest(index, &self.value));
+                        self.key.push_str(first_bytes(&self.value));
                     }
                     hint = position + 1;
                 }
-                Token::Close => return key.ok_or_else(|| no_key(entity_type, started)),
+                Token::Close => break,
                 Token::Text(text) if markup::is_blank(text) => {}
                 Token::Aside => {}
                 Token::Text(text) | Token::CData(text) => {
-                    return Err(stray(excerpt(text), self.source.place()));
+                    let place = self.source.place().within(self.number, None);
+                    self.doubts.raise(Unproven::Schema, place, || stray(text));
                 }
                 Token::Char(c) => {
-                    return Err(stray(excerpt(c.encode_utf8(&mut [0; 4])), self.source.place()));
+                    let place = self.source.place().within(self.number, None);
+                    self.doubts
+                        .raise(Unproven::Schema, place, || stray(c.encode_utf8(&mut [0; 4])));
                 }
-                Token::End => return Err(truncated("within an entity", self.source.place())),
+                Token::End => {
+                    let flaw = truncated("within an entity", self.source.place());
+                    return Err(flaw.within(self.number, None));
+                }
             }
         }
+        for column in self.firsts.drain(..) {
+            if let Some(count) = self.unreadable.get_mut(column) {
+                count.first_key = key.is_some().then(|| self.key.clone());
+            }
+        }
+        Ok(key)
     }
 
-    /// Reads the value whose start tag has just been met; answers whether there is one, a nil
-    /// being none.
+    /// Notes that an entity has no key, where it should have one.
+    #[cold]
+    fn keyless(&mut self, entity_type: &EntityType, started: Place) {
+        let Some(field) = entity_type.key.and_then(|key| entity_type.fields.get(key)) else {
+            return;
+        };
+        let place = started.within(self.number, Some(&field.column.name));
+        self.doubts.raise(Unproven::Keys, place, || "the entity has none".to_owned());
+    }
+
+    /// Reads the value whose start tag has just been met; answers whether there is one: a nil is
+    /// none, and neither is a key that is empty. `position` is the column's in its type, and among
+    /// those of all types.
     fn read_column(
         &mut self,
-        position: usize,
+        position: (usize, usize),
         field: &Field,
         is_key: bool,
         nil: bool,
         empty: bool,
     ) -> Result<bool, Flaw> {
         let started = self.source.place();
-        if let Some(last) = self.seen.get_mut(position)
+        if let Some(last) = self.seen.get_mut(position.0)
             && std::mem::replace(last, self.number) == self.number
         {
-            return Err(bad("the column was given before in this entity", started));
+            let place = started.within(self.number, Some(&field.column.name));
+            self.doubts.raise(Unproven::Schema, place, || {
+                "the column was given before in this entity".to_owned()
+            });
         }
         self.value.clear();
-        let length = if empty { 0 } else { self.read_value(is_key || field.kind != Kind::Text)? };
-        if nil {
-            if length > 0 {
-                return Err(bad("it says nil, but is not empty", started));
-            }
-            return Ok(false);
+        let mut nested = false;
+        let wanted = is_key || field.kind != Kind::Text;
+        let length = if empty { 0 } else { self.read_value(wanted, field, &mut nested)? };
+        let readable = match (nil, field.kind) {
+            (true, _) => length == 0,
+            // the type allows for elements, and they are no well-known text
+            (false, Kind::Geography) if nested => false,
+            (false, kind) => values::check(kind, &self.value),
+        };
+        if !readable {
+            self.count_unreadable(position.1);
         }
-        if !values::check(field.kind, &self.value) {
-            let (value, r#type) = (excerpt(&self.value), excerpt(&field.column.r#type));
-            return Err(bad(&format!("\"{value}\" is no {type}"), started));
+        Ok(!nil && (length > 0 || !is_key))
+    }
+
+    #[cold]
+    fn count_unreadable(&mut self, column: usize) {
+        let Some(count) = self.unreadable.get_mut(column) else { return };
+        count.values += 1;
+        if count.values == 1 {
+            self.firsts.push(column);
         }
-        if is_key && length == 0 {
-            return Err(Flaw::Key { what: "it is empty".to_owned(), place: started });
-        }
-        Ok(true)
     }
 
     /// Reads up to the value's end tag; answers its length in bytes. `wanted` text is kept in
-    /// full.
-    fn read_value(&mut self, wanted: bool) -> Result<usize, Flaw> {
+    /// full. Elements within it are left out, and noted in `nested`.
+    fn read_value(
+        &mut self,
+        wanted: bool,
+        field: &Field,
+        nested: &mut bool,
+    ) -> Result<usize, Flaw> {
         let mut length = 0usize;
         loop {
             let mut encoded = [0; 4];
@@ -257,8 +452,18 @@ impl<'a, R: BufRead> Entities<'a, R> {
                 Token::Close => return Ok(length),
                 Token::Aside => continue,
                 Token::Open(tag) => {
-                    let what = "a value holds no elements";
-                    return Err(unknown(excerpt(tag.name()), what, self.source.place()));
+                    *nested = true;
+                    if field.kind != Kind::Geography {
+                        let place = self.source.place();
+                        let place = place.within(self.number, Some(&field.column.name));
+                        self.doubts.raise(Unproven::Schema, place, || {
+                            unknown(tag.name(), "a value holds no elements")
+                        });
+                    }
+                    if !tag.empty {
+                        skip(self.source, &mut self.piece, self.limits)?;
+                    }
+                    continue;
                 }
                 Token::End => return Err(truncated("within a value", self.source.place())),
             };
@@ -275,6 +480,28 @@ impl<'a, R: BufRead> Entities<'a, R> {
     }
 }
 
+/// The columns with unreadable values, given the counts in the order of types and columns.
+fn unreadable(types: &[EntityType], counts: Vec<Count>) -> Vec<Unreadable> {
+    let names = types.iter().enumerate().flat_map(|(index, entity_type)| {
+        entity_type.fields.iter().map(move |field| match index {
+            0 => (None, &field.column.name),
+            _ => (Some(&entity_type.name), &field.column.name),
+        })
+    });
+    names
+        .zip(counts)
+        .filter(|(_, count)| count.values > 0)
+        .map(|((entity_type, column), count)| Unreadable {
+            column: match entity_type {
+                None => column.clone(),
+                Some(entity_type) => format!("{entity_type}/{column}"),
+            },
+            values: count.values,
+            first_key: count.first_key,
+        })
+        .collect()
+}
+
 /// A digest of a primary key, for the comparison of all with all.
 ///
 /// Two different keys meet by accident with a chance of about n²/2⁶⁵: once in a billion documents
@@ -284,8 +511,14 @@ fn digest(entity_type: usize, key: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write_usize(entity_type);
     hasher.write(key.as_bytes());
-    hasher.finish()
+    match hasher.finish() {
+        NO_KEY => 1,
+        digest => digest,
+    }
 }
+
+/// In place of the digest of a key that there is not.
+const NO_KEY: u64 = 0;
 
 /// Reads what may follow the root element, to the document's end.
 fn read_end<R: BufRead>(source: &mut Source<R>) -> Result<(), Flaw> {
@@ -309,14 +542,14 @@ fn read_end<R: BufRead>(source: &mut Source<R>) -> Result<(), Flaw> {
 
 /// Finds two entities with one key, given the digests in document order and the place where the
 /// document ends.
-fn check_unique(keys: &Digests, mut place: Place) -> Result<(), Flaw> {
-    let Some(twice) = keys.find_twice() else { return Ok(()) };
+fn check_unique(keys: &Digests, mut place: Place, doubts: &mut Doubts) {
+    let Some(twice) = keys.find_twice() else { return };
     let mut numbers =
         (1u64..).zip(keys.iter()).filter(|(_, key)| *key == twice).map(|(number, _)| number);
     let first = numbers.next().unwrap_or_default();
     place.entity = numbers.next();
     let second = place.entity.unwrap_or_default();
-    Err(Flaw::Key { what: format!("entities {first} and {second} have the same"), place })
+    doubts.raise(Unproven::Keys, place, || format!("entities {first} and {second} have the same"));
 }
 
 /// Digests in document order, in blocks: one long vector would be copied as it grows, and leave a
@@ -348,7 +581,7 @@ impl Digests {
         self.blocks.iter().flatten().copied()
     }
 
-    /// A digest that occurs twice. They are sorted a sixteenth at a time, by their first digit, so
+    /// A key's digest that occurs twice. They are sorted a sixteenth at a time, by their first digit, so
     /// that no copy of all of them is needed.
     fn find_twice(&self) -> Option<u64> {
         let mut part = Vec::with_capacity(self.len() / 14);
@@ -357,7 +590,7 @@ impl Digests {
             part.extend(self.iter().filter(|value| value >> 60 == digit));
             part.sort_unstable();
             part.windows(2).find_map(|pair| match pair {
-                [one, other] if one == other => Some(*one),
+                [one, other] if one == other && *one != NO_KEY => Some(*one),
                 _ => None,
             })
         })
@@ -365,20 +598,8 @@ impl Digests {
 }
 
 #[cold]
-fn no_key(entity_type: &EntityType, mut place: Place) -> Flaw {
-    let field = entity_type.fields.get(entity_type.key);
-    place.element = field.map(|field| excerpt(&field.column.name));
-    Flaw::Key { what: "the entity has none".to_owned(), place }
-}
-
-#[cold]
-fn bad(what: &str, place: Place) -> Flaw {
-    Flaw::BadValue { what: what.to_owned(), place }
-}
-
-#[cold]
-fn stray(excerpt: String, place: Place) -> Flaw {
-    Flaw::StrayText { excerpt, place }
+fn too_many(limits: &Limits, place: Place) -> Flaw {
+    Flaw::TooLarge { what: format!("more than {} entities", limits.max_entities), place }
 }
 
 #[cold]
@@ -386,7 +607,10 @@ fn truncated(what: &str, place: Place) -> Flaw {
     Flaw::Truncated { what: what.to_owned(), place }
 }
 
-#[cold]
-fn unknown(name: String, what: &'static str, place: Place) -> Flaw {
-    Flaw::UnknownElement { name, what, place }
+fn unknown(name: &str, what: &str) -> String {
+    format!("unexpected element <{}>: {what}", excerpt(name))
+}
+
+fn stray(text: &str) -> String {
+    format!("unexpected text \"{}\" between elements", excerpt(text))
 }

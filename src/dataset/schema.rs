@@ -1,11 +1,14 @@
 //! The inline schema: which entity types a document has, with which columns and keys.
 //!
-//! Found by local names, for prefixes and even the namespace's scheme vary between documents
-//! ("Load Data Source Dataflow", XML schema; samples have `http:` and `https:`):
+//! Found by local names, for prefixes and even the namespace vary between documents ("Load Data
+//! Source Dataflow", XML schema; samples have `http:` and `https:`):
 //! `schema` → `element` with `IsDataSet="true"` → `complexType` → `choice` → `element` (an entity
 //! type) → `complexType` → `sequence` → `element` (a column); beside the `complexType` a
 //! `unique` → `field/@xpath` (the primary key).
+//!
+//! Only bounds make a document unusable here. What a schema lacks or contradicts leaves a doubt.
 
+use super::doubt::{Doubts, Unproven};
 use super::flaw::{Flaw, Place, excerpt};
 use super::markup;
 use super::strict::{Source, Tag, Token};
@@ -26,8 +29,10 @@ const MAX_TYPES: usize = 64;
 pub(super) struct EntityType {
     pub(super) name: String,
     pub(super) fields: Vec<Field>,
-    /// The primary key's position in `fields`.
-    pub(super) key: usize,
+    /// The primary key's position in `fields`, where the schema names one.
+    pub(super) key: Option<usize>,
+    /// Position of the first field among those of all types.
+    pub(super) offset: usize,
     positions: HashMap<String, usize>,
 }
 
@@ -62,6 +67,7 @@ struct Node {
     base: Option<String>,
     xpath: Option<String>,
     is_data_set: bool,
+    is_primary_key: bool,
     children: Vec<Node>,
 }
 
@@ -74,13 +80,20 @@ impl Node {
                 "type" => node.r#type = Some(value.into_owned()),
                 "base" => node.base = Some(value.into_owned()),
                 "xpath" => node.xpath = Some(value.into_owned()),
-                _ if markup::local(name) == "IsDataSet" => {
-                    node.is_data_set = value.trim().eq_ignore_ascii_case("true") || value == "1";
-                }
-                _ => {}
+                _ => match markup::local(name) {
+                    "IsDataSet" => node.is_data_set = is_true(&value),
+                    "PrimaryKey" => node.is_primary_key = is_true(&value),
+                    _ => {}
+                },
             }
         }
         node
+    }
+
+    /// Bytes of the longest text that is kept of its attributes.
+    fn longest(&self) -> usize {
+        let texts = [&self.name, &self.r#type, &self.base, &self.xpath];
+        texts.into_iter().flatten().map(String::len).max().unwrap_or_default()
     }
 
     fn children<'a>(&'a self, local: &'a str) -> impl Iterator<Item = &'a Node> {
@@ -89,6 +102,27 @@ impl Node {
 
     fn child<'a>(&'a self, locals: &[&str]) -> Option<&'a Node> {
         self.children.iter().find(|child| locals.contains(&child.local.as_str()))
+    }
+
+    /// The group of elements of its type: written within it, or named and written beside.
+    fn content<'a>(&'a self, schema: &'a Node) -> Option<&'a Node> {
+        self.child(&["complexType"]).or_else(|| {
+            let named = markup::local(self.r#type.as_deref()?.trim());
+            schema.children("complexType").find(|node| node.name.as_deref() == Some(named))
+        })
+    }
+
+    /// The elements of a group, however its groups are nested.
+    fn elements<'a>(&'a self, found: &mut Vec<&'a Node>) {
+        for child in &self.children {
+            match child.local.as_str() {
+                "element" => found.push(child),
+                "sequence" | "choice" | "all" | "complexContent" | "extension" | "restriction" => {
+                    child.elements(found);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The first in document order, itself included, that `wanted` accepts.
@@ -100,39 +134,8 @@ impl Node {
     }
 }
 
-/// Reads the schema whose start tag has just been met, up to its end tag.
-pub(super) fn read<R: BufRead>(
-    source: &mut Source<R>,
-    root: Opened,
-    limits: &Limits,
-) -> Result<Vec<EntityType>, Flaw> {
-    let place = source.place();
-    let schema = read_tree(source, root, limits)?;
-    entity_types(&schema, limits).map_err(|problem| match problem {
-        Problem::Wrong(what) => Flaw::Schema { what, place },
-        Problem::Large(what) => Flaw::TooLarge { what, place },
-    })
-}
-
-/// Namespace declarations of one tag, as (prefix, URI); the default one has an empty prefix.
-#[derive(Debug)]
-pub(super) struct Namespaces(Vec<(String, String)>);
-
-impl Namespaces {
-    pub(super) fn of(tag: Tag<'_>) -> Self {
-        let declared = tag.attributes().filter_map(|(name, value)| {
-            let prefix = match name.strip_prefix("xmlns")? {
-                "" => "",
-                rest => rest.strip_prefix(':')?,
-            };
-            Some((prefix.to_owned(), value.into_owned()))
-        });
-        Self(declared.collect())
-    }
-
-    fn get(&self, prefix: &str) -> Option<&str> {
-        self.0.iter().find(|(declared, _)| declared == prefix).map(|(_, uri)| uri.as_str())
-    }
+fn is_true(value: &str) -> bool {
+    value.trim().eq_ignore_ascii_case("true") || value.trim() == "1"
 }
 
 /// The schema's start tag.
@@ -143,22 +146,37 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Takes `tag` for the schema's, or says what it is instead. The namespace must be XML
-    /// Schema's where it is declared at all, with either scheme.
-    pub(super) fn of(tag: Tag<'_>, outer: &Namespaces) -> Result<Self, String> {
-        let name = tag.name();
-        if tag.local() != "schema" {
-            return Err(format!("<{}>, not with a schema", excerpt(name)));
-        }
-        let own = Namespaces::of(tag);
-        let prefix = name.rsplit_once(':').map_or("", |(prefix, _)| prefix);
-        let uri = own.get(prefix).or_else(|| outer.get(prefix)).unwrap_or_default();
-        let known = ["", "http://www.w3.org/2001/XMLSchema", "https://www.w3.org/2001/XMLSchema"];
-        if !known.contains(&uri) {
-            return Err(format!("a schema of another kind: {}", excerpt(uri)));
-        }
-        Ok(Self { node: Node::of(tag), empty: tag.empty })
+    /// Takes `tag` for the schema's, if it is. The namespace is not looked at.
+    pub(super) fn of(tag: Tag<'_>) -> Option<Self> {
+        (tag.local() == "schema").then(|| Self { node: Node::of(tag), empty: tag.empty })
     }
+}
+
+/// Reads the schema whose start tag has just been met, up to its end tag.
+///
+/// # Errors
+/// When it is not well-formed or beyond the limits.
+pub(super) fn read<R: BufRead>(
+    source: &mut Source<R>,
+    root: Opened,
+    limits: &Limits,
+    doubts: &mut Doubts,
+) -> Result<Vec<EntityType>, Flaw> {
+    let place = source.place();
+    source.begin_section(limits.max_schema_bytes);
+    let schema = read_tree(source, root, limits)?;
+    source.end_section();
+    let mut doubt = |unproven, what: String| doubts.raise(unproven, place.clone(), || what);
+    let types = entity_types(&schema, limits, &mut doubt);
+    let too_large =
+        |what: &str| Err(Flaw::TooLarge { what: what.to_owned(), place: place.clone() });
+    if types.len() > MAX_TYPES {
+        return too_large("the schema has too many entity types");
+    }
+    if types.iter().map(|it| it.fields.len()).sum::<usize>() > limits.max_columns {
+        return too_large("the schema has too many columns");
+    }
+    Ok(types)
 }
 
 fn read_tree<R: BufRead>(
@@ -180,6 +198,10 @@ fn read_tree<R: BufRead>(
         match source.check(&raw)? {
             Token::Open(tag) => {
                 let node = Node::of(tag);
+                // shorter than an element's name may be, and so is a type's
+                if node.longest() > limits.max_name_bytes {
+                    return Err(too_large("the schema has too long a name", source.place()));
+                }
                 nodes += 1;
                 if nodes > max_nodes {
                     return Err(too_large("the schema has too many elements", source.place()));
@@ -209,83 +231,99 @@ fn read_tree<R: BufRead>(
     }
 }
 
-enum Problem {
-    Wrong(String),
-    Large(String),
-}
-
-impl From<String> for Problem {
-    fn from(what: String) -> Self {
-        Self::Wrong(what)
+/// The types in order; one that exceeds a limit is the last.
+fn entity_types(
+    schema: &Node,
+    limits: &Limits,
+    doubt: &mut impl FnMut(Unproven, String),
+) -> Vec<EntityType> {
+    let mut types: Vec<EntityType> = Vec::new();
+    let mut declared = Vec::new();
+    match data_set(schema) {
+        Some(content) => content.elements(&mut declared),
+        None => doubt(Unproven::Schema, "the schema has no data set".to_owned()),
     }
-}
-
-fn entity_types(schema: &Node, limits: &Limits) -> Result<Vec<EntityType>, Problem> {
-    let data_set = schema
-        .find(&|node| node.local == "element" && node.is_data_set)
-        .ok_or_else(|| "no element has IsDataSet=\"true\"".to_owned())?;
-    let choice = data_set
-        .child(&["complexType"])
-        .and_then(|complex| complex.child(&["choice", "sequence", "all"]))
-        .ok_or_else(|| "the data set has no choice of entity types".to_owned())?;
-    let declared: Vec<&Node> = choice.children("element").collect();
-    if declared.is_empty() {
-        return Err("the data set has no entity type".to_owned().into());
-    }
-    if declared.len() > MAX_TYPES {
-        return Err(Problem::Large("the schema has too many entity types".to_owned()));
-    }
-    let mut types: Vec<EntityType> = Vec::with_capacity(declared.len());
     for node in &declared {
-        let name = named(node, "an entity type")?;
+        let Some(name) = named(node, "an entity type", doubt) else { continue };
         if types.iter().any(|earlier| earlier.name == name) {
-            return Err(format!("two entity types are named {}", excerpt(&name)).into());
+            doubt(Unproven::Schema, format!("two entity types are named {}", excerpt(&name)));
+            continue;
         }
-        types.push(entity_type(name, node, data_set, declared.len() == 1, limits)?);
+        let offset = types.last().map_or(0, |last| last.offset + last.fields.len());
+        let mut entity_type = entity_type(name, node, schema, offset, doubt);
+        match primary_key(schema, &entity_type, declared.len() == 1) {
+            Ok(key) => entity_type.key = Some(key),
+            Err(what) => doubt(Unproven::Keys, what),
+        }
+        let columns = offset + entity_type.fields.len();
+        types.push(entity_type);
+        if types.len() > MAX_TYPES || columns > limits.max_columns {
+            break;
+        }
     }
-    Ok(types)
+    if types.is_empty() {
+        doubt(Unproven::Schema, "the schema has no entity type".to_owned());
+    }
+    types
+}
+
+/// The content of the element that holds the entities: the one that says so, or the first that
+/// holds elements with contents of their own.
+fn data_set(schema: &Node) -> Option<&Node> {
+    let said = schema.find(&|node| node.local == "element" && node.is_data_set);
+    said.and_then(|node| node.content(schema)).or_else(|| {
+        let inline = |node: &Node| node.children("complexType").next().is_some();
+        let holds_entities = |node: &Node| {
+            let mut inner = Vec::new();
+            if let Some(content) = node.child(&["complexType"]) {
+                content.elements(&mut inner);
+            }
+            node.local == "element" && inner.into_iter().any(inline)
+        };
+        schema.find(&holds_entities)?.child(&["complexType"])
+    })
 }
 
 fn entity_type(
     name: String,
     node: &Node,
-    data_set: &Node,
-    only_one: bool,
-    limits: &Limits,
-) -> Result<EntityType, Problem> {
-    let shown = excerpt(&name);
-    let sequence = node
-        .child(&["complexType"])
-        .and_then(|complex| complex.child(&["sequence", "all"]))
-        .ok_or_else(|| format!("entity type {shown} has no sequence of columns"))?;
+    schema: &Node,
+    offset: usize,
+    doubt: &mut impl FnMut(Unproven, String),
+) -> EntityType {
+    let mut elements = Vec::new();
+    if let Some(content) = node.content(schema) {
+        content.elements(&mut elements);
+    }
     let mut fields = Vec::new();
     let mut positions = HashMap::new();
-    for element in sequence.children("element") {
-        let column = Column { name: named(element, "a column")?, r#type: type_of(element) };
-        if positions.insert(column.name.clone(), fields.len()).is_some() {
-            return Err(format!("two columns are named {}", excerpt(&column.name)).into());
+    for element in elements {
+        let Some(name) = named(element, "a column", doubt) else { continue };
+        if positions.contains_key(&name) {
+            doubt(Unproven::Schema, format!("two columns are named {}", excerpt(&name)));
+            continue;
         }
+        positions.insert(name.clone(), fields.len());
+        let column = Column { name, r#type: type_of(element) };
         fields.push(Field { kind: Kind::of(&column.r#type), column });
     }
     if fields.is_empty() {
-        return Err(format!("entity type {shown} has no columns").into());
+        doubt(Unproven::Schema, format!("entity type {} has no columns", excerpt(&name)));
     }
-    if fields.len() > limits.max_columns {
-        return Err(Problem::Large(format!("entity type {shown} has too many columns")));
-    }
-    let key = primary_key(data_set, &name, only_one)?;
-    let key = positions.get(&key).copied().ok_or_else(|| {
-        format!("the primary key {} is no column of entity type {shown}", excerpt(&key))
-    })?;
-    Ok(EntityType { name, fields, key, positions })
+    EntityType { name, fields, key: None, offset, positions }
 }
 
-fn named(node: &Node, what: &str) -> Result<String, String> {
-    let name = node.name.as_deref().map(str::trim).ok_or_else(|| format!("{what} has no name"))?;
+/// The node's name, if it is one that an element can have.
+fn named(node: &Node, what: &str, doubt: &mut impl FnMut(Unproven, String)) -> Option<String> {
+    let Some(name) = node.name.as_deref().map(str::trim) else {
+        doubt(Unproven::Schema, format!("{what} has no name"));
+        return None;
+    };
     if !markup::is_name(name) || name.contains(':') {
-        return Err(format!("{what} has the impossible name \"{}\"", excerpt(name)));
+        doubt(Unproven::Schema, format!("{what} has the impossible name \"{}\"", excerpt(name)));
+        return None;
     }
-    Ok(name.to_owned())
+    Some(name.to_owned())
 }
 
 /// The type as `xs:…`. A restriction of a type is read as that type; an element without any type
@@ -299,39 +337,46 @@ fn type_of(element: &Node) -> String {
     format!("xs:{}", markup::local(written.trim()))
 }
 
-/// The field of the `unique` that selects the entity type. With one type and one `unique` the
-/// selector does not matter (the service's own samples disagree with themselves there).
-fn primary_key(data_set: &Node, entity_type: &str, only_one: bool) -> Result<String, String> {
+/// The position of the field that the `unique` (or `key`) names which selects the entity type, or
+/// why there is none. With one type and one `unique` the selector does not matter (the service's
+/// own samples disagree with themselves there).
+fn primary_key(schema: &Node, entity_type: &EntityType, only_one: bool) -> Result<usize, String> {
+    let shown = excerpt(&entity_type.name);
     let mut uniques = Vec::new();
-    collect(data_set, "unique", &mut uniques);
-    let selects = |unique: &&&Node| {
+    collect(schema, &["unique", "key"], &mut uniques);
+    let selects = |unique: &&Node| {
         let selector = unique.child(&["selector"]).and_then(|s| s.xpath.as_deref());
-        selector.is_some_and(|xpath| last_step(xpath) == entity_type)
+        selector.is_some_and(|xpath| last_step(xpath) == entity_type.name)
     };
-    let unique = match (uniques.iter().find(selects), uniques.as_slice()) {
-        (Some(unique), _) => *unique,
-        (None, [unique]) if only_one => *unique,
-        _ => {
-            return Err(format!("no unique names the key of entity type {}", excerpt(entity_type)));
-        }
-    };
-    let mut fields = unique.children("field");
-    let xpath = fields
-        .next()
-        .and_then(|field| field.xpath.as_deref())
-        .ok_or_else(|| "a unique without a field/@xpath".to_owned())?;
-    if fields.next().is_some() {
-        return Err("a primary key of several fields".to_owned());
+    let mut selecting: Vec<&Node> = uniques.iter().copied().filter(selects).collect();
+    if selecting.is_empty() && only_one {
+        selecting = uniques;
     }
-    Ok(last_step(xpath).to_owned())
+    let first = match selecting.as_slice() {
+        [one] => Some(one),
+        several => several.iter().find(|it| it.is_primary_key).or(several.first()),
+    };
+    let unique = first.ok_or_else(|| format!("no unique names the key of entity type {shown}"))?;
+    let mut fields = unique.children("field");
+    let xpath = fields.next().and_then(|field| field.xpath.as_deref());
+    let xpath = xpath.ok_or_else(|| "a unique without a field/@xpath".to_owned())?;
+    if fields.next().is_some() {
+        return Err(format!("the primary key of entity type {shown} has several fields"));
+    }
+    let key = last_step(xpath);
+    let is_key = |field: &Field| field.column.name.eq_ignore_ascii_case(key);
+    let exact = entity_type.positions.get(key).copied();
+    exact.or_else(|| entity_type.fields.iter().position(is_key)).ok_or_else(|| {
+        format!("the primary key {} is no column of entity type {shown}", excerpt(key))
+    })
 }
 
-fn collect<'a>(node: &'a Node, local: &str, found: &mut Vec<&'a Node>) {
+fn collect<'a>(node: &'a Node, locals: &[&str], found: &mut Vec<&'a Node>) {
     for child in &node.children {
-        if child.local == local {
+        if locals.contains(&child.local.as_str()) {
             found.push(child);
         }
-        collect(child, local, found);
+        collect(child, locals, found);
     }
 }
 

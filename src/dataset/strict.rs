@@ -84,6 +84,10 @@ pub(super) struct Source<R> {
     lead: u64,
     /// Where the current token starts.
     at: u64,
+    /// Bytes of an element's name.
+    max_name: usize,
+    /// Bytes of a start tag.
+    max_tag: usize,
 }
 
 /// What was read, not checked yet.
@@ -97,7 +101,18 @@ impl<R: BufRead> Source<R> {
         let lead = read_bom(&mut bounded)?;
         let mut reader = Reader::from_reader(bounded);
         reader.config_mut().check_comments = true;
-        Ok(Self { reader, lead, at: 0 })
+        let (max_name, max_tag) = (limits.max_name_bytes, limits.max_tag_bytes);
+        Ok(Self { reader, lead, at: 0, max_name, max_tag })
+    }
+
+    /// What is read from here on has at most so many bytes, until [`Source::end_section`].
+    pub(super) fn begin_section(&mut self, bytes: usize) {
+        self.reader.get_mut().begin_section(bytes as u64);
+    }
+
+    /// Ends what [`Source::begin_section`] began.
+    pub(super) fn end_section(&mut self) {
+        self.reader.get_mut().end_section();
     }
 
     /// Reads the next piece of the document into `piece`, which is cleared first.
@@ -116,9 +131,11 @@ impl<R: BufRead> Source<R> {
     pub(super) fn check<'e>(&mut self, raw: &'e Raw<'_>) -> Result<Token<'e>, Flaw> {
         let checked = match raw {
             Ok(Event::Start(start)) => {
+                self.bound_tag(start)?;
                 check_tag(start).map(|()| Token::Open(Tag { start, empty: false }))
             }
             Ok(Event::Empty(start)) => {
+                self.bound_tag(start)?;
                 check_tag(start).map(|()| Token::Open(Tag { start, empty: true }))
             }
             Ok(Event::End(_)) => Ok(Token::Close),
@@ -137,6 +154,24 @@ impl<R: BufRead> Source<R> {
             Err(error) => return Err(flaw(error, self.reader.get_mut(), self.at)),
         };
         checked.map_err(|what| Flaw::Malformed { what, place: self.place() })
+    }
+
+    /// Names are remembered while their elements are open, and attributes looked through: both are
+    /// bounded.
+    #[inline]
+    fn bound_tag(&self, start: &BytesStart<'_>) -> Result<(), Flaw> {
+        // nearly every tag is shorter than a name may be
+        if start.len() <= self.max_name {
+            return Ok(());
+        }
+        let what = if start.name().0.len() > self.max_name {
+            format!("the name of an element has more than {} bytes", self.max_name)
+        } else if start.len() > self.max_tag {
+            format!("a tag has more than {} bytes", self.max_tag)
+        } else {
+            return Ok(());
+        };
+        Err(Flaw::TooLarge { what, place: self.place() })
     }
 
     /// Where the current token starts.
@@ -223,6 +258,7 @@ fn flaw<R>(error: &Error, bounded: &mut Bounded<R>, at: u64) -> Flaw {
         let what = match bounded.take_stop() {
             Some(Stop::Io(error)) => return Flaw::Io(error),
             Some(Stop::Document) => "the document goes on after its size limit",
+            Some(Stop::Section) => "the schema goes on after its size limit",
             Some(Stop::Piece) => "one value or piece of markup goes on after its size limit",
             // not met: every other error of the reader has left its reason
             None => return Flaw::Io(error.kind().into()),

@@ -44,6 +44,26 @@ fn flawed(document: impl AsRef<[u8]>, fragment: &str) -> Flaw {
     flaw
 }
 
+/// The first doubt about a document that is whole.
+#[track_caller]
+fn doubted(document: impl AsRef<[u8]>, unproven: Unproven, fragment: &str) -> Doubt {
+    let summary = run(document).unwrap_or_else(|flaw| panic!("{fragment}: {flaw}"));
+    let doubt = summary.doubts.into_iter().find(|doubt| doubt.unproven == unproven);
+    let doubt = doubt.unwrap_or_else(|| panic!("no doubt: {fragment}"));
+    let text = doubt.to_string();
+    assert!(text.contains(fragment), "{text:?} does not say {fragment:?}");
+    assert!(text.chars().count() < 300 && !text.contains(char::is_control), "{text:?}");
+    doubt
+}
+
+/// Columns with unreadable values, as (name, values, first key); the document is proven otherwise.
+#[track_caller]
+fn unreadable(document: impl AsRef<[u8]>) -> Vec<(String, u64, Option<String>)> {
+    let summary = run(document).unwrap();
+    assert_eq!(summary.doubts, []);
+    summary.unreadable.into_iter().map(|it| (it.column, it.values, it.first_key)).collect()
+}
+
 #[test]
 fn a_summary_says_what_the_document_holds() {
     let text = document(
@@ -89,6 +109,23 @@ fn every_lawful_way_to_write_a_document_passes() {
                 + "<!-- after --> <?after?>\n",
         ),
         ("https namespace", document("").replace("http://www.w3.org", "https://www.w3.org")),
+        ("another namespace", document("").replace("2001/XMLSchema", "2000/10/XMLSchema")),
+        ("no data set that says so", document("").replace(" msdata:IsDataSet=\"true\"", "")),
+        ("US-ASCII", document("").replace("UTF-8", "us-ascii")),
+        ("a key in place of a unique", document("").replace("xs:unique", "xs:key")),
+        ("a key in another case", document("").replace("xpath=\"EntityID\"", "xpath=\"EntityId\"")),
+        ("nested groups of columns", {
+            let nested = document("").replace("<xs:sequence>", "<xs:sequence><xs:choice>");
+            nested.replace("</xs:sequence>", "</xs:choice></xs:sequence>")
+        }),
+        ("a named type of entities", {
+            let named = document("<Shop><EntityID>1</EntityID><Size>2</Size></Shop>");
+            let (before, rest) = named.split_once("<xs:element name=\"Shop\">").unwrap();
+            let (complex, after) = rest.split_once("</xs:element></xs:choice>").unwrap();
+            let complex = complex.replace("<xs:complexType>", "<xs:complexType name=\"T\">");
+            format!("{before}<xs:element name=\"Shop\" type=\"m:T\"/></xs:choice>{after}")
+                .replace("</xs:schema>", &format!("{complex}</xs:schema>"))
+        }),
         ("another prefix", document("").replace("xs:", "xsd:")),
         (
             "the default namespace",
@@ -128,9 +165,9 @@ fn every_lawful_way_to_write_a_document_passes() {
         }),
     ];
     for (what, text) in cases {
-        if let Err(flaw) = run(&text) {
-            panic!("{what}: {flaw}\n{text}");
-        }
+        let summary = run(&text).unwrap_or_else(|flaw| panic!("{what}: {flaw}\n{text}"));
+        assert_eq!((summary.doubts, summary.unreadable), (vec![], vec![]), "{what}\n{text}");
+        assert_eq!(summary.columns.len(), 7, "{what}");
     }
 }
 
@@ -158,10 +195,15 @@ fn several_entity_types_have_their_own_columns_and_keys() {
     let text = |entities: &str| format!("<R>{schema}{entities}</R>");
     let summary = run(text("<A><Id>1</Id><N>2</N></A><B><Key>1</Key><N>x</N></B>")).unwrap();
     assert_eq!((&*summary.entity_type, &*summary.primary_key, summary.entities), ("A", "Id", 2));
-    flawed(text("<A><Id>1</Id><N>x</N></A>"), "\"x\" is no xs:long");
-    flawed(text("<B><Key>1</Key></B><B><Key>1</Key></B>"), "entities 1 and 2");
-    flawed(text("").replace(".//A", ".//C"), "no unique names the key of entity type A");
-    flawed(text("").replace("\"B\"", "\"A\""), "two entity types are named A");
+    let one = |column: &str, key: &str| vec![(column.to_owned(), 1, Some(key.to_owned()))];
+    assert_eq!(unreadable(text("<A><Id>1</Id><N>x</N></A>")), one("N", "1"));
+    assert_eq!(unreadable(text("<B><Key>x</Key><N>x</N></B>")), one("B/Key", "x"));
+    let twice = text("<A><Id>1</Id></A><B><Key>1</Key></B><B><Key>1</Key></B>");
+    doubted(twice, Unproven::Keys, "entities 2 and 3");
+    let keyless = text("<A/><A/>").replace(".//A", ".//C");
+    doubted(keyless, Unproven::Keys, "no unique names the key of entity type A");
+    let same = text("<A><Id>1</Id></A>").replace("\"B\"", "\"A\"");
+    doubted(same, Unproven::Schema, "two entity types are named A");
 }
 
 #[test]
@@ -179,10 +221,11 @@ fn a_document_that_is_something_else_is_told_apart() {
             "<Response><StatusCode>500</StatusCode></Response>",
             "<Response> begins with <StatusCode>",
         ),
-        ("<html><head/></html>", "<html> begins with <head>"),
-        ("<r>text<schema/></r>", "begins with text: \"text\""),
-        ("<r>&amp;<schema/></r>", "<r> begins with text"),
-        ("<r><s:schema xmlns:s='urn:x'/></r>", "a schema of another kind: urn:x"),
+        ("<html><head/></html>", "<html> begins with <head>, and has no schema"),
+        ("<html><body><p>gone<br></body></html>", "<html> begins with <body>"),
+        ("<html><body>", "<html> begins with <body>"),
+        ("<r>text</r>", "begins with text: \"text\""),
+        ("<r>&amp;</r>", "<r> begins with text"),
     ] {
         let flaw = flawed(text, fragment);
         assert!(matches!(flaw, Flaw::Root { .. }), "{flaw:?}");
@@ -282,90 +325,121 @@ fn nothing_may_follow_the_root_element() {
 }
 
 #[test]
-fn a_schema_that_lacks_or_contradicts_something_is_found() {
-    let good = document("");
-    for (from, to, fragment) in [
-        ("msdata:IsDataSet=\"true\"", "", "no element has IsDataSet"),
-        ("IsDataSet=\"true\"", "IsDataSet=\"false\"", "no element has IsDataSet"),
-        ("xs:choice", "xs:group", "no choice of entity types"),
-        ("<xs:element name=\"Shop\">", "<xs:element>", "an entity type has no name"),
-        ("xs:sequence", "xs:group", "entity type Shop has no sequence"),
-        ("name=\"Size\"", "", "a column has no name"),
-        ("name=\"Size\"", "name=\"a b\"", "a column has the impossible name \"a b\""),
-        ("name=\"Size\"", "name=\"Name\"", "two columns are named Name"),
-        ("xs:unique", "xs:other", "no unique names the key of entity type Shop"),
-        ("<xs:field xpath=\"EntityID\"/>", "", "without a field/@xpath"),
-        ("<xs:field xpath=\"EntityID\"/>", "<xs:field xpath=\"Id\"/>", "key Id is no column"),
+fn a_schema_that_lacks_or_contradicts_something_leaves_a_doubt() {
+    use Unproven::{Keys, Schema};
+    let good = document("<Shop><EntityID>1</EntityID><Size>1</Size></Shop>");
+    for (from, to, unproven, fragment) in [
+        ("xs:choice", "xs:group", Schema, "the schema has no entity type"),
+        ("<xs:element name=\"Shop\">", "<xs:element>", Schema, "an entity type has no name"),
+        ("xs:sequence", "xs:group", Schema, "entity type Shop has no columns"),
+        ("name=\"Size\"", "", Schema, "a column has no name"),
+        ("name=\"Size\"", "name=\"a b\"", Schema, "a column has the impossible name \"a b\""),
+        ("name=\"Size\"", "name=\"Name\"", Schema, "two columns are named Name"),
+        ("xs:unique", "xs:other", Keys, "no unique names the key of entity type Shop"),
+        ("<xs:field xpath=\"EntityID\"/>", "", Keys, "without a field/@xpath"),
+        ("<xs:field xpath=\"EntityID\"/>", "<xs:field xpath=\"Id\"/>", Keys, "key Id is no column"),
         (
             "<xs:field xpath=\"EntityID\"/>",
             "<xs:field xpath=\"EntityID\"/><xs:field xpath=\"Name\"/>",
+            Keys,
             "several fields",
         ),
     ] {
         let text = good.replace(from, to);
         assert_ne!(text, good, "{from}");
-        let flaw = flawed(text, fragment);
-        assert!(matches!(flaw, Flaw::Schema { .. }), "{flaw:?}");
+        doubted(&text, unproven, fragment);
+        assert_eq!(run(&text).unwrap().entities, 1, "{fragment}");
     }
-    flawed("<r><schema/></r>", "no element has IsDataSet");
+    let summary = run("<r><schema/><n:Shop/><n:Shop/></r>").unwrap();
+    assert_eq!((&*summary.entity_type, &*summary.primary_key, summary.entities), ("Shop", "", 2));
+    assert_eq!(summary.unproven(), [Schema]);
 }
 
 #[test]
-fn an_element_or_text_out_of_place_is_found_with_its_entity() {
-    let flaw = flawed(
+fn entities_under_another_name_than_the_schemas_are_counted_all_the_same() {
+    let other = document("<shop><EntityID>1</EntityID></shop>\n<shop/>");
+    let summary = run(&other).unwrap();
+    assert_eq!((&*summary.entity_type, summary.entities), ("shop", 2));
+    assert_eq!(summary.unproven(), [Unproven::Schema]);
+    let mixed = document("<Other><Shop/></Other><Shop><EntityID>1</EntityID></Shop>");
+    let summary = run(&mixed).unwrap();
+    assert_eq!((&*summary.entity_type, summary.entities), ("Shop", 1));
+}
+
+#[test]
+fn an_element_or_text_out_of_place_leaves_a_doubt_with_its_entity() {
+    use Unproven::Schema;
+    let doubt = doubted(
         document("<Shop><EntityID>1</EntityID></Shop>\n<Ship/>"),
+        Schema,
         "<Ship>: the schema has no such entity type",
     );
-    assert_eq!(flaw.place().unwrap().entity, Some(2));
-    flawed(document("<shop/>"), "<shop>");
-    let flaw = flawed(shop("<Colour>red</Colour>"), "<Colour>: the schema has no such column");
-    assert_eq!(flaw.place().unwrap().entity, Some(1));
-    let flaw = flawed(shop("<Name>a<b>c</b></Name>"), "<b>: a value holds no elements");
-    assert_eq!(flaw.place().unwrap().element.as_deref(), Some("Name"));
-    flawed(shop("<Name><EntityID/></Name>"), "a value holds no elements");
+    assert_eq!(doubt.place.entity, Some(2));
+    let unknown = shop("<Colour><deep>red</deep></Colour><Size>1</Size>");
+    let doubt = doubted(unknown, Schema, "<Colour>: the schema has no such column");
+    assert_eq!(doubt.place.entity, Some(1));
+    let doubt = doubted(shop("<Name>a<b>c</b></Name>"), Schema, "<b>: a value holds no elements");
+    assert_eq!(doubt.place.element.as_deref(), Some("Name"));
+    doubted(shop("<Name><EntityID/></Name>"), Schema, "a value holds no elements");
     for text in ["x", "&#32;", "<![CDATA[x]]>"] {
-        assert!(matches!(flawed(document(text), "between elements"), Flaw::StrayText { .. }));
-        let flaw = flawed(shop(text), "between elements (at byte ");
-        assert!(matches!(flaw, Flaw::StrayText { .. }));
-        assert_eq!(flaw.place().unwrap().entity, Some(1));
+        doubted(document(text), Schema, "between elements");
+        let doubt = doubted(shop(text), Schema, "between elements (at byte ");
+        assert_eq!(doubt.place.entity, Some(1));
     }
-}
-
-#[test]
-fn a_value_that_is_not_of_its_type_is_found_with_its_place() {
-    let text = document(
-        "<Shop><EntityID>1</EntityID></Shop><Shop><EntityID>2</EntityID><Size>12x</Size></Shop>",
-    );
-    let flaw = flawed(&text, "\"12x\" is no xs:long");
-    let offset = text.find("<Size>12x").unwrap();
-    let place = Place { offset: offset as u64, entity: Some(2), element: Some("Size".to_owned()) };
-    assert_eq!(flaw.place(), Some(&place));
-    assert!(flaw.to_string().ends_with(&format!("(at byte {offset}, entity 2, element <Size>)")));
-
-    // the byte order mark counts
-    let flaw = flawed(format!("\u{FEFF}{text}"), "\"12x\" is no xs:long");
-    assert_eq!(flaw.place().unwrap().offset, offset as u64 + 3);
-
+    for before in ["text", "&amp;", "<Meta><a/></Meta>"] {
+        let text = document("").replace("<MainRoot>", &format!("<MainRoot>{before}"));
+        doubted(text, Schema, "before the schema");
+    }
     for (value, fragment) in [
-        ("<Size/>", "\"\" is no xs:long"),
-        ("<Size></Size>", "\"\" is no xs:long"),
-        ("<Latitude>north</Latitude>", "\"north\" is no xs:double"),
-        ("<Open>maybe</Open>", "\"maybe\" is no xs:boolean"),
-        ("<Since>2011-02-29T00:00:00</Since>", "is no xs:dateTime"),
-        ("<Area>POINT (1 2</Area>", "\"POINT (1 2\" is no xs:anyType"),
         ("<Size>1</Size><Size>1</Size>", "given before in this entity"),
         ("<Name/><Name/>", "given before in this entity"),
-        ("<EntityID>1</EntityID>", "given before in this entity"),
-        ("<Size xsi:nil='true'>1</Size>", "it says nil, but is not empty"),
-        ("<Size>\u{7f}\u{9f}</Size>", "\"\\u{7f}\\u{9f}\" is no xs:long"),
+        ("<EntityID>2</EntityID>", "given before in this entity"),
     ] {
-        assert!(matches!(flawed(shop(value), fragment), Flaw::BadValue { .. }));
+        doubted(shop(value), Schema, fragment);
     }
-    flawed(shop(&format!("<Size>{}</Size>", "9".repeat(5000))), "9…\" is no xs:long");
+    // only the first is told, however many there are
+    let many = document(&"<Ship><a/></Ship>".repeat(1000));
+    let doubt = doubted(many, Schema, "<Ship>");
+    assert_eq!(doubt.place.entity, Some(1));
 }
 
 #[test]
-fn keys_are_present_and_unique() {
+fn values_that_do_not_read_as_their_type_are_counted_for_each_column() {
+    let text = document(
+        "<Shop><EntityID>1</EntityID><Size>1</Size></Shop>\
+         <Shop><Size/><Open>yes</Open><EntityID>b&amp;2</EntityID></Shop>\
+         <Shop><EntityID>3</EntityID><Size>12x</Size><Size2/></Shop>"
+            .replace("<Size2/>", "")
+            .as_str(),
+    );
+    let (two, key) = (2, Some("b&2".to_owned()));
+    let expected = [("Size".to_owned(), two, key.clone()), ("Open".to_owned(), 1, key)];
+    assert_eq!(unreadable(&text), expected);
+    for (value, column) in [
+        ("<Size/>", "Size"),
+        ("<Size></Size>", "Size"),
+        ("<Latitude>north</Latitude>", "Latitude"),
+        ("<Open>maybe</Open>", "Open"),
+        ("<Since>2011-02-29T00:00:00</Since>", "Since"),
+        ("<Since>2011-02-28 00:00:00</Since>", "Since"),
+        ("<Area>POINT (1 2</Area>", "Area"),
+        ("<Area>SPHERE (1 2)</Area>", "Area"),
+        ("<Area><gml:Point xmlns:gml='g'>1 2</gml:Point></Area>", "Area"),
+        ("<Size xsi:nil='true'>1</Size>", "Size"),
+        ("<Name xsi:nil='true'>1</Name>", "Name"),
+        (&format!("<Size>{}</Size>", "9".repeat(5000)), "Size"),
+    ] {
+        let expected = [(column.to_owned(), 1, Some("1".to_owned()))];
+        assert_eq!(unreadable(shop(value)), expected, "{value}");
+    }
+    let long = document(&format!("<Shop><Size/><EntityID>{}</EntityID></Shop>", "é".repeat(5000)));
+    assert_eq!(unreadable(long)[0].2.as_ref().unwrap().len(), 256);
+    let keyless = run(document("<Shop><Size/></Shop>")).unwrap();
+    assert_eq!(keyless.unreadable[0].first_key, None);
+}
+
+#[test]
+fn keys_are_present_and_unique_or_leave_a_doubt() {
     let with = |keys: &[&str]| {
         document(&keys.iter().map(|key| format!("<Shop>{key}</Shop>")).collect::<String>())
     };
@@ -374,9 +448,10 @@ fn keys_are_present_and_unique() {
         (with(&[one, "<Name>x</Name>"]), "the entity has none (at byte "),
         (with(&[one, ""]), "entity 2, element <EntityID>"),
         (document("<Shop/>"), "the entity has none"),
-        (with(&["<EntityID/>"]), "it is empty"),
-        (with(&["<EntityID></EntityID>"]), "it is empty"),
-        (with(&["<EntityID><![CDATA[]]></EntityID>"]), "it is empty"),
+        (document("<Shop/><Shop/>"), "the entity has none"),
+        (with(&["<EntityID/>"]), "the entity has none"),
+        (with(&["<EntityID></EntityID>"]), "the entity has none"),
+        (with(&["<EntityID><![CDATA[]]></EntityID>"]), "the entity has none"),
         (with(&["<EntityID xsi:nil='true'/>"]), "the entity has none"),
         (
             with(&[
@@ -388,9 +463,14 @@ fn keys_are_present_and_unique() {
             "entities 2 and 4 have the same",
         ),
     ] {
-        let flaw = flawed(text, fragment);
-        assert!(matches!(flaw, Flaw::Key { .. }), "{flaw:?}");
+        doubted(&text, Unproven::Keys, fragment);
+        let entities = text.matches("<Shop>").count() + text.matches("<Shop/>").count();
+        assert_eq!(run(&text).unwrap().entities, entities as u64);
     }
+    let place = doubted(with(&[one, one]), Unproven::Keys, "same").place;
+    assert_eq!(place.entity, Some(2));
+    let both = run(with(&["<Colour/>", one, one])).unwrap();
+    assert_eq!(both.unproven(), [Unproven::Keys, Unproven::Schema]);
 }
 
 #[test]
@@ -410,10 +490,21 @@ fn every_limit_holds() {
     assert!(with(&|l| l.max_entities = 1).is_ok());
     assert!(said(with(&|l| l.max_entities = 0)).contains("more than 0 entities"));
     assert!(with(&|l| l.max_columns = 7).is_ok());
-    assert!(said(with(&|l| l.max_columns = 6)).contains("Shop has too many columns"));
+    assert!(said(with(&|l| l.max_columns = 6)).contains("the schema has too many columns"));
     assert!(said(with(&|l| l.max_columns = 0)).contains("too many elements"));
     assert!(with(&|l| l.max_depth = 8).is_ok());
     assert!(said(with(&|l| l.max_depth = 7)).contains("nested too deeply"));
+    let schema = SCHEMA.len();
+    assert!(with(&|l| l.max_schema_bytes = schema).is_ok());
+    assert!(said(with(&|l| l.max_schema_bytes = schema / 2)).contains("schema goes on after"));
+    assert!(with(&|l| l.max_name_bytes = 20).is_ok());
+    assert!(said(with(&|l| l.max_name_bytes = 13)).contains("the name of an element has more"));
+    let long = document("").replace("\"Size\"", "\"SizeSizeSizeSize\"");
+    let limits = Limits { max_name_bytes: 15, ..Limits::default() };
+    let flaw = prove(long.as_bytes(), &limits).unwrap_err();
+    assert!(flaw.to_string().contains("too long a name"), "{flaw}");
+    assert!(with(&|l| (l.max_name_bytes, l.max_tag_bytes) = (20, 200)).is_ok());
+    assert!(said(with(&|l| (l.max_name_bytes, l.max_tag_bytes) = (20, 100))).contains("a tag has"));
 }
 
 /// `head`, then `byte` for ever.
@@ -449,6 +540,13 @@ fn markup_and_text_without_an_end_do_not_fill_the_memory() {
         ("<r><schema>".to_owned(), "<a/>"),
         ("<r><schema>".to_owned(), "<a>"),
         ("<r>".to_owned(), "<!-- -->"),
+        (open.clone(), "<a>"),
+        (format!("{open}<Shop><EntityID>1</EntityID><Colour>"), "<a>"),
+        (format!("{open}<Shop><EntityID>"), "<a>"),
+        ("<r>".to_owned(), "<a>"),
+        ("<r><schema>".to_owned(), "<!-- -->"),
+        ("<r><schema>".to_owned(), "<?a b?>"),
+        ("<r><schema>".to_owned(), "text"),
     ] {
         let limits = Limits { max_bytes: 8 << 20, ..limits.clone() };
         let text = head.clone() + &repeated.repeat((8 << 20) / repeated.len() + 1);

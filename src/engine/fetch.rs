@@ -8,8 +8,8 @@ use crate::archive::{Attempt, Facts, Interrupted, Received, Snapshot, panic_mess
 use crate::dataset::{Limits, Summary};
 use crate::failpoint::Point;
 use crate::files;
-use crate::job::{ErrorKind, Event, Job, Outcome};
-use crate::manifest::{Name, suspicions};
+use crate::job::{ErrorKind, Event, Job, Outcome, is_last_attempt};
+use crate::manifest::{Name, newly_unreadable, suspicions};
 use crate::service::{ExportService, Failure, Target};
 use crate::settings::Source;
 use futures_util::StreamExt;
@@ -132,7 +132,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Files what was proven; keeps aside what was not.
+    /// Files what can be archived; keeps aside what cannot, or not yet.
     fn settle(
         &self,
         source: &Source,
@@ -140,16 +140,16 @@ impl Engine {
         name: Name,
         received: Received,
     ) -> io::Result<Outcome> {
-        let (kind, problem) = match (&received.verdict, job.expected) {
-            (Ok(summary), Some(expected)) if summary.entities != expected => (
-                ErrorKind::Incomplete,
-                format!("{} entities arrived, {expected} were announced", summary.entities),
-            ),
-            (Ok(summary), _) => {
-                let summary = summary.clone();
-                return self.file(source, job, received, summary);
-            }
-            (Err(flaw), _) => (ErrorKind::Corrupt, flaw.to_string()),
+        let is_last = is_last_attempt(job, &self.plan().policy(), self.now());
+        let (kind, problem) = match &received.verdict {
+            Ok(summary) => match refusal(summary, job.expected, is_last) {
+                Some(refusal) => refusal,
+                None => {
+                    let summary = summary.clone();
+                    return self.file(source, job, received, summary);
+                }
+            },
+            Err(flaw) => (ErrorKind::Corrupt, flaw.to_string()),
         };
         let kept = self.shared.archive.keep_aside(&source.name, name, job.attempts, received);
         let place = match kept {
@@ -168,8 +168,11 @@ impl Engine {
     ) -> io::Result<Outcome> {
         let archive = &self.shared.archive;
         let baseline = archive.baseline(&source.name)?;
-        let suspicious =
+        let before = archive.newest(&source.name)?.map(|it| it.manifest.unreadable);
+        let mut suspicious =
             suspicions(summary.entities, source.min_entities, source.max_shrink, baseline);
+        suspicious.extend(newly_unreadable(&summary.unreadable, before.as_deref()));
+        suspicious.extend(summary.doubts.iter().map(|doubt| format!("not proven: {doubt}")));
         let uncounted = "the service announced no number of entities: that none is missing is \
                          not proven";
         let facts = Facts {
@@ -195,17 +198,44 @@ impl Engine {
     }
 }
 
+/// Why a document that could be read is not archived: it is incomplete, or something in it is not
+/// proven and another remote job may bring it.
+fn refusal(summary: &Summary, expected: Option<u64>, is_last: bool) -> Option<(ErrorKind, String)> {
+    if let Some(expected) = expected
+        && expected != summary.entities
+    {
+        let message = format!("{} entities arrived, {expected} were announced", summary.entities);
+        return Some((ErrorKind::Incomplete, message));
+    }
+    let doubt = summary.doubts.first().filter(|_| !is_last)?;
+    Some((ErrorKind::Corrupt, doubt.to_string()))
+}
+
+/// As many columns with unreadable values have a line in the timeline.
+const COLUMNS_NOTED: usize = 10;
+
 fn archived(snapshot: &Snapshot, how: &str) -> Outcome {
     let manifest = &snapshot.manifest;
+    let proven = if manifest.unproven.is_empty() { "proven and " } else { "" };
+    let mut notes: Vec<String> = manifest
+        .unreadable
+        .iter()
+        .take(COLUMNS_NOTED)
+        .map(|one| format!("kept as sent, but not readable as the column's type: {one}"))
+        .collect();
+    if let Some(more) = manifest.unreadable.len().checked_sub(COLUMNS_NOTED + 1) {
+        notes.push(format!("unreadable values in {} columns more: see the manifest", more + 1));
+    }
     Outcome::Archived {
         manifest: snapshot.path.clone(),
         message: format!(
-            "{} entities, {} bytes, proven and filed as {} ({how})",
+            "{} entities, {} bytes, {proven}filed as {} ({how})",
             manifest.entities,
             manifest.content.bytes,
             manifest.name()
         ),
         suspicious: manifest.suspicious.clone(),
+        notes,
     }
 }
 

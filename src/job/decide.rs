@@ -109,8 +109,9 @@ pub fn decide(
     match outcome {
         Outcome::Submitted(answer) => next.submitted(answer),
         Outcome::Polled(answer) => next.polled(answer),
-        Outcome::Archived { manifest, message, suspicious } => {
+        Outcome::Archived { manifest, message, suspicious, notes } => {
             next.event("archived", message.clone());
+            next.notes(notes);
             for reason in suspicious {
                 next.event("suspicious", format!("suspicious: {reason}"));
             }
@@ -142,6 +143,16 @@ pub fn unanswered(job: &Job, policy: &Policy, now: DateTime<Utc>) -> Decision {
         maybe_started: true,
     };
     decide(job, &Outcome::Failed(lost), policy, now, 0.5)
+}
+
+/// Whether no fresh remote job may take the place of the job's present one: what that one brings
+/// is the last there will be.
+pub fn is_last_attempt(job: &Job, policy: &Policy, now: DateTime<Utc>) -> bool {
+    job.attempts >= policy.job_attempts || is_past_deadline(job, policy, now)
+}
+
+fn is_past_deadline(job: &Job, policy: &Policy, now: DateTime<Utc>) -> bool {
+    job.first_submitted_at.is_some_and(|first| now >= later(first, policy.deadline))
 }
 
 /// A decision in the making.
@@ -228,9 +239,7 @@ impl Next<'_> {
             };
             return self.fail(kind, &message);
         }
-        if let Some(deadline) = self.deadline()
-            && self.now >= deadline
-        {
+        if is_past_deadline(&self.decision.job, self.policy, self.now) {
             return self.fail(kind, &format!("{message} (and no time is left for another try)"));
         }
         let job = &mut self.decision.job;

@@ -15,7 +15,7 @@ mod outcome;
 mod tests;
 
 pub use clock::set_right;
-pub use decide::{Decision, Event, Policy, RemoteEffect, decide, unanswered};
+pub use decide::{Decision, Event, Policy, RemoteEffect, decide, is_last_attempt, unanswered};
 pub use outcome::{Failure, FailureKind, OtherJob, Outcome, Polled, Progress, Submitted};
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -122,7 +122,7 @@ pub enum Outcome {
     Submitted(Submitted),
     /// Poll: the service answered.
     Polled(Polled),
-    /// Fetch: a proven snapshot is in the archive.
+    /// Fetch: a snapshot is in the archive.
     Archived {
         /// Its manifest.
         manifest: PathBuf,
@@ -130,8 +130,11 @@ pub enum Outcome {
         message: String,
         /// Why it deserves a second look; empty when it does not.
         suspicious: Vec<String>,
+        /// Further lines for the timeline.
+        notes: Vec<String>,
     },
-    /// Fetch: the result arrived whole, and the proof failed.
+    /// Fetch: the result arrived, and is not what can be archived, or not yet: a fresh remote job
+    /// takes its place while one may.
     Unproven {
         /// [`ErrorKind::Incomplete`] or [`ErrorKind::Corrupt`].
         kind: ErrorKind,

@@ -447,6 +447,25 @@ fn what_fails_its_proof_is_exported_afresh_while_allowed() {
 }
 
 #[test]
+fn the_last_attempt_is_the_one_that_nothing_may_replace() {
+    let policy = policy();
+    let late = start() + TimeDelta::from_std(policy.deadline).unwrap();
+    for (attempts, now, expected) in [
+        (1, start(), false),
+        (2, start(), false),
+        (3, start(), true),
+        (4, start(), true),
+        (1, late, true),
+    ] {
+        let job = Job { attempts, first_submitted_at: Some(start()), ..job(State::Ready) };
+        assert_eq!(is_last_attempt(&job, &policy, now), expected, "{attempts} {now}");
+        let unproven = Outcome::Unproven { kind: ErrorKind::Corrupt, message: "m".into() };
+        let state = decide(&job, &unproven, &policy, now, 0.5).job.state;
+        assert_eq!(state == State::Failed, expected, "the decision agrees");
+    }
+}
+
+#[test]
 fn a_full_disk_is_waited_out_for_as_long_as_it_takes() {
     let mut job = job(State::Ready);
     for _ in 0..100 {
@@ -464,13 +483,14 @@ fn a_filed_snapshot_ends_the_job_well() {
         manifest: "/a/stores/x.json".into(),
         message: "3 entities".into(),
         suspicious: vec!["few".into()],
+        notes: vec!["1 value".into()],
     };
     let decision = after(&job(State::Ready), outcome, 9);
     assert_eq!(decision.job.state, State::Archived);
     assert_eq!(decision.job.finished_at, Some(start() + TimeDelta::seconds(9)));
     assert_eq!(decision.job.snapshot, Some("/a/stores/x.json".into()));
     let kinds: Vec<_> = decision.events.iter().map(|event| event.kind).collect();
-    assert_eq!(kinds, ["archived", "suspicious"]);
+    assert_eq!(kinds, ["archived", "note", "suspicious"]);
 }
 
 fn any_failure() -> impl Strategy<Value = Outcome> {

@@ -71,6 +71,13 @@ fn a_snapshot_is_the_exact_bytes_and_a_manifest_that_describes_them() {
     assert_eq!(manifest["suspicious"], json!([]));
     assert_eq!(manifest.get("same_content_as"), Some(&Value::Null));
     assert!(manifest["generator"].to_string().to_lowercase().contains("nightjar"));
+    assert_eq!(manifest["unreadable"], json!([]));
+    assert_eq!(manifest["unproven"], json!([]));
+    let text = fs::read(house.archive("stores").join(manifest_name)).unwrap();
+    let before = text.windows(10).position(|part| part == b"\"checksum\"").unwrap();
+    assert_eq!(manifest["checksum"], sha256(&text[..before]));
+    let listed = house.json(&["snapshots"]);
+    assert_eq!(listed[0]["content_sha256"], manifest["content"]["sha256"]);
 
     // The schema, read here with nothing but a search.
     let text = String::from_utf8(document.to_vec()).unwrap();
@@ -247,6 +254,98 @@ fn after_a_damaged_download_a_fresh_remote_job_may_succeed() {
     assert_eq!(house.manifests("stores").len(), 1);
     assert_eq!(house.json(&["verify"])["ok"], true);
     assert_eq!(files(&house.path("state/quarantine/stores")).len(), 1);
+}
+
+/// A document with some values that do not read as their columns' types.
+fn with_unreadable(entities: u64) -> Data {
+    Data::first_places(entities).edited(|text| {
+        let text = text.replacen("<Latitude>", "<Latitude>about ", 1);
+        let (before, after) = text.split_once("<Longitude>").unwrap();
+        let (_, after) = after.split_once("</Longitude>").unwrap();
+        format!("{before}<Longitude/>{after}")
+    })
+}
+
+#[test]
+fn values_that_do_not_read_as_their_type_are_archived_counted_and_suspicious_once() {
+    let house = House::with(Scenario::default()).set("retry.job_attempts", 3);
+    house.service.set_data("Stores", with_unreadable(20));
+    let done = house.backup();
+    assert_eq!(house.job()["attempts"], 1, "no remote job is spent on it");
+    let manifest = house.manifest();
+    let data = house.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
+    assert!(unpacked(&data) == with_unreadable(20).document(), "the exact bytes");
+    let unreadable = manifest["unreadable"].as_array().unwrap();
+    let columns: Vec<_> = unreadable.iter().map(|one| &one["column"]).collect();
+    assert_eq!(columns, ["Latitude", "Longitude"]);
+    for one in unreadable {
+        assert_eq!(one["values"], 1);
+        assert!(one["first_key"].is_string(), "{one}");
+    }
+    assert_eq!(manifest["unproven"], json!([]));
+    let reasons = manifest["suspicious"].as_array().unwrap();
+    assert_eq!(reasons.len(), 1);
+    assert!(done.stderr.contains(reasons[0].as_str().unwrap()), "no warning: {done:?}");
+    let id = house.job()["id"].to_string();
+    let timeline = house.json(&["job", &id])["timeline"].to_string();
+    assert!(timeline.contains("Latitude") && timeline.contains("Longitude"), "{timeline}");
+
+    // The same columns again are no news; a snapshot without them makes them news once more.
+    house.service.set_data("Stores", with_unreadable(21));
+    house.backup();
+    assert_eq!(house.manifest()["suspicious"], json!([]));
+    assert_eq!(house.manifest()["unreadable"].as_array().unwrap().len(), 2);
+    house.service.set_data("Stores", Data::first_places(20));
+    house.backup();
+    assert_eq!(house.manifest()["unreadable"], json!([]));
+    house.service.set_data("Stores", with_unreadable(20));
+    house.backup();
+    assert_eq!(house.manifest()["suspicious"].as_array().unwrap().len(), 1);
+    assert_eq!(house.json(&["verify"])["findings"], json!([]));
+}
+
+#[test]
+fn broken_keys_and_undeclared_elements_are_tried_again_and_archived_in_the_end() {
+    each(
+        [
+            (Damage::DuplicateKey, "keys"),
+            (Damage::MissingKey, "keys"),
+            (Damage::EmptyKey, "keys"),
+            (Damage::UnknownElement, "schema"),
+            (Damage::UnknownEntity, "schema"),
+        ],
+        |(damage, unproven)| {
+            let house = House::with(Scenario::default()).set("retry.job_attempts", 2);
+            let document = Data::first_places(20).damaged(damage);
+            house.service.set_data("Stores", document.clone());
+            let done = house.backup();
+            let job = house.job();
+            assert_eq!(job["attempts"], 2, "{damage:?}");
+            let id = job["id"].to_string();
+            let timeline = house.json(&["job", &id])["timeline"].to_string();
+            assert!(timeline.contains("corrupt: "), "{damage:?}: {timeline}");
+            let manifest = house.manifest();
+            assert_eq!(manifest["unproven"], json!([unproven]), "{damage:?}");
+            assert_eq!(manifest["entities"], 20, "{damage:?}");
+            let reason = manifest["suspicious"][0].as_str().unwrap();
+            assert!(done.stderr.contains(reason), "no warning: {done:?}");
+            let data = house.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
+            assert!(unpacked(&data) == document.document(), "the exact bytes");
+            assert_eq!(house.json(&["verify"])["findings"], json!([]));
+        },
+    );
+}
+
+#[test]
+fn a_fresh_remote_job_may_bring_what_is_proven() {
+    let house = House::with(Scenario {
+        next_documents: vec![Data::first_places(20).damaged(Damage::DuplicateKey)],
+        ..Scenario::default()
+    });
+    house.backup();
+    assert_eq!(house.job()["attempts"], 2);
+    assert_eq!(house.manifest()["unproven"], json!([]));
+    assert_eq!(house.manifest()["suspicious"], json!([]));
 }
 
 #[test]

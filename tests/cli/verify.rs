@@ -1,8 +1,9 @@
 //! An archive that something has happened to.
 
-use crate::harness::{House, read_json, source};
+use crate::harness::{ACCESS_ID, House, read_json, source};
 use nightjar::simulator::{Data, Scenario};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::PathBuf;
 
@@ -27,7 +28,16 @@ fn edit(house: &House, name: &str, edit: impl FnOnce(&mut Value)) {
     let path = manifest(house, name);
     let mut value = read_json(&path);
     edit(&mut value);
-    fs::write(path, serde_json::to_string_pretty(&value).unwrap()).unwrap();
+    fs::write(path, sealed(value)).unwrap();
+}
+
+/// The text of a manifest with a checksum that fits it.
+fn sealed(mut manifest: Value) -> String {
+    manifest.as_object_mut().unwrap().remove("checksum");
+    let text = serde_json::to_string_pretty(&manifest).unwrap();
+    let text = text.strip_suffix("\n}").unwrap().to_owned() + ",\n  ";
+    let sum: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{text}\"checksum\": \"{sum}\"\n}}\n")
 }
 
 /// Verifies and gives the findings, all of which have the contract's shape.
@@ -43,7 +53,7 @@ fn findings(house: &House, code: i32) -> Vec<Value> {
             assert!(finding[name].is_string(), "{name} in {finding}");
         }
         assert!(finding.get("snapshot").is_some(), "{finding}");
-        assert!(["error", "warning"].contains(&finding["severity"].as_str().unwrap()));
+        assert!(["error", "warning", "note"].contains(&finding["severity"].as_str().unwrap()));
     }
     findings
 }
@@ -140,6 +150,50 @@ fn a_manifest_that_claims_something_else_is_an_error() {
         .copied()
         .collect();
     assert_eq!(missed, Vec::<&str>::new(), "{findings:#?}");
+}
+
+#[test]
+fn a_manifest_without_a_promised_member_or_with_a_changed_byte_is_damaged() {
+    let members = ["remote_id", "scheduled_for", "expected_entities", "same_content_as"];
+    let sealed_names = members.map(|member| format!("sealed-{member}"));
+    let older_names = members.map(|member| format!("older-{member}"));
+    let others = ["older", "flipped", "unsealed", "format"].map(str::to_owned);
+    let names: Vec<&str> =
+        sealed_names.iter().chain(&older_names).chain(&others).map(String::as_str).collect();
+    let house = archive_of(&names);
+    for (member, name) in members.iter().zip(&sealed_names) {
+        edit(&house, name, |manifest| {
+            manifest.as_object_mut().unwrap().remove(*member).expect("a promised member");
+        });
+    }
+    let older = |name: &str, missing: &[&str]| {
+        let path = manifest(&house, name);
+        let mut value = read_json(&path);
+        for member in ["unreadable", "unproven", "checksum"].iter().chain(missing) {
+            value.as_object_mut().unwrap().remove(*member).expect("a promised member");
+        }
+        fs::write(path, serde_json::to_string_pretty(&value).unwrap()).unwrap();
+    };
+    for (member, name) in members.iter().zip(&older_names) {
+        older(name, &[member]);
+    }
+    older("older", &[]);
+    edit(&house, "format", |manifest| manifest["format"] = json!(0));
+    // The account's access id stands nowhere else.
+    let text = fs::read_to_string(manifest(&house, "flipped")).unwrap();
+    let changed = text.replace(ACCESS_ID, &ACCESS_ID.replace('2', "3"));
+    assert_ne!(text, changed);
+    fs::write(manifest(&house, "flipped"), changed).unwrap();
+    let text = fs::read_to_string(manifest(&house, "unsealed")).unwrap();
+    fs::write(manifest(&house, "unsealed"), text.replace("\"checksum\"", "\"chdcksum\"")).unwrap();
+
+    let findings = findings(&house, 1);
+    for name in names {
+        let found = of(&findings, name);
+        let expected = if name == "older" { "note" } else { "error" };
+        assert!(found.iter().any(|it| it["severity"] == expected), "{name}: {found:?}");
+        assert_eq!(house.run(&["verify", name]).code, i32::from(name != "older"), "{name}");
+    }
 }
 
 #[test]

@@ -1,0 +1,127 @@
+//! What a document leaves open that is whole and can be read.
+
+use super::flaw::{Place, excerpt};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Bytes of a key that are kept to find an unreadable value again (50 characters are documented).
+pub(super) const FIRST_KEY: usize = 256;
+
+/// A column with values that do not read as its type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreadable {
+    /// The column's name; of another entity type than the first, `Type/Column`.
+    pub column: String,
+    /// How many of its values do not.
+    pub values: u64,
+    /// The primary key of the first entity with such a value, cut to 256 bytes; `null` when the
+    /// entity has none.
+    pub first_key: Option<String>,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values = if self.values == 1 { "value" } else { "values" };
+        write!(f, "{} {values} of column {}", self.values, excerpt(&self.column))?;
+        match &self.first_key {
+            Some(key) => write!(f, " (first: key \"{}\")", excerpt(key)),
+            None => f.write_str(" (first: an entity without a key)"),
+        }
+    }
+}
+
+/// What could not be proven of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unproven {
+    /// That every entity has a primary key, and no two share one.
+    Keys,
+    /// That the document holds what its schema declares, each column at most once in an entity.
+    Schema,
+}
+
+impl fmt::Display for Unproven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keys => "keys",
+            Self::Schema => "schema",
+        })
+    }
+}
+
+/// Why something is [`Unproven`]: the first thing found that speaks against it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    /// What is not proven.
+    pub unproven: Unproven,
+    /// What was found: one clause without a full stop, which quotes at most 60 characters of the
+    /// document, control characters escaped.
+    pub what: String,
+    /// Where.
+    pub place: Place,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subject = match self.unproven {
+            Unproven::Keys => "bad primary key",
+            Unproven::Schema => "not as the schema says",
+        };
+        write!(f, "{subject}: {} ({})", self.what, self.place)
+    }
+}
+
+/// The first doubt of each kind. Later ones cost nothing, however many they are.
+#[derive(Debug, Default)]
+pub(super) struct Doubts {
+    keys: Option<Doubt>,
+    schema: Option<Doubt>,
+}
+
+impl Doubts {
+    /// Notes the first doubt of its kind.
+    #[cold]
+    pub(super) fn raise(
+        &mut self,
+        unproven: Unproven,
+        place: Place,
+        what: impl FnOnce() -> String,
+    ) {
+        let first = match unproven {
+            Unproven::Keys => &mut self.keys,
+            Unproven::Schema => &mut self.schema,
+        };
+        if first.is_none() {
+            *first = Some(Doubt { unproven, what: what(), place });
+        }
+    }
+
+    pub(super) fn into_vec(self) -> Vec<Doubt> {
+        self.keys.into_iter().chain(self.schema).collect()
+    }
+}
+
+/// The beginning of a key, as far as it is kept.
+pub(super) fn first_bytes(key: &str) -> &str {
+    key.get(..key.floor_char_boundary(FIRST_KEY)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_key_is_cut_between_two_characters() {
+        assert_eq!(first_bytes("short"), "short");
+        let long = "é".repeat(1000);
+        assert_eq!(first_bytes(&long).len(), FIRST_KEY);
+        assert_eq!(first_bytes(&format!("x{long}")).len(), FIRST_KEY - 1);
+    }
+
+    #[test]
+    fn what_is_shown_of_a_key_prints_on_one_line() {
+        let first_key = Some("a\n\u{1b}[2J".to_owned());
+        let one = Unreadable { column: "Size".into(), values: 1, first_key };
+        assert_eq!(one.to_string(), "1 value of column Size (first: key \"a\\n\\u{1b}[2J\")");
+    }
+}
