@@ -221,6 +221,53 @@ async fn the_catalogue_is_read_from_the_folder_alone() {
 }
 
 #[tokio::test]
+async fn a_partial_file_belongs_to_one_attempt() {
+    let place = Place::new();
+    let first = place.receive(&document(50), 1, &Limits::default()).await;
+    let name = Name::new(at(1), 1);
+    let chunks = || stream::iter([Ok::<_, ()>(Bytes::from(document(9)))]);
+    let limits = Limits::default();
+    // The same attempt again finds its name taken; another one of the same job has another name.
+    let same = place.archive.receive("places", name, attempt(1), &limits, chunks(), |_| {});
+    let Err(Interrupted::Storage(error)) = same.await else { panic!("two have one file") };
+    assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+    let other = Attempt::new("2-0123456789abcdef", 1);
+    let second = place.archive.receive("places", name, other, &limits, chunks(), |_| {}).await;
+    // Whoever is filed first has the name. The other one is worthless, and harms nothing.
+    let summary = first.verdict.as_ref().unwrap().clone();
+    let filed = place.archive.file(first, summary, facts(1)).unwrap();
+    let second = second.unwrap();
+    let summary = second.verdict.as_ref().unwrap().clone();
+    let again = place.archive.file(second, summary, facts(1)).unwrap();
+    assert_eq!((&again, again.manifest.entities), (&filed, 50));
+    assert_eq!(place.findings(), Vec::<String>::new());
+    assert_eq!(fs::read_dir(place.archive.folder("places")).unwrap().count(), 3);
+}
+
+#[tokio::test]
+async fn a_partial_file_that_was_changed_or_replaced_is_not_filed() {
+    type Change = fn(&Path);
+    let changes: [Change; 4] = [
+        |partial| {
+            let whole = fs::read(partial).unwrap();
+            fs::remove_file(partial).unwrap();
+            fs::write(partial, whole).unwrap();
+        },
+        |partial| File::options().write(true).open(partial).unwrap().set_len(10).unwrap(),
+        |partial| fs::hard_link(partial, partial.with_extension("other")).unwrap(),
+        |partial| fs::remove_file(partial).unwrap(),
+    ];
+    for change in changes {
+        let place = Place::new();
+        let received = place.receive(&document(50), 1, &Limits::default()).await;
+        let summary = received.verdict.as_ref().unwrap().clone();
+        change(&received.partial.path);
+        assert!(place.archive.file(received, summary, facts(1)).is_err());
+        assert_eq!(place.archive.names("places").unwrap(), []);
+    }
+}
+
+#[tokio::test]
 async fn unfinished_files_are_cleared_away_except_of_workers_that_live() {
     let place = Place::new();
     place.keep(&document(10), 1).await;
