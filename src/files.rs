@@ -8,7 +8,7 @@
 
 mod folder;
 
-pub use folder::{Entry, EntryKind, Folder};
+pub use folder::{Entry, EntryKind, Folder, FolderLock};
 
 use crate::failpoint::{self, Point};
 use std::ffi::OsStr;

@@ -238,11 +238,13 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// The name that a snapshot's two files share: the second its remote job was submitted, and the
-/// number of its job.
+/// number of its job. Of two names the greater one is newer: job numbers only ever rise, while a
+/// clock may have been wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
-    created_at: DateTime<Utc>,
+    // First: it decides which is newer.
     job: i64,
+    created_at: DateTime<Utc>,
 }
 
 impl Name {
@@ -482,6 +484,12 @@ mod tests {
         );
         assert_eq!(suspicions(0, 1, 1.0, None), ["0 entities, fewer than min_entities = 1"]);
         assert_eq!(suspicions(5, 0, 0.0, Some(5)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn of_two_names_the_one_of_the_later_job_is_newer() {
+        let at = |text: &str| text.parse::<Name>().unwrap();
+        assert!(at("20251125T020001Z-43") > at("20261125T020001Z-42"));
     }
 
     proptest! {

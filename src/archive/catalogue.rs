@@ -1,12 +1,15 @@
 //! What is in the archive, read from the archive alone.
 
 use super::Archive;
+use crate::files::{self, EntryKind, Folder};
 use crate::manifest::{LARGEST_MANIFEST, LATEST, MANIFEST_SUFFIX, Manifest, Name, ReadManifest};
-use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// One snapshot.
+/// The configuration allows no longer name of a source.
+const LONGEST_SOURCE: usize = 64;
+
+/// One snapshot. Its manifest agrees with the name that it was found under.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     /// Its manifest's path.
@@ -16,29 +19,33 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Its data file's path.
+    /// Its data file's path: beside the manifest, under the same name. Whatever else the manifest
+    /// says is no path.
     pub fn data(&self) -> PathBuf {
-        self.path.with_file_name(&self.manifest.stored.file)
+        self.path.with_file_name(self.manifest.name().data())
     }
 }
 
 impl Archive {
-    /// The sources that have a folder, by name.
+    /// The sources that have a folder, by name. A folder is also what a link leads to; a link that
+    /// must not be followed, or that leads nowhere, is listed too, and whoever reads it gets an
+    /// error instead of an empty source.
     pub fn sources(&self) -> io::Result<Vec<String>> {
-        let entries = match fs::read_dir(&self.root) {
-            Ok(entries) => entries,
+        let root = match Folder::open(&self.root) {
+            Ok(root) => root,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
         let mut sources = Vec::new();
-        for entry in entries {
+        for entry in root.entries()? {
             let entry = entry?;
-            let name = entry.file_name();
-            if let Some(name) = name.to_str()
-                && !name.starts_with('.')
-                && entry.file_type()?.is_dir()
-                && name != "lost+found"
-            {
+            let Some(name) = entry.name.to_str().filter(|name| is_source(name)) else { continue };
+            let is_folder = match entry.kind {
+                EntryKind::Folder => true,
+                EntryKind::Link => !leads_to_a_file(&self.folder(name)),
+                EntryKind::File | EntryKind::Other => false,
+            };
+            if is_folder {
                 sources.push(name.to_owned());
             }
         }
@@ -46,29 +53,55 @@ impl Archive {
         Ok(sources)
     }
 
-    /// The names of a source's snapshots, newest first.
-    pub fn names(&self, source: &str) -> io::Result<Vec<Name>> {
-        let entries = match fs::read_dir(self.folder(source)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+    /// A source's folder, opened; `None` where there is nothing of that name. A link is followed
+    /// where root or the program's own user made it.
+    pub(super) fn open_source(&self, source: &str) -> io::Result<Option<Folder>> {
+        let root = match Folder::open(&self.root) {
+            Ok(root) => root,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
+        match root.metadata(source) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let path = self.folder(source);
+        match Folder::open(&path) {
+            Ok(folder) => Ok(Some(folder)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(io::Error::other(format!(
+                    "{} is a link to a folder that is not there; mount its disk, or remove the link",
+                    path.display()
+                )))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The names of a source's snapshots, newest first: the highest job number is the newest,
+    /// whatever the clock said.
+    pub fn names(&self, source: &str) -> io::Result<Vec<Name>> {
+        let Some(folder) = self.open_source(source)? else { return Ok(Vec::new()) };
         let mut names = Vec::new();
-        for entry in entries {
-            names.extend(entry?.file_name().to_str().and_then(manifest_name));
+        for entry in folder.entries()? {
+            names.extend(entry?.name.to_str().and_then(manifest_name));
         }
         names.sort_unstable_by(|a, b| b.cmp(a));
         Ok(names)
     }
 
     /// A source's snapshots, newest first, each read when it is asked for. A manifest that cannot
-    /// be read is passed over with a warning; `verify` names it.
+    /// be read, or that contradicts its own name, is passed over with a warning; `verify` names it.
     pub fn snapshots(&self, source: &str) -> io::Result<impl Iterator<Item = Snapshot> + use<>> {
         let folder = self.folder(source);
-        Ok(self.names(source)?.into_iter().filter_map(move |name| {
+        let source = source.to_owned();
+        Ok(self.names(&source)?.into_iter().filter_map(move |name| {
             let path = folder.join(name.manifest());
-            match read(&path) {
+            match read_as(&path, name, Some(&source)) {
                 Ok(manifest) => Some(Snapshot { path, manifest }),
+                // Removed since the names were read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 Err(error) => {
                     tracing::warn!(manifest = %path.display(), %error, "passed over a manifest");
                     None
@@ -84,14 +117,17 @@ impl Archive {
 
     /// The snapshot of this name, if it is there.
     pub fn find(&self, source: &str, name: Name) -> Option<Snapshot> {
+        if !is_source(source) {
+            return None;
+        }
         let path = self.folder(source).join(name.manifest());
-        let manifest = read(&path).ok()?;
+        let manifest = read_as(&path, name, Some(source)).ok()?;
         Some(Snapshot { path, manifest })
     }
 
     /// A snapshot's content as the service sent it, up to so many bytes.
     pub fn content(&self, snapshot: &Snapshot, limit: u64) -> io::Result<impl BufRead + use<>> {
-        let file = File::open(snapshot.data())?;
+        let file = files::read(&snapshot.data())?;
         let decoder = zstd::stream::read::Decoder::new(file)?;
         Ok(BufReader::new(decoder.take(limit)))
     }
@@ -104,16 +140,32 @@ impl Archive {
             .map(|snapshot| snapshot.manifest.entities))
     }
 
-    /// The highest job number in any file name; 0 in an empty archive.
+    /// The highest job number in any file name, whether or not a snapshot has come of it; 0 in an
+    /// empty archive. An error when a source cannot be read: its numbers may be higher.
     pub fn highest_job(&self) -> io::Result<i64> {
         let mut highest = 0;
         for source in self.sources()? {
-            for name in self.names(&source)? {
-                highest = highest.max(name.job());
+            let Some(folder) = self.open_source(&source)? else { continue };
+            for entry in folder.entries()? {
+                let name = entry?.name;
+                highest = highest.max(name.to_str().and_then(job_of).unwrap_or(0));
             }
         }
         Ok(highest)
     }
+}
+
+/// Whether a source can have this name.
+pub(super) fn is_source(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    name.len() <= LONGEST_SOURCE
+        && name.bytes().next().is_some_and(is_inner)
+        && name.bytes().all(|byte| is_inner(byte) || byte == b'_' || byte == b'-')
+}
+
+/// Whether a link that may be followed leads to something that is no folder.
+fn leads_to_a_file(link: &Path) -> bool {
+    Folder::open(link).is_err_and(|error| error.kind() == io::ErrorKind::NotADirectory)
 }
 
 /// The snapshot's name in a manifest's file name.
@@ -124,6 +176,12 @@ pub(super) fn manifest_name(file: &str) -> Option<Name> {
     file.strip_suffix(MANIFEST_SUFFIX)?.parse().ok()
 }
 
+/// The job in the name of any file of a snapshot, an unfinished one's too.
+fn job_of(file: &str) -> Option<i64> {
+    let (stem, _) = file.strip_prefix('.').unwrap_or(file).split_once('.')?;
+    stem.parse::<Name>().ok().map(|name| name.job())
+}
+
 /// Reads a manifest; a damaged one is an error.
 pub(super) fn read(path: &Path) -> io::Result<Manifest> {
     Ok(read_whole(path)?.manifest)
@@ -132,7 +190,37 @@ pub(super) fn read(path: &Path) -> io::Result<Manifest> {
 /// Reads a manifest, and whether it has a checksum.
 pub(super) fn read_whole(path: &Path) -> io::Result<ReadManifest> {
     let mut text = Vec::new();
-    File::open(path)?.take(LARGEST_MANIFEST as u64 + 1).read_to_end(&mut text)?;
+    files::read(path)?.take(LARGEST_MANIFEST as u64 + 1).read_to_end(&mut text)?;
     Manifest::read(&text)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+}
+
+/// Reads the manifest of this name, which must say of itself what its name says, and its folder's
+/// where that is a source's.
+pub(super) fn read_as(path: &Path, name: Name, source: Option<&str>) -> io::Result<Manifest> {
+    let manifest = read(path)?;
+    match contradictions(&manifest, name, source).into_iter().next() {
+        None => Ok(manifest),
+        Some(message) => Err(io::Error::new(io::ErrorKind::InvalidData, message)),
+    }
+}
+
+/// Where a manifest contradicts its own place: nothing that it says is then to be trusted.
+pub(super) fn contradictions(manifest: &Manifest, name: Name, source: Option<&str>) -> Vec<String> {
+    let mut found = Vec::new();
+    if source.is_some_and(|source| manifest.source != source) {
+        found.push(format!("it is of source {:?}, not of this folder's", manifest.source));
+    }
+    if manifest.name() != name {
+        found.push(format!("its instant and job make it {}, not this file", manifest.name()));
+    }
+    if manifest.stored.file != name.data() {
+        found.push(format!("it speaks of the data file {:?}", manifest.stored.file));
+    }
+    if let Some(same) = &manifest.same_content_as
+        && manifest_name(same).is_none()
+    {
+        found.push(format!("its content is said to be that of {same:?}, which is no manifest"));
+    }
+    found
 }

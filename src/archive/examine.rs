@@ -1,6 +1,7 @@
 //! Reading one archived data file to its end: what its bytes really are.
 
 use crate::dataset::{self, Limits, Summary};
+use crate::files;
 use crate::manifest::{Content, hex};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -19,7 +20,7 @@ pub(super) struct Examined {
 /// Reads the whole file, once. More than `most` decompressed bytes are not looked at: a damaged
 /// file may claim any length.
 pub(super) fn examine(path: &Path, most: u64) -> io::Result<Examined> {
-    let mut file = Digesting::new(File::open(path)?);
+    let mut file = Digesting::new(files::read(path)?);
     let content = decompress(&mut file, most);
     // The decoder stops at the end of its frame, or where it finds damage; the digest is of all.
     io::copy(&mut file, &mut io::sink())?;

@@ -6,11 +6,10 @@ use super::pipeline::Received;
 use super::{Archive, Attempt};
 use crate::dataset::Summary;
 use crate::failpoint::{self, Point};
-use crate::files;
+use crate::files::{self, Folder};
 use crate::manifest::{FORMAT, LATEST, Manifest, Name, Stored, hex};
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -56,6 +55,8 @@ impl Archive {
         }
         let twin = self.twin(&facts.source, name, &received)?;
         let data = folder.join(name.data());
+        // Whoever prunes or verifies sees all names of the snapshot or none.
+        let _whole = Folder::open(&folder)?.lock();
         let stored = match &twin {
             Some(twin) if link(&twin.data(), &data)? => {
                 Stored { file: name.data(), ..twin.manifest.stored.clone() }
@@ -113,7 +114,7 @@ impl Archive {
         let folder = self.folder(source);
         let Some(newest) = self.names(source)?.into_iter().next() else { return Ok(()) };
         let partial = folder.join(attempt.partial_name(LATEST));
-        match fs::remove_file(&partial) {
+        match files::remove(&partial) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {
                 files::symlink(Path::new(&newest.manifest()), &partial)?;
@@ -156,12 +157,12 @@ impl Archive {
 
 /// Links `new` to the file `old`; `false` where the file system has no (more) such links.
 fn link(old: &Path, new: &Path) -> io::Result<bool> {
-    if let Err(error) = fs::remove_file(new)
+    if let Err(error) = files::remove(new)
         && error.kind() != io::ErrorKind::NotFound
     {
         return Err(error);
     }
-    match failpoint::hit(Point::DataLink, new).and_then(|()| fs::hard_link(old, new)) {
+    match failpoint::hit(Point::DataLink, new).and_then(|()| files::hard_link(old, new)) {
         Ok(()) => Ok(true),
         Err(error)
             if matches!(
@@ -209,7 +210,7 @@ fn write_whole(
 
 /// The SHA-256 of a file.
 pub(super) fn digest(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let mut file = files::read(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 128 << 10];
     loop {

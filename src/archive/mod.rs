@@ -23,7 +23,6 @@ pub use select::SelectError;
 pub use verify::{Finding, Reading, Severity, Verification};
 
 use crate::files;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -58,7 +57,7 @@ impl Archive {
         files::make_folder(&self.root)?;
         let probe = self.root.join(format!(".{}{PARTIAL}", std::process::id()));
         files::create(&probe)?;
-        match fs::remove_file(&probe) {
+        match files::remove(&probe) {
             // Somebody else in this process has asked at the same time.
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -75,13 +74,26 @@ impl Archive {
     pub fn sweep(&self, lives: impl Fn(&str) -> bool) -> io::Result<usize> {
         let mut removed = 0;
         for source in self.sources()? {
-            for entry in fs::read_dir(self.folder(&source))? {
-                let entry = entry?;
-                let name = entry.file_name();
+            let folder = match self.open_source(&source) {
+                Ok(Some(folder)) => folder,
+                Ok(None) => continue,
+                // One source's trouble is no other's; whatever backs it up says so too.
+                Err(error) => {
+                    tracing::error!(source, %error, "could not be swept");
+                    continue;
+                }
+            };
+            // A hold is made under this lock; its unfinished file belongs to no worker.
+            let _whole = folder.lock();
+            for entry in folder.entries()? {
+                let name = entry?.name;
                 let Some(owner) = name.to_str().and_then(owner_of) else { continue };
                 if !owner.is_some_and(&lives) {
-                    fs::remove_file(entry.path())?;
-                    removed += 1;
+                    match folder.remove(&name) {
+                        // Another process was faster.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        done => done.map(|()| removed += 1)?,
+                    }
                 }
             }
         }

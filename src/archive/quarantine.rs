@@ -4,9 +4,8 @@ use super::Archive;
 use super::filing::give_name;
 use super::pipeline::Received;
 use crate::failpoint::{self, Point};
-use crate::files;
+use crate::files::{self, Folder};
 use crate::manifest::{DATA_SUFFIX, Name};
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
@@ -32,17 +31,24 @@ impl Archive {
         if give_name(from, &path).is_err() {
             io::copy(&mut files::read(from)?, &mut files::create(&path)?)?;
         }
-        let mut kept: Vec<_> = fs::read_dir(&folder)?
-            .filter_map(|entry| {
-                let entry = entry.ok()?;
-                Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
-            })
-            .collect();
+        let folder = Folder::open(&folder)?;
+        let mut kept: Vec<(Name, u32, String)> = Vec::new();
+        for entry in folder.entries()? {
+            let Ok(file) = entry?.name.into_string() else { continue };
+            kept.extend(attempt_of(&file).map(|(name, attempt)| (name, attempt, file)));
+        }
+        // By job and attempt: a clock may have been wrong.
         kept.sort();
         let surplus = kept.len().saturating_sub(KEPT);
-        for (_, old) in kept.into_iter().take(surplus) {
-            fs::remove_file(old)?;
+        for (.., old) in kept.into_iter().take(surplus) {
+            folder.remove(old)?;
         }
         Ok(path)
     }
+}
+
+/// The snapshot that was not to be and the attempt, in the name of a file that was kept aside.
+fn attempt_of(file: &str) -> Option<(Name, u32)> {
+    let (name, attempt) = file.strip_suffix(DATA_SUFFIX)?.rsplit_once('-')?;
+    Some((name.parse().ok()?, attempt.parse().ok()?))
 }

@@ -1,7 +1,7 @@
 //! Which snapshot a user means.
 
 use super::Archive;
-use super::catalogue::{self, Snapshot};
+use super::catalogue::{self, Snapshot, is_source, manifest_name};
 use crate::manifest::Name;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use std::io;
@@ -44,7 +44,7 @@ impl Archive {
             Some((source, wanted)) => (source, Some(wanted)),
             None => (text, None),
         };
-        if !self.sources()?.iter().any(|known| known == source) {
+        if !is_source(source) || self.open_source(source)?.is_none() {
             return Err(none("the archive has no such source"));
         }
         let names = self.names(source)?;
@@ -57,14 +57,26 @@ impl Archive {
             }
         };
         let name = name.ok_or_else(|| none("the source has none at or before that"))?;
-        open(&self.folder(source).join(name.manifest()))
+        let path = self.folder(source).join(name.manifest());
+        match catalogue::read_as(&path, *name, Some(source)) {
+            Ok(manifest) => Ok(Snapshot { path, manifest }),
+            Err(error) => Err(unreadable(&path, error)),
+        }
     }
 }
 
 fn open(path: &Path) -> Result<Snapshot, SelectError> {
     // `latest.json` is a link; the data lies beside what it names.
     let path = path.canonicalize().map_err(|error| unreadable(path, error))?;
-    let manifest = catalogue::read(&path).map_err(|error| unreadable(&path, error))?;
+    let file = path.file_name().and_then(|file| file.to_str());
+    let manifest = match file.and_then(manifest_name) {
+        Some(name) => catalogue::read_as(&path, name, None),
+        None => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "its name is not one of a manifest, such as 20261125T020001Z-42.json",
+        )),
+    };
+    let manifest = manifest.map_err(|error| unreadable(&path, error))?;
     Ok(Snapshot { path, manifest })
 }
 
@@ -72,16 +84,20 @@ fn unreadable(path: &Path, error: io::Error) -> SelectError {
     SelectError::Manifest { text: path.display().to_string(), error }
 }
 
-/// The newest of these (newest first) at or before what the text means.
+/// Of these the one with the latest instant at or before what the text means. Who asks for a time
+/// means the time in the name, which need not rise with the jobs where a clock was wrong.
 fn at_or_before<'a>(names: &'a [Name], wanted: &str) -> Option<&'a Name> {
+    let latest = |reached: &dyn Fn(&Name) -> bool| {
+        let reached = names.iter().filter(|name| reached(name));
+        reached.max_by_key(|name| (name.created_at(), name.job()))
+    };
     if is_stamp(wanted) {
-        let reached = |name: &&Name| {
+        return latest(&|name| {
             name.to_string().starts_with(wanted) || name.timestamp().as_str() < wanted
-        };
-        return names.iter().find(reached);
+        });
     }
     let until = end_of(wanted)?;
-    names.iter().find(|name| name.created_at() < until)
+    latest(&|name| name.created_at() < until)
 }
 
 /// Whether the text is how a file name begins: a year at least, and no dashes within the date.

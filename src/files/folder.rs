@@ -33,6 +33,12 @@ pub struct Folder {
     owner: (Uid, Gid),
 }
 
+/// A folder's lock, held until this goes.
+#[derive(Debug)]
+pub struct FolderLock {
+    _listed: File,
+}
+
 /// One name in a folder.
 #[derive(Debug)]
 pub struct Entry {
@@ -333,6 +339,15 @@ impl Folder {
         failpoint::hit(Point::FolderSync, &self.path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(sys::fsync(openat(&self.place, ".", flags, Mode::empty())?)?)
+    }
+
+    /// Waits until nobody else holds this folder's lock, and holds it until the value goes. For
+    /// steps that belong together; `None` where the file system has no such locks.
+    pub fn lock(&self) -> Option<FolderLock> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let listed = File::from(openat(&self.place, ".", flags, Mode::empty()).ok()?);
+        listed.lock().ok()?;
+        Some(FolderLock { _listed: listed })
     }
 
     fn regular(&self, name: &OsStr, flags: OFlags) -> io::Result<(File, Stat)> {
