@@ -4,10 +4,12 @@
 use super::examine::{Examined, examine};
 use super::{Archive, catalogue, owner_of};
 use crate::dataset::{Column, Unproven, Unreadable};
-use crate::manifest::{DATA_SUFFIX, LATEST, Manifest, Name, ReadManifest};
+use crate::files::Folder;
+use crate::manifest::{DATA_SUFFIX, HOLD_SUFFIX, LATEST, Manifest, Name, ReadManifest};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
+use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -68,6 +70,9 @@ pub struct Reading {
     pub files: usize,
 }
 
+/// Of files that belong to no snapshot, so many of a folder are named one by one.
+const MOST_NAMED: usize = 1000;
+
 /// A manifest and the place of its data.
 struct Claimed {
     source: String,
@@ -80,7 +85,8 @@ struct Claimed {
 
 /// A data file to read, once however many names it has.
 struct DataFile {
-    path: PathBuf,
+    /// All of its names: any may be removed while another one is read.
+    paths: Vec<PathBuf>,
     most: u64,
     examined: OnceLock<io::Result<Examined>>,
 }
@@ -94,11 +100,12 @@ impl Archive {
             survey.root(self);
         } else {
             for source in only {
-                survey.folder(source, &self.folder(source));
+                survey.folder(self, source);
             }
         }
         read_all(&survey.files, progress);
         survey.compare();
+        survey.look_again(self);
         let mut findings = survey.findings;
         findings.sort_by(|a, b| (&a.source, &a.file, a.kind).cmp(&(&b.source, &b.file, b.kind)));
         Verification {
@@ -118,7 +125,7 @@ fn read_all(files: &[DataFile], progress: &(dyn Fn(Reading) + Sync)) {
         for _ in 0..threads.min(files.len()) {
             scope.spawn(|| {
                 while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let _ = file.examined.set(examine(&file.path, file.most));
+                    let _ = file.examined.set(file.examine());
                     let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                     progress(Reading { done, files: files.len() });
                 }
@@ -136,6 +143,19 @@ struct Survey {
     /// Which entry of `files` an inode is.
     inodes: HashMap<(u64, u64), usize>,
     findings: Vec<Finding>,
+}
+
+impl DataFile {
+    fn examine(&self) -> io::Result<Examined> {
+        let mut gone = io::Error::from(io::ErrorKind::NotFound);
+        for path in &self.paths {
+            match examine(path, self.most) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => gone = error,
+                examined => return examined,
+            }
+        }
+        Err(gone)
+    }
 }
 
 impl Survey {
@@ -167,64 +187,95 @@ impl Survey {
                 return self.find((None, None), root, "unreadable", Severity::Error, message);
             }
         };
-        for entry in fs::read_dir(archive.root()).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let known = name.to_str().is_some_and(|name| sources.contains(name));
-            if !known && name != "lost+found" {
+        let entries = Folder::open(archive.root()).and_then(|root| root.entries());
+        let mut beside = Leftovers::default();
+        for entry in entries.into_iter().flatten().flatten() {
+            let known = entry.name.to_str().is_some_and(|name| sources.contains(name));
+            if !known && entry.name != "lost+found" && beside.is_named() {
                 let message = "it belongs to no source of the archive";
-                self.find((None, None), &entry.path(), "foreign", Severity::Warning, message);
+                let path = archive.root().join(entry.name);
+                self.find((None, None), &path, "foreign", Severity::Warning, message);
             }
         }
+        self.rest((None, None), archive.root(), &beside);
         for source in &sources {
-            self.folder(source, &archive.folder(source));
+            self.folder(archive, source);
         }
     }
 
     /// One source's folder: each file is a manifest, a manifest's data, or nobody's.
-    fn folder(&mut self, source: &str, folder: &Path) {
-        let entries = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => {
-                let message = format!("the source's folder cannot be read: {error}");
-                let about = (Some(source), None);
-                return self.find(about, folder, "unreadable", Severity::Error, message);
-            }
+    fn folder(&mut self, archive: &Archive, source: &str) {
+        let path = archive.folder(source);
+        let folder = match archive.open_source(source) {
+            Ok(Some(folder)) => folder,
+            Ok(None) => return,
+            Err(error) => return self.unreadable(source, &path, &error),
         };
-        let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+        let mut names: BTreeSet<Name> = BTreeSet::new();
+        let mut others: BTreeSet<OsString> = BTreeSet::new();
+        let entries = match folder.entries() {
+            Ok(entries) => entries,
+            Err(error) => return self.unreadable(source, &path, &error),
+        };
+        let mut beside = Leftovers::default();
         for entry in entries {
-            match entry.file_name().into_string() {
-                Ok(name) => drop(files.insert(name, entry.path())),
-                Err(_) => self.foreign(source, &entry.path()),
+            let file = match entry {
+                Ok(entry) => entry.name,
+                Err(error) => return self.unreadable(source, &path, &error),
+            };
+            match file.to_str().map(|file| (catalogue::manifest_name(file), file)) {
+                Some((Some(name), _)) => drop(names.insert(name)),
+                Some((None, LATEST)) => {}
+                // Names that this program gives are kept until all manifests are known; the number
+                // of the others has no bound.
+                Some((None, file)) if owner_of(file).is_some() || of_snapshot(file).is_some() => {
+                    others.insert(file.into());
+                }
+                _ if beside.is_named() => self.foreign(source, &path.join(file)),
+                _ => {}
             }
         }
-        let names: Vec<Name> =
-            files.keys().filter_map(|file| catalogue::manifest_name(file)).collect();
-        if let Some(newest) = names.iter().max() {
-            self.latest(source, folder, *newest);
+        self.rest((Some(source), None), &path, &beside);
+        if let Some(newest) = names.last() {
+            self.latest(source, &folder, *newest);
         }
         for name in names {
-            files.remove(&name.hold());
-            files.remove(&name.manifest());
-            let data = files.remove(&name.data());
-            self.snapshot(source, folder, name, data.as_deref());
+            others.remove(OsStr::new(&name.hold()));
+            others.remove(OsStr::new(&name.data()));
+            self.snapshot(source, &folder, name);
         }
-        for (file, path) in files {
-            self.left_over(source, &file, &path);
+        for file in others.iter().filter_map(|file| file.to_str()) {
+            self.left_over(source, file, &path.join(file));
         }
     }
 
-    fn snapshot(&mut self, source: &str, folder: &Path, name: Name, data: Option<&Path>) {
-        self.checked += 1;
+    fn unreadable(&mut self, source: &str, folder: &Path, error: &io::Error) {
+        let message = format!("the source's folder cannot be read: {error}");
+        self.find((Some(source), None), folder, "unreadable", Severity::Error, message);
+    }
+
+    /// What of a folder was too much to be named.
+    fn rest(&mut self, about: (Option<&str>, Option<Name>), folder: &Path, beside: &Leftovers) {
+        if let Some(more) = beside.seen.checked_sub(MOST_NAMED).filter(|more| *more > 0) {
+            let message = format!("{more} more things in it belong to no snapshot");
+            self.find(about, folder, "foreign", Severity::Warning, message);
+        }
+    }
+
+    fn snapshot(&mut self, source: &str, folder: &Folder, name: Name) {
         let about = (Some(source), Some(name));
-        let path = folder.join(name.manifest());
+        let path = folder.path().join(name.manifest());
         let ReadManifest { manifest, has_checksum } = match catalogue::read_whole(&path) {
             Ok(read) => read,
+            // Removed with its data since the folder was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => {
+                self.checked += 1;
                 let message = format!("the manifest cannot be read: {error}");
                 return self.find(about, &path, "manifest", Severity::Error, message);
             }
         };
+        self.checked += 1;
         if !has_checksum {
             let message = format!(
                 "an older version ({}) wrote it without a checksum: not every change to it can be \
@@ -233,33 +284,37 @@ impl Survey {
             );
             self.find(about, &path, "older", Severity::Note, message);
         }
-        let file = data.and_then(|data| self.data_file(data, manifest.content.bytes));
+        let file = self.data_file(folder, name, manifest.content.bytes);
         if file.is_none() {
-            let message = "the data that the manifest speaks of is missing";
-            let data = folder.join(name.data());
+            let message = "the data that belongs to the manifest is missing, or is no regular file";
+            let data = folder.path().join(name.data());
             self.find(about, &data, "missing", Severity::Error, message);
         }
         self.claims.push(Claimed { source: source.to_owned(), name, path, manifest, file });
     }
 
-    /// The number of this file among those to read.
-    fn data_file(&mut self, path: &Path, most: u64) -> Option<usize> {
-        let meta = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+    /// The number of this snapshot's data file among those to read.
+    fn data_file(&mut self, folder: &Folder, name: Name, most: u64) -> Option<usize> {
+        let meta = folder.metadata(name.data()).ok().filter(Metadata::is_file)?;
+        let path = folder.path().join(name.data());
         let next = self.files.len();
         let number = *self.inodes.entry((meta.dev(), meta.ino())).or_insert(next);
         match self.files.get_mut(number) {
-            Some(known) => known.most = known.most.max(most),
+            Some(known) => {
+                known.most = known.most.max(most);
+                known.paths.push(path);
+            }
             None => {
-                self.files.push(DataFile { path: path.to_owned(), most, examined: OnceLock::new() })
+                self.files.push(DataFile { paths: vec![path], most, examined: OnceLock::new() });
             }
         }
         Some(number)
     }
 
     /// `latest.json` should name the newest manifest.
-    fn latest(&mut self, source: &str, folder: &Path, newest: Name) {
-        let path = folder.join(LATEST);
-        let problem = match fs::read_link(&path) {
+    fn latest(&mut self, source: &str, folder: &Folder, newest: Name) {
+        let path = folder.path().join(LATEST);
+        let problem = match folder.read_link(LATEST) {
             Ok(target) if target == Path::new(&newest.manifest()) => return,
             Ok(target) => format!("it names {}", target.display()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => "it is missing".to_owned(),
@@ -280,10 +335,6 @@ impl Survey {
 
     /// A file that no manifest speaks of.
     fn left_over(&mut self, source: &str, file: &str, path: &Path) {
-        if file == LATEST {
-            // Told already where there is a manifest that it should name.
-            return;
-        }
         if owner_of(file).is_some() {
             let message = "a download that is under way or was interrupted; the next start of \
                            the daemon clears away what is interrupted";
@@ -333,21 +384,86 @@ impl Survey {
             }
         }
     }
+
+    /// Looks once more at whatever was found: what a backup, a prune or a hold was changing
+    /// meanwhile is no finding. A finding stands if the same is still so.
+    fn look_again(&mut self, archive: &Archive) {
+        let mut sources: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
+        for finding in std::mem::take(&mut self.findings) {
+            match &finding.source {
+                Some(source) => sources.entry(source.clone()).or_default().push(finding),
+                None => self.findings.push(finding),
+            }
+        }
+        for (source, findings) in sources {
+            let folder = archive.open_source(&source);
+            let Ok(Some(folder)) = folder else {
+                self.findings.extend(findings);
+                continue;
+            };
+            // Not between the two halves of a step.
+            let _whole = folder.lock();
+            let is_there = |file: &str| folder.metadata(file).is_ok();
+            let mut gone: BTreeSet<String> = BTreeSet::new();
+            for finding in findings {
+                let file = finding.file.file_name().and_then(|file| file.to_str());
+                let name = finding.snapshot.as_deref().and_then(|it| it.parse::<Name>().ok());
+                match (finding.kind, name) {
+                    ("latest", _) => {
+                        if let Some(newest) =
+                            archive.names(&source).ok().and_then(|names| names.into_iter().next())
+                        {
+                            self.latest(&source, &folder, newest);
+                        }
+                        continue;
+                    }
+                    // By now a whole snapshot, or nothing at all.
+                    ("orphan", Some(name)) if is_there(&name.manifest()) => continue,
+                    ("orphan" | "unfinished" | "foreign", _)
+                        if finding.file != folder.path()
+                            && file.is_some_and(|file| !is_there(file)) =>
+                    {
+                        continue;
+                    }
+                    ("orphan", _) => {}
+                    (_, Some(name)) if !is_there(&name.manifest()) => {
+                        gone.insert(name.to_string());
+                        continue;
+                    }
+                    _ => {}
+                }
+                self.findings.push(finding);
+            }
+            self.checked = self.checked.saturating_sub(gone.len());
+        }
+    }
+}
+
+/// How many things of a folder belong to nothing.
+#[derive(Default)]
+struct Leftovers {
+    seen: usize,
+}
+
+impl Leftovers {
+    /// Counts one more. Whether it is still to be named.
+    fn is_named(&mut self) -> bool {
+        self.seen += 1;
+        self.seen <= MOST_NAMED
+    }
+}
+
+/// The snapshot in the name of a data file or a hold.
+fn of_snapshot(file: &str) -> Option<Name> {
+    let stem = file.strip_suffix(DATA_SUFFIX).or_else(|| file.strip_suffix(HOLD_SUFFIX))?;
+    stem.parse().ok()
 }
 
 /// What a manifest says that cannot be so, whatever the data is.
 fn contradictions(claim: &Claimed, contents: &HashMap<(&str, String), &Manifest>) -> Vec<String> {
     let manifest = &claim.manifest;
     let mut found = Vec::new();
-    if manifest.source != claim.source {
-        found.push(format!("it is of source {}, not of this folder's", manifest.source));
-    }
-    if manifest.name() != claim.name {
-        found.push(format!("its instant and job make it {}, not this file", manifest.name()));
-    }
-    if manifest.stored.file != claim.name.data() {
-        found.push(format!("it speaks of the data file {}", manifest.stored.file));
-    }
+    found.extend(catalogue::contradictions(manifest, claim.name, Some(&claim.source)));
     if manifest.stored.encoding != "zstd" {
         found.push(format!("it speaks of an unknown encoding, {}", manifest.stored.encoding));
     }
