@@ -34,7 +34,7 @@ pub struct Hold {
 }
 
 impl Archive {
-    /// What retention says of each of a source's snapshots, newest first. One that is
+    /// What retention says of each of a source's snapshots, newest first, at `now`. One that is
     /// damaged (its manifest cannot be read or contradicts its name; its data is missing or has
     /// another length) is passed over, neither counted nor removed: `verify` names it.
     pub fn plan_pruning(
@@ -42,6 +42,7 @@ impl Archive {
         source: &str,
         policy: &Retention,
         zone: Tz,
+        now: DateTime<Utc>,
     ) -> io::Result<Vec<Fate>> {
         let Some(folder) = self.open_source(source)? else { return Ok(Vec::new()) };
         let snapshots: Vec<Snapshot> =
@@ -54,7 +55,7 @@ impl Archive {
                 held: held(&folder, snapshot.manifest.name()).map(|hold| hold.reason),
             })
             .collect();
-        let reasons = reasons(&candidates, policy, zone);
+        let reasons = reasons(&candidates, policy, zone, now);
         let fates = snapshots.into_iter().zip(reasons);
         Ok(fates.map(|(snapshot, reasons)| Fate { snapshot, reasons }).collect())
     }

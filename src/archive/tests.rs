@@ -1,3 +1,5 @@
+mod trust;
+
 use super::*;
 use crate::dataset::{Limits, Unproven};
 use crate::manifest::{Manifest, Name};
@@ -6,7 +8,7 @@ use crate::simulator::{Damage, Data};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use futures_util::stream;
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
@@ -49,9 +51,15 @@ impl Place {
 
     /// Files the document as the snapshot of this job.
     async fn keep(&self, document: &[u8], job: i64) -> Snapshot {
+        self.keep_dated(document, job, at(job)).await
+    }
+
+    /// The same, by a clock that says `created_at`.
+    async fn keep_dated(&self, document: &[u8], job: i64, created_at: DateTime<Utc>) -> Snapshot {
         let received = self.receive(document, job, &Limits::default()).await;
         let summary = received.verdict.as_ref().unwrap().clone();
-        self.archive.file(received, summary, facts(job)).unwrap()
+        let facts = Facts { created_at, completed_at: created_at, ..facts(job) };
+        self.archive.file(received, summary, facts).unwrap()
     }
 
     fn verify(&self) -> Verification {
@@ -518,7 +526,7 @@ async fn pruning_removes_what_nothing_keeps_and_no_shared_bytes() {
     let hold = Hold { reason: "the auditors".into(), since: at(9) };
     place.archive.hold("places", held, &hold).unwrap();
     assert_eq!(place.archive.hold_of("places", held), Some(hold));
-    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC).unwrap();
+    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
     let reasons: Vec<_> = plan.iter().map(|fate| fate.reasons.join("; ")).collect();
     assert_eq!(reasons, ["last 1 of 1; newest good one", "", "held: the auditors", ""]);
     assert_eq!(names_left(&place).len(), 4, "a plan removes nothing");
@@ -527,7 +535,7 @@ async fn pruning_removes_what_nothing_keeps_and_no_shared_bytes() {
     assert_eq!(place.verify(), Verification { ok: true, checked: 2, findings: Vec::new() });
     assert!(place.archive.unhold("places", held).unwrap());
     assert!(!place.archive.unhold("places", held).unwrap());
-    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC).unwrap();
+    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
     assert_eq!(place.archive.prune(&plan).unwrap(), 1);
     assert_eq!(place.archive.prune(&plan).unwrap(), 1, "a second time does no harm");
     assert!(place.verify().ok);
@@ -542,7 +550,7 @@ async fn damaged_snapshots_are_neither_counted_nor_removed_by_retention() {
     fs::remove_file(place.file("20261125T050000Z-3.xml.zst")).unwrap();
     let policy =
         Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
-    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC).unwrap();
+    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
     assert_eq!(place.archive.prune(&plan).unwrap(), 1);
     assert_eq!(names_left(&place), ["20261125T050000Z-3", "20261125T040000Z-2"]);
 }

@@ -1,7 +1,7 @@
 //! `nightjar prune`: retention, now.
 
 use super::output::{self, Table};
-use super::{Common, Problem, archive, exit};
+use super::{Common, Problem, archive, clock, exit};
 use crate::archive::Fate;
 use clap::Args;
 use serde::Serialize;
@@ -48,10 +48,11 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
         ))
     };
     // The whole plan before anything is removed: what is shown is what is done.
+    let now = clock().now();
     let mut plan = Vec::new();
     for source in &settings.sources {
         let fates = archive
-            .plan_pruning(&source.name, &source.retention, source.timezone)
+            .plan_pruning(&source.name, &source.retention, source.timezone, now)
             .map_err(cannot)?;
         plan.extend(fates);
     }

@@ -269,7 +269,7 @@ impl Engine {
         let (engine, plan) = (self.clone(), Arc::clone(&run.plan));
         Some(tokio::spawn(async move {
             let archive = engine.shared.archive.clone();
-            let pruned = tokio::task::spawn_blocking(move || prune(&archive, &plan));
+            let pruned = tokio::task::spawn_blocking(move || prune(&archive, &plan, now));
             if let Err(error) = pruned.await {
                 tracing::error!(%error, "retention failed as it never should");
             }
@@ -481,10 +481,10 @@ impl Engine {
 }
 
 /// Removes what no rule keeps.
-fn prune(archive: &Archive, plan: &Plan) {
+fn prune(archive: &Archive, plan: &Plan, now: DateTime<Utc>) {
     for source in &plan.settings.sources {
         let pruned = archive
-            .plan_pruning(&source.name, &source.retention, source.timezone)
+            .plan_pruning(&source.name, &source.retention, source.timezone, now)
             .and_then(|fates| archive.prune(&fates));
         match pruned {
             Ok(0) => {}
