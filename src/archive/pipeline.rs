@@ -17,7 +17,7 @@ use crate::manifest::{Content, Name, hex};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -65,7 +65,7 @@ impl Partial {
     /// Makes sure that what has the hidden name is still the file that was written, `bytes` long,
     /// and has no other name.
     pub(super) fn check(&self, bytes: u64) -> io::Result<()> {
-        let (named, written) = (fs::symlink_metadata(&self.path)?, self.file.metadata()?);
+        let (named, written) = (files::metadata(&self.path)?, self.file.metadata()?);
         let is_same = (named.dev(), named.ino()) == (written.dev(), written.ino());
         if is_same && written.nlink() == 1 && written.len() == bytes {
             return Ok(());
@@ -80,7 +80,7 @@ impl Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         // Filed or kept aside: then it has another name by now, and this finds nothing.
-        let _ = fs::remove_file(&self.path);
+        let _ = files::remove(&self.path);
     }
 }
 

@@ -399,7 +399,7 @@ async fn manifests_of_older_versions_are_a_note_and_changed_ones_are_damaged() {
     assert_eq!(third.manifest.same_content_as.as_deref(), Some(old));
     let policy =
         Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
-    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC).unwrap();
+    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
     place.archive.prune(&plan).unwrap();
     assert!(place.file(new).exists() && place.file("20261125T040000Z-2.xml.zst").exists());
 }

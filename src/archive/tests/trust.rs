@@ -195,7 +195,7 @@ async fn a_source_folder_that_is_a_link_to_a_bigger_disk_is_a_source_to_every_re
     assert_eq!((verification.ok, verification.checked), (true, 1));
     assert_eq!(verification.findings, []);
     fs::write(disk.join(".20261125T050000Z-3.xml.zst.partial"), "half").unwrap();
-    assert_eq!(place.archive.sweep(&[]).unwrap(), 1);
+    assert_eq!(place.archive.sweep(|_| false).unwrap(), 1);
     // The disk is not mounted: that is no empty source, whose numbers may be used again.
     fs::remove_dir_all(&disk).unwrap();
     assert_eq!(place.archive.sources().unwrap(), ["places"]);
@@ -223,12 +223,13 @@ async fn another_user_s_link_is_no_source_folder_but_an_error_and_a_finding() {
     assert!(place.archive.highest_job().is_err());
     assert!(place.archive.names("places").is_err());
     assert!(place.archive.newest("places").is_err());
-    assert_eq!(place.archive.sweep(&[]).unwrap(), 0);
+    assert_eq!(place.archive.sweep(|_| false).unwrap(), 0);
     assert!(precious.exists());
     assert_eq!(place.findings(), ["unreadable places"]);
     let limits = Limits::default();
     let chunks = stream::iter([Ok::<_, ()>(Bytes::new())]);
-    let received = place.archive.receive("places", Name::new(at(1), 1), &limits, chunks, |_| {});
+    let received =
+        place.archive.receive("places", Name::new(at(1), 1), attempt(1), &limits, chunks, |_| {});
     assert!(matches!(received.await, Err(Interrupted::Storage(_))));
     assert_eq!(fs::read_dir(&goal).unwrap().count(), 1);
 }
