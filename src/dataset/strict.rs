@@ -286,3 +286,68 @@ fn flaw<R>(error: &Error, bounded: &mut Bounded<R>, at: u64) -> Flaw {
     };
     Flaw::Malformed { what, place }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufReader, Read};
+
+    /// Reads the whole document in chunks of `capacity`; answers the most that the tokenizer kept,
+    /// in bytes, and the error that ended it.
+    fn most_kept(reader: impl Read, capacity: usize, limits: &Limits) -> (usize, Flaw) {
+        let mut source = Source::open(BufReader::with_capacity(capacity, reader), limits).unwrap();
+        let (mut piece, mut most) = (Vec::new(), 0);
+        loop {
+            let raw = source.read(&mut piece);
+            let checked = source.check(&raw).map(|token| matches!(token, Token::End));
+            match checked {
+                Ok(end) => assert!(!end, "it ended well"),
+                Err(flaw) => return (piece.capacity().max(most), flaw),
+            }
+            most = most.max(piece.capacity());
+        }
+    }
+
+    #[test]
+    fn no_piece_of_markup_makes_the_tokenizer_keep_more_than_its_budget() {
+        let limits = Limits { max_value_bytes: 1 << 20, ..Limits::default() };
+        let budget = (1 << 20) + (4 << 10);
+        for head in [
+            "<a",
+            "<a b='",
+            "<a b=\"",
+            "<a ",
+            "<r><a",
+            "<r></a",
+            "<r>",
+            "<r>&#",
+            "<r><!--",
+            "<r><![CDATA[",
+            "<r><?p ",
+            "<?xml ",
+            "<!DOCTYPE ",
+            "<!DOCTYPE a [<!ENTITY b '",
+        ] {
+            for capacity in [7, 4096, 128 << 10] {
+                let document = head.as_bytes().chain(io::repeat(b'x'));
+                let (kept, flaw) = most_kept(document, capacity, &limits);
+                assert!(matches!(flaw, Flaw::TooLarge { .. }), "{head}: {flaw}");
+                // a vector doubles as it grows
+                assert!(kept <= 2 * budget, "{head}: {kept} bytes were kept");
+            }
+        }
+    }
+
+    #[test]
+    fn tags_are_bounded_far_below_values() {
+        let limits = Limits::default();
+        let attribute = format!("<r a='{}'>", "x".repeat(limits.max_tag_bytes));
+        let name = format!("<{}>", "x".repeat(limits.max_name_bytes + 1));
+        for (document, fragment) in
+            [(attribute, "a tag has more"), (name, "the name of an element")]
+        {
+            let (_, flaw) = most_kept(document.as_bytes(), 4096, &limits);
+            assert!(flaw.to_string().contains(fragment), "{flaw}");
+        }
+    }
+}

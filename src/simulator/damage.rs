@@ -1,7 +1,8 @@
 //! What can be wrong with a document that arrives whole, done to a good one.
 
-/// A fault of a document. All but the last four leave something that is no proper document of its
-/// schema; none changes how many entities the service announces.
+/// A fault of a document; none changes how many entities the service announces. Some break the
+/// document, some leave its keys or its schema unproven, and one leaves a value that does not read
+/// as its column's type (`docs/archive-format.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
     /// Ends in the middle of an entity.
