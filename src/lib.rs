@@ -11,6 +11,7 @@
 //! - The hands: [`store`] keeps jobs in SQLite, [`service`] asks the remote side, [`archive`] files
 //!   what [`dataset`] has proven, with a [`manifest`] beside it, [`notify`] tells people.
 //! - The engine: [`engine`] lets time pass, by [`clock`], and drives it all.
+//! - Maintenance: [`maintenance`] runs what is to be done now and then, such as retention.
 //! - The faces: [`cli`] and [`web`], which show what [`report`] reads; [`telemetry`] logs.
 //! - Beside the house: [`simulator`], the service for the demo, the tests and the benches;
 //!   [`files`], how private files are made; [`tls`], which certificates are trusted and what an error
@@ -25,6 +26,7 @@ pub mod engine;
 pub mod failpoint;
 pub mod files;
 pub mod job;
+pub mod maintenance;
 pub mod manifest;
 pub mod notify;
 pub mod plan;

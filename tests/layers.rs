@@ -13,6 +13,7 @@ fn floors() -> BTreeMap<&'static str, u8> {
         ("web", 3),
         ("report", 2),
         ("engine", 2),
+        ("maintenance", 2),
         ("store", 1),
         ("service", 1),
         ("archive", 1),

@@ -4,10 +4,9 @@ use super::flights::{Flight, Flights};
 use super::schedule::Agenda;
 use super::step::pause;
 use super::{Engine, Plan, target};
-use crate::archive::{Archive, panic_message};
+use crate::archive::panic_message;
 use crate::clock::Steps;
 use crate::job::{FailureKind, Job, Outcome, Progress};
-use crate::plan::schedule::Schedule;
 use crate::store::{Claim, LONGEST_REMOTE_JOB, Limits, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,9 +34,6 @@ const GLANCE_AT_REST: Duration = Duration::from_secs(6);
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// How long it then waits for what cannot be interrupted.
 const LAST_WRITES: Duration = Duration::from_millis(1500);
-
-/// When a daemon applies retention and copies its database.
-const HOUSEKEEPING: &str = "0 4 * * *";
 
 /// What an engine works on.
 #[derive(Debug, Clone)]
@@ -83,8 +79,6 @@ pub(super) struct Run {
     /// When the last round was, by the monotonic clock.
     round: Duration,
     clock_steps: Steps,
-    /// Up to when the times of housekeeping are accounted for.
-    kept_house: DateTime<Utc>,
     /// Ends the question about orphans.
     pub(super) asking: CancellationToken,
     /// The question about orphans, until it is answered: it is asked once at a time.
@@ -158,7 +152,6 @@ impl Engine {
             glanced: self.shared.clock.monotonic(),
             round: self.shared.clock.monotonic(),
             clock_steps: Steps::new(&self.shared.clock),
-            kept_house: self.now(),
             asking: CancellationToken::new(),
             asked: None,
             plan,
@@ -183,7 +176,7 @@ impl Engine {
     }
 
     /// One turn of the loop; `true` when the scope is done. In a `round` it also looks for what no
-    /// sign tells of: dead workers, abandoned remote jobs, the time for housekeeping.
+    /// sign tells of: dead workers, abandoned remote jobs.
     async fn turn(&self, run: &mut Run, round: bool) -> Result<bool, StoreError> {
         *self.shared.turned.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let plan = self.plan();
@@ -215,7 +208,6 @@ impl Engine {
             self.bury_the_dead().await?;
             self.release_idle(run).await?;
             self.ask_about_orphans(run);
-            self.keep_house_every_night(run);
         }
         if !run.flights.is_empty() {
             self.look_after_flights(run, round || glance && run.unseen).await?;
@@ -253,31 +245,6 @@ impl Engine {
             store.release_all(owner, &at_work).await?;
         }
         Ok(())
-    }
-
-    /// Applies retention and takes a copy of the database, a daemon's every night. Snapshots of
-    /// sources that are not configured stay.
-    pub(super) fn keep_house_every_night(&self, run: &mut Run) -> Option<JoinHandle<()>> {
-        let now = self.now();
-        let zone = run.plan.settings.timezone;
-        let is_due = Schedule::parse(HOUSEKEEPING)
-            .is_ok_and(|nightly| nightly.latest_between(run.kept_house, now, zone).is_some());
-        if !is_due || !matches!(run.scope, Scope::Everything) {
-            return None;
-        }
-        run.kept_house = now;
-        let (engine, plan) = (self.clone(), Arc::clone(&run.plan));
-        Some(tokio::spawn(async move {
-            let archive = engine.shared.archive.clone();
-            let pruned = tokio::task::spawn_blocking(move || prune(&archive, &plan, now));
-            if let Err(error) = pruned.await {
-                tracing::error!(%error, "retention failed as it never should");
-            }
-            match engine.shared.store.keep_copy(now).await {
-                Ok(copy) => tracing::info!(copy = %copy.display(), "the database was copied"),
-                Err(error) => tracing::error!(%error, "the database could not be copied"),
-            }
-        }))
     }
 
     /// Whether all these jobs have ended. Frees those that a worker held which died: whoever
@@ -480,20 +447,6 @@ impl Engine {
     }
 }
 
-/// Removes what no rule keeps.
-fn prune(archive: &Archive, plan: &Plan, now: DateTime<Utc>) {
-    for source in &plan.settings.sources {
-        let pruned = archive
-            .plan_pruning(&source.name, &source.retention, source.timezone, now)
-            .and_then(|fates| archive.prune(&fates));
-        match pruned {
-            Ok(0) => {}
-            Ok(removed) => tracing::info!(source = source.name, removed, "pruned"),
-            Err(error) => tracing::error!(source = source.name, %error, "could not be pruned"),
-        }
-    }
-}
-
 /// A daemon that a test turns by hand.
 #[derive(Debug)]
 pub struct Ticking {
@@ -520,8 +473,8 @@ impl Ticking {
         Ok(steps)
     }
 
-    /// What a daemon does now and then, whatever is due: looks for dead workers, asks about
-    /// abandoned remote jobs, keeps house.
+    /// What a daemon does now and then, whatever is due: looks for dead workers and asks about
+    /// abandoned remote jobs.
     ///
     /// # Errors
     /// When the database cannot be used.
@@ -531,10 +484,6 @@ impl Ticking {
         self.engine.release_idle(&self.run).await?;
         let plan = Arc::clone(&self.run.plan);
         self.engine.orphans(&plan).await?;
-        if let Some(housekeeping) = self.engine.keep_house_every_night(&mut self.run) {
-            // It has logged what went wrong.
-            let _ = housekeeping.await;
-        }
         Ok(())
     }
 

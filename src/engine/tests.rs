@@ -3,6 +3,7 @@ use super::*;
 use crate::clock::Hands;
 use crate::config::{self, Environment};
 use crate::job::{State, Step, Trigger};
+use crate::maintenance::{Maintenance, TASKS};
 use crate::plan::schedule::Schedule;
 use crate::secret::Key;
 use crate::service::bing::Bing;
@@ -765,19 +766,20 @@ async fn retention_is_applied_at_four_and_not_before() {
                      keep_monthly = 0\nkeep_yearly = 0\n"
         .into();
     let (engine, store) = machine.start().await;
+    let settings = machine.settings();
+    let mut maintenance =
+        Maintenance::new(store.clone(), engine.shared.archive.clone(), machine.clock.clone());
+    maintenance.run_due(&settings, &TASKS).await;
     for _ in 0..3 {
         store.job_for(by_hand(), machine.clock.now()).await.unwrap();
         machine.until_quiet(&engine, &store).await;
     }
-    let archive = &engine.shared.archive;
-    let mut run = engine.begin(Scope::Everything).await.unwrap();
-    let left = async |run: &mut run::Run, hours: i64| {
+    let archive = engine.shared.archive.clone();
+    let left = async |maintenance: &mut Maintenance, hours: i64| {
         machine.hands.set(night() + TimeDelta::hours(hours));
-        if let Some(pruning) = engine.keep_house_every_night(run) {
-            pruning.await.unwrap();
-        }
+        maintenance.run_due(&settings, &TASKS).await;
         archive.names("one").unwrap().len()
     };
-    assert_eq!(left(&mut run, 2).await, 3);
-    assert_eq!(left(&mut run, 3).await, 1);
+    assert_eq!(left(&mut maintenance, 2).await, 3);
+    assert_eq!(left(&mut maintenance, 3).await, 1);
 }

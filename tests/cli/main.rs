@@ -20,6 +20,8 @@ mod endings;
 mod flood;
 mod full_disk;
 mod harness;
+mod looking;
+mod maintenance;
 mod many;
 mod notify;
 mod oddities;

@@ -9,6 +9,7 @@ use nightjar::config::{self, Environment};
 use nightjar::engine::{self, Engine, Ticking};
 use nightjar::failpoint::{self, Point, Watching};
 use nightjar::job::Trigger;
+use nightjar::maintenance::{self, Maintenance};
 use nightjar::service::ExportService;
 use nightjar::settings::Settings;
 use nightjar::store::{NewJob, Store, StoreError, lock};
@@ -136,6 +137,7 @@ struct Fate {
 struct Life {
     runtime: Runtime,
     ticking: Ticking,
+    maintenance: Maintenance,
     store: Store,
     archive: Archive,
     _engine: Engine,
@@ -277,7 +279,10 @@ impl Machine {
         let Some(life) = &mut self.lives[which] else {
             return self.pass(TimeDelta::seconds(10));
         };
-        let Life { runtime, ticking, store, archive, .. } = life;
+        let Life { runtime, ticking, maintenance, store, archive, .. } = life;
+        // The whole history is looked at in the end: none of it may be removed.
+        let tasks = [maintenance::RETENTION, maintenance::COPY];
+        let settings = &self.settings;
         let (fate, died) = (Arc::clone(&self.fate), Arc::clone(&self.died));
         let looks = self.ticks.is_multiple_of(7);
         let next = runtime.block_on(async {
@@ -288,6 +293,7 @@ impl Machine {
                     ticking.tick().await?;
                     if looks {
                         ticking.look_around().await?;
+                        maintenance.run_due(settings, &tasks).await;
                     }
                     ticking.next().await
                 } => Some(ticked),
@@ -341,14 +347,15 @@ impl Machine {
             worker.sweep();
             archive.sweep(|name| worker.lives(name))?;
             let quiet = Arc::new(|_: engine::Notice<'_>| {});
+            let maintenance = Maintenance::new(store.clone(), archive.clone(), clock.clone());
             let engine = Engine::new(store.clone(), archive.clone(), worker, clock, plan, quiet);
             let ticking = engine.ticking().await.map_err(io::Error::other)?;
-            Ok::<_, io::Error>((ticking, store, engine))
+            Ok::<_, io::Error>((ticking, maintenance, store, engine))
         });
         let is_dead = self.fate.lock().unwrap().is_dead;
         match begun {
-            Ok((ticking, store, engine)) if !is_dead => {
-                Some(Life { runtime, ticking, store, archive, _engine: engine })
+            Ok((ticking, maintenance, store, engine)) if !is_dead => {
+                Some(Life { runtime, ticking, maintenance, store, archive, _engine: engine })
             }
             _ => {
                 runtime.shutdown_background();
@@ -363,8 +370,8 @@ impl Machine {
         let archive = Archive::new(&self.settings.archive_dir, &self.settings.state_dir);
         self.promises.check_newest(&archive, &self.settings);
         if let Some(life) = self.lives[which].take() {
-            let Life { runtime, ticking, store, _engine, .. } = life;
-            drop((ticking, store, _engine));
+            let Life { runtime, ticking, maintenance, store, _engine, .. } = life;
+            drop((ticking, maintenance, store, _engine));
             runtime.shutdown_background();
         }
         // The fate is the machine's: the other process goes down with it.

@@ -1,0 +1,169 @@
+//! Maintenance: what is to be done now and then by itself. Each task is a name, a rhythm and a
+//! function ([`TASKS`]); the last run of each is stored, so that what was missed while the machine
+//! was off is caught up soon after the next start.
+//!
+//! Tasks run one after another beside the engine, never inside its loop. A lock on a file in the
+//! state folder keeps two processes from running them at once. A task that fails costs a line in
+//! the log, and is tried again later.
+
+mod due;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+pub use due::Rhythm;
+pub use tasks::{COPY, HISTORY, OF_DATABASE, RETENTION, TASKS, Task};
+
+use crate::archive::Archive;
+use crate::clock::Clock;
+use crate::settings::Settings;
+use crate::store::{LastRun, Store, lock};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tasks::Context;
+use tokio_util::sync::CancellationToken;
+
+/// How long after its start a daemon looks for tasks that were missed: backups that were missed go
+/// first.
+const AFTER_START: Duration = Duration::from_secs(5);
+/// How often a daemon looks whether a task is due.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// The lock of whoever runs tasks, in the state folder.
+const LOCK: &str = "maintenance.lock";
+
+/// Runs the tasks of one state folder.
+#[derive(Debug)]
+pub struct Maintenance {
+    store: Store,
+    archive: Archive,
+    clock: Clock,
+    /// Runs that could not be stored, because the disk is full or read-only. They are stored later,
+    /// and keep a failing task from being tried in a circle until then.
+    unsaved: BTreeMap<&'static str, LastRun>,
+    /// Whether the last look failed: then the next failure is not logged again.
+    complained: bool,
+}
+
+impl Maintenance {
+    /// Looks after this database and this archive.
+    pub fn new(store: Store, archive: Archive, clock: Clock) -> Maintenance {
+        Maintenance { store, archive, clock, unsaved: BTreeMap::new(), complained: false }
+    }
+
+    /// Runs every task when it is due, by the settings of that moment, until it is told to stop. A
+    /// task under way is then given up where it stands; what it leaves is cleared away by its next
+    /// run.
+    pub async fn keep_running(mut self, settings: impl Fn() -> Settings, stop: &CancellationToken) {
+        let mut wait = AFTER_START;
+        while tokio::time::timeout(wait, stop.cancelled()).await.is_err() {
+            let settings = settings();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = self.run_due(&settings, &TASKS) => {}
+            }
+            wait = INTERVAL;
+        }
+    }
+
+    /// Runs those of these tasks that are due, one after another. Says which ran, well or not. What
+    /// goes wrong is logged.
+    pub async fn run_due(&mut self, settings: &Settings, tasks: &[Task]) -> Vec<&'static str> {
+        let stored = match self.store.maintenance_runs().await {
+            Ok(stored) => stored,
+            Err(error) => {
+                self.complain(format!("cannot read when maintenance last ran: {error}"));
+                return Vec::new();
+            }
+        };
+        let last = |unsaved: &BTreeMap<&str, LastRun>, task: &Task| -> LastRun {
+            unsaved.get(task.name).or(stored.get(task.name)).cloned().unwrap_or_default()
+        };
+        let is_due = |last: &LastRun, task: &Task, now| {
+            task.rhythm.next(last, now, settings.timezone) <= now
+        };
+        let now = self.clock.now();
+        if !tasks.iter().any(|task| is_due(&last(&self.unsaved, task), task, now)) {
+            self.save_unsaved().await;
+            return Vec::new();
+        }
+        let _lock = match lock::try_take(&settings.state_dir.join(LOCK)) {
+            Ok(Ok(lock)) => lock,
+            // Another process is at it: what it does not get done is still due afterwards.
+            Ok(Err(_)) => return Vec::new(),
+            Err(error) => {
+                let folder = settings.state_dir.display();
+                self.complain(format!("maintenance cannot use the state folder {folder}: {error}"));
+                return Vec::new();
+            }
+        };
+        self.complained = false;
+        let mut ran = Vec::new();
+        for task in tasks {
+            let (last, now) = (last(&self.unsaved, task), self.clock.now());
+            if is_due(&last, task, now) {
+                let run = self.run(task, &last, settings).await;
+                self.save(task.name, run).await;
+                ran.push(task.name);
+            }
+        }
+        ran
+    }
+
+    /// Runs a task and says what is known of its runs then.
+    async fn run(&self, task: &Task, last: &LastRun, settings: &Settings) -> LastRun {
+        let begun = self.clock.now();
+        let context = Context {
+            store: self.store.clone(),
+            archive: self.archive.clone(),
+            settings: settings.clone(),
+            now: begun,
+        };
+        // By itself, so that one that panics takes nothing with it.
+        let outcome = tokio::spawn((task.run)(context)).await;
+        match outcome.unwrap_or_else(|error| Err(format!("it panicked: {error}"))) {
+            Ok(done) => {
+                tracing::info!(task = task.name, "maintenance: {done}");
+                LastRun { succeeded_at: Some(begun), tried_at: Some(begun), failures: 0 }
+            }
+            Err(error) => {
+                let run = LastRun {
+                    succeeded_at: last.succeeded_at,
+                    tried_at: Some(begun),
+                    failures: last.failures.saturating_add(1),
+                };
+                let next = task.rhythm.next(&run, begun, settings.timezone);
+                tracing::error!(task = task.name, next_try = %next, "maintenance failed: {error}");
+                run
+            }
+        }
+    }
+
+    async fn save(&mut self, task: &'static str, run: LastRun) {
+        match self.store.record_maintenance(task, &run).await {
+            Ok(()) => {
+                self.unsaved.remove(task);
+            }
+            Err(error) => {
+                tracing::warn!(task, %error, "cannot store that maintenance ran; trying again");
+                self.unsaved.insert(task, run);
+            }
+        }
+    }
+
+    /// Tries to store what could not be stored before.
+    async fn save_unsaved(&mut self) {
+        for (task, run) in std::mem::take(&mut self.unsaved) {
+            if self.store.record_maintenance(task, &run).await.is_err() {
+                self.unsaved.insert(task, run);
+            }
+        }
+    }
+
+    /// Logs what keeps every task from running, once while it lasts.
+    fn complain(&mut self, message: String) {
+        if !self.complained {
+            tracing::error!("{message}; trying again every minute");
+        }
+        self.complained = true;
+    }
+}

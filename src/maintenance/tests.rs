@@ -1,0 +1,181 @@
+use super::*;
+use crate::clock::Hands;
+use crate::config::{self, Environment};
+use crate::failpoint::{self, Point};
+use crate::store::copies;
+use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+use futures_util::FutureExt as _;
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tempfile::TempDir;
+
+fn noon() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 25, 12, 0, 0).unwrap()
+}
+
+/// A machine: a folder that outlives its processes, and a clock.
+struct Machine {
+    folder: TempDir,
+    clock: Clock,
+    hands: Hands,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let (clock, hands) = Clock::manual(noon());
+        Machine { folder: TempDir::new().unwrap(), clock, hands }
+    }
+
+    fn settings(&self) -> Settings {
+        let file = self.folder.path().join("config.toml");
+        config::parse("state_dir = \"state\"\n", &file, &Environment::default()).unwrap()
+    }
+
+    /// A process that starts on this machine.
+    async fn start(&self) -> Maintenance {
+        let settings = self.settings();
+        let store = Store::open(&settings.state_dir, 0).await.unwrap();
+        let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
+        Maintenance::new(store, archive, self.clock.clone())
+    }
+
+    fn copies(&self) -> usize {
+        copies::copies(&self.settings().state_dir).len()
+    }
+}
+
+fn task(name: &'static str, run: fn(Context) -> tasks::Running) -> Task {
+    Task { name, rhythm: Rhythm::At("0 4 * * *"), run }
+}
+
+const ALL: [&str; 3] = ["retention", "history", "copy"];
+
+#[test]
+fn every_task_has_a_name_of_its_own_and_a_rhythm_that_can_be_read() {
+    let names: std::collections::BTreeSet<_> = TASKS.iter().map(|task| task.name).collect();
+    assert_eq!(names.len(), TASKS.len());
+    for Task { name, rhythm: Rhythm::At(schedule), .. } in TASKS {
+        assert!(crate::plan::schedule::Schedule::parse(schedule).is_ok(), "{name}: {schedule}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_missed_while_the_machine_was_off_is_caught_up_at_the_next_start() {
+    let machine = Machine::new();
+    let settings = machine.settings();
+    assert_eq!(machine.start().await.run_due(&settings, &TASKS).await, ALL);
+    assert_eq!(machine.copies(), 1);
+    // Started again on the same day: nothing is owed.
+    machine.hands.advance(TimeDelta::hours(2));
+    let mut same_day = machine.start().await;
+    assert_eq!(same_day.run_due(&settings, &TASKS).await, Vec::<&str>::new());
+    // Off at four, on at nine.
+    machine.hands.advance(TimeDelta::hours(19));
+    assert_eq!(machine.start().await.run_due(&settings, &TASKS).await, ALL);
+    assert_eq!(machine.copies(), 2);
+    // On at four.
+    machine.hands.advance(TimeDelta::hours(18));
+    let mut daemon = machine.start().await;
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
+    machine.hands.advance(TimeDelta::hours(1));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn a_clock_that_was_a_year_ahead_puts_nothing_off() {
+    let machine = Machine::new();
+    let settings = machine.settings();
+    let mut daemon = machine.start().await;
+    machine.hands.advance(TimeDelta::days(365));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
+    machine.hands.set(noon());
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
+    machine.hands.advance(TimeDelta::hours(16));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
+}
+
+#[tokio::test]
+async fn a_task_that_fails_is_tried_again_later_and_keeps_no_other_from_its_turn() {
+    let machine = Machine::new();
+    let settings = machine.settings();
+    let mut daemon = machine.start().await;
+    let in_the_way = settings.state_dir.join("copies");
+    fs::write(&in_the_way, "no folder").unwrap();
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
+    machine.hands.advance(TimeDelta::minutes(4));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
+    machine.hands.advance(TimeDelta::minutes(1));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ["copy"]);
+    // A restart forgets nothing of this.
+    let mut daemon = machine.start().await;
+    machine.hands.advance(TimeDelta::minutes(9));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
+    fs::remove_file(&in_the_way).unwrap();
+    machine.hands.advance(TimeDelta::minutes(1));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ["copy"]);
+    assert_eq!(machine.copies(), 1);
+    machine.hands.advance(TimeDelta::hours(15));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn a_task_that_panics_has_failed_and_nothing_more() {
+    let machine = Machine::new();
+    let settings = machine.settings();
+    let mut daemon = machine.start().await;
+    let tasks = [task("panics", |_| async { panic!("on purpose") }.boxed()), COPY];
+    assert_eq!(daemon.run_due(&settings, &tasks).await, ["panics", "copy"]);
+    let runs = daemon.store.maintenance_runs().await.unwrap();
+    assert_eq!((runs["panics"].failures, runs["copy"].failures), (1, 0));
+    assert_eq!(runs["panics"].tried_at, Some(noon()));
+}
+
+#[tokio::test]
+async fn two_processes_never_run_tasks_at_once() {
+    let machine = Machine::new();
+    let settings = machine.settings();
+    let (mut one, mut other) = (machine.start().await, machine.start().await);
+    let held = lock::try_take(&settings.state_dir.join(LOCK)).unwrap().unwrap();
+    assert_eq!(one.run_due(&settings, &TASKS).await, Vec::<&str>::new());
+    drop(held);
+    assert_eq!(one.run_due(&settings, &TASKS).await, ALL);
+    assert_eq!(other.run_due(&settings, &TASKS).await, Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_no_writes_costs_one_try_and_the_run_is_stored_later() {
+    let machine = Machine::new();
+    let settings = machine.settings();
+    let mut daemon = machine.start().await;
+    let full = Arc::new(AtomicBool::new(true));
+    let is_full = Arc::clone(&full);
+    let _watching = failpoint::watch(&settings.state_dir, move |point, _| match point {
+        Point::StoreBegin | Point::FileCreate if is_full.load(Ordering::SeqCst) => {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        _ => Ok(()),
+    });
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new(), "not in a circle");
+    assert_eq!(daemon.store.maintenance_runs().await.unwrap().len(), 0);
+    full.store(false, Ordering::SeqCst);
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
+    assert_eq!(daemon.store.maintenance_runs().await.unwrap()["copy"].failures, 1);
+    machine.hands.advance(TimeDelta::minutes(5));
+    assert_eq!(machine.start().await.run_due(&settings, &[COPY]).await, ["copy"]);
+    assert_eq!(machine.copies(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_waiting_and_the_task_under_way() {
+    let machine = Machine::new();
+    let settings = machine.settings();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    machine.start().await.keep_running(|| settings.clone(), &stop).await;
+    assert_eq!(machine.copies(), 0);
+}
