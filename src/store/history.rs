@@ -1,12 +1,13 @@
 //! Reading what happened: lists, timelines, counts.
 
 use super::claim::usage;
-use super::row::{self, instant};
+use super::row::{self, at, instant};
 use super::{Result, Store};
 use crate::job::{Job, State};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::Row;
+use std::collections::BTreeSet;
 
 /// Which jobs to list.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +37,64 @@ pub struct TimelineEvent {
     pub last_at: DateTime<Utc>,
 }
 
+/// How many of a source's jobs came to which end on a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayJobs {
+    /// Which of the days that were asked about, from 0.
+    pub day: usize,
+    /// Archived, and not among those to be told apart.
+    pub archived: u32,
+    /// Archived, and among those to be told apart.
+    pub told_apart: u32,
+    /// Failed.
+    pub failed: u32,
+}
+
 impl Store {
+    /// What became of a source's jobs on each of these days, by the time that a job is for, or else
+    /// its creation. `starts` are the days' first instants, in order; the last day has no end. Days
+    /// without a job that was archived or failed are left out.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn days(
+        &self,
+        source: &str,
+        starts: &[DateTime<Utc>],
+        told_apart: &BTreeSet<i64>,
+    ) -> Result<Vec<DayJobs>> {
+        let ends = starts.iter().skip(1).copied().map(at).chain([i64::MAX]);
+        let days: Vec<_> = starts.iter().copied().map(at).zip(ends).collect();
+        let rows = sqlx::query(
+            "SELECT json_each.key AS day, \
+               sum(state = 'archived' AND jobs.id NOT IN (SELECT value FROM json_each(?3))) AS a, \
+               sum(state = 'archived' AND jobs.id IN (SELECT value FROM json_each(?3))) AS t, \
+               sum(state = 'failed') AS f \
+             FROM json_each(?2) CROSS JOIN jobs INDEXED BY jobs_by_time \
+             WHERE source = ?1 AND state IN ('archived', 'failed') \
+               AND coalesce(scheduled_for, created_at) >= json_each.value ->> 0 \
+               AND coalesce(scheduled_for, created_at) < json_each.value ->> 1 \
+             GROUP BY json_each.key",
+        )
+        .bind(source)
+        .bind(serde_json::json!(days).to_string())
+        .bind(serde_json::json!(told_apart).to_string())
+        .fetch_all(&self.readers)
+        .await?;
+        let count = |row: &sqlx::sqlite::SqliteRow, column| -> sqlx::Result<u32> {
+            Ok(u32::try_from(row.try_get::<i64, _>(column)?).unwrap_or(u32::MAX))
+        };
+        let day = |row: &sqlx::sqlite::SqliteRow| {
+            Ok(DayJobs {
+                day: usize::try_from(row.try_get::<i64, _>("day")?).unwrap_or(usize::MAX),
+                archived: count(row, "a")?,
+                told_apart: count(row, "t")?,
+                failed: count(row, "f")?,
+            })
+        };
+        Ok(rows.iter().map(day).collect::<sqlx::Result<_>>()?)
+    }
+
     /// Jobs, newest first.
     pub async fn jobs(&self, filter: &Filter) -> Result<Vec<Job>> {
         // One statement for each shape, so that each has its index.

@@ -2,6 +2,7 @@
 
 mod claims;
 mod plans;
+mod pruning;
 mod records;
 
 use super::*;
@@ -24,6 +25,50 @@ async fn store() -> (TempDir, Store) {
     let folder = TempDir::new().unwrap();
     let store = Store::open(folder.path(), 0).await.unwrap();
     (folder, store)
+}
+
+impl Store {
+    /// Adds jobs for these times that have ended at once, each with a remote job and the timeline
+    /// that a good night leaves.
+    pub(crate) async fn add_ended_jobs(
+        &self,
+        new: &NewJob,
+        jobs: &[(DateTime<Utc>, crate::job::State)],
+    ) -> Result<()> {
+        let (new, jobs) = (new.clone(), jobs.to_vec());
+        self.write(move |db| {
+            Box::pin(async move {
+                for (time, state) in jobs {
+                    let job = super::jobs::insert(db, &new, Some(time), time).await?;
+                    for (kind, message) in [
+                        ("submitted", "the service took the request as remote job 1"),
+                        ("completed", "the export is ready after 3 polls"),
+                        (state.as_str(), "what came of it"),
+                    ] {
+                        let event = crate::job::Event::new(kind, message);
+                        super::jobs::add_event(db, Some(job.id), &new.source, &event, time).await?;
+                    }
+                    sqlx::query(
+                        "INSERT INTO remote_jobs (job, account, started_at, ended_at) \
+                         VALUES (?1, ?2, ?3, ?3)",
+                    )
+                    .bind(job.id)
+                    .bind(&new.account)
+                    .bind(row::at(time))
+                    .execute(&mut *db)
+                    .await?;
+                    sqlx::query("UPDATE jobs SET state = ?, finished_at = ? WHERE id = ?")
+                        .bind(state.as_str())
+                        .bind(row::at(time))
+                        .bind(job.id)
+                        .execute(&mut *db)
+                        .await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
 }
 
 fn new_job(source: &str) -> NewJob {

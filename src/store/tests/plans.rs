@@ -11,6 +11,8 @@ fn statements() -> Vec<String> {
         include_str!("../history.rs"),
         include_str!("../jobs.rs"),
         include_str!("../clock.rs"),
+        include_str!("../maintenance.rs"),
+        include_str!("../pruning.rs"),
         include_str!("../mod.rs"),
         include_str!("../orphans.rs"),
         include_str!("../schedules.rs"),
@@ -39,6 +41,7 @@ fn is_bounded(step: &str, statement: &str) -> bool {
         "job_counts",
         "schedules",
         "alarms",
+        "maintenance",
         "job_durations",
         "event_counts",
     ]
