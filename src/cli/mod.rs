@@ -213,23 +213,24 @@ fn archive(settings: &Settings) -> Archive {
 
 /// The store, made where there is none, and anew where it is lost or damaged.
 async fn open_store(settings: &Settings) -> Result<Store, Problem> {
-    recover::open(settings, copies::was_left_open(&settings.state_dir), None).await
+    recover::open(settings, copies::is_suspect(&settings.state_dir), None).await
 }
 
-/// What was stored, for reading.
-async fn reporter(settings: &Settings) -> Result<Reporter, Problem> {
-    Ok(Reporter::new(Store::open_existing(&settings.state_dir).await?, archive(settings)))
-}
-
-/// Reads what was stored, and closes it: what is left open looks as if somebody had died.
+/// Reads what was stored, and changes nothing.
 async fn reading<T>(
     settings: &Settings,
-    read: impl AsyncFnOnce(&Reporter) -> Result<T, ReportError>,
+    read: impl AsyncFn(&Reporter) -> Result<T, ReportError>,
 ) -> Result<T, Problem> {
-    let reporter = reporter(settings).await?;
-    let found = read(&reporter).await;
-    reporter.close().await;
-    Ok(found?)
+    loop {
+        let store = Store::open_for_reading(&settings.state_dir).await?;
+        let reporter = Reporter::new(store.clone(), archive(settings));
+        let found = read(&reporter).await;
+        reporter.close().await;
+        // A process that has begun to write meanwhile has it open now: it is read beside that one.
+        if !store.is_some_and(|store| store.was_disturbed()) {
+            return Ok(found?);
+        }
+    }
 }
 
 /// The plan with the services of these accounts; their keys are read here.

@@ -18,6 +18,31 @@ pub fn wait_for(path: &Path) -> io::Result<Held> {
     Ok(Held { file })
 }
 
+/// Waits until nobody holds the lock alone, and shares it from then on.
+pub fn share(path: &Path) -> io::Result<Held> {
+    let file = files::open(path)?;
+    file.lock_shared()?;
+    Ok(Held { file })
+}
+
+/// What the holder of a lock has written into it; `None` where nobody holds it, or there is no such
+/// file. Changes nothing, and needs no more than to read the file.
+pub fn holder(path: &Path) -> io::Result<Option<String>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text)?;
+            Ok(Some(text.trim().to_owned()))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// Takes the lock if it is free. `Err` inside `Ok` carries what its holder has written into it.
 pub fn try_take(path: &Path) -> io::Result<Result<Held, String>> {
     let mut file = files::open(path)?;
@@ -33,6 +58,12 @@ pub fn try_take(path: &Path) -> io::Result<Result<Held, String>> {
 }
 
 impl Held {
+    /// Lets others share what was held alone.
+    pub fn into_shared(self) -> io::Result<Held> {
+        self.file.lock_shared()?;
+        Ok(self)
+    }
+
     /// Leaves a word for those who find the lock taken.
     pub fn write(&mut self, text: &str) -> io::Result<()> {
         self.file.set_len(0)?;

@@ -5,6 +5,7 @@ use crate::cli::{archive, output};
 use crate::files;
 use crate::settings::Settings;
 use crate::store::lock;
+use rustix::fs::{Access, AtFlags};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -45,7 +46,7 @@ fn folder(what: &'static str, path: &Path, found: &mut Findings) {
             format!("chmod 700 {shown}"),
         );
     }
-    match try_to_write(path) {
+    match may_write(path) {
         Ok(()) => found.ok(what, format!("{shown} can be written")),
         Err(error) if !me.is_root() && meta.uid() != me.as_raw() => found.warn(
             what,
@@ -62,30 +63,29 @@ fn folder(what: &'static str, path: &Path, found: &mut Findings) {
     }
 }
 
-/// Makes a file and brings it to disk.
-fn try_to_write(folder: &Path) -> std::io::Result<()> {
-    let probe = folder.join(format!(".doctor-{}.partial", std::process::id()));
-    let written = files::create(&probe).and_then(|file| file.sync_all());
-    // What could not be made need not be removed.
-    let _ = fs::remove_file(&probe);
-    written
+/// Whether this user may make files in a folder, as far as that can be told without making one.
+fn may_write(folder: &Path) -> std::io::Result<()> {
+    Ok(rustix::fs::accessat(
+        rustix::fs::CWD,
+        folder,
+        Access::WRITE_OK | Access::EXEC_OK,
+        AtFlags::EACCESS,
+    )?)
 }
 
+/// File systems without hard links, by the numbers that the kernel gives them: FAT and exFAT.
+const WITHOUT_LINKS: [i64; 2] = [0x4d44, 0x2011_bab0];
+
 fn links(folder: &Path, found: &mut Findings) {
-    let name = |part| folder.join(format!(".doctor-{}-{part}.partial", std::process::id()));
-    let (one, other) = (name("one"), name("other"));
-    if files::create(&one).is_err() {
-        return;
-    }
-    let linked = fs::hard_link(&one, &other);
-    let _ = (fs::remove_file(&one), fs::remove_file(&other));
-    match linked {
-        Ok(()) => found.ok("archive", "identical nights share their space (hard links work)"),
-        Err(error) => found.warn(
+    let Ok(disk) = rustix::fs::statfs(folder) else { return };
+    if WITHOUT_LINKS.contains(&disk.f_type) {
+        found.warn(
             "archive",
-            format!("its file system has no hard links ({error}): each night is a whole copy"),
+            "its file system has no hard links: each night is a whole copy",
             "put archive_dir on a file system such as ext4, xfs or btrfs, or expect the size",
-        ),
+        );
+    } else {
+        found.ok("archive", "identical nights share their space, with hard links");
     }
 }
 
@@ -121,9 +121,9 @@ fn daemon(settings: &Settings, found: &mut Findings) {
         );
         return;
     }
-    match lock::try_take(&path) {
-        Ok(Err(process)) => found.ok("daemon", format!("it runs as process {process}")),
-        Ok(Ok(_)) => found.warn(
+    match lock::holder(&path) {
+        Ok(Some(process)) => found.ok("daemon", format!("it runs as process {process}")),
+        Ok(None) => found.warn(
             "daemon",
             "it does not run now",
             "systemctl start nightjar, unless a timer runs `nightjar backup`",

@@ -6,9 +6,9 @@ mod service;
 mod unit;
 
 use super::output;
-use super::{Common, Problem, chosen, clock, exit, herald, reporter};
+use super::{Common, Problem, chosen, clock, exit, herald, reading};
 use crate::config;
-use crate::report::Health;
+use crate::report::{Health, Reporter};
 use crate::settings::Settings;
 use crate::store::copies;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -171,26 +171,35 @@ fn keys(settings: &Settings, found: &mut Findings) {
 /// Is the history whole, and does it say that the sources are well?
 async fn database(settings: &Settings, now: DateTime<Utc>, found: &mut Findings) {
     let path = settings.state_dir.join(crate::store::FILE);
-    let reporter = match reporter(settings).await {
-        Ok(reporter) => reporter,
+    let read = async |it: &Reporter| Ok((it.integrity().await?, it.sources(settings, now).await));
+    let sources = match reading(settings, read).await {
         Err(problem) => {
-            found.error("database", problem.message(), "as it says");
-            return;
+            found.error(
+                "database",
+                problem.message(),
+                "start the daemon, or type `nightjar backup` as the program's user: both bring the \
+                 database up to date and rebuild a damaged one; `nightjar reindex` rebuilds it now",
+            );
+            None
+        }
+        Ok((None, sources)) => {
+            found.ok("database", "there is none yet; the first backup makes it");
+            sources.ok()
+        }
+        Ok((Some(problems), sources)) if problems.is_empty() => {
+            found.ok("database", format!("{} is whole", path.display()));
+            sources.ok()
+        }
+        Ok((Some(problems), sources)) => {
+            found.error(
+                "database",
+                format!("{} is damaged: {}", path.display(), problems.join("; ")),
+                "stop the daemon and type `nightjar reindex`: it sets the damaged file aside and \
+                 makes a new one from its newest copy and the archive",
+            );
+            sources.ok()
         }
     };
-    match reporter.integrity().await {
-        Ok(None) => found.ok("database", "there is none yet; the first backup makes it"),
-        Ok(Some(problems)) if problems.is_empty() => {
-            found.ok("database", format!("{} is whole", path.display()));
-        }
-        Ok(Some(problems)) => found.error(
-            "database",
-            format!("{} is damaged: {}", path.display(), problems.join("; ")),
-            "stop the daemon and type `nightjar reindex`: it sets the damaged file aside and makes \
-             a new one from the archive",
-        ),
-        Err(error) => found.error("database", error.to_string(), "as it says"),
-    }
     if let Some(aside) = copies::set_aside(&settings.state_dir).first() {
         found.warn(
             "database",
@@ -198,10 +207,7 @@ async fn database(settings: &Settings, now: DateTime<Utc>, found: &mut Findings)
             "see whether the disk is well (`smartctl`), then remove it",
         );
     }
-    let sources = reporter.sources(settings, now).await;
-    reporter.close().await;
-    let Ok(sources) = sources else { return };
-    for source in &sources {
+    for source in sources.iter().flatten() {
         let name = &source.source;
         match source.health {
             Health::Ok => found.ok("backups", format!("{name} is well")),

@@ -1,0 +1,125 @@
+//! Opening the database for commands that only look: nothing is made, written or migrated, not even
+//! SQLite's own files beside it.
+
+use super::{BUSY_TIMEOUT, FILE, MIGRATIONS, Result, Store, StoreError, is_damage, of_opening};
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{Row, SqlitePool};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// How a database file looked when it was opened as one that nobody changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unchanging {
+    length: u64,
+    modified: Option<SystemTime>,
+    has_wal: bool,
+}
+
+impl Unchanging {
+    fn of(path: &Path) -> io::Result<Unchanging> {
+        let meta = fs::metadata(path)?;
+        let has_wal = beside(path, "-wal").exists();
+        Ok(Unchanging { length: meta.len(), modified: meta.modified().ok(), has_wal })
+    }
+}
+
+impl Store {
+    /// Opens the database for reading its history; `None` where none was ever made. Changes nothing
+    /// in the state folder, which may be read-only.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is damaged, has another schema than this program knows, or was
+    /// left in a state that only a process that writes can put in order.
+    pub async fn open_for_reading(state_dir: &Path) -> Result<Option<Store>> {
+        let path = state_dir.join(FILE);
+        let folder = |error| StoreError::Folder { path: path.clone(), error };
+        let seen = match Unchanging::of(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            // A process that was killed while it made the database has got no further.
+            Ok(seen) if seen.length == 0 && !seen.has_wal => return Ok(None),
+            seen => seen.map_err(folder)?,
+        };
+        let journal = fs::metadata(beside(&path, "-wal")).map_or(0, |wal| wal.len());
+        let (options, unchanging) = match seen.has_wal {
+            true if beside(&path, "-shm").exists() => (reading(&path), None),
+            true if journal > 0 => return Err(StoreError::LeftOpen { path }),
+            // Nobody has it open: without this, SQLite would make its files beside it.
+            _ => (SqliteConnectOptions::new().filename(&path).immutable(true), Some(seen)),
+        };
+        let options = options.read_only(true).busy_timeout(BUSY_TIMEOUT);
+        let readers = SqlitePoolOptions::new()
+            .max_connections(1)
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        let schema = schema(&readers, &path).await;
+        let store = Store { path, writer: None, readers, unchanging, _open: None };
+        match schema {
+            Ok(()) => Ok(Some(store)),
+            Err(error) => {
+                let disturbed = store.was_disturbed();
+                store.close().await;
+                // Somebody writes there now: it can be read as one that is in use.
+                if disturbed {
+                    Box::pin(Store::open_for_reading(state_dir)).await
+                } else {
+                    Err(error)
+                }
+            }
+        }
+    }
+
+    /// Whether somebody has begun to write to a database that was opened as one that nobody changes:
+    /// then what was read is to be read again.
+    pub fn was_disturbed(&self) -> bool {
+        let now = || Unchanging::of(&self.path).ok();
+        self.unchanging.as_ref().is_some_and(|seen| now().as_ref() != Some(seen))
+    }
+}
+
+/// Reads beside a process that has the database open, or after one that was killed: SQLite's shared
+/// memory is not written, and where nobody keeps it, not even trusted.
+fn reading(path: &Path) -> SqliteConnectOptions {
+    let path = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
+    SqliteConnectOptions::new().filename(format!("file:{path}?readonly_shm=1"))
+}
+
+/// Whether this program can read what is stored.
+async fn schema(readers: &SqlitePool, path: &Path) -> Result<()> {
+    let failed = |error: sqlx::Error| match is_damage(&error) {
+        true => of_opening(path, error),
+        false => StoreError::Unreadable { path: path.to_owned(), error },
+    };
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let tables: i64 =
+        sqlx::query("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
+            .fetch_one(readers)
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(failed)?;
+    let found: i64 = match tables {
+        0 => 0,
+        _ => sqlx::query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+            .fetch_one(readers)
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(failed)?,
+    };
+    match found.cmp(&known) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Less => Err(StoreError::Older { path: path.to_owned(), found, known }),
+        std::cmp::Ordering::Greater => {
+            Err(StoreError::Newer { path: path.to_owned(), found, known })
+        }
+    }
+}
+
+/// One of SQLite's files beside the database.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(suffix);
+    PathBuf::from(name)
+}
