@@ -7,9 +7,10 @@ use super::{Common, Problem, archive, chosen, clock, exit, open_store, plan, sto
 use crate::config::units::{duration_text, parse_duration};
 use crate::engine::{Engine, Observer, Scope};
 use crate::job::{Job, State, Trigger};
+use crate::maintenance::{Maintenance, OF_DATABASE};
 use crate::report::Reporter;
-use crate::settings::{Settings, Source};
-use crate::store::{NewJob, Store, copies, lock};
+use crate::settings::Source;
+use crate::store::{FILE, NewJob, Store, StoreError, copies, lock};
 use clap::Args;
 use std::pin::pin;
 use std::sync::Arc;
@@ -83,21 +84,28 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     let engine = Engine::new(store.clone(), archive(&settings), worker, clock(), plan, observer);
     // By itself, so that nothing that is shown or told holds it up.
     let mut working = tokio::spawn(async move { engine.run(Scope::Jobs(ids), stop).await });
-    {
+    let worked = {
         let mut showing = pin!(watch.keep_showing(|| clock().now()));
         loop {
             tokio::select! {
-                worked = &mut working => break worked.map_err(Problem::failed)??,
+                worked = &mut working => break worked.map_err(Problem::failed)?,
                 Some(step) = steps.next() => herald.ping(step).await,
                 () = &mut showing => {}
             }
         }
+    };
+    if worked.as_ref().is_err_and(StoreError::is_damage) {
+        copies::suspect(&settings.state_dir.join(FILE));
     }
+    worked?;
     watch.refresh(clock().now()).await?;
     let limit = timed_out.filter(|token| token.is_cancelled()).and(arguments.timeout);
     let code = conclude(&store, &jobs, limit).await?;
     herald.conclude(steps).await;
-    keep_copy(&settings, &store).await;
+    // Where no daemon looks after the database every night, this does. Retention is left to
+    // `prune` and the daemon: nothing goes from the archive because somebody adds to it.
+    let mut maintenance = Maintenance::new(store.clone(), archive(&settings), clock());
+    maintenance.run_due(&settings, &OF_DATABASE).await;
     store.close().await;
     Ok(code)
 }
@@ -115,16 +123,6 @@ fn stop_after(limit: Duration, stop: &CancellationToken) -> CancellationToken {
         }
     });
     timed_out
-}
-
-/// Where no daemon copies the database every night, this does.
-async fn keep_copy(settings: &Settings, store: &Store) {
-    let now = clock().now();
-    if copies::is_due(&settings.state_dir, now)
-        && let Err(error) = store.keep_copy(now).await
-    {
-        tracing::warn!(%error, "the database could not be copied");
-    }
 }
 
 /// Makes a job for each source, or joins its live one.

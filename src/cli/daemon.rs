@@ -5,11 +5,15 @@ use super::{Common, Problem, archive, clock, plan, recover, stop_signal, systemd
 use crate::config;
 use crate::engine::{Engine, Notice, Observer, Plan, Scope};
 use crate::files;
+use crate::maintenance::Maintenance;
 use crate::report::Reporter;
 use crate::settings::{Listen, Settings};
-use crate::store::{copies, lock};
+use crate::store::lock::{self, Held};
+use crate::store::{FILE, StoreError, copies};
 use crate::web;
 use sd_notify::NotifyState;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,6 +21,8 @@ use tokio::sync::Notify;
 
 /// How long the database may take to open, in microseconds.
 const OPENING: u32 = 15 * 60 * 1_000_000;
+/// How long a command that only looks holds the daemon's lock, with much to spare.
+const GLANCE: Duration = Duration::from_millis(20);
 /// How long the last pings may take: a stop is over within five seconds.
 const LAST_PINGS: Duration = Duration::from_millis(500);
 
@@ -30,9 +36,9 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
             settings.state_dir.display()
         ))
     };
-    let left_open = copies::was_left_open(&settings.state_dir);
+    let thoroughly = copies::is_suspect(&settings.state_dir);
     files::make_folder(&settings.state_dir).map_err(state)?;
-    let only = lock::daemon(&settings.state_dir).map_err(state)?.map_err(|process| {
+    let only = take_over(&settings.state_dir).await.map_err(state)?.map_err(|process| {
         Problem::failed(format!(
             "another daemon works on {}: process {process}; stop it first, or give this one \
              another state_dir",
@@ -41,7 +47,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     })?;
     // A large database may have to be brought up to date, looked through, or made anew.
     systemd::tell(&[NotifyState::ExtendTimeoutUsec(OPENING)]);
-    let store = recover::open(&settings, left_open, Some(&only)).await?;
+    let store = recover::open(&settings, thoroughly, Some(&only)).await?;
     let worker = lock::Worker::enrol(&settings.state_dir, fastrand::u64(..)).map_err(state)?;
     worker.sweep();
     let archive = archive(&settings);
@@ -77,6 +83,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
             moved.notify_one();
         }
     });
+    let maintenance = Maintenance::new(store.clone(), archive.clone(), clock());
     let engine = Engine::new(store.clone(), archive.clone(), worker, clock(), whole, observer);
     // The page reads by itself: whatever it is asked, nothing here waits for it.
     let reporter = Reporter::new(Some(store.for_page()), archive);
@@ -110,6 +117,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
                 reload_on_hangup(hangup, common, &engine, &reader, &herald, &news),
                 herald.keep_pinging(steps),
                 herald.keep_telling(),
+                maintenance.keep_running(settings, &stop),
                 systemd::keep_alive(&engine),
                 systemd::keep_status(&store, settings, &clock, &news),
                 async {
@@ -119,6 +127,9 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
             )
         } => Ok(()),
     };
+    if ended.as_ref().is_err_and(StoreError::is_damage) {
+        copies::suspect(&settings.state_dir.join(FILE));
+    }
     tokio::join!(herald.finish(LAST_PINGS), async {
         if let Some(serving) = serving {
             serving.finish().await;
@@ -128,6 +139,18 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     ended?;
     tracing::info!("stopped; whatever was under way goes on at the next start");
     Ok(super::exit::DONE)
+}
+
+/// Takes the daemon's lock. A command that looks whether a daemon runs may hold it for a moment.
+async fn take_over(state_dir: &Path) -> io::Result<Result<Held, String>> {
+    for _ in 0..10 {
+        if let Ok(held) = lock::daemon(state_dir)? {
+            return Ok(Ok(held));
+        }
+        // What never ends, for no longer than that.
+        let _ = tokio::time::timeout(GLANCE, std::future::pending::<()>()).await;
+    }
+    lock::daemon(state_dir)
 }
 
 fn whole_plan(settings: &Settings) -> Result<Plan, Problem> {

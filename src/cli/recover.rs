@@ -7,8 +7,9 @@ use crate::engine::schedule_identity;
 use crate::files;
 use crate::settings::Settings;
 use crate::store::lock::{self, Held};
-use crate::store::{FILE, Kept, Store, StoreError, copies};
-use std::path::PathBuf;
+use crate::store::{FILE, Kept, Store, copies};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What was done to have a whole database.
 #[derive(Debug)]
@@ -22,21 +23,53 @@ pub(super) struct Rebuilt {
     pub(super) adopted: usize,
 }
 
-/// The store, made where there is none, with job numbers above the archive's. `left_open` says that
-/// whoever had it open last did not close it: then it is looked through first. `only` is the
-/// daemon's lock, where this is the daemon.
+/// The lock on whether the database may be rebuilt: whoever has it open shares it, whoever rebuilds
+/// it holds it alone.
+const LOCK: &str = "database.lock";
+/// How long a process that finds the database lost waits for another one that may be rebuilding it.
+const OTHERS: Duration = Duration::from_secs(5);
+/// How often it looks again meanwhile.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// The store, made where there is none, with job numbers above the archive's. `thoroughly` says that
+/// the database is to be looked through before it is trusted. `only` is the daemon's lock, where
+/// this is the daemon.
+///
+/// Whether the database is lost or damaged is decided again once nobody else can have it open: of
+/// two processes that start at once, one rebuilds it and the other takes what it has made.
 pub(super) async fn open(
     settings: &Settings,
-    left_open: bool,
+    thoroughly: bool,
     only: Option<&Held>,
 ) -> Result<Store, Problem> {
     let (archive, highest) = prepared(settings)?;
-    let trouble = match found(settings, highest, left_open).await? {
-        Found::Whole(store) => return Ok(store),
+    let state_dir = &settings.state_dir;
+    files::make_folder(state_dir).map_err(|error| unusable(settings, error))?;
+    let mut tries = OTHERS.as_millis() / AGAIN.as_millis();
+    let alone = loop {
+        let shared = lock::share(&state_dir.join(LOCK)).map_err(|it| unusable(settings, it))?;
+        if let Found::Whole(store) = found(state_dir, highest, thoroughly).await? {
+            trust(settings, thoroughly);
+            return Ok(store.holding(shared));
+        }
+        drop(shared);
+        match alone(settings, only) {
+            Ok(alone) => break alone,
+            Err(problem) if tries == 0 => return Err(problem),
+            Err(_) => tries -= 1,
+        }
+        // What never ends, for no longer than that.
+        let _ = tokio::time::timeout(AGAIN, std::future::pending::<()>()).await;
+    };
+    let trouble = match found(state_dir, highest, thoroughly).await? {
+        Found::Whole(store) => {
+            trust(settings, thoroughly);
+            let shared = alone.database.into_shared().map_err(|it| unusable(settings, it))?;
+            return Ok(store.holding(shared));
+        }
         Found::Lost => "it is not there any more".to_owned(),
         Found::Damaged(trouble) => trouble,
     };
-    let _alone = alone(settings, only)?;
     let rebuilt = rebuild(settings, &archive, highest).await?;
     let path = settings.state_dir.join(FILE);
     tracing::error!(
@@ -44,7 +77,22 @@ pub(super) async fn open(
         path.display(),
         rebuilt.told()
     );
-    Ok(rebuilt.store)
+    let shared = alone.database.into_shared().map_err(|it| unusable(settings, it))?;
+    Ok(rebuilt.store.holding(shared))
+}
+
+/// The database was looked through: the mark that asked for it goes.
+pub(super) fn trust(settings: &Settings, thoroughly: bool) {
+    if thoroughly && let Err(error) = copies::trust(&settings.state_dir) {
+        tracing::warn!(%error, "the database is whole, and will be looked through once more");
+    }
+}
+
+fn unusable(settings: &Settings, error: std::io::Error) -> Problem {
+    Problem::failed(format!(
+        "cannot use the state folder {}: {error}",
+        settings.state_dir.display()
+    ))
 }
 
 /// What there is in the database's place.
@@ -54,19 +102,19 @@ pub(super) enum Found {
     Damaged(String),
 }
 
-/// Looks for the database; through it too, where that is asked for.
+/// Looks for the database of a state folder; through it too, where that is asked for.
 pub(super) async fn found(
-    settings: &Settings,
+    state_dir: &Path,
     highest: i64,
     thoroughly: bool,
 ) -> Result<Found, Problem> {
-    let exists = settings.state_dir.join(FILE).exists();
-    if !exists && (highest > 0 || !copies::copies(&settings.state_dir).is_empty()) {
+    let exists = state_dir.join(FILE).exists();
+    if !exists && (highest > 0 || !copies::copies(state_dir).is_empty()) {
         return Ok(Found::Lost);
     }
-    let store = match Store::open(&settings.state_dir, highest).await {
+    let store = match Store::open(state_dir, highest).await {
         Ok(store) => store,
-        Err(StoreError::Damaged { error, .. }) => return Ok(Found::Damaged(error.to_string())),
+        Err(error) if error.is_damage() => return Ok(Found::Damaged(error.to_string())),
         Err(error) => return Err(error.into()),
     };
     if !thoroughly {
@@ -96,32 +144,42 @@ pub(super) fn prepared(settings: &Settings) -> Result<(Archive, i64), Problem> {
     Ok((archive, highest))
 }
 
-/// Makes sure that nobody else has the database open, or will while the lock is held that is
-/// returned, or `only` where the daemon asks.
-pub(super) fn alone(settings: &Settings, only: Option<&Held>) -> Result<Option<Held>, Problem> {
+/// What keeps everybody else from opening the database.
+pub(super) struct Alone {
+    database: Held,
+    /// The daemon's lock, where this is not the daemon.
+    _daemon: Option<Held>,
+}
+
+/// Makes sure that nobody else has the database open, or will while the locks are held that are
+/// returned, and `only` where the daemon asks.
+pub(super) fn alone(settings: &Settings, only: Option<&Held>) -> Result<Alone, Problem> {
     let state_dir = &settings.state_dir;
-    let taken = match only {
+    let daemon = match only {
         Some(_) => None,
-        None => Some(lock::daemon(state_dir).map_err(|error| {
-            Problem::failed(format!("cannot use the state folder {}: {error}", state_dir.display()))
-        })?),
+        None => Some(lock::daemon(state_dir).map_err(|error| unusable(settings, error))?),
     };
-    let taken = taken.transpose().map_err(|process| {
+    let daemon = daemon.transpose().map_err(|process| {
         Problem::failed(format!(
             "a daemon (process {process}) has the database open: stop it (`systemctl stop \
              nightjar`), then type `nightjar reindex`"
         ))
     })?;
-    if lock::anybody_works(state_dir, only.or(taken.as_ref())) {
-        return Err(Problem::failed(
+    let database =
+        lock::try_take(&state_dir.join(LOCK)).map_err(|error| unusable(settings, error))?;
+    match database {
+        Ok(database) if !lock::anybody_works(state_dir, only.or(daemon.as_ref())) => {
+            Ok(Alone { database, _daemon: daemon })
+        }
+        _ => Err(Problem::failed(
             "another nightjar has the database open; wait for its end, then type `nightjar \
              reindex`",
-        ));
+        )),
     }
-    Ok(taken)
 }
 
-/// Sets the database aside, where there is one, and makes it anew.
+/// Sets the database aside, where there is one, and rebuilds it. It gets its name when it is
+/// complete, with all that the archive knows: whatever happens before that is begun again.
 pub(super) async fn rebuild(
     settings: &Settings,
     archive: &Archive,
@@ -130,29 +188,35 @@ pub(super) async fn rebuild(
     let state_dir = &settings.state_dir;
     let path = state_dir.join(FILE);
     let cannot = |error: std::io::Error| {
-        Problem::failed(format!("cannot make {} anew: {error}", path.display()))
+        Problem::failed(format!("cannot rebuild the database {}: {error}", path.display()))
     };
-    let set_aside = match path.exists() {
-        true => Some(copies::put_aside(state_dir, clock().now()).map_err(cannot)?),
-        false => None,
-    };
+    let folder = copies::workshop(state_dir).map_err(cannot)?;
     let mut from = None;
     for copy in copies::copies(state_dir) {
-        copies::put_back(state_dir, &copy).map_err(cannot)?;
-        match found(settings, highest, true).await {
+        copies::put_back(&folder, &copy).map_err(cannot)?;
+        match found(&folder, highest, true).await {
             Ok(Found::Whole(store)) => {
                 from = Some((store, copy));
                 break;
             }
             // An older one may be whole.
-            _ => files::remove(&path).map_err(cannot)?,
+            _ => drop(copies::workshop(state_dir).map_err(cannot)?),
         }
     }
     let (store, copy) = match from {
         Some((store, copy)) => (store, Some(copy)),
-        None => (Store::open(state_dir, highest).await?, None),
+        None => (Store::open(&folder, highest).await?, None),
     };
     let adopted = adopt(settings, archive, &store).await?;
+    // Closed, it is one file.
+    store.close().await;
+    let set_aside = match path.exists() {
+        true => Some(copies::put_aside(state_dir, clock().now()).map_err(cannot)?),
+        false => None,
+    };
+    copies::take_from_workshop(state_dir).map_err(cannot)?;
+    trust(settings, true);
+    let store = Store::open(state_dir, highest).await?;
     Ok(Rebuilt { store, set_aside, copy, adopted })
 }
 

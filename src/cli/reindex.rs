@@ -28,8 +28,9 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     files::make_folder(&settings.state_dir).map_err(Problem::failed)?;
     let _alone = recover::alone(&settings, None)?;
     let (archive, highest) = recover::prepared(&settings)?;
-    let (rebuilt, is_new) = match recover::found(&settings, highest, true).await? {
+    let (rebuilt, is_new) = match recover::found(&settings.state_dir, highest, true).await? {
         Found::Whole(store) => {
+            recover::trust(&settings, true);
             let adopted = recover::adopt(&settings, &archive, &store).await?;
             (Rebuilt { store, set_aside: None, copy: None, adopted }, false)
         }

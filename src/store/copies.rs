@@ -1,36 +1,46 @@
 //! Copies of the database, taken while it is in use, and what becomes of a damaged one.
 
-use super::{FILE, Result, Store, StoreError, lock};
+use super::{FILE, Result, Store, StoreError, lock, options, problems};
 use crate::files::{self, EntryKind, Folder};
-use chrono::{DateTime, TimeDelta, Utc};
-use std::ffi::OsStr;
+use chrono::{DateTime, Utc};
+use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// The folder of the copies, in the state folder.
 const FOLDER: &str = "copies";
+/// The folder in which a database is rebuilt, in the state folder.
+const WORKSHOP: &str = "rebuilding";
 /// How many copies are kept.
 const KEPT: usize = 7;
+/// How the hidden name of a copy ends that is still being written.
+const PARTIAL: &str = ".partial";
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
 /// How the name of a database that was set aside goes on.
 const DAMAGED: &str = ".damaged-";
 
 impl Store {
     /// Takes a whole copy of the database beside its use, and removes the oldest of more than
-    /// seven. A copy under its final name is complete and on disk.
+    /// seven. A copy under its final name is complete, looked through and on disk. Of a damaged
+    /// database no copy is taken: the older ones stay, and the next start looks it through.
+    ///
+    /// To be called by one process at a time.
+    ///
+    /// # Errors
+    /// When the database is damaged, or the copy cannot be written.
     pub async fn keep_copy(&self, now: DateTime<Utc>) -> Result<PathBuf> {
         let folder = self.path.with_file_name(FOLDER);
         let failed = |path: &Path, error| StoreError::Folder { path: path.to_owned(), error };
         files::make_folder(&folder).map_err(|error| failed(&folder, error))?;
-        let name = format!("nightjar-{}.db", now.format(STAMP));
-        let (partial, copy) = (folder.join(format!(".{name}.partial")), folder.join(name));
-        files::create(&partial).map_err(|error| failed(&partial, error))?;
-        sqlx::query("VACUUM INTO ?")
-            .bind(partial.to_string_lossy().into_owned())
-            .execute(&self.readers)
-            .await?;
-        settle(&partial, &copy).map_err(|error| failed(&copy, error))?;
+        // What a process left that died while it wrote one.
+        for left in named(&folder, |name| name.starts_with('.') && name.ends_with(PARTIAL)) {
+            files::remove(&left).map_err(|error| failed(&left, error))?;
+        }
+        let copy = folder.join(format!("nightjar-{}.db", now.format(STAMP)));
+        write_copy(&self.path, &copy).await?;
         let state_dir = self.path.parent().unwrap_or(Path::new(""));
         for old in copies(state_dir).into_iter().skip(KEPT) {
             files::remove(&old).map_err(|error| failed(&old, error))?;
@@ -39,12 +49,74 @@ impl Store {
     }
 }
 
-/// Whether there is no copy of the last 20 hours: for those who run no daemon, which takes one
-/// every night.
-pub fn is_due(state_dir: &Path, now: DateTime<Utc>) -> bool {
-    let recent = format!("nightjar-{}.db", (now - TimeDelta::hours(20)).format(STAMP));
-    let newest = copies(state_dir).into_iter().next();
-    newest.is_none_or(|newest| newest.file_name().is_none_or(|it| it < OsStr::new(&recent)))
+/// Writes a whole copy of a database. Under its final name it is complete, looked through and on
+/// disk; what could not be finished is removed.
+pub(super) async fn write_copy(database: &Path, copy: &Path) -> Result<()> {
+    let mut partial = OsString::from(".");
+    partial.push(copy.file_name().unwrap_or_default());
+    partial.push(PARTIAL);
+    let partial = copy.with_file_name(partial);
+    let failed = |error| StoreError::Folder { path: copy.to_owned(), error };
+    let written = async {
+        files::create(&partial).map_err(failed)?;
+        copy_to(database, &partial).await?;
+        settle(&partial, copy).map_err(failed)
+    };
+    let written = written.await;
+    if let Err(error) = &written {
+        // What could not be made need not be removed.
+        let _ = files::remove(&partial);
+        if error.is_damage() {
+            suspect(database);
+        }
+    }
+    written
+}
+
+async fn copy_to(database: &Path, partial: &Path) -> Result<()> {
+    // A connection of its own: a large database keeps no reader waiting, and no stop.
+    let mut connection = SqliteConnection::connect_with(&options(database).read_only(true)).await?;
+    whole(database, &mut connection).await?;
+    sqlx::query("VACUUM INTO ?")
+        .bind(partial.to_string_lossy().into_owned())
+        .execute(&mut connection)
+        .await?;
+    connection.close().await?;
+    let written = SqliteConnectOptions::new().filename(partial).read_only(true).immutable(true);
+    let mut connection = SqliteConnection::connect_with(&written).await?;
+    whole(partial, &mut connection).await?;
+    Ok(connection.close().await?)
+}
+
+async fn whole(database: &Path, connection: &mut SqliteConnection) -> Result<()> {
+    let problems = problems(connection).await?;
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let error = format!("{}: {}", database.display(), problems.join("; "));
+    Err(StoreError::Corrupt(error))
+}
+
+/// Leaves a mark beside a database that seems to be damaged: the next start looks it through before
+/// it trusts it. Where the mark cannot be written, the next look will find the same.
+pub fn suspect(database: &Path) {
+    if let Err(error) = files::create(&mark(database)) {
+        tracing::warn!(%error, "cannot leave a mark that the database is to be looked through");
+    }
+}
+
+/// The database was looked through: what was suspected is settled.
+pub fn trust(state_dir: &Path) -> io::Result<()> {
+    match files::remove(&mark(&state_dir.join(FILE))) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn mark(database: &Path) -> PathBuf {
+    let mut mark = database.to_owned().into_os_string();
+    mark.push(".suspect");
+    PathBuf::from(mark)
 }
 
 /// The database's copies, newest first.
@@ -90,12 +162,37 @@ pub fn put_aside(state_dir: &Path, now: DateTime<Utc>) -> io::Result<PathBuf> {
     Ok(state_dir.join(aside))
 }
 
-/// Puts a copy in the place of the database, which must not be there.
-pub fn put_back(state_dir: &Path, copy: &Path) -> io::Result<()> {
-    let partial = state_dir.join(format!(".{FILE}.partial"));
+/// An empty folder in the state folder, in which a database is rebuilt. What another rebuilding that
+/// did not come to its end has left there is removed.
+pub fn workshop(state_dir: &Path) -> io::Result<PathBuf> {
+    let folder = state_dir.join(WORKSHOP);
+    clear(&folder)?;
+    files::make_folder(&folder)?;
+    Ok(folder)
+}
+
+/// Gives the database that was rebuilt, and is closed, its place, which must be empty; then removes
+/// the folder.
+pub fn take_from_workshop(state_dir: &Path) -> io::Result<()> {
+    let folder = state_dir.join(WORKSHOP);
+    settle(&folder.join(FILE), &state_dir.join(FILE))?;
+    clear(&folder)
+}
+
+/// Removes a folder with the files in it, if there is one. Follows no link.
+fn clear(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Puts a copy in the place of a database in a folder, which must not be there.
+pub fn put_back(folder: &Path, copy: &Path) -> io::Result<()> {
+    let partial = folder.join(format!(".{FILE}{PARTIAL}"));
     let mut file = files::create(&partial)?;
     io::copy(&mut files::read(copy)?, &mut file)?;
-    settle(&partial, &state_dir.join(FILE))
+    settle(&partial, &folder.join(FILE))
 }
 
 /// Brings a whole file to disk, and only then gives it its name.
@@ -105,9 +202,10 @@ fn settle(partial: &Path, path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), files::sync_folder)
 }
 
-/// Whether the last one who had the database open did not close it, and nobody has it open now:
-/// then it is worth a look before it is trusted.
-pub fn was_left_open(state_dir: &Path) -> bool {
+/// Whether the database is to be looked through before it is trusted: somebody met damage in it, or
+/// the last one who had it open did not close it, and nobody has it open now.
+pub fn is_suspect(state_dir: &Path) -> bool {
     let wal = state_dir.join(format!("{FILE}-wal"));
-    fs::metadata(wal).is_ok_and(|wal| wal.len() > 0) && !lock::anybody_works(state_dir, None)
+    mark(&state_dir.join(FILE)).exists()
+        || fs::metadata(wal).is_ok_and(|wal| wal.len() > 0) && !lock::anybody_works(state_dir, None)
 }

@@ -28,7 +28,7 @@ pub fn share(path: &Path) -> io::Result<Held> {
 /// What the holder of a lock has written into it; `None` where nobody holds it, or there is no such
 /// file. Changes nothing, and needs no more than to read the file.
 pub fn holder(path: &Path) -> io::Result<Option<String>> {
-    let mut file = match File::open(path) {
+    let mut file = match files::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };

@@ -13,8 +13,10 @@ pub mod copies;
 mod history;
 mod jobs;
 pub mod lock;
-
+mod maintenance;
 mod orphans;
+mod pruning;
+mod reading;
 mod row;
 mod schedules;
 #[cfg(test)]
@@ -24,9 +26,11 @@ mod writer;
 pub use adopt::Kept;
 pub use claim::LONGEST_REMOTE_JOB;
 pub use claim::{Claim, Claimed, Limits};
-pub use history::{DURATIONS, Filter, TimelineEvent, Took};
+pub use history::{DURATIONS, DayJobs, Filter, TimelineEvent, Took};
 pub use jobs::{Cancelled, NewJob};
+pub use maintenance::LastRun;
 pub use orphans::Orphan;
+pub use pruning::{HISTORY_KEPT, NEWEST_KEPT, PrunedHistory};
 pub use schedules::{Accounted, Cursor};
 
 use crate::files;
@@ -39,6 +43,7 @@ use sqlx::{Connection, Row, SqlitePool};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -95,12 +100,55 @@ pub enum StoreError {
         /// What SQLite says.
         error: sqlx::Error,
     },
+    /// Damage was met while the database was in use.
+    #[error(
+        "the database is damaged: {0}; start nightjar again, or type `nightjar reindex`: it is looked \
+         through then, and rebuilt from its newest copy and the archive where that is needed"
+    )]
+    Corrupt(String),
     /// Any other failure of a statement.
     #[error("the database: {0}")]
-    Sql(#[from] sqlx::Error),
+    Sql(sqlx::Error),
     /// A commit that several writes shared has failed.
     #[error("the database: {0}")]
     Commit(String),
+    /// The database was written by an older version, and only a process that writes may change that.
+    #[error(
+        "{} was written by an older version of nightjar (schema {found}, this one reads {known}); \
+         start the daemon (`systemctl restart nightjar`) or type `nightjar backup`: both bring it up \
+         to date, and keep a copy of it as it is", .path.display()
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The schema that this program reads.
+        known: i64,
+    },
+    /// A killed process has left a journal that cannot be read without changing anything.
+    #[error(
+        "{} was left open by a process that was killed, and cannot be read without changing it; \
+         start the daemon or type `nightjar backup`: both put it in order. `nightjar reindex` does, \
+         too", .path.display()
+    )]
+    LeftOpen {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The database cannot be read.
+    #[error(
+        "{} cannot be read: {error}; type the command as the program's user, or as root", .path.display()
+    )]
+    Unreadable {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite says.
+        error: sqlx::Error,
+    },
+    /// The database was opened for reading.
+    #[error("the database was opened for reading")]
+    ReadOnly,
     /// The writer has stopped.
     #[error("the database is closed")]
     Closed,
@@ -112,8 +160,13 @@ type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Debug, Clone)]
 pub struct Store {
     path: PathBuf,
-    writer: writer::Writer,
+    /// `None` where the database was opened for reading.
+    writer: Option<writer::Writer>,
     readers: SqlitePool,
+    /// How the file looked, where it was opened as one that nobody changes.
+    unchanging: Option<reading::Unchanging>,
+    /// Keeps others from rebuilding the database while it is open.
+    _open: Option<Arc<lock::Held>>,
 }
 
 impl Store {
@@ -147,7 +200,7 @@ impl Store {
             .await?;
         let readers = pool().connect_lazy_with(options(&path).read_only(true));
         let writer = writer::Writer::start(connection, path.clone());
-        Ok(Store { path, writer, readers })
+        Ok(Store { path, writer: Some(writer), readers, unchanging: None, _open: None })
     }
 
     /// The same database for the status page: read through connections of its own, so that whoever
@@ -164,14 +217,10 @@ impl Store {
         Store { readers, ..self.clone() }
     }
 
-    /// Opens the database for reading its history; `None` where none was ever made.
-    pub async fn open_existing(state_dir: &Path) -> Result<Option<Store>> {
-        let path = state_dir.join(FILE);
-        match fs::metadata(&path) {
-            Ok(_) => Ok(Some(Store::open(state_dir, 0).await?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::Folder { path, error }),
-        }
+    /// Holds this lock for as long as the database is open.
+    #[must_use]
+    pub fn holding(self, lock: lock::Held) -> Store {
+        Store { _open: Some(Arc::new(lock)), ..self }
     }
 
     /// The file that changes with every commit, by whichever process: a cheap sign to look again.
@@ -184,19 +233,12 @@ impl Store {
 
     /// How many transactions this process has committed.
     pub fn commits(&self) -> u64 {
-        self.writer.commits()
+        self.writer.as_ref().map_or(0, writer::Writer::commits)
     }
 
     /// What is wrong with the file, as SQLite finds; empty when it is whole.
     pub async fn integrity(&self) -> Result<Vec<String>> {
-        let checked = sqlx::query("PRAGMA quick_check(20)").fetch_all(&self.readers).await;
-        let rows = match checked {
-            Err(error) if is_damage(&error) => return Ok(vec![error.to_string()]),
-            checked => checked?,
-        };
-        let lines: Vec<String> =
-            rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?;
-        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        Ok(problems(&mut *self.readers.acquire().await?).await?)
     }
 
     /// Waits for what is being read, then closes the connections for reading.
@@ -207,7 +249,9 @@ impl Store {
     /// Waits for what is under way, then closes.
     pub async fn close(&self) {
         self.close_reading().await;
-        self.writer.close().await;
+        if let Some(writer) = &self.writer {
+            writer.close().await;
+        }
     }
 
     /// One write, in a transaction of its own or shared with others.
@@ -218,8 +262,22 @@ impl Store {
             + Send
             + 'static,
     {
-        self.writer.write(operation).await
+        match &self.writer {
+            Some(writer) => writer.write(operation).await,
+            None => Err(StoreError::ReadOnly),
+        }
     }
+}
+
+/// What is wrong with a database file, as SQLite finds; empty when it is whole.
+async fn problems(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
+    let checked = sqlx::query("PRAGMA quick_check(20)").fetch_all(connection).await;
+    let rows = match checked {
+        Err(error) if is_damage(&error) => return Ok(vec![error.to_string()]),
+        checked => checked?,
+    };
+    let lines: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?;
+    Ok(lines.into_iter().filter(|line| line != "ok").collect())
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -293,7 +351,7 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
             return Err(StoreError::Newer { path: path.to_owned(), found, known });
         }
         if found < known {
-            keep_copy(connection, path, found).await?;
+            keep_copy(path, found).await?;
         }
     }
     // Also where there is nothing to do: this compares what was applied with what is known.
@@ -304,22 +362,31 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
 }
 
 /// A whole copy of the database before its schema changes, beside it, private like it.
-async fn keep_copy(connection: &mut SqliteConnection, path: &Path, version: i64) -> Result<()> {
+async fn keep_copy(path: &Path, version: i64) -> Result<()> {
     let mut copy = path.to_owned().into_os_string();
     copy.push(format!(".schema-{version}"));
     let copy = PathBuf::from(copy);
     if copy.exists() {
         return Ok(());
     }
-    files::create(&copy).map_err(|error| StoreError::Folder { path: copy.clone(), error })?;
-    sqlx::query("VACUUM INTO ?")
-        .bind(copy.to_string_lossy().into_owned())
-        .execute(connection)
-        .await?;
-    Ok(())
+    copies::write_copy(path, &copy).await
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> StoreError {
+        match is_damage(&error) {
+            true => StoreError::Corrupt(error.to_string()),
+            false => StoreError::Sql(error),
+        }
+    }
 }
 
 impl StoreError {
+    /// Whether the database itself is damaged.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, StoreError::Damaged { .. } | StoreError::Corrupt(_))
+    }
+
     /// Whether the trouble is the storage's (full, read-only, failing, or too busy), and may pass.
     pub fn is_storage(&self) -> bool {
         match self {

@@ -2,6 +2,7 @@
 //! SQLite's own files beside it.
 
 use super::{BUSY_TIMEOUT, FILE, MIGRATIONS, Result, Store, StoreError, is_damage, of_opening};
+use crate::files;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Row, SqlitePool};
@@ -37,6 +38,13 @@ impl Store {
     pub async fn open_for_reading(state_dir: &Path) -> Result<Option<Store>> {
         let path = state_dir.join(FILE);
         let folder = |error| StoreError::Folder { path: path.clone(), error };
+        // SQLite opens these by their paths, and follows any link.
+        for part in ["", "-wal", "-shm", "-journal"] {
+            match files::check_regular(&beside(&path, part)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                checked => checked.map_err(folder)?,
+            }
+        }
         let seen = match Unchanging::of(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             // A process that was killed while it made the database has got no further.

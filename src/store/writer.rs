@@ -1,7 +1,7 @@
 //! One writer a process. Writes that wait while a commit is under way share the next one, so that
 //! a busy daemon pays one fsync for many transitions.
 
-use super::StoreError;
+use super::{StoreError, copies, is_damage};
 use crate::failpoint::{self, Point};
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::SqliteConnection;
@@ -15,7 +15,30 @@ use tokio::sync::{Notify, mpsc, oneshot};
 const BATCH: usize = 256;
 
 /// Tells the one who waits: with the operation's own result, or with the commit's failure.
-type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
+type Answer = Box<dyn FnOnce(Result<(), Failure>) + Send>;
+
+/// Why a commit failed.
+#[derive(Debug, Clone)]
+struct Failure {
+    message: String,
+    /// Whether the database is damaged, rather than its disk full or failing.
+    is_damage: bool,
+}
+
+impl Failure {
+    fn new(error: &sqlx::Error) -> Failure {
+        Failure { message: error.to_string(), is_damage: is_damage(error) }
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(Failure { message, is_damage }: Failure) -> StoreError {
+        match is_damage {
+            true => StoreError::Corrupt(message),
+            false => StoreError::Commit(message),
+        }
+    }
+}
 
 /// An operation, ready to run inside a transaction. Says whether its changes are to stay.
 type Operation =
@@ -23,6 +46,7 @@ type Operation =
 
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
+    path: PathBuf,
     operations: mpsc::Sender<Operation>,
     closing: Arc<Notify>,
     /// Commits so far.
@@ -34,8 +58,9 @@ impl Writer {
         let (operations, queue) = mpsc::channel(BATCH);
         let closing = Arc::new(Notify::new());
         let commits = Arc::new(AtomicU64::new(0));
-        tokio::spawn(run(connection, path, queue, Arc::clone(&closing), Arc::clone(&commits)));
-        Writer { operations, closing, commits }
+        let database = path.clone();
+        tokio::spawn(run(connection, database, queue, Arc::clone(&closing), Arc::clone(&commits)));
+        Writer { path, operations, closing, commits }
     }
 
     pub(super) fn commits(&self) -> u64 {
@@ -51,14 +76,18 @@ impl Writer {
             + 'static,
     {
         let (reply, answer) = oneshot::channel();
+        let path = self.path.clone();
         let boxed: Operation = Box::new(move |connection| {
             Box::pin(async move {
                 let result = operation(connection).await;
                 let keep = result.is_ok();
+                if result.as_ref().is_err_and(is_damage) {
+                    copies::suspect(&path);
+                }
                 let answer: Answer = Box::new(move |commit| {
                     let result = match (result, commit) {
-                        (Err(error), _) => Err(StoreError::Sql(error)),
-                        (Ok(_), Err(error)) => Err(StoreError::Commit(error)),
+                        (Err(error), _) => Err(StoreError::from(error)),
+                        (Ok(_), Err(failure)) => Err(failure.into()),
                         (Ok(value), Ok(())) => Ok(value),
                     };
                     // Whoever no longer waits does not want to know.
@@ -100,6 +129,9 @@ async fn run(
         }
         let (answers, commit) = transaction(&mut connection, &path, batch).await;
         commits.fetch_add(1, Ordering::Relaxed);
+        if commit.as_ref().is_err_and(|failure| failure.is_damage) {
+            copies::suspect(&path);
+        }
         for answer in answers {
             answer(commit.clone());
         }
@@ -113,7 +145,7 @@ async fn transaction(
     connection: &mut SqliteConnection,
     path: &Path,
     batch: Vec<Operation>,
-) -> (Vec<Answer>, Result<(), String>) {
+) -> (Vec<Answer>, Result<(), Failure>) {
     let begun = match failpoint::hit(Point::StoreBegin, path) {
         Ok(()) => connection.execute("BEGIN IMMEDIATE").await,
         Err(error) => Err(error.into()),
@@ -122,7 +154,7 @@ async fn transaction(
     if let Err(error) = begun {
         // Nothing may run outside a transaction: dropping the operations tells those who wait.
         tracing::warn!(%error, "the database cannot be written");
-        return (answers, Err(error.to_string()));
+        return (answers, Err(Failure::new(&error)));
     }
     for operation in batch {
         let savepoint = connection.execute("SAVEPOINT one").await;
@@ -136,7 +168,7 @@ async fn transaction(
         if let Err(error) = closed {
             // SQLite has given the whole transaction up (a full disk does that).
             let _ = connection.execute("ROLLBACK").await;
-            return (answers, Err(error.to_string()));
+            return (answers, Err(Failure::new(&error)));
         }
     }
     let committed = match failpoint::hit(Point::StoreCommit, path) {
@@ -144,10 +176,10 @@ async fn transaction(
         Err(error) => Err(error.into()),
     };
     match committed.map(|_| failpoint::hit(Point::StoreCommitted, path)) {
-        Ok(known) => (answers, known.map_err(|error| error.to_string())),
+        Ok(known) => (answers, known.map_err(|error| Failure::new(&error.into()))),
         Err(error) => {
             let _ = connection.execute("ROLLBACK").await;
-            (answers, Err(error.to_string()))
+            (answers, Err(Failure::new(&error)))
         }
     }
 }

@@ -16,6 +16,7 @@ fn damage(house: &House) {
     file.write_all(&vec![0xa5; usize::try_from(length).unwrap() - 4096]).unwrap();
     // As one that did not come to its end has left it.
     fs::write(house.path("state/nightjar.db-wal"), "what a killed process had begun").unwrap();
+    fs::write(house.path("state/nightjar.db-shm"), "").unwrap();
 }
 
 fn lose(house: &House) {
@@ -195,4 +196,58 @@ fn a_database_that_was_left_open_is_whole_and_stays() {
     daemon.stop(Signal::TERM);
     assert_eq!(damaged_ones(&house), 0);
     assert_eq!(house.jobs().len(), 1);
+}
+
+#[test]
+fn of_two_that_find_the_database_lost_at_once_one_rebuilds_it_and_both_go_on() {
+    let house = House::of(vec![
+        source("Stores", Scenario::default()),
+        source("Depots", Scenario::default()),
+    ]);
+    house.backup();
+    for round in 0..3 {
+        let before = archived(&house);
+        lose(&house);
+        without_copies(&house);
+        let one = house.start(&["backup", "stores"]);
+        let other = house.start(&["backup", "depots"]);
+        let done = [one.end(), other.end()];
+        assert!(done.iter().all(|done| done.code == 0), "{round}: {done:?}");
+        let rebuilt = done.iter().filter(|done| done.stderr.contains("taken up from the archive"));
+        assert_eq!(rebuilt.count(), 1, "{round}: {done:?}");
+        let after = archived(&house);
+        assert_eq!(after.len(), before.len() + 2, "{round}");
+        assert_eq!(after[2..], before);
+        assert!(!house.path("state/rebuilding").exists());
+    }
+    assert_eq!(damaged_ones(&house), 0);
+}
+
+#[test]
+fn damage_that_was_met_while_running_is_looked_for_at_the_next_start() {
+    let house = House::healthy();
+    house.backup();
+    let before = archived(&house);
+    damage(&house);
+    // As a process leaves it that closed the database and met damage before.
+    fs::remove_file(house.path("state/nightjar.db-wal")).unwrap();
+    fs::write(house.path("state/nightjar.db.suspect"), "").unwrap();
+    let done = house.backup();
+    assert!(done.stderr.contains("made anew from the copy"), "{done:?}");
+    assert_eq!(archived(&house)[1..], before);
+    assert_eq!(damaged_ones(&house), 1);
+    assert!(!house.path("state/nightjar.db.suspect").exists());
+}
+
+#[test]
+fn what_an_interrupted_rebuilding_has_left_is_no_database() {
+    let house = House::healthy();
+    house.backup();
+    let before = archived(&house);
+    lose(&house);
+    fs::create_dir(house.path("state/rebuilding")).unwrap();
+    fs::write(house.path("state/rebuilding/nightjar.db"), "half of one").unwrap();
+    house.backup();
+    assert_eq!(archived(&house)[1..], before);
+    assert!(!house.path("state/rebuilding").exists());
 }

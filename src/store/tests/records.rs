@@ -223,7 +223,7 @@ async fn a_file_that_is_no_database_is_named() {
 #[tokio::test]
 async fn nothing_is_made_by_looking() {
     let folder = TempDir::new().unwrap();
-    assert!(Store::open_existing(folder.path()).await.unwrap().is_none());
+    assert!(Store::open_for_reading(folder.path()).await.unwrap().is_none());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -295,13 +295,10 @@ async fn news_is_taken_by_one_process_and_kept_until_it_is_over() {
 async fn the_newest_seven_copies_are_kept_and_each_is_whole() {
     let (folder, store) = store().await;
     made(&store, "stores").await;
-    assert!(copies::is_due(folder.path(), at(0)));
     let mut kept = Vec::new();
     for day in 0..9 {
         kept.push(store.keep_copy(at(day * 86_400)).await.unwrap());
     }
-    assert!(!copies::is_due(folder.path(), at(8 * 86_400 + 3600)));
-    assert!(copies::is_due(folder.path(), at(9 * 86_400)));
     kept.reverse();
     kept.truncate(7);
     assert_eq!(copies::copies(folder.path()), kept);
@@ -450,4 +447,61 @@ async fn lists_go_on_before_a_job_and_timelines_end_with_the_newest_lines() {
     let all = store.newest_events(ids[0], 9).await.unwrap();
     let kinds: Vec<_> = all.iter().map(|event| event.kind.as_str()).collect();
     assert_eq!(kinds, ["cancelled", "queued"]);
+}
+
+/// Overwrites all of a database but its first page.
+fn damage(folder: &TempDir) {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+    let path = folder.path().join(FILE);
+    let length = fs::metadata(&path).unwrap().len();
+    let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.seek(SeekFrom::Start(4096)).unwrap();
+    file.write_all(&vec![0xa5; usize::try_from(length).unwrap() - 4096]).unwrap();
+}
+
+#[tokio::test]
+async fn of_a_damaged_database_no_copy_is_taken_and_the_good_ones_stay() {
+    let (folder, store) = store().await;
+    made(&store, "stores").await;
+    let mut good = Vec::new();
+    for day in 0..7 {
+        good.insert(0, store.keep_copy(at(day * 86_400)).await.unwrap());
+    }
+    store.close().await;
+    damage(&folder);
+    let store = Store::open(folder.path(), 0).await;
+    let Ok(store) = store else { panic!("its schema is on the first page: {store:?}") };
+    let refused = store.keep_copy(at(7 * 86_400)).await.unwrap_err();
+    assert!(refused.is_damage(), "{refused}");
+    assert!(refused.to_string().contains("nightjar reindex"), "{refused}");
+    assert_eq!(copies::copies(folder.path()), good);
+    let left = fs::read_dir(folder.path().join("copies")).unwrap().count();
+    assert_eq!(left, 7, "an unfinished copy is left");
+    assert!(copies::is_suspect(folder.path()));
+    copies::trust(folder.path()).unwrap();
+    store.close().await;
+    assert!(!copies::is_suspect(folder.path()));
+}
+
+#[tokio::test]
+async fn a_write_that_meets_damage_leaves_a_mark_for_the_next_start_and_is_no_storage_trouble() {
+    let (folder, store) = store().await;
+    let job = made(&store, "stores").await;
+    store.close().await;
+    damage(&folder);
+    let store = Store::open(folder.path(), 0).await.unwrap();
+    let broken = store.cancel(job.id, at(0)).await.unwrap_err();
+    assert!(broken.is_damage() && !broken.is_storage(), "{broken:?}");
+    assert!(copies::is_suspect(folder.path()));
+}
+
+#[tokio::test]
+async fn what_a_copy_that_was_not_finished_has_left_is_cleared_away() {
+    let (folder, store) = store().await;
+    let copies = folder.path().join("copies");
+    fs::create_dir(&copies).unwrap();
+    fs::write(copies.join(".nightjar-20200101T000000Z.db.partial"), "half").unwrap();
+    let copy = store.keep_copy(at(0)).await.unwrap();
+    let left: Vec<_> = fs::read_dir(&copies).unwrap().map(|it| it.unwrap().path()).collect();
+    assert_eq!(left, [copy]);
 }
