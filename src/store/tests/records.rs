@@ -449,14 +449,17 @@ async fn lists_go_on_before_a_job_and_timelines_end_with_the_newest_lines() {
     assert_eq!(kinds, ["cancelled", "queued"]);
 }
 
-/// Overwrites all of a database but its first page.
-fn damage(folder: &TempDir) {
-    use std::io::{Seek as _, SeekFrom, Write as _};
-    let path = folder.path().join(FILE);
-    let length = fs::metadata(&path).unwrap().len();
-    let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    file.seek(SeekFrom::Start(4096)).unwrap();
-    file.write_all(&vec![0xa5; usize::try_from(length).unwrap() - 4096]).unwrap();
+/// Closes a database and overwrites the page at which its jobs begin.
+async fn damage(folder: &TempDir, store: Store) {
+    use std::os::unix::fs::FileExt as _;
+    let row = sqlx::query("SELECT rootpage FROM sqlite_schema WHERE name = 'jobs'")
+        .fetch_one(&store.readers)
+        .await
+        .unwrap();
+    let page = u64::try_from(row.try_get::<i64, _>(0).unwrap()).unwrap();
+    store.close().await;
+    let file = fs::OpenOptions::new().write(true).open(folder.path().join(FILE)).unwrap();
+    file.write_all_at(&[0xa5; 4096], (page - 1) * 4096).unwrap();
 }
 
 #[tokio::test]
@@ -467,10 +470,8 @@ async fn of_a_damaged_database_no_copy_is_taken_and_the_good_ones_stay() {
     for day in 0..7 {
         good.insert(0, store.keep_copy(at(day * 86_400)).await.unwrap());
     }
-    store.close().await;
-    damage(&folder);
-    let store = Store::open(folder.path(), 0).await;
-    let Ok(store) = store else { panic!("its schema is on the first page: {store:?}") };
+    damage(&folder, store).await;
+    let store = Store::open(folder.path(), 0).await.unwrap();
     let refused = store.keep_copy(at(7 * 86_400)).await.unwrap_err();
     assert!(refused.is_damage(), "{refused}");
     assert!(refused.to_string().contains("nightjar reindex"), "{refused}");
@@ -487,8 +488,7 @@ async fn of_a_damaged_database_no_copy_is_taken_and_the_good_ones_stay() {
 async fn a_write_that_meets_damage_leaves_a_mark_for_the_next_start_and_is_no_storage_trouble() {
     let (folder, store) = store().await;
     let job = made(&store, "stores").await;
-    store.close().await;
-    damage(&folder);
+    damage(&folder, store).await;
     let store = Store::open(folder.path(), 0).await.unwrap();
     let broken = store.cancel(job.id, at(0)).await.unwrap_err();
     assert!(broken.is_damage() && !broken.is_storage(), "{broken:?}");
