@@ -1,4 +1,5 @@
-//! A key as a type that cannot be printed, and the way to take it out of what others print.
+//! Keys and other secrets as types that cannot be printed, and the way to take them out of what
+//! others print.
 
 use std::fmt;
 
@@ -42,6 +43,69 @@ impl fmt::Debug for Key {
     }
 }
 
+/// A secret that others made: a mail server's password, a webhook's secret, the page's token. It
+/// may hold blanks and any letters. It cannot be printed, serialised or compared, and its memory is
+/// wiped when it is dropped.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// Takes a secret from the text of a file or variable: all of it, but for the line ends at its
+    /// end and a byte order mark.
+    ///
+    /// # Errors
+    /// What is wrong with it, without the secret: empty, or more than one line.
+    pub fn new(text: &str) -> Result<Self, &'static str> {
+        let secret = text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
+        if secret.trim().is_empty() {
+            return Err("it is empty");
+        }
+        if secret.contains(['\r', '\n', '\0']) {
+            return Err("it has line breaks inside, expected one line with the secret");
+        }
+        Ok(Self(secret.into()))
+    }
+
+    /// The secret itself: for proving who we are at the moment of sending, and for nothing else.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// Something that is never to be shown.
+pub trait Hidden {
+    /// It itself.
+    fn hidden(&self) -> &str;
+    /// What is shown in its place.
+    fn mark(&self) -> &'static str;
+}
+
+impl Hidden for Key {
+    fn hidden(&self) -> &str {
+        self.expose()
+    }
+
+    fn mark(&self) -> &'static str {
+        "[key]"
+    }
+}
+
+impl Hidden for Secret {
+    fn hidden(&self) -> &str {
+        self.expose()
+    }
+
+    fn mark(&self) -> &'static str {
+        "[secret]"
+    }
+}
+
 /// An address whose path or query lets whoever knows it act: a ping or a webhook. Only its host is
 /// ever shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -71,15 +135,15 @@ impl fmt::Debug for PrivateUrl {
     }
 }
 
-/// Replaces every key in a text by `[key]`, as it is or percent-encoded in whole or in part, and
-/// in any letter case.
-pub fn redact(text: &str, keys: &[&Key]) -> String {
+/// Replaces every key in a text by `[key]` and every other secret by `[secret]`, as it is or
+/// percent-encoded in whole or in part, and in any letter case of ASCII.
+pub fn redact(text: &str, secrets: &[&dyn Hidden]) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let longest = keys.iter().filter_map(|key| match_length(rest, key.expose())).max();
-        let (taken, written) = match longest {
-            Some(length) => (length, Some("[key]")),
+        let found = secrets.iter().filter_map(|it| Some((match_length(rest, it.hidden())?, it)));
+        let (taken, written) = match found.max_by_key(|(length, _)| *length) {
+            Some((length, secret)) => (length, Some(secret.mark())),
             None => (first.len_utf8(), None),
         };
         let Some((part, after)) = rest.split_at_checked(taken) else { break };
@@ -90,7 +154,7 @@ pub fn redact(text: &str, keys: &[&Key]) -> String {
 }
 
 /// How many bytes at the beginning of a text spell the key, if they do. Always a whole number of
-/// characters, since keys and their encodings are ASCII.
+/// characters.
 fn match_length(text: &str, key: &str) -> Option<usize> {
     if key.is_empty() {
         return None;
@@ -98,8 +162,32 @@ fn match_length(text: &str, key: &str) -> Option<usize> {
     // As it is first: a key may look like an encoding itself.
     let literal = text.get(..key.len()).filter(|it| it.eq_ignore_ascii_case(key)).map(str::len);
     literal.or_else(|| {
-        let rest = key.bytes().try_fold(text.as_bytes(), after_byte)?;
+        let rest = key.chars().try_fold(text.as_bytes(), after_character)?;
         Some(text.len() - rest.len())
+    })
+}
+
+/// What follows one character of a key in a text, however the character is written there.
+fn after_character(text: &[u8], expected: char) -> Option<&[u8]> {
+    let mut bytes = [0; 4];
+    let bytes = expected.encode_utf8(&mut bytes).as_bytes();
+    if let [byte] = bytes {
+        return after_byte(text, *byte);
+    }
+    if let Some(after) = text.strip_prefix(bytes) {
+        return Some(after);
+    }
+    let by_number = [escape, reference].into_iter().find_map(|read| {
+        let (found, after) = read(text)?;
+        (found == u32::from(expected)).then_some(after)
+    });
+    by_number.or_else(|| {
+        bytes.iter().try_fold(text, |text, byte| {
+            [percent, percent_twice].into_iter().find_map(|read| {
+                let (found, after) = read(text)?;
+                (found == u32::from(*byte)).then_some(after)
+            })
+        })
     })
 }
 
@@ -194,6 +282,42 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_may_have_blanks_and_any_letters_and_loses_line_ends_alone() {
+        for (text, kept) in [
+            ("pass word", "pass word"),
+            (" both ends \r\n", " both ends "),
+            ("Grüße, 世界!\n\n", "Grüße, 世界!"),
+            ("\u{feff}mark\r\n", "mark"),
+            ("tab\t", "tab\t"),
+        ] {
+            let secret = Secret::new(text).unwrap();
+            assert_eq!(secret.expose(), kept, "{text:?}");
+            assert_eq!(format!("{secret:?}"), "[secret]");
+        }
+        for text in ["", "\n", " \r\n", "\u{feff}", "two\nlines", "nul\0"] {
+            Secret::new(text).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_secret_is_found_in_every_way_of_writing_it() {
+        let secret = Secret::new("Grüß dich").unwrap();
+        for text in [
+            "Grüß dich",
+            "grüß DICH",
+            "Gr%C3%BC%c3%9f%20dich",
+            "Gr%25C3%25BC%25C3%259F dich",
+            "Gr\\u00fc\\u00df dich",
+            "Gr&#252;&#xdf; dich",
+        ] {
+            assert_eq!(redact(&format!("<{text}>"), &[&secret]), "<[secret]>", "{text}");
+        }
+        let key = Key::new("abcdef").unwrap();
+        assert_eq!(redact("abcdef Grüß dich", &[&key, &secret]), "[key] [secret]");
+        assert_eq!(redact("Grü dich", &[&secret]), "Grü dich");
+    }
+
+    #[test]
     fn a_key_may_look_like_an_encoding_itself() {
         for key in ["50%25", "x\\/y", "a&amp;b", "100%"] {
             let key = Key::new(key).unwrap();
@@ -202,6 +326,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_text_is_survived_and_no_secret_stays(
+            text in "(\\PC|%C3|%|ü|&#252;){0,40}", secret in "(ü|é|世|[a-z ]){8,12}",
+        ) {
+            if let Ok(secret) = Secret::new(&secret) {
+                let clean = redact(&format!("{text}{}{text}", secret.expose()), &[&secret]);
+                prop_assert!(!clean.contains(secret.expose()));
+            }
+        }
+
         #[test]
         fn any_text_is_survived_and_no_key_stays(text in "\\PC{0,40}", key in "[!-~]{1,12}") {
             let key = Key::new(&key).unwrap();

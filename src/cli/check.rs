@@ -5,6 +5,7 @@ use super::{Common, Problem, clock, exit, plan};
 use crate::config::{self, Mistake};
 use crate::engine::target;
 use crate::settings::Settings;
+use crate::tls;
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde::Serialize;
@@ -49,7 +50,7 @@ pub(super) struct Tried {
 
 pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
     let file = config::locate(common.config.clone());
-    let settings = match config::load(&file) {
+    let settings = match config::examine(&file) {
         Ok(settings) => settings,
         Err(error) if arguments.json => {
             output::json(&Report { errors: error.into_mistakes(), ..Report::default() })?;
@@ -85,6 +86,19 @@ fn warnings(settings: &Settings) -> Vec<String> {
             Ok((_, found)) => warnings.extend(found.into_iter().map(|warning| warning.message)),
             Err(error) => warnings.push(format!("for this user, here and now: {error}")),
         }
+    }
+    if let Some(file) = &settings.http.ca_file
+        && let Err(error) = tls::read_ca_file(file)
+    {
+        let file = file.display();
+        warnings.push(format!("for this user, here and now: http.ca_file {file} {error}"));
+    }
+    match settings.token.as_ref().map(config::read_secret).transpose() {
+        Ok(token) => {
+            let found = token.into_iter().flat_map(|(_, found)| found);
+            warnings.extend(found.map(|warning| format!("[web]: {warning}")));
+        }
+        Err(error) => warnings.push(format!("for this user, here and now: [web]: {error}")),
     }
     let (_, problems) = super::herald::notifier(settings);
     warnings.extend(problems.into_iter().map(|it| format!("for this user, here and now: {it}")));

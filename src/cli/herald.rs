@@ -8,7 +8,7 @@ use crate::job::{Event, Job, State};
 use crate::notify::{Channel, Message, Notifier, Phase, run_id};
 use crate::plan::alarms::news;
 use crate::report::Reporter;
-use crate::secret::Key;
+use crate::secret::Secret;
 use crate::service::http::PlainClients;
 use crate::settings::{KeySource, MailSecurity, Settings};
 use crate::store::Store;
@@ -292,7 +292,7 @@ pub(super) fn notifier(settings: &Settings) -> (Notifier, Vec<String>) {
 }
 
 /// What is kept there, if anything is to be.
-fn secret(source: &Option<KeySource>) -> Result<Option<Key>, String> {
+fn secret(source: &Option<KeySource>) -> Result<Option<Secret>, String> {
     let Some(source) = source else { return Ok(None) };
     let (secret, warnings) = config::read_secret(source).map_err(|error| error.to_string())?;
     for warning in warnings {

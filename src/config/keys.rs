@@ -1,4 +1,4 @@
-//! Reads an account's key from where its settings say that it is.
+//! Reads keys and other secrets from where the settings say that they are.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use secrecy::zeroize::Zeroizing;
 
-use crate::secret::Key;
+use crate::secret::{Key, Secret};
 use crate::settings::KeySource;
 
-/// The longest key file; keys have 64 characters.
+/// The longest file of a key or secret; keys have 64 characters.
 const LONGEST: u64 = 4096;
 
 /// Something about a key that works, yet should be changed.
@@ -42,20 +42,20 @@ pub struct KeyError {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyProblem {
     /// The file is missing, or this process may not read it.
-    #[error("the key file {} cannot be read: {error}", file.display())]
-    Unreadable { file: PathBuf, error: io::Error },
+    #[error("the {what} file {} cannot be read: {error}", file.display())]
+    Unreadable { what: What, file: PathBuf, error: io::Error },
     /// A folder, a pipe or a device.
-    #[error("the key file {} is no regular file", file.display())]
-    NotAFile { file: PathBuf },
+    #[error("the {what} file {} is no regular file", file.display())]
+    NotAFile { what: What, file: PathBuf },
     /// Another file than that of a key, most likely.
-    #[error("the key file {} is larger than {LONGEST} bytes, expected the key alone", file.display())]
-    TooLarge { file: PathBuf },
+    #[error("the {what} file {} is larger than {LONGEST} bytes, expected the {what} alone", file.display())]
+    TooLarge { what: What, file: PathBuf },
     /// What is there is no key.
-    #[error("the key in {place} is unusable: {reason}")]
-    Unusable { place: String, reason: &'static str },
+    #[error("the {what} in {place} is unusable: {reason}")]
+    Unusable { what: What, place: String, reason: &'static str },
     /// The environment variable is not set, or empty.
-    #[error("the environment variable ${name}, which should hold the key, is not set")]
-    NoVariable { name: String },
+    #[error("the environment variable ${name}, which should hold the {what}, is not set")]
+    NoVariable { what: What, name: String },
     /// systemd handed no credentials to this process.
     #[error(
         "credential {name}: $CREDENTIALS_DIRECTORY is not set, so systemd did not start this \
@@ -71,58 +71,104 @@ pub enum KeyProblem {
     NoCredential { name: String, file: PathBuf, error: io::Error },
 }
 
+/// What is kept in a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A key of the service.
+    Key,
+    /// Another secret.
+    Secret,
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            What::Key => "key",
+            What::Secret => "secret",
+        })
+    }
+}
+
 /// Reads an account's key from where its settings say that it is.
 ///
 /// # Errors
 /// There is no key, or what is there is none; the text says what to do.
 pub fn read_key(source: &KeySource, account: &str) -> Result<(Key, Vec<Warning>), KeyError> {
-    read_secret(source).map_err(|problem| KeyError { account: account.to_owned(), problem })
+    read_with(source, What::Key, key, super::variable)
+        .map_err(|problem| KeyError { account: account.to_owned(), problem })
 }
 
-/// Reads something secret that is kept as keys are: a webhook's secret, a mail server's password.
+/// Reads another secret: a webhook's secret, a mail server's password, the page's token.
 ///
 /// # Errors
 /// As [`read_key`].
-pub fn read_secret(source: &KeySource) -> Result<(Key, Vec<Warning>), KeyProblem> {
-    read_key_with(source, super::variable)
+pub fn read_secret(source: &KeySource) -> Result<(Secret, Vec<Warning>), KeyProblem> {
+    read_with(source, What::Secret, secret, super::variable)
 }
 
-/// [`read_key`] with the environment as an argument.
-fn read_key_with(
+/// Looks at the file of a key or secret as everybody can: that one user may not read it says nothing
+/// about the service's own user, and is no problem here.
+pub(super) fn look_at_file(file: &Path, what: What) -> Result<(), KeyProblem> {
+    let source = KeySource::File(file.to_owned());
+    let read = match what {
+        What::Key => read_with(&source, what, key, |_| None).map(drop),
+        What::Secret => read_with(&source, what, secret, |_| None).map(drop),
+    };
+    match read {
+        Err(KeyProblem::Unreadable { error, .. })
+            if error.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            Ok(())
+        }
+        read => read,
+    }
+}
+
+fn key(text: &[u8]) -> Result<Key, &'static str> {
+    Key::new(&String::from_utf8_lossy(text))
+}
+
+fn secret(text: &[u8]) -> Result<Secret, &'static str> {
+    Secret::new(std::str::from_utf8(text).map_err(|_| "it is no UTF-8 text")?)
+}
+
+/// Reads a secret of one type, with the environment as an argument.
+fn read_with<T>(
     source: &KeySource,
+    what: What,
+    make: impl Fn(&[u8]) -> Result<T, &'static str>,
     variable: impl Fn(&str) -> Option<OsString>,
-) -> Result<(Key, Vec<Warning>), KeyProblem> {
+) -> Result<(T, Vec<Warning>), KeyProblem> {
+    let usable = |text: &[u8], place: String| {
+        make(text).map_err(|reason| KeyProblem::Unusable { what, place, reason })
+    };
     match source {
         KeySource::File(file) => {
-            let (text, access) = read_file(file)?;
-            let key = usable(&text, || file.display().to_string())?;
-            Ok((key, open_to_others(file, access).into_iter().collect()))
+            let (text, access) = read_file(file, what)?;
+            let secret = usable(&text, file.display().to_string())?;
+            Ok((secret, open_to_others(file, what, access).into_iter().collect()))
         }
         KeySource::Env(name) => {
-            let value =
-                variable(name).ok_or_else(|| KeyProblem::NoVariable { name: name.clone() })?;
-            let key = usable(value.as_encoded_bytes(), || format!("${name}"))?;
-            Ok((key, Vec::new()))
+            let value = variable(name)
+                .ok_or_else(|| KeyProblem::NoVariable { what, name: name.clone() })?;
+            Ok((usable(value.as_encoded_bytes(), format!("${name}"))?, Vec::new()))
         }
         KeySource::Credential(name) => {
             let folder = variable("CREDENTIALS_DIRECTORY")
                 .ok_or_else(|| KeyProblem::NoCredentials { name: name.clone() })?;
             let (text, _) =
-                read_file(&Path::new(&folder).join(name)).map_err(|problem| match problem {
-                    KeyProblem::Unreadable { file, error } => {
-                        KeyProblem::NoCredential { name: name.clone(), file, error }
-                    }
-                    other => other,
-                })?;
+                read_file(&Path::new(&folder).join(name), what).map_err(
+                    |problem| match problem {
+                        KeyProblem::Unreadable { file, error, .. } => {
+                            KeyProblem::NoCredential { name: name.clone(), file, error }
+                        }
+                        other => other,
+                    },
+                )?;
             // systemd guards the folder; group bits in it are an access list's mask
-            Ok((usable(&text, || format!("credential {name}"))?, Vec::new()))
+            Ok((usable(&text, format!("credential {name}"))?, Vec::new()))
         }
     }
-}
-
-fn usable(text: &[u8], place: impl FnOnce() -> String) -> Result<Key, KeyProblem> {
-    Key::new(&String::from_utf8_lossy(text))
-        .map_err(|reason| KeyProblem::Unusable { place: place(), reason })
 }
 
 /// Who may do what with a key file.
@@ -135,11 +181,11 @@ struct Access {
 }
 
 /// The bytes of a key file, wiped when they are dropped, and who else may read them.
-fn read_file(file: &Path) -> Result<(Zeroizing<Vec<u8>>, Access), KeyProblem> {
-    let unreadable = |error| KeyProblem::Unreadable { file: file.to_owned(), error };
+fn read_file(file: &Path, what: What) -> Result<(Zeroizing<Vec<u8>>, Access), KeyProblem> {
+    let unreadable = |error| KeyProblem::Unreadable { what, file: file.to_owned(), error };
     // before opening: that would wait for ever on a pipe
     if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
-        return Err(KeyProblem::NotAFile { file: file.to_owned() });
+        return Err(KeyProblem::NotAFile { what, file: file.to_owned() });
     }
     let opened = File::open(file).map_err(unreadable)?;
     let metadata = opened.metadata().map_err(unreadable)?;
@@ -149,19 +195,19 @@ fn read_file(file: &Path) -> Result<(Zeroizing<Vec<u8>>, Access), KeyProblem> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(2 * LONGEST as usize));
     opened.take(LONGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LONGEST {
-        return Err(KeyProblem::TooLarge { file: file.to_owned() });
+        return Err(KeyProblem::TooLarge { what, file: file.to_owned() });
     }
     Ok((bytes, access))
 }
 
 /// A warning where the permission bits let more people at a key file than need it. The group of
 /// another user's file is not among them: through it this process may be the reader.
-fn open_to_others(file: &Path, Access { mode, own }: Access) -> Option<Warning> {
+fn open_to_others(file: &Path, what: What, Access { mode, own }: Access) -> Option<Warning> {
     let (needless, change) = if own { (0o077, "600") } else { (0o027, "g-w,o=") };
     (mode & needless != 0).then(|| {
         let file = file.display();
         let message = format!(
-            "the key file {file} is open to others (mode {mode:03o}): type `chmod {change} {file}`"
+            "the {what} file {file} is open to others (mode {mode:03o}): type `chmod {change} {file}`"
         );
         Warning { message }
     })
@@ -189,6 +235,24 @@ mod tests {
         fs::write(&file, content).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         (folder, file)
+    }
+
+    fn read_key_with(
+        source: &KeySource,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<(Key, Vec<Warning>), KeyProblem> {
+        read_with(source, What::Key, key, variable)
+    }
+
+    #[test]
+    fn a_password_with_blanks_and_umlauts_is_read_as_it_is() {
+        let (_folder, file) = key_file(" Grüße an alle \r\n", 0o640);
+        let (password, warnings) = read_secret(&KeySource::File(file)).unwrap();
+        assert_eq!(password.expose(), " Grüße an alle ");
+        assert!(warnings[0].message.starts_with("the secret file "), "{warnings:?}");
+        let (_folder, file) = key_file(b"caf\xe9", 0o600);
+        let problem = read_secret(&KeySource::File(file)).unwrap_err().to_string();
+        assert!(problem.starts_with("the secret in ") && problem.ends_with("it is no UTF-8 text"));
     }
 
     fn problem(source: &KeySource) -> String {
@@ -225,7 +289,7 @@ mod tests {
 
     #[test]
     fn the_group_of_a_file_of_another_user_is_how_the_daemon_reads_it() {
-        let warning = |mode| open_to_others(Path::new("k"), Access { mode, own: false });
+        let warning = |mode| open_to_others(Path::new("k"), What::Key, Access { mode, own: false });
         assert_eq!(warning(0o640), None);
         assert_eq!(warning(0o440), None);
         let message = "the key file k is open to others (mode 644): type `chmod g-w,o= k`";

@@ -19,7 +19,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-pub use self::keys::{KeyError, KeyProblem, Warning, read_key, read_secret};
+pub use self::keys::{KeyError, KeyProblem, Warning, What, read_key, read_secret};
 pub use self::parse::parse;
 pub use self::reader::Mistake;
 
@@ -35,6 +35,9 @@ pub struct Environment {
     pub state_directory: Option<OsString>,
     /// Where a relative path of the file itself starts.
     pub current_dir: PathBuf,
+    /// Whether the files that it names for keys, secrets and certificates are looked at: then one
+    /// that cannot be right is a mistake.
+    pub look_at_files: bool,
 }
 
 impl Environment {
@@ -43,6 +46,7 @@ impl Environment {
         Self {
             state_directory: variable("STATE_DIRECTORY"),
             current_dir: std::env::current_dir().unwrap_or_default(),
+            look_at_files: false,
         }
     }
 
@@ -111,6 +115,19 @@ pub fn locate(flag: Option<PathBuf>) -> PathBuf {
 /// # Errors
 /// The file is missing or cannot be read, or has mistakes: then all of them.
 pub fn load(path: &Path) -> Result<Settings, ConfigError> {
+    load_with(path, &Environment::of_process())
+}
+
+/// [`load`], and a look at the files that it names for keys, secrets and certificates: one that is
+/// missing, empty or something else is a mistake. One that this user may not read is none.
+///
+/// # Errors
+/// As [`load`].
+pub fn examine(path: &Path) -> Result<Settings, ConfigError> {
+    load_with(path, &Environment { look_at_files: true, ..Environment::of_process() })
+}
+
+fn load_with(path: &Path, env: &Environment) -> Result<Settings, ConfigError> {
     let file = path.to_owned();
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
@@ -126,7 +143,7 @@ pub fn load(path: &Path) -> Result<Settings, ConfigError> {
         let message = "not TOML: found a byte that is no UTF-8".to_owned();
         ConfigError::Mistakes(vec![Mistake { file, line, column, message }])
     })?;
-    parse(&text, path, &Environment::of_process()).map_err(ConfigError::Mistakes)
+    parse(&text, path, env).map_err(ConfigError::Mistakes)
 }
 
 /// An environment variable that is set and not empty.

@@ -1,13 +1,15 @@
 //! From the text of a configuration file to [`Settings`], or to every mistake in it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io::ErrorKind::PermissionDenied;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 use url::Url;
 
 use super::Environment;
+use super::keys::{What, look_at_file};
 use super::reader::{Document, Mistake, Table};
 use super::schema::{self, nearest};
 use super::syntax;
@@ -17,6 +19,7 @@ use crate::settings::{
     Account, Email, Http, KeySource, Listen, MailSecurity, Notify, Poll, Retention, Retry,
     Settings, Source, Webhook,
 };
+use crate::tls::{self, CaFileError};
 
 /// Where the state is kept when neither the file nor systemd says so.
 const STATE_DIR: &str = "/var/lib/nightjar";
@@ -55,11 +58,43 @@ pub fn parse(text: &str, file: &Path, env: &Environment) -> Result<Settings, Vec
     }
 }
 
+/// From where the file's relative paths start, and whether the files behind them are looked at.
+#[derive(Clone, Copy)]
+struct Base<'p> {
+    folder: &'p Path,
+    looks: bool,
+}
+
+impl Base<'_> {
+    /// The path of a file that holds a key or secret, and not the key itself.
+    fn secret_file(self, value: &DeValue<'_>, what: What) -> Result<PathBuf, String> {
+        let path = values::key_file(self.folder)(value)?;
+        if self.looks {
+            look_at_file(&path, what).map_err(|problem| problem.to_string())?;
+        }
+        Ok(path)
+    }
+
+    /// The path of a file of certificates. Who may read it is the service's own business.
+    fn ca_file(self, value: &DeValue<'_>) -> Result<PathBuf, String> {
+        let path = values::path(self.folder)(value)?;
+        if !self.looks {
+            return Ok(path);
+        }
+        match tls::read_ca_file(&path) {
+            Ok(_) => Ok(path),
+            Err(CaFileError::Unreadable(error)) if error.kind() == PermissionDenied => Ok(path),
+            Err(problem) => Err(format!("{} {problem}", path.display())),
+        }
+    }
+}
+
 /// The whole file. What has a mistake is replaced by a default or left out, so that the rest can
 /// be read.
 fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
     let file = env.current_dir.join(file);
     let folder = file.parent().unwrap_or(&env.current_dir);
+    let from = Base { folder, looks: env.look_at_files };
 
     let state_dir = root
         .get("state_dir", values::path(folder))
@@ -83,7 +118,7 @@ fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
 
     let timezone = root.get("timezone", values::timezone).unwrap_or(chrono_tz::UTC);
     let web = root.table("web", &schema::WEB);
-    let token = secret_source(&web, folder, ["token_file", "token_env", "token_credential"]);
+    let token = secret_source(&web, from, ["token_file", "token_env", "token_credential"]);
     let listen = if web.is_present() {
         let is_open = token.is_some();
         web.get("listen", values::listen(folder, is_open))
@@ -91,7 +126,7 @@ fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
     } else {
         None
     };
-    let (names, accounts) = accounts(root, folder);
+    let (names, accounts) = accounts(root, from);
     let retention = retention(&root.table("retention", &schema::RETENTION), Retention::default());
     let mut settings = Settings {
         state_dir,
@@ -102,9 +137,9 @@ fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
         accounts,
         poll: poll(&root.table("poll", &schema::POLL)),
         retry: retry(&root.table("retry", &schema::RETRY)),
-        http: http(&root.table("http", &schema::HTTP), folder),
+        http: http(&root.table("http", &schema::HTTP), from),
         retention,
-        notify: notify(&root.table("notify", &schema::NOTIFY), folder),
+        notify: notify(&root.table("notify", &schema::NOTIFY), from),
         sources: Vec::new(),
         file,
     };
@@ -113,18 +148,18 @@ fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
 }
 
 /// All accounts' names, and those accounts that can be read.
-fn accounts<'d>(root: &Table<'d>, folder: &Path) -> (Vec<&'d str>, BTreeMap<String, Account>) {
+fn accounts<'d>(root: &Table<'d>, from: Base<'_>) -> (Vec<&'d str>, BTreeMap<String, Account>) {
     let tables = root.named_tables("accounts", &schema::ACCOUNT);
     let names = tables.iter().map(|(name, _)| *name).collect();
     let accounts = tables
         .into_iter()
-        .filter_map(|(name, table)| account(name, &table?, folder))
+        .filter_map(|(name, table)| account(name, &table?, from))
         .map(|account| (account.name.clone(), account))
         .collect();
     (names, accounts)
 }
 
-fn account(name: &str, table: &Table<'_>, folder: &Path) -> Option<Account> {
+fn account(name: &str, table: &Table<'_>, from: Base<'_>) -> Option<Account> {
     if holds_key(name) {
         table.mistake(table.at, format!("the account's name: {A_KEY_ITSELF}"));
     } else if name.trim().is_empty()
@@ -133,7 +168,7 @@ fn account(name: &str, table: &Table<'_>, folder: &Path) -> Option<Account> {
     {
         table.mistake(table.at, "the account's name: expected 1 to 64 printable characters");
     }
-    let key = key_source(table, folder);
+    let key = key_source(table, from);
     let endpoint =
         table.get("endpoint", values::endpoint).or_else(|| Url::parse(Account::ENDPOINT).ok());
     let max_in_process =
@@ -153,14 +188,14 @@ fn account(name: &str, table: &Table<'_>, folder: &Path) -> Option<Account> {
 const KEY_PLACES: [&str; 3] = ["key_file", "key_env", "credential"];
 
 /// Exactly one of the three places where an account's key may be.
-fn key_source(table: &Table<'_>, folder: &Path) -> Option<KeySource> {
+fn key_source(table: &Table<'_>, from: Base<'_>) -> Option<KeySource> {
     let none = KEY_PLACES.iter().all(|key| table.place_of(key).is_none());
     // a key in the open has its own message already
     if none && !table.holds_secret() {
         let expected = one_of(KEY_PLACES);
         table.missing(table.at, format!("the key's place is missing: expected {expected}"));
     }
-    secret_source(table, folder, KEY_PLACES)
+    secret_source(table, from, KEY_PLACES)
 }
 
 fn one_of([file, env, credential]: [&str; 3]) -> String {
@@ -168,10 +203,11 @@ fn one_of([file, env, credential]: [&str; 3]) -> String {
 }
 
 /// At most one of the three places where something secret may be.
-fn secret_source(table: &Table<'_>, folder: &Path, keys: [&str; 3]) -> Option<KeySource> {
+fn secret_source(table: &Table<'_>, from: Base<'_>, keys: [&str; 3]) -> Option<KeySource> {
     let [file, env, credential] = keys;
+    let what = if keys == KEY_PLACES { What::Key } else { What::Secret };
     let source = [
-        table.get(file, values::key_file(folder)).map(KeySource::File),
+        table.get(file, |value| from.secret_file(value, what)).map(KeySource::File),
         table.get(env, values::variable).map(KeySource::Env),
         table.get(credential, values::credential).map(KeySource::Credential),
     ];
@@ -252,7 +288,7 @@ fn waits(table: &Table<'_>, initial: Duration, max: Duration) -> (Duration, Dura
     (initial, max)
 }
 
-fn http(table: &Table<'_>, folder: &Path) -> Http {
+fn http(table: &Table<'_>, from: Base<'_>) -> Http {
     let default = Http::default();
     let time = |key, default| table.get(key, values::positive_duration).unwrap_or(default);
     Http {
@@ -261,7 +297,7 @@ fn http(table: &Table<'_>, folder: &Path) -> Http {
         fetch_deadline: time("fetch_deadline", default.fetch_deadline),
         max_bytes: table.get("max_bytes", values::positive_size).unwrap_or(default.max_bytes),
         lost_after: table.get("lost_after", values::duration).unwrap_or(default.lost_after),
-        ca_file: table.get("ca_file", values::path(folder)),
+        ca_file: table.get("ca_file", |value| from.ca_file(value)),
     }
 }
 
@@ -286,12 +322,12 @@ fn retention(table: &Table<'_>, default: Retention) -> Retention {
     retention
 }
 
-fn notify(table: &Table<'_>, folder: &Path) -> Notify {
+fn notify(table: &Table<'_>, from: Base<'_>) -> Notify {
     let default = Notify::default();
     let webhook = |table: Table<'_>| {
         let url = table.require("url", "where messages are posted to", values::private_url);
         let places = ["secret_file", "secret_env", "secret_credential"];
-        let secret = secret_source(&table, folder, places);
+        let secret = secret_source(&table, from, places);
         Some(Webhook { url: url?, secret })
     };
     let email = table.table("email", &schema::EMAIL);
@@ -310,7 +346,7 @@ fn notify(table: &Table<'_>, folder: &Path) -> Notify {
             .into_iter()
             .filter_map(webhook)
             .collect(),
-        email: if email.is_present() { self::email(&email, folder) } else { None },
+        email: if email.is_present() { self::email(&email, from) } else { None },
         commands: commands
             .iter()
             .filter_map(|it| it.require("run", "a program and its arguments", values::command))
@@ -318,16 +354,18 @@ fn notify(table: &Table<'_>, folder: &Path) -> Notify {
     }
 }
 
-fn email(table: &Table<'_>, folder: &Path) -> Option<Email> {
+fn email(table: &Table<'_>, base: Base<'_>) -> Option<Email> {
     let server = table.require("server", "the mail server's name", values::mail_server);
     let security = table.get("security", values::mail_security).unwrap_or(MailSecurity::StartTls);
     let port = table.get("port", values::whole(1)).unwrap_or_else(|| security.port());
     let from = table.require("from", "who the mail is from", values::mailbox);
     let to = table.require("to", "who gets the mail", values::mailboxes);
     let username = table.get("username", |value| values::text(value).map(str::to_owned));
-    let password =
-        secret_source(table, folder, ["password_file", "password_env", "password_credential"]);
-    if username.is_some() != password.is_some() {
+    let places = ["password_file", "password_env", "password_credential"];
+    let password = secret_source(table, base, places);
+    // what is there, yet wrong, has been reported
+    let is_given = |key: &str| table.place_of(key).is_some();
+    if is_given("username") != places.into_iter().any(is_given) {
         table.missing(
             table.at,
             "a login needs both `username` and the place of its password: password_file = \

@@ -2,9 +2,11 @@
 
 use super::Message;
 use super::http::without;
-use crate::secret::Key;
+use crate::secret::Secret;
 use crate::settings::{Email, MailSecurity};
 use crate::tls;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use lettre::message::{Mailbox, header};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
@@ -21,13 +23,14 @@ pub(super) struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     to: Vec<Mailbox>,
-    password: Option<Key>,
+    /// The password, as it is and as logins send it.
+    secrets: Vec<Secret>,
 }
 
 impl Mailer {
     pub(super) fn new(
         email: &Email,
-        password: Option<&Key>,
+        password: Option<&Secret>,
         timeout: Duration,
         ca: &[CertificateDer<'static>],
     ) -> Result<Mailer, String> {
@@ -58,7 +61,10 @@ impl Mailer {
             transport: transport.build(),
             from: mailbox(&email.from)?,
             to: email.to.iter().map(mailbox).collect::<Result<_, _>>()?,
-            password: password.cloned(),
+            secrets: match (&email.username, password) {
+                (Some(username), Some(password)) => as_sent(username, password),
+                _ => Vec::new(),
+            },
         })
     }
 
@@ -78,8 +84,16 @@ impl Mailer {
         }
         let mail = mail.body(message.text()).map_err(text)?;
         let sent = self.transport.send(mail).await;
-        sent.map(drop).map_err(|error| without(self.password.as_ref(), &text(error)))
+        sent.map(drop).map_err(|error| without(&self.secrets, &text(error)))
     }
+}
+
+/// A password as it is, and as the logins LOGIN and PLAIN send it: a server may repeat either.
+fn as_sent(username: &str, password: &Secret) -> Vec<Secret> {
+    let exposed = password.expose();
+    let encoded = [BASE64.encode(exposed), BASE64.encode(format!("\0{username}\0{exposed}"))];
+    let encoded = encoded.iter().filter_map(|text| Secret::new(text).ok());
+    encoded.chain([password.clone()]).collect()
 }
 
 /// What an error of TLS means, or else an error with its causes, on one line of bounded length.

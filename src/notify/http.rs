@@ -1,7 +1,7 @@
 //! Webhooks and pings.
 
 use super::{Message, Phase};
-use crate::secret::{Key, PrivateUrl, redact};
+use crate::secret::{Hidden, PrivateUrl, Secret, redact};
 use crate::service::http::{PlainClients, reason};
 use hmac::{Hmac, Mac};
 use reqwest::header::CONTENT_TYPE;
@@ -15,12 +15,12 @@ const LONGEST_TEXT: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct Webhook {
     url: PrivateUrl,
-    secret: Option<Key>,
+    secret: Option<Secret>,
     client: Client,
 }
 
 impl Webhook {
-    pub(super) fn new(url: PrivateUrl, secret: Option<Key>, client: Client) -> Webhook {
+    pub(super) fn new(url: PrivateUrl, secret: Option<Secret>, client: Client) -> Webhook {
         Webhook { url, secret, client }
     }
 
@@ -44,7 +44,7 @@ impl Webhook {
 
 /// HMAC-SHA256 of the time, a dot and the body, in hexadecimal. The time is signed too, so that an
 /// old message cannot be sent again.
-pub(super) fn signature(secret: &Key, at: &str, body: &str) -> Result<String, String> {
+pub(super) fn signature(secret: &Secret, at: &str, body: &str) -> Result<String, String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes())
         .map_err(|error| error.to_string())?;
     mac.update(at.as_bytes());
@@ -97,7 +97,8 @@ async fn sent(request: RequestBuilder) -> Result<(), String> {
     }
 }
 
-/// What others say, without the secret that was used to ask them.
-pub(super) fn without(secret: Option<&Key>, text: &str) -> String {
-    secret.map_or_else(|| text.to_owned(), |secret| redact(text, &[secret]))
+/// What others say, without the secrets that were used to ask them.
+pub(super) fn without(secrets: &[Secret], text: &str) -> String {
+    let hidden: Vec<&dyn Hidden> = secrets.iter().map(|it| it as &dyn Hidden).collect();
+    redact(text, &hidden)
 }

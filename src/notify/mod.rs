@@ -10,7 +10,7 @@ mod message;
 
 pub use message::{Event, Message, Phase, run_id};
 
-use crate::secret::{Key, PrivateUrl};
+use crate::secret::{PrivateUrl, Secret};
 use crate::service::http::PlainClients;
 use crate::settings;
 use rustls::pki_types::CertificateDer;
@@ -45,7 +45,7 @@ impl Channel {
     /// Posts messages as JSON, signed where there is a secret.
     pub fn webhook(
         webhook: &settings::Webhook,
-        secret: Option<Key>,
+        secret: Option<Secret>,
         clients: &PlainClients,
     ) -> Channel {
         let client = clients.of(webhook.url.expose()).clone();
@@ -58,7 +58,7 @@ impl Channel {
     /// When there can be no such mail.
     pub fn email(
         email: &settings::Email,
-        password: Option<&Key>,
+        password: Option<&Secret>,
         timeout: Duration,
         ca: &[CertificateDer<'static>],
     ) -> Result<Channel, String> {

@@ -78,7 +78,7 @@ fn request(stream: &mut TcpStream) -> (String, String) {
 
 fn webhook(url: Url, secret: Option<&str>) -> Channel {
     let webhook = Webhook { url: PrivateUrl::new(url), secret: None };
-    Channel::webhook(&webhook, secret.map(|it| Key::new(it).unwrap()), &clients())
+    Channel::webhook(&webhook, secret.map(|it| Secret::new(it).unwrap()), &clients())
 }
 
 fn only(deliveries: Vec<Delivery>) -> Delivery {
@@ -95,7 +95,7 @@ async fn a_webhook_gets_signed_json() {
     assert!(head.starts_with("POST /hook/secret-path HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("content-type: application/json\r\n"), "{head}");
     assert!(head.contains("x-nightjar-timestamp: 2026-11-25T12:00:00Z\r\n"), "{head}");
-    let signature = http::signature(&Key::new("s3cret").unwrap(), "2026-11-25T12:00:00Z", &body);
+    let signature = http::signature(&Secret::new("s3cret").unwrap(), "2026-11-25T12:00:00Z", &body);
     assert!(head.contains(&format!("x-nightjar-signature: sha256={}\r\n", signature.unwrap())));
     insta::assert_snapshot!(body.replace(env!("CARGO_PKG_VERSION"), "[version]"), @r#"{"event":"broke","kind":"failed","about":"stores","message":"the last job failed: aborted: out of luck","since":"2026-11-25T12:00:00Z","at":"2026-11-25T12:00:00Z","host":"archive-1","generator":"nightjar [version]"}"#);
 }
@@ -103,7 +103,7 @@ async fn a_webhook_gets_signed_json() {
 #[test]
 fn a_signature_is_what_openssl_makes_of_time_and_body() {
     // printf '2026-11-25T12:00:00Z.{}' | openssl dgst -sha256 -hmac s3cret
-    let signature = http::signature(&Key::new("s3cret").unwrap(), "2026-11-25T12:00:00Z", "{}");
+    let signature = http::signature(&Secret::new("s3cret").unwrap(), "2026-11-25T12:00:00Z", "{}");
     assert_eq!(signature.unwrap(), SIGNATURE);
 }
 
@@ -272,7 +272,7 @@ fn email(port: u16, security: MailSecurity) -> Email {
 async fn mail_arrives_with_a_subject_that_says_it() {
     clients();
     let (port, mails) = mail_server();
-    let password = Key::new("pass-word").unwrap();
+    let password = Secret::new("pass-word").unwrap();
     let settings = email(port, MailSecurity::None);
     let mail = Channel::email(&settings, Some(&password), Duration::from_secs(5), &[]).unwrap();
     let delivery = only(notifier(vec![mail]).tell_once(&message()).await);
@@ -291,11 +291,47 @@ async fn mail_arrives_with_a_subject_that_says_it() {
 }
 
 #[tokio::test]
+async fn a_password_with_blanks_and_umlauts_is_sent_as_it_is_and_never_told() {
+    let password = Secret::new(" Grüße an alle ").unwrap();
+    let (port, mails) = mail_server();
+    let settings = email(port, MailSecurity::None);
+    let mail = Channel::email(&settings, Some(&password), Duration::from_secs(5), &[]).unwrap();
+    only(notifier(vec![mail]).tell_once(&message()).await).result.unwrap();
+    // printf '\0nightjar\0 Grüße an alle ' | base64
+    let login = "AG5pZ2h0amFyACBHcsO8w59lIGFuIGFsbGUg";
+    let all = mails.recv().unwrap();
+    assert!(all.contains(&format!("AUTH PLAIN {login}\r\n")), "{all}");
+
+    // A server that repeats what it was told.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        stream.write_all(b"220 here\r\n").unwrap();
+        let mut line = String::new();
+        while reader.read_line(&mut line).unwrap_or(0) > 0 {
+            let answer = match line.starts_with("EHLO") {
+                true => "250-here\r\n250 AUTH PLAIN".to_owned(),
+                false => format!("535 not {} nor  Gr\u{fc}\u{df}e an alle ", line.trim()),
+            };
+            let _ = stream.write_all(format!("{answer}\r\n").as_bytes());
+            line.clear();
+        }
+    });
+    let settings = email(port, MailSecurity::None);
+    let mail = Channel::email(&settings, Some(&password), Duration::from_secs(5), &[]).unwrap();
+    let error = only(notifier(vec![mail]).tell_once(&message()).await).result.unwrap_err();
+    assert!(error.contains("[secret]"), "{error}");
+    assert!(!error.contains(login) && !error.contains("Grüße"), "{error}");
+}
+
+#[tokio::test]
 async fn no_mail_goes_to_a_server_that_cannot_keep_it_private() {
     clients();
     let (port, mails) = mail_server();
     let settings = email(port, MailSecurity::StartTls);
-    let password = Key::new("pass-word").unwrap();
+    let password = Secret::new("pass-word").unwrap();
     let mail = Channel::email(&settings, Some(&password), Duration::from_secs(5), &[]).unwrap();
     let delivery = only(notifier(vec![mail]).tell_once(&message()).await);
     let error = delivery.result.unwrap_err();

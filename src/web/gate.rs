@@ -1,6 +1,6 @@
 //! Who may see the pages.
 
-use crate::secret::Key;
+use crate::secret::Secret;
 use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, Uri, Version, header};
@@ -16,7 +16,7 @@ const LONGEST_PATH: usize = 4 << 10;
 #[derive(Debug, Default)]
 pub struct Gate {
     /// What they must know, where that is asked for.
-    pub token: Option<Key>,
+    pub token: Option<Secret>,
     /// Whether they may call this machine by any name: behind a socket file, a proxy sees to that.
     pub any_host: bool,
 }
@@ -80,7 +80,7 @@ fn credentials(header: &str) -> Option<String> {
 }
 
 /// Compares digests, so that the time that it takes tells nothing.
-fn is_same(given: &str, token: &Key) -> bool {
+fn is_same(given: &str, token: &Secret) -> bool {
     Sha256::digest(given.as_bytes()) == Sha256::digest(token.expose().as_bytes())
 }
 
@@ -201,7 +201,7 @@ mod tests {
         // Whoever is known may call this machine as they like, but not in two ways at once.
         for gate in [
             Gate { any_host: true, ..Gate::default() },
-            Gate { token: Some(Key::new("t0ken").unwrap()), any_host: false },
+            Gate { token: Some(Secret::new("t0ken").unwrap()), any_host: false },
         ] {
             let pass = if gate.token.is_some() { Some(401) } else { None };
             assert_eq!(status(&gate, "/", new, &["backup.example.org"]), pass);

@@ -11,6 +11,7 @@
 
 mod archive;
 mod canary;
+mod check;
 mod daemon;
 mod deaths;
 mod descriptors;

@@ -80,7 +80,7 @@ keep_last = 30
 const ACCOUNT: &str = "[accounts.contoso]\nkey_env = \"K\"\n";
 
 fn at_home() -> Environment {
-    Environment { state_directory: None, current_dir: "/home/admin".into() }
+    Environment { current_dir: "/home/admin".into(), ..Environment::default() }
 }
 
 fn read(text: &str) -> Result<Settings, Vec<Mistake>> {
