@@ -138,9 +138,17 @@ pub(super) fn prepared(settings: &Settings) -> Result<(Archive, i64), Problem> {
              write to it"
         ))
     })?;
-    let highest = archive
-        .highest_job()
-        .map_err(|error| Problem::failed(format!("cannot read the archive {shown}: {error}")))?;
+    let highest = match archive.highest_job() {
+        Ok(highest) => highest,
+        // The database knows the numbers that were given; without it the archive alone does.
+        Err(error) if settings.state_dir.join(FILE).exists() => {
+            tracing::error!("a part of the archive {shown} cannot be read: {error}");
+            0
+        }
+        Err(error) => {
+            return Err(Problem::failed(format!("cannot read the archive {shown}: {error}")));
+        }
+    };
     Ok((archive, highest))
 }
 
@@ -190,6 +198,8 @@ pub(super) async fn rebuild(
     let cannot = |error: std::io::Error| {
         Problem::failed(format!("cannot rebuild the database {}: {error}", path.display()))
     };
+    // All of it must be readable now: a number that is given twice would be a name given twice.
+    let highest = archive.highest_job().map_err(cannot)?.max(highest);
     let folder = copies::workshop(state_dir).map_err(cannot)?;
     let mut from = None;
     for copy in copies::copies(state_dir) {
@@ -239,8 +249,11 @@ pub(super) async fn adopt(
         if let (Some(source), Some(newest), Some(oldest)) =
             (source, snapshots.first(), snapshots.last())
         {
+            // A clock that was ahead must not keep the schedule quiet until it is as late.
+            let now = clock().now();
             let times = snapshots.iter().filter_map(|it| it.manifest.scheduled_for);
-            let cursor = times.max().unwrap_or(newest.manifest.created_at);
+            let cursor = times.filter(|time| *time <= now).max();
+            let cursor = cursor.unwrap_or(newest.manifest.created_at.min(now));
             let since = oldest.manifest.created_at.min(cursor);
             store.account_up_to(&name, &schedule_identity(source), since, cursor).await?;
         }

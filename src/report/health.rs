@@ -11,7 +11,7 @@ use std::fmt;
 pub enum Health {
     /// The last scheduled backup is in the archive, or may still come in time.
     Ok,
-    /// A scheduled time has passed by more than the grace without a snapshot since.
+    /// A scheduled time has passed by more than the grace without a good snapshot since.
     Overdue,
     /// The last job failed.
     Failing,
@@ -45,7 +45,21 @@ impl fmt::Display for Health {
     }
 }
 
-/// The worst that can be said of a source. `since` is when it became known with its schedule:
+/// A clock may be set back by so much, and what was complete before that still counts.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
+
+/// When a source's newest good snapshot was complete. `good` are its snapshots that are not
+/// suspicious, newest first. One that is complete in the future was made while a clock was ahead:
+/// when it was really made is unknown, so it is passed over and keeps nobody from being told.
+pub(super) fn last_success(
+    good: impl IntoIterator<Item = DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    good.into_iter().find(|completed_at| *completed_at - now <= CLOCK_TOLERANCE)
+}
+
+/// The worst that can be said of a source. `last_success` is that of [`last_success`]; `suspicious`
+/// says that its newest snapshot is. `since` is when it became known with its schedule:
 /// earlier times are not owed.
 pub fn health(
     source: &Source,

@@ -3,6 +3,8 @@
 
 mod alarms;
 mod health;
+#[cfg(test)]
+mod tests;
 mod views;
 mod year;
 
@@ -51,14 +53,21 @@ pub struct Reporter {
     /// `None` before anything was ever backed up.
     store: Option<Store>,
     archive: Archive,
-    /// Which snapshots are suspicious: a manifest never changes.
-    suspicious: Arc<Mutex<BTreeMap<(String, Name), bool>>>,
+    /// What is asked for again and again of snapshots: a manifest never changes.
+    known: Arc<Mutex<BTreeMap<(String, Name), SnapshotFacts>>>,
+}
+
+/// What health depends on.
+#[derive(Debug, Clone, Copy)]
+struct SnapshotFacts {
+    suspicious: bool,
+    completed_at: DateTime<Utc>,
 }
 
 impl Reporter {
     /// Shows what these hold.
     pub fn new(store: Option<Store>, archive: Archive) -> Reporter {
-        Reporter { store, archive, suspicious: Arc::default() }
+        Reporter { store, archive, known: Arc::default() }
     }
 
     /// Closes what it reads.
@@ -80,13 +89,25 @@ impl Reporter {
         &self.archive
     }
 
-    /// Whether a snapshot deserves a second look. Each manifest is read once.
+    /// What health depends on, of a snapshot whose manifest can be read. Each is read once.
+    fn facts(&self, source: &str, name: Name) -> Option<SnapshotFacts> {
+        let key = (source.to_owned(), name);
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(facts) = known().get(&key) {
+            return Some(*facts);
+        }
+        let manifest = self.archive.find(source, name)?.manifest;
+        let facts = SnapshotFacts {
+            suspicious: !manifest.suspicious.is_empty(),
+            completed_at: manifest.completed_at,
+        };
+        known().insert(key, facts);
+        Some(facts)
+    }
+
+    /// Whether a snapshot deserves a second look.
     fn is_suspicious(&self, source: &str, name: Name) -> bool {
-        let mut known = self.suspicious.lock().unwrap_or_else(PoisonError::into_inner);
-        *known.entry((source.to_owned(), name)).or_insert_with(|| {
-            let snapshot = self.archive.find(source, name);
-            snapshot.is_some_and(|snapshot| !snapshot.manifest.suspicious.is_empty())
-        })
+        self.facts(source, name).is_some_and(|facts| facts.suspicious)
     }
 
     /// Jobs, newest first.
@@ -227,10 +248,22 @@ impl Reporter {
         live: &[Job],
         now: DateTime<Utc>,
     ) -> Result<SourceStatus, ReportError> {
-        let unreadable = |error| self.unreadable(error);
-        let newest = self.archive.newest(&source.name).map_err(unreadable)?;
-        let oldest = self.archive.names(&source.name).map_err(unreadable)?.last().copied();
-        let mut since = oldest.map(|name| name.created_at());
+        // One source whose folder cannot be read must not hide how the others are doing.
+        let (names, unreadable) = match self.archive.names(&source.name) {
+            Ok(names) => (names, None),
+            Err(error) => {
+                let message = format!("its archive folder cannot be read: {error}");
+                (Vec::new(), Some(JobError { kind: ErrorKind::Storage, message }))
+            }
+        };
+        let newest = names.iter().find_map(|name| self.archive.find(&source.name, *name));
+        let good = names
+            .iter()
+            .filter_map(|name| self.facts(&source.name, *name))
+            .filter(|facts| !facts.suspicious)
+            .map(|facts| facts.completed_at);
+        let last_success = health::last_success(good, now);
+        let mut since = names.iter().map(|name| name.created_at()).min();
         let mut last_ended = None;
         if let Some(store) = &self.store {
             let first = store.first_job(&source.name).await?;
@@ -242,14 +275,13 @@ impl Reporter {
             };
             last_ended = store.last_ended(&source.name).await?;
         }
-        let last_success = newest.as_ref().map(|newest| newest.manifest.completed_at);
         let failed = last_ended.filter(|job| job.state == State::Failed);
         let health = health(
             source,
             since,
             last_success,
             newest.as_ref().is_some_and(|newest| !newest.manifest.suspicious.is_empty()),
-            failed.is_some(),
+            failed.is_some() || unreadable.is_some(),
             now,
         );
         Ok(SourceStatus {
@@ -266,7 +298,7 @@ impl Reporter {
                 .find(|job| job.source == source.name)
                 .map(|job| JobView::from(job.clone())),
             vanished: failed.as_ref().is_some_and(has_vanished),
-            last_error: failed.and_then(|job| job.error),
+            last_error: unreadable.or(failed.and_then(|job| job.error)),
         })
     }
 

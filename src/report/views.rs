@@ -165,10 +165,11 @@ pub struct SourceStatus {
     pub source: String,
     /// The worst that can be said of it.
     pub health: Health,
-    /// When its newest snapshot was complete.
+    /// When its newest good snapshot was complete: one that is not suspicious, nor dated in the
+    /// future.
     #[serde(serialize_with = "instant_or_null")]
     pub last_success: Option<DateTime<Utc>>,
-    /// That snapshot's manifest.
+    /// The newest snapshot's manifest, suspicious or not.
     pub snapshot: Option<PathBuf>,
     /// How many entities it holds.
     pub entities: Option<u64>,

@@ -1,0 +1,148 @@
+use super::*;
+use crate::archive::{Attempt, Facts};
+use crate::config::{self, Environment};
+use crate::dataset::Limits;
+use crate::simulator::Data;
+use bytes::Bytes;
+use chrono::{TimeDelta, TimeZone};
+use futures_util::stream;
+use tempfile::TempDir;
+
+/// The morning after so many nights of two o'clock.
+fn morning(nights: i64) -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 25, 9, 0, 0).unwrap() + TimeDelta::days(nights)
+}
+
+struct Place {
+    folder: TempDir,
+    store: Store,
+    archive: Archive,
+    settings: Settings,
+}
+
+impl Place {
+    /// A source that is due every night at two, known since night 0.
+    async fn new() -> Place {
+        let folder = TempDir::new().unwrap();
+        let text = r#"
+            state_dir = "state"
+            [accounts.contoso]
+            key_env = "UNUSED"
+            [[sources]]
+            name = "stores"
+            account = "contoso"
+            access_id = "20181f26"
+            data_source = "Stores"
+            schedule = "0 2 * * *"
+            [[sources]]
+            name = "other"
+            account = "contoso"
+            access_id = "20181f26"
+            data_source = "Other"
+            schedule = "@yearly"
+        "#;
+        let file = folder.path().join("config.toml");
+        let settings = config::parse(text, &file, &Environment::default()).unwrap();
+        let store = Store::open(&settings.state_dir, 0).await.unwrap();
+        let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
+        archive.prepare().unwrap();
+        for source in &settings.sources {
+            let since = morning(0);
+            let identity = schedule_identity(source);
+            store.account_up_to(&source.name, &identity, since, since).await.unwrap();
+        }
+        Place { folder, store, archive, settings }
+    }
+
+    /// Files a snapshot of a job, by a clock that says `at`.
+    async fn keep(&self, job: i64, at: DateTime<Utc>, suspicious: bool) {
+        let document = Data::first_places(5).document().to_vec();
+        let name = Name::new(at, job);
+        let attempt = Attempt::new("1-0123456789abcdef", job.unsigned_abs());
+        let chunks = stream::iter([Ok::<_, ()>(Bytes::from(document))]);
+        let limits = Limits::default();
+        let received = self.archive.receive("stores", name, attempt, &limits, chunks, |_| {});
+        let received = received.await.unwrap();
+        let summary = received.verdict.as_ref().unwrap().clone();
+        let facts = Facts {
+            source: "stores".into(),
+            access_id: "20181f26".into(),
+            data_source: "Stores".into(),
+            version: None,
+            job,
+            remote_id: None,
+            scheduled_for: None,
+            created_at: at,
+            completed_at: at,
+            expected: None,
+            suspicious: suspicious.then(|| "too few".to_owned()).into_iter().collect(),
+            notes: Vec::new(),
+        };
+        self.archive.file(received, summary, facts).unwrap();
+    }
+
+    async fn status(&self, now: DateTime<Utc>) -> SourceStatus {
+        let reporter = Reporter::new(Some(self.store.clone()), self.archive.clone());
+        reporter.sources(&self.settings, now).await.unwrap().remove(0)
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_is_suspicious_every_night_is_overdue() {
+    let place = Place::new().await;
+    place.keep(1, morning(1), false).await;
+    place.keep(2, morning(2), true).await;
+    let status = place.status(morning(2)).await;
+    // The night's grace is over at eight.
+    assert_eq!(status.health, Health::Overdue);
+    assert_eq!(status.last_success, Some(morning(1)));
+    assert_eq!(status.suspicious, ["too few"]);
+    assert!(status.snapshot.unwrap().ends_with("20261127T090000Z-2.json"));
+    // Good again: the newest good one counts.
+    place.keep(3, morning(3), false).await;
+    place.keep(4, morning(3) + TimeDelta::hours(1), true).await;
+    let status = place.status(morning(3) + TimeDelta::hours(2)).await;
+    assert_eq!((status.health, status.last_success), (Health::Suspicious, Some(morning(3))));
+}
+
+#[tokio::test]
+async fn a_source_whose_every_snapshot_is_suspicious_has_no_last_success() {
+    let place = Place::new().await;
+    place.keep(1, morning(1), true).await;
+    let status = place.status(morning(1)).await;
+    assert_eq!((status.health, status.last_success), (Health::Overdue, None));
+}
+
+#[tokio::test]
+async fn a_snapshot_of_a_clock_that_was_ahead_does_not_keep_a_source_from_being_overdue() {
+    let place = Place::new().await;
+    place.keep(1, morning(1), false).await;
+    place.keep(2, morning(366), false).await;
+    let status = place.status(morning(2)).await;
+    assert_eq!((status.health, status.last_success), (Health::Overdue, Some(morning(1))));
+    // Minutes ahead are no wrong clock.
+    let status = place.status(morning(366) - TimeDelta::minutes(4)).await;
+    assert_eq!((status.health, status.last_success), (Health::Ok, Some(morning(366))));
+    // The next one is the newest, and good.
+    place.keep(3, morning(2), false).await;
+    let status = place.status(morning(2)).await;
+    assert_eq!((status.health, status.last_success), (Health::Ok, Some(morning(2))));
+    assert!(status.snapshot.unwrap().ends_with("20261127T090000Z-3.json"));
+}
+
+#[tokio::test]
+async fn a_source_whose_folder_cannot_be_read_does_not_hide_the_others() {
+    let place = Place::new().await;
+    std::os::unix::fs::symlink(place.folder.path().join("gone"), place.archive.folder("stores"))
+        .unwrap();
+    let reporter = Reporter::new(Some(place.store.clone()), place.archive.clone());
+    let shown = reporter.sources(&place.settings, morning(0)).await.unwrap();
+    let health: Vec<_> = shown.iter().map(|source| source.health).collect();
+    assert_eq!(health, [Health::Failing, Health::New]);
+    let error = shown[0].last_error.as_ref().unwrap();
+    assert_eq!(error.kind, ErrorKind::Storage);
+    assert!(error.message.contains("mount its disk"), "{error:?}");
+    // People are told.
+    let alarms = reporter.alarms(&place.settings, morning(0)).await.unwrap();
+    assert!(alarms.iter().any(|alarm| alarm.about == "stores"), "{alarms:?}");
+}
