@@ -1,3 +1,4 @@
+mod beside;
 mod trust;
 
 use super::*;

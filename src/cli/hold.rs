@@ -42,7 +42,10 @@ pub(super) fn hold(common: &Common, arguments: &HoldArguments) -> Result<u8, Pro
         return Err(Problem::usage("--reason is empty: say why the snapshot must stay"));
     }
     let hold = Hold { reason: reason.to_owned(), since: clock().now() };
-    archive.hold(&source, name, &hold).map_err(Problem::failed)?;
+    archive.hold(&source, name, &hold).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Problem::usage(format!("{source}@{name}: {error}")),
+        _ => Problem::failed(error),
+    })?;
     output::print(&format!("{source}@{} is held: {reason}\n", name.timestamp()))?;
     Ok(exit::DONE)
 }
