@@ -21,6 +21,7 @@ mod endings;
 mod flood;
 mod full_disk;
 mod harness;
+mod links;
 mod looking;
 mod maintenance;
 mod many;
