@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -53,10 +54,10 @@ fn with_files(house: &House, files: u32) -> Process {
 }
 
 /// Has the daemon back up once, and sees that nothing disturbed it.
-fn back_up_undisturbed(page: &Page) {
-    let ids = page.house.queue();
+fn back_up_undisturbed(house: &House) {
+    let ids = house.queue();
     let job = until("the backup", || {
-        let job = page.house.json(&["job", &ids[0].to_string()]);
+        let job = house.json(&["job", &ids[0].to_string()]);
         job["finished_at"].is_string().then_some(job)
     });
     assert_eq!(job["state"], "archived", "{job:#}");
@@ -66,8 +67,8 @@ fn back_up_undisturbed(page: &Page) {
     }
 }
 
-fn log_is_quiet(page: &Page) {
-    let log = page.daemon.stderr();
+fn log_is_quiet(daemon: &Process) {
+    let log = daemon.stderr();
     for word in ["\"level\":\"ERROR\"", "\"level\":\"WARN\"", "panicked"] {
         assert!(!log.contains(word), "{log}");
     }
@@ -93,11 +94,46 @@ fn half_sent_requests_keep_neither_readers_nor_backups_out() {
             stream
         })
         .collect();
-    back_up_undisturbed(&page);
+    back_up_undisturbed(&page.house);
     assert_eq!(page.get("/healthz").status, 200);
     assert_eq!(page.get("/api/jobs").status, 200);
-    log_is_quiet(&page);
+    log_is_quiet(&page.daemon);
     drop(half_sent);
+}
+
+#[test]
+fn a_socket_file_has_the_same_limits() {
+    let house = House::healthy();
+    let path = house.path("page.sock");
+    let house = house.set("web.listen", format!("unix:{}", path.display()));
+    let daemon = with_files(&house, 100);
+    let connect = || {
+        // Unlike an address, a socket file refuses those who come when too many wait.
+        let stream = until("a connection", || UnixStream::connect(&path).ok());
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    };
+    let half_sent: Vec<UnixStream> = (0..200)
+        .map(|_| {
+            let mut stream = connect();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: proxy.example\r\n").unwrap();
+            stream
+        })
+        .collect();
+    back_up_undisturbed(&house);
+    for (hosts, status) in
+        [("Host: proxy.example\r\n", 200), ("Host: a.example\r\nHost: b.example\r\n", 400)]
+    {
+        let mut stream = connect();
+        write!(stream, "GET /api/jobs HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+    }
+    log_is_quiet(&daemon);
+    drop(half_sent);
+    assert_eq!(daemon.stop(Signal::TERM).code, 0);
+    assert!(!path.exists());
 }
 
 #[test]
@@ -137,10 +173,10 @@ fn readers_that_read_nothing_hold_little_and_make_room() {
     for path in ["/jobs", "/api/jobs?limit=10000", "/metrics", "/api/sources"] {
         assert_eq!(page.get(path).status, 200, "{path}");
     }
-    back_up_undisturbed(&page);
+    back_up_undisturbed(&page.house);
     let grown = memory(&page.daemon).saturating_sub(before);
     assert!(grown < 48 << 10, "grown by {grown} KiB");
-    log_is_quiet(&page);
+    log_is_quiet(&page.daemon);
     drop(stalled);
 }
 
@@ -181,13 +217,13 @@ fn backups_notice_nothing_of_a_flooded_page() {
             });
         }
         for _ in 0..5 {
-            back_up_undisturbed(&page);
+            back_up_undisturbed(&page.house);
         }
         assert_eq!(page.get("/healthz").status, 200);
         over.store(true, Ordering::Relaxed);
     });
     assert!(answered.into_inner() > 24);
-    log_is_quiet(&page);
+    log_is_quiet(&page.daemon);
     let Page { house, daemon, .. } = page;
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
     drop(house);
@@ -293,7 +329,7 @@ fn odd_requests_are_answered_cheaply() {
     let many = "X-One: 1\r\n".repeat(300);
     let head = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{many}\r\n");
     assert_eq!(page.send(&head).status, 431);
-    log_is_quiet(&page);
+    log_is_quiet(&page.daemon);
 }
 
 #[test]
