@@ -39,7 +39,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Connection, Row, SqlitePool};
+use sqlx::{ConnectOptions as _, Connection, Row, SqlitePool};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -213,7 +213,8 @@ impl Store {
             .before_acquire(|connection, _| {
                 Box::pin(async move { limit_reading(connection).await.map(|()| true) })
             })
-            .connect_lazy_with(options(&self.path).read_only(true));
+            // Whoever floods the page is not to flood the log with slow statements.
+            .connect_lazy_with(options(&self.path).read_only(true).disable_statement_logging());
         Store { readers, ..self.clone() }
     }
 

@@ -58,8 +58,7 @@ pub(super) async fn jobs(
         (state, filter, after(&first, left)),
         |(state, filter, after)| async move {
             let Some((left, last)) = after else { return Ok::<_, Broken>(None) };
-            // In its turn, like the request itself.
-            let turn = state.work.turn().await?;
+            let turn = state.work.piece().await?;
             let jobs = next_jobs(&state, &filter, left, Some(last)).await?;
             drop(turn);
             let after = self::after(&jobs, left);
@@ -119,7 +118,8 @@ pub(super) async fn snapshots(
             return Ok::<_, Broken>(None);
         }
         let reporter = state.reporter.clone();
-        let read = state.work.run(move |gone| reporter.snapshots_of(some, gone)).await?;
+        let turn = state.work.piece().await?;
+        let read = state.work.run(turn, move |gone| reporter.snapshots_of(some, gone)).await?;
         Ok(Some((read, (state, names))))
     });
     let mut response = list::<SnapshotView>(stream::once(async { Ok(first) }).chain(rest));
@@ -136,7 +136,8 @@ fn list<T: Serialize + Send + 'static>(
     let items = pieces.map(move |piece| {
         let mut text = Vec::new();
         for item in piece.inspect_err(|error| {
-            tracing::warn!(%error, "an answer of the status page breaks off");
+            // No more than that: whoever floods the page is not to flood the log.
+            tracing::debug!(%error, "an answer of the status page breaks off");
         })? {
             if !std::mem::take(&mut is_first) {
                 text.push(b',');

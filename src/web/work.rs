@@ -21,6 +21,11 @@ use tokio_util::sync::CancellationToken;
 const AT_ONCE: usize = 4;
 /// How long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(5);
+/// Pieces of lists under way that are made at once. They are small, and a list that is begun should
+/// come to its end.
+const PIECES_AT_ONCE: usize = 2;
+/// How long a piece waits for its turn.
+const PIECE_TURN: Duration = Duration::from_secs(30);
 /// Bytes that are made and not yet sent, of all requests together, in KiB.
 const UNSENT: usize = 32 << 10;
 /// A smaller answer is not counted: connections are few.
@@ -34,6 +39,7 @@ const RETRY_AFTER: &str = "5";
 #[derive(Debug, Clone)]
 pub(super) struct Work {
     turns: Arc<Semaphore>,
+    pieces: Arc<Semaphore>,
     unsent: Arc<Semaphore>,
     crowded: Arc<Notify>,
 }
@@ -42,6 +48,7 @@ impl Default for Work {
     fn default() -> Work {
         Work {
             turns: Arc::new(Semaphore::new(AT_ONCE)),
+            pieces: Arc::new(Semaphore::new(PIECES_AT_ONCE)),
             unsent: Arc::new(Semaphore::new(UNSENT)),
             crowded: Arc::default(),
         }
@@ -70,19 +77,25 @@ impl Work {
         Arc::clone(&self.crowded)
     }
 
-    /// Waits for a turn, which lasts until what is returned is dropped.
+    /// Waits for a request's turn, which lasts until what is returned is dropped.
     pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Busy> {
         let turn = Arc::clone(&self.turns).acquire_owned();
         timeout(TURN, turn).await.map_err(|_| Busy)?.map_err(|_| Busy)
     }
 
-    /// Runs what reads files, in its turn and on another thread. `gone` is cancelled when nobody
-    /// waits for it any more.
+    /// The same for one piece of a list that is under way.
+    pub(super) async fn piece(&self) -> Result<OwnedSemaphorePermit, Busy> {
+        let turn = Arc::clone(&self.pieces).acquire_owned();
+        timeout(PIECE_TURN, turn).await.map_err(|_| Busy)?.map_err(|_| Busy)
+    }
+
+    /// Runs what reads files in its turn, on another thread. `gone` is cancelled when nobody waits
+    /// for it any more.
     pub(super) async fn run<T: Send + 'static>(
         &self,
+        turn: OwnedSemaphorePermit,
         work: impl FnOnce(&CancellationToken) -> T + Send + 'static,
     ) -> Result<T, Busy> {
-        let turn = self.turn().await?;
         let gone = CancellationToken::new();
         let _told = gone.clone().drop_guard();
         let worked = spawn_blocking(move || {
@@ -121,7 +134,8 @@ pub(super) async fn in_turn(
     next: Next,
 ) -> Response {
     let handle = Handle::current();
-    let made = work.run(move |gone| {
+    let Ok(turn) = work.turn().await else { return Busy.into_response() };
+    let made = work.run(turn, move |gone| {
         request.extensions_mut().insert(Gone(gone.clone()));
         handle.block_on(gone.run_until_cancelled(next.run(request)))
     });
@@ -192,6 +206,7 @@ mod tests {
         let answer = ask(&paged(&work), "/").await;
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.headers()[header::RETRY_AFTER], RETRY_AFTER);
+        assert!(work.piece().await.is_ok(), "a list that is begun goes on");
         turns.pop();
         assert_eq!(ask(&paged(&work), "/").await.status(), StatusCode::OK);
     }
