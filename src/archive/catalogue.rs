@@ -96,18 +96,13 @@ impl Archive {
     pub fn snapshots(&self, source: &str) -> io::Result<impl Iterator<Item = Snapshot> + use<>> {
         let folder = self.folder(source);
         let source = source.to_owned();
-        Ok(self.names(&source)?.into_iter().filter_map(move |name| {
-            let path = folder.join(name.manifest());
-            match read_as(&path, name, Some(&source)) {
-                Ok(manifest) => Some(Snapshot { path, manifest }),
-                // Removed since the names were read.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) => {
-                    tracing::warn!(manifest = %path.display(), %error, "passed over a manifest");
-                    None
-                }
-            }
-        }))
+        let names = self.names(&source)?.into_iter();
+        Ok(names.filter_map(move |name| listed(&folder, &source, name)))
+    }
+
+    /// One of a source's [`names`](Archive::names), as [`snapshots`](Archive::snapshots) lists it.
+    pub fn listed(&self, source: &str, name: Name) -> Option<Snapshot> {
+        listed(&self.folder(source), source, name)
     }
 
     /// A source's newest snapshot.
@@ -166,6 +161,20 @@ pub(super) fn is_source(name: &str) -> bool {
 /// Whether a link that may be followed leads to something that is no folder.
 fn leads_to_a_file(link: &Path) -> bool {
     Folder::open(link).is_err_and(|error| error.kind() == io::ErrorKind::NotADirectory)
+}
+
+/// A snapshot in its source's folder, unless it is gone or has to be passed over.
+fn listed(folder: &Path, source: &str, name: Name) -> Option<Snapshot> {
+    let path = folder.join(name.manifest());
+    match read_as(&path, name, Some(source)) {
+        Ok(manifest) => Some(Snapshot { path, manifest }),
+        // Removed since the names were read.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            tracing::warn!(manifest = %path.display(), %error, "passed over a manifest");
+            None
+        }
+    }
 }
 
 /// The snapshot's name in a manifest's file name.

@@ -215,10 +215,7 @@ impl Reporter {
         gone: &CancellationToken,
     ) -> Vec<SnapshotView> {
         let read = |(source, name): (Arc<str>, Name)| {
-            let Some(snapshot) = self.archive.find(&source, name) else {
-                tracing::warn!(%source, snapshot = %name, "passed over a manifest");
-                return None;
-            };
+            let snapshot = self.archive.listed(&source, name)?;
             let held = self.archive.hold_of(&source, name).is_some();
             Some(SnapshotView::new(snapshot, held))
         };

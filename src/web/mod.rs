@@ -30,7 +30,6 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use chrono::{DateTime, Utc};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use work::Work;
 
@@ -74,19 +73,13 @@ impl State {
         }
     }
 
-    /// The archive's folder of a source, if it has one. The name is compared with what the archive
+    /// The snapshot of this name, if the archive has it. Both are held against what the archive
     /// lists, and never joined to a path before.
-    fn folder_of(&self, source: &str) -> Option<PathBuf> {
-        let archive = self.reporter.archive();
-        let is_one = archive.sources().ok()?.iter().any(|known| known == source);
-        is_one.then(|| archive.folder(source))
-    }
-
-    /// The snapshot of this name, if the archive has it.
     fn snapshot(&self, source: &str, name: &str) -> Option<Snapshot> {
         let name: Name = name.parse().ok()?;
-        self.folder_of(source)?;
-        self.reporter.archive().find(source, name)
+        let archive = self.reporter.archive();
+        let is_one = archive.sources().ok()?.iter().any(|known| known == source);
+        if is_one { archive.find(source, name) } else { None }
     }
 
     /// Where a job's snapshot is shown, and its name; `None` when retention has removed it.

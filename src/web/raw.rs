@@ -2,7 +2,6 @@
 
 use super::State;
 use crate::files;
-use crate::manifest::Name;
 use axum::body::Body;
 use axum::extract::{Path as Wanted, State as Extract};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -23,9 +22,8 @@ pub(super) async fn data(
     Wanted((source, name)): Wanted<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(folder) = state.folder_of(&source) else { return missing() };
-    let Ok(name) = name.parse::<Name>() else { return missing() };
-    send(folder.join(name.data()), "application/zstd", &headers)
+    let Some(snapshot) = state.snapshot(&source, &name) else { return missing() };
+    send(snapshot.data(), "application/zstd", &headers)
 }
 
 /// The manifest.
@@ -34,9 +32,8 @@ pub(super) async fn manifest(
     Wanted((source, name)): Wanted<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let Some(folder) = state.folder_of(&source) else { return missing() };
-    let Ok(name) = name.parse::<Name>() else { return missing() };
-    send(folder.join(name.manifest()), "application/json", &headers)
+    let Some(snapshot) = state.snapshot(&source, &name) else { return missing() };
+    send(snapshot.path, "application/json", &headers)
 }
 
 fn missing() -> Response {
