@@ -2,7 +2,7 @@
 
 use super::{FILE, Result, Store, StoreError, lock, options, problems};
 use crate::files::{self, EntryKind, Folder};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use std::ffi::OsString;
@@ -39,9 +39,10 @@ impl Store {
         for left in named(&folder, |name| name.starts_with('.') && name.ends_with(PARTIAL)) {
             files::remove(&left).map_err(|error| failed(&left, error))?;
         }
-        let copy = folder.join(format!("nightjar-{}.db", now.format(STAMP)));
-        write_copy(&self.path, &copy).await?;
         let state_dir = self.path.parent().unwrap_or(Path::new(""));
+        let newest = copies(state_dir).first().and_then(|newest| stamp(newest));
+        let copy = folder.join(format!("nightjar-{}.db", next_stamp(newest, now).format(STAMP)));
+        write_copy(&self.path, &copy).await?;
         for old in copies(state_dir).into_iter().skip(KEPT) {
             files::remove(&old).map_err(|error| failed(&old, error))?;
         }
@@ -117,6 +118,23 @@ fn mark(database: &Path) -> PathBuf {
     let mut mark = database.to_owned().into_os_string();
     mark.push(".suspect");
     PathBuf::from(mark)
+}
+
+/// The instant in a copy's name.
+fn stamp(copy: &Path) -> Option<DateTime<Utc>> {
+    let name = copy.file_name()?.to_str()?;
+    let stamp = name.strip_prefix("nightjar-")?.strip_suffix(".db")?;
+    NaiveDateTime::parse_from_str(stamp, STAMP).ok().map(|at| at.and_utc())
+}
+
+/// The instant for the name of the next copy: the present, or just after the newest copy's where a
+/// clock was ahead. So the order of the names is the order in which the copies were made: otherwise
+/// each new one would be the oldest, and be removed at once.
+fn next_stamp(newest: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
+    match newest {
+        Some(newest) if newest >= now => newest + TimeDelta::seconds(1),
+        _ => now,
+    }
 }
 
 /// The database's copies, newest first.

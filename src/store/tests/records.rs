@@ -314,6 +314,19 @@ async fn the_newest_seven_copies_are_kept_and_each_is_whole() {
 }
 
 #[tokio::test]
+async fn the_newest_copy_is_kept_and_stays_the_newest_although_a_clock_was_ahead() {
+    let (folder, store) = store().await;
+    for day in 0..7 {
+        store.keep_copy(at((365 + day) * 86_400)).await.unwrap();
+    }
+    let made = store.keep_copy(at(7 * 86_400)).await.unwrap();
+    let copies = copies::copies(folder.path());
+    assert_eq!((copies.len(), &copies[0]), (7, &made));
+    let next = store.keep_copy(at(8 * 86_400)).await.unwrap();
+    assert_eq!(copies::copies(folder.path())[..2], [next, made]);
+}
+
+#[tokio::test]
 async fn a_snapshot_is_adopted_once_and_ends_the_job_that_an_older_copy_knows_as_live() {
     let (_folder, store) = store().await;
     let live = made(&store, "stores").await;
