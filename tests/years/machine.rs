@@ -1,7 +1,8 @@
 //! A machine: a clock, a disk, a folder that outlives its processes, and the processes.
 
+use crate::housekeeping::is_off;
 use crate::promises::{Promises, thoroughly};
-use crate::world::{Service, World, draw};
+use crate::world::{Gate, Service, World, draw};
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use nightjar::archive::Archive;
 use nightjar::clock::{Clock, Hands};
@@ -15,12 +16,24 @@ use nightjar::settings::Settings;
 use nightjar::store::{NewJob, Store, StoreError, lock};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, mpsc};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
+
+/// How far somebody sets the wall clock at times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Jumps {
+    Never,
+    /// By hours.
+    Hours,
+    /// By anything from minutes to a year, either way, in the middle of requests too.
+    Far,
+}
 
 /// What a seed simulates.
 #[derive(Debug, Clone)]
@@ -33,18 +46,30 @@ pub(crate) struct Plan {
     deaths: f64,
     /// Whether a second process works beside the first.
     two: bool,
-    /// Whether the clock jumps.
-    pub(crate) clock_jumps: bool,
+    /// Whether processes are stopped in the middle of a request, and go on hours later.
+    stops: bool,
+    /// How far the wall clock is set.
+    pub(crate) jumps: Jumps,
     /// Whether the disk fills and fails.
     bad_disk: bool,
-    /// Whether retention removes much.
-    pub(crate) pruning: bool,
+    /// What retention keeps, if it is not everything.
+    pub(crate) pruning: Option<&'static str>,
+    /// Whether the machine is off every night while housekeeping is due.
+    is_off_at_four: bool,
     zone: &'static str,
     max_in_process: usize,
     max_jobs_per_day: usize,
     /// The most days that the beginning is shifted by, so that some see the clocks change.
     begin: DateTime<Utc>,
 }
+
+/// Policies that remove much in a week or two.
+const POLICIES: [&str; 4] = [
+    "keep_last = 2\nkeep_daily = 3\nkeep_weekly = 0\nkeep_monthly = 0\nkeep_yearly = 0",
+    "keep_last = 1\nkeep_daily = 0\nkeep_weekly = 0\nkeep_monthly = 0\nkeep_yearly = 0",
+    "keep_last = 0\nkeep_daily = 2\nkeep_weekly = 2\nkeep_monthly = 1\nkeep_yearly = 0",
+    "keep_last = 3\nkeep_daily = 0\nkeep_weekly = 1\nkeep_monthly = 3\nkeep_yearly = 2",
+];
 
 impl Plan {
     /// Each seed another mixture.
@@ -58,10 +83,16 @@ impl Plan {
             sources: 1 + (chance("sources") * 4.0) as usize,
             trouble: chance("trouble"),
             deaths: if chance("dies") < 0.7 { chance("deaths") * 12.0 } else { 0.0 },
-            two: chance("two") < 0.3,
-            clock_jumps: chance("clock") < 0.3,
+            two: chance("two") < 0.4,
+            stops: chance("stops") < 0.5,
+            jumps: match chance("clock") {
+                0.0..0.2 => Jumps::Hours,
+                0.2..0.5 => Jumps::Far,
+                _ => Jumps::Never,
+            },
             bad_disk: chance("disk") < 0.5,
-            pruning: chance("pruning") < 0.3,
+            pruning: (chance("pruning") < 0.5).then(|| POLICIES[(chance("policy") * 4.0) as usize]),
+            is_off_at_four: chance("off") < 0.2,
             zone: zones[(chance("zone") * zones.len() as f64) as usize],
             max_in_process: 1 + (chance("in_process") * 5.0) as usize,
             max_jobs_per_day: 4 + (chance("per_day") * 20.0) as usize,
@@ -77,9 +108,11 @@ impl Plan {
             trouble: 0.5,
             deaths: 0.5,
             two: false,
-            clock_jumps: false,
+            stops: false,
+            jumps: Jumps::Never,
             bad_disk: true,
-            pruning: false,
+            pruning: None,
+            is_off_at_four: false,
             max_in_process: 10,
             max_jobs_per_day: 50,
             ..Plan::of_seed(seed)
@@ -97,6 +130,9 @@ pub(crate) struct Tally {
     pub(crate) requests: u64,
     pub(crate) faults: u64,
     pub(crate) disk_faults: u64,
+    pub(crate) stops: u64,
+    pub(crate) jumps: u64,
+    pub(crate) pruned: u64,
 }
 
 impl Tally {
@@ -108,16 +144,21 @@ impl Tally {
         self.requests += other.requests;
         self.faults += other.faults;
         self.disk_faults += other.disk_faults;
+        self.stops += other.stops;
+        self.jumps += other.jumps;
+        self.pruned += other.pruned;
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { nights, ticks, jobs, deaths, requests, faults, disk_faults } = self;
+        let Tally { nights, ticks, jobs, deaths, requests, faults, disk_faults, .. } = self;
+        let Tally { stops, jumps, pruned, .. } = self;
         write!(
             f,
             "{nights} nights of a source, {jobs} jobs, {ticks} ticks, {requests} requests; {faults} \
-             faults of the service, {disk_faults} of the disk, {deaths} deaths"
+             faults of the service, {disk_faults} of the disk; {deaths} deaths, {stops} stops, \
+             {jumps} jumps of the clock; {pruned} snapshots pruned"
         )
     }
 }
@@ -133,14 +174,44 @@ struct Fate {
     failures: u64,
 }
 
-/// A process.
-struct Life {
-    runtime: Runtime,
+/// What of a daemon works: its engine, and its maintenance beside that.
+struct Daemon {
     ticking: Ticking,
     maintenance: Maintenance,
+}
+
+/// A tick under way, which gives its daemon back.
+type Work = Pin<Box<dyn Future<Output = (Daemon, Result<Option<DateTime<Utc>>, StoreError>)>>>;
+
+/// A process. It is either at rest or at work.
+struct Life {
+    runtime: Runtime,
+    /// At rest.
+    daemon: Option<Daemon>,
+    /// At work, and stopped.
+    stopped: Option<Stopped>,
+    worker: String,
+    number: u64,
+    gate: Arc<Gate>,
     store: Store,
     archive: Archive,
     _engine: Engine,
+}
+
+struct Stopped {
+    work: Work,
+    /// What it holds.
+    jobs: Vec<i64>,
+    /// True time.
+    until: DateTime<Utc>,
+}
+
+/// How a turn of a process ended.
+enum Turned {
+    Died,
+    /// In the middle of a request.
+    Stopped(Work),
+    Done(Result<Option<DateTime<Utc>>, StoreError>),
 }
 
 pub(crate) struct Machine {
@@ -158,6 +229,12 @@ pub(crate) struct Machine {
     workers: u64,
     ticks: u64,
     deaths: u64,
+    stops: u64,
+    jumps: u64,
+    /// Whether nothing goes wrong any more.
+    is_calm: bool,
+    /// When a process last looked for what no sign tells of, by true time.
+    looked: DateTime<Utc>,
     promises: Promises,
     /// Since when all goes well, by the machine's clock.
     calm_since: DateTime<Utc>,
@@ -181,8 +258,11 @@ impl Machine {
         (world.max_in_process, world.max_jobs_per_day) =
             (plan.max_in_process, plan.max_jobs_per_day);
         let (clock, hands) = Clock::manual(begin);
+        world.hands = Some(hands.clone());
+        world.is_clock_wrong = plan.jumps != Jumps::Never;
         let (fate, died) = (Arc::new(Mutex::new(Fate::default())), Arc::new(Notify::new()));
-        let service = Service(Arc::new(Mutex::new(world)));
+        let world = Arc::new(Mutex::new(world));
+        let service = Service { world, gate: Arc::default(), worker: 0 };
         let watching = {
             let (fate, died, service) = (Arc::clone(&fate), Arc::clone(&died), service.clone());
             failpoint::watch(folder.path(), move |point, path| {
@@ -204,6 +284,10 @@ impl Machine {
             workers: 0,
             ticks: 0,
             deaths: 0,
+            stops: 0,
+            jumps: 0,
+            is_calm: false,
+            looked: begin,
             calm_since: begin,
         }
     }
@@ -213,7 +297,10 @@ impl Machine {
         let end = self.plan.begin + TimeDelta::days(self.plan.days);
         while self.now() < end && self.promises.hold() {
             self.happen();
-            self.turn();
+            match self.plan.pruning.is_some() && self.chance("verify") < 0.01 {
+                true => self.verify_beside(),
+                false => self.turn(),
+            }
         }
         self.calm_down();
         self.finish()
@@ -237,12 +324,43 @@ impl Machine {
         if self.plan.bad_disk && self.chance("disk") < 0.03 {
             self.fate.lock().unwrap().failing = 1 + (self.chance("how often") * 6.0) as u32;
         }
-        if self.plan.clock_jumps && self.chance("jump") < 0.005 {
-            let hours = [24, 3, -1, -5, 1][(self.chance("far") * 5.0) as usize];
-            self.hands.advance(TimeDelta::hours(hours));
+        let rate = if self.plan.jumps == Jumps::Far { 0.02 } else { 0.005 };
+        if self.chance("jump") < rate {
+            self.set_clock();
+        }
+        if self.plan.stops && self.chance("stop") < 0.02 {
+            let which = (self.chance("which stops") * self.lives.len() as f64) as usize;
+            let is_any_stopped = self.lives.iter().flatten().any(|it| it.stopped.is_some());
+            if let Some(life) = &self.lives[which]
+                && !is_any_stopped
+            {
+                life.gate.close();
+            }
         }
         if self.chance("hand") < 0.05 {
             self.by_hand();
+        }
+        if self.chance("cancel in the middle") < 0.05 {
+            self.cancel_in_the_middle();
+        }
+    }
+
+    /// Somebody sets the wall clock, between two steps or in the middle of the next request.
+    fn set_clock(&mut self) {
+        let far = self.chance("far");
+        let by = match self.plan.jumps {
+            Jumps::Never => return,
+            Jumps::Hours => TimeDelta::hours([24, 3, -1, -5, 1][(far * 5.0) as usize]),
+            Jumps::Far => {
+                // From a minute to a year.
+                let minutes = 1.0 * (525_600.0_f64).powf(self.chance("how far"));
+                TimeDelta::seconds((minutes * 60.0) as i64) * if far < 0.5 { 1 } else { -1 }
+            }
+        };
+        self.jumps += 1;
+        match self.plan.jumps == Jumps::Far && self.chance("within") < 0.7 {
+            true => self.service.world().jump = Some(by),
+            false => self.hands.jump(by),
         }
     }
 
@@ -252,7 +370,9 @@ impl Machine {
             &self.settings.sources[(self.chance("which") * self.plan.sources as f64) as usize];
         let (name, account) = (source.name.clone(), source.account.clone());
         let (now, cancels) = (self.clock.now(), self.chance("cancel") < 0.5);
-        let Some(Some(life)) = self.lives.first() else { return };
+        let Some(life) = self.lives.iter().flatten().find(|it| it.stopped.is_none()) else {
+            return;
+        };
         let store = life.store.clone();
         let done = life.runtime.block_on(async {
             let live = store.live_jobs().await?.into_iter().find(|job| job.source == name);
@@ -269,58 +389,196 @@ impl Machine {
         drop(done);
     }
 
+    /// Somebody cancels a job while the process that works on it is stopped in the middle of that.
+    fn cancel_in_the_middle(&mut self) {
+        let stopped = self.lives.iter().flatten().find_map(|it| it.stopped.as_ref());
+        let job = stopped.and_then(|stopped| stopped.jobs.first().copied());
+        let other = self.lives.iter().flatten().find(|it| it.stopped.is_none());
+        if let (Some(job), Some(life)) = (job, other) {
+            // Refused by a disk that fails: whoever types it is told.
+            drop(life.runtime.block_on(life.store.cancel(job, self.clock.now())));
+        }
+    }
+
     /// One tick of one process, started where there is none, and time until the next.
     fn turn(&mut self) {
         self.ticks += 1;
-        let which = self.ticks as usize % self.lives.len();
+        if self.plan.is_off_at_four && is_off(self.clock.now(), self.settings.timezone) {
+            (0..self.lives.len()).for_each(|which| self.end(which));
+            return self.pass(TimeDelta::minutes(20));
+        }
+        let mut which = self.ticks as usize % self.lives.len();
+        if let Some(wakes) = self.wakes(which) {
+            which = (which + 1) % self.lives.len();
+            if self.wakes(which).is_some() {
+                return self.pass(wakes - self.now());
+            }
+        }
         if self.lives[which].is_none() {
             self.lives[which] = self.start();
         }
-        let Some(life) = &mut self.lives[which] else {
+        if self.lives[which].is_none() {
             return self.pass(TimeDelta::seconds(10));
-        };
-        let Life { runtime, ticking, maintenance, store, archive, .. } = life;
-        // The whole history is looked at in the end: none of it may be removed.
-        let tasks = [maintenance::RETENTION, maintenance::COPY];
-        let settings = &self.settings;
-        let (fate, died) = (Arc::clone(&self.fate), Arc::clone(&self.died));
-        let looks = self.ticks.is_multiple_of(7);
-        let next = runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = death(&fate, &died) => None,
-                ticked = async {
-                    ticking.tick().await?;
-                    if looks {
-                        ticking.look_around().await?;
-                        maintenance.run_due(settings, &tasks).await;
-                    }
-                    ticking.next().await
-                } => Some(ticked),
-            }
-        });
-        if self.fate.lock().unwrap().is_dead {
-            self.bury(which);
-            return self.pass(TimeDelta::seconds(1 + (self.chance("dead for") * 90.0) as i64));
         }
-        let checked =
-            runtime.block_on(self.promises.check(store, archive, &self.settings, &self.service));
-        drop(checked);
-        let wait = match next {
-            Some(Ok(Some(due))) => {
-                (due - self.clock.now()).clamp(TimeDelta::zero(), TimeDelta::hours(2))
+        let jumps = self.hands.now() - self.now();
+        let turned = self.work(which);
+        let next = match turned {
+            Turned::Died => {
+                self.bury();
+                return self.pass(TimeDelta::seconds(1 + (self.chance("dead for") * 90.0) as i64));
             }
-            Some(Ok(None)) => TimeDelta::hours(2),
-            Some(Err(error)) => {
+            Turned::Stopped(work) => {
+                self.stop(which, work);
+                return self.pass(TimeDelta::milliseconds(10));
+            }
+            Turned::Done(next) => next,
+        };
+        let is_set = jumps != self.hands.now() - self.now();
+        self.check(which, is_set);
+        let longest = if self.is_calm { TimeDelta::hours(1) } else { TimeDelta::hours(2) };
+        let wait = match next {
+            Ok(Some(due)) => (due - self.clock.now()).clamp(TimeDelta::zero(), longest),
+            Ok(None) => longest,
+            Err(error) => {
                 self.promises.errors(&error);
                 TimeDelta::seconds(5)
             }
-            None => TimeDelta::seconds(1),
         };
         // Of two processes the other one may have something to do before that.
-        let has_turned = which + 1 == self.lives.len();
+        let wakes = (0..self.lives.len()).find_map(|which| self.wakes(which));
+        let others_turn = which + 1 != self.lives.len() && wakes.is_none();
+        let wait = wakes.map_or(wait, |wakes| wait.min(wakes - self.now()));
         let least = TimeDelta::milliseconds(10);
-        self.pass(if has_turned { wait.max(least) } else { least });
+        self.pass(if others_turn { least } else { wait.max(least) });
+    }
+
+    /// When a process that is stopped goes on, by true time.
+    fn wakes(&self, which: usize) -> Option<DateTime<Utc>> {
+        let until = self.lives[which].as_ref()?.stopped.as_ref()?.until;
+        (until > self.now()).then_some(until)
+    }
+
+    /// Lets a process work until its tick is done, it dies, or it is stopped.
+    fn work(&mut self, which: usize) -> Turned {
+        let looks = self.ticks.is_multiple_of(7) || self.now() - self.looked > TimeDelta::hours(1);
+        if looks {
+            self.looked = self.now();
+        }
+        let Some(life) = &mut self.lives[which] else { return Turned::Died };
+        let settings = self.settings.clone();
+        // The whole history is looked at in the end: none of it may be removed.
+        let tasks = [maintenance::RETENTION, maintenance::COPY];
+        let mut work: Work = match (life.stopped.take(), life.daemon.take()) {
+            (Some(stopped), _) => {
+                life.gate.open();
+                stopped.work
+            }
+            (None, Some(mut daemon)) => Box::pin(async move {
+                let Daemon { ticking, maintenance } = &mut daemon;
+                let next = async {
+                    ticking.tick().await?;
+                    if looks {
+                        ticking.look_around().await?;
+                        maintenance.run_due(&settings, &tasks).await;
+                    }
+                    ticking.next().await
+                };
+                let next = next.await;
+                (daemon, next)
+            }),
+            (None, None) => unreachable!("a process is at rest or at work"),
+        };
+        let (fate, died) = (Arc::clone(&self.fate), Arc::clone(&self.died));
+        let (gate, store, worker) = (Arc::clone(&life.gate), &life.store, &life.worker);
+        let done = life.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = death(&fate, &died) => None,
+                done = &mut work => Some(done),
+                () = gate.stops() => {
+                    // Whatever else it does ends first: nobody is stopped within a transaction,
+                    // which would stop all others too.
+                    tokio::select! {
+                        biased;
+                        () = death(&fate, &died) => None,
+                        done = &mut work => Some(done),
+                        () = holds_one(store, worker) => None,
+                    }
+                }
+            }
+        });
+        if self.fate.lock().unwrap().is_dead {
+            let _entered = life.runtime.enter();
+            drop(work);
+            return Turned::Died;
+        }
+        match done {
+            None => Turned::Stopped(work),
+            Some((daemon, next)) => {
+                life.daemon = Some(daemon);
+                Turned::Done(next)
+            }
+        }
+    }
+
+    /// A process is stopped in the middle of a request, for a minute to some hours.
+    fn stop(&mut self, which: usize, work: Work) {
+        self.stops += 1;
+        let minutes = 1.0 * 400.0_f64.powf(self.chance("stopped for"));
+        let until = self.now() + TimeDelta::seconds((minutes * 60.0) as i64);
+        let Some(life) = &mut self.lives[which] else { return };
+        let jobs = life.runtime.block_on(life.store.held(&life.worker)).unwrap_or_default();
+        life.stopped = Some(Stopped { work, jobs, until });
+    }
+
+    /// The promises, after a tick of this process. What is due is not looked at if the clock was just
+    /// set: the process cannot know that yet.
+    fn check(&mut self, which: usize, is_set: bool) {
+        let Some(life) = &self.lives[which] else { return };
+        let Life { runtime, store, archive, number, .. } = life;
+        self.promises.answered(&self.service, *number);
+        let now = self.clock.now();
+        let checked =
+            self.promises.check(store, archive, &self.settings, &self.service, now, is_set);
+        // What a failing disk keeps from being read is looked at next time.
+        drop(runtime.block_on(checked));
+        for stopped in self.lives.iter().flatten() {
+            if let Some(Stopped { jobs, .. }) = &stopped.stopped {
+                let kept = self.promises.is_left_alone(store, &stopped.worker, jobs);
+                drop(runtime.block_on(kept));
+            }
+        }
+    }
+
+    /// Somebody types `verify` and, before the first file is read, `prune`; the daemon goes on
+    /// meanwhile.
+    fn verify_beside(&mut self) {
+        let archive = Archive::new(&self.settings.archive_dir, &self.settings.state_dir);
+        let (reached, at_files) = mpsc::channel();
+        let (go_on, gone_on) = mpsc::channel::<()>();
+        let gone_on = Mutex::new(gone_on);
+        let verified = std::thread::scope(|scope| {
+            let reader = archive.clone();
+            let verifying = scope.spawn(move || {
+                reader.verify(&[], &|_| {
+                    let _ = reached.send(());
+                    let _ = gone_on.lock().unwrap().recv();
+                })
+            });
+            let _ = at_files.recv();
+            let now = self.clock.now();
+            for source in &self.settings.sources {
+                let pruned = archive
+                    .plan_pruning(&source.name, &source.retention, source.timezone, now)
+                    .and_then(|plan| archive.prune(&plan));
+                // A disk that fails here is told to whoever types it.
+                drop(pruned);
+            }
+            self.turn();
+            drop(go_on);
+            verifying.join().unwrap()
+        });
+        self.promises.verified(&verified);
     }
 
     /// Time passes, in whole milliseconds, as clocks tell it.
@@ -328,6 +586,9 @@ impl Machine {
         let time = TimeDelta::milliseconds(time.num_milliseconds());
         self.service.world().now += time;
         self.hands.advance(time);
+        if self.is_calm && self.lives.iter().flatten().any(|it| it.stopped.is_none()) {
+            self.promises.housekeeping.runs_well(time);
+        }
     }
 
     /// A process begins as a daemon does; `None` when it could not.
@@ -336,27 +597,39 @@ impl Machine {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let settings = self.settings.clone();
         let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
+        let gate = Arc::<Gate>::default();
+        let service =
+            Service { gate: Arc::clone(&gate), worker: self.workers, ..self.service.clone() };
         let services: BTreeMap<String, Arc<dyn ExportService>> =
-            BTreeMap::from([("contoso".to_owned(), Arc::new(self.service.clone()) as _)]);
+            BTreeMap::from([("contoso".to_owned(), Arc::new(service) as _)]);
         let plan = engine::Plan { settings: settings.clone(), services };
         let (clock, workers) = (self.clock.clone(), self.workers);
         let begun = runtime.block_on(async {
             let used = archive.highest_job().map_err(io::Error::other)?;
             let store = Store::open(&settings.state_dir, used).await.map_err(io::Error::other)?;
             let worker = lock::Worker::enrol(&settings.state_dir, workers)?;
+            let name = worker.name.clone();
             worker.sweep();
             archive.sweep(|name| worker.lives(name))?;
             let quiet = Arc::new(|_: engine::Notice<'_>| {});
             let maintenance = Maintenance::new(store.clone(), archive.clone(), clock.clone());
             let engine = Engine::new(store.clone(), archive.clone(), worker, clock, plan, quiet);
             let ticking = engine.ticking().await.map_err(io::Error::other)?;
-            Ok::<_, io::Error>((ticking, maintenance, store, engine))
+            Ok::<_, io::Error>((Daemon { ticking, maintenance }, store, engine, name))
         });
         let is_dead = self.fate.lock().unwrap().is_dead;
         match begun {
-            Ok((ticking, maintenance, store, engine)) if !is_dead => {
-                Some(Life { runtime, ticking, maintenance, store, archive, _engine: engine })
-            }
+            Ok((daemon, store, engine, worker)) if !is_dead => Some(Life {
+                runtime,
+                daemon: Some(daemon),
+                number: self.workers,
+                stopped: None,
+                worker,
+                gate,
+                store,
+                archive,
+                _engine: engine,
+            }),
             _ => {
                 runtime.shutdown_background();
                 self.revive();
@@ -366,19 +639,24 @@ impl Machine {
     }
 
     /// The process is gone, with all that it had not yet done.
-    fn bury(&mut self, which: usize) {
+    fn bury(&mut self) {
         let archive = Archive::new(&self.settings.archive_dir, &self.settings.state_dir);
         self.promises.check_newest(&archive, &self.settings);
+        // The fate is the machine's: the other process goes down with it.
+        (0..self.lives.len()).for_each(|other| self.end(other));
+        self.revive();
+    }
+
+    /// Ends a process, with all that it had not yet done.
+    fn end(&mut self, which: usize) {
         if let Some(life) = self.lives[which].take() {
-            let Life { runtime, ticking, maintenance, store, _engine, .. } = life;
-            drop((ticking, maintenance, store, _engine));
+            let Life { runtime, daemon, stopped, store, _engine, .. } = life;
+            {
+                let _entered = runtime.enter();
+                drop((daemon, stopped, store, _engine));
+            }
             runtime.shutdown_background();
         }
-        // The fate is the machine's: the other process goes down with it.
-        for other in self.lives.iter_mut().filter_map(Option::take) {
-            other.runtime.shutdown_background();
-        }
-        self.revive();
     }
 
     /// The next process may have effects again.
@@ -387,7 +665,9 @@ impl Machine {
         self.deaths += u64::from(fate.is_dead);
         (fate.is_dead, fate.dies_after) = (false, None);
         drop(fate);
-        self.service.world().dead = false;
+        let mut world = self.service.world();
+        world.dead = false;
+        world.answered.clear();
     }
 
     /// All goes well from now on; then every source has a good snapshot soon.
@@ -397,7 +677,16 @@ impl Machine {
             let mut fate = self.fate.lock().unwrap();
             (fate.dies_after, fate.failing) = (None, 0);
         }
-        (self.plan.deaths, self.plan.bad_disk, self.plan.clock_jumps) = (0.0, false, false);
+        (self.plan.deaths, self.plan.bad_disk, self.plan.jumps) = (0.0, false, Jumps::Never);
+        (self.plan.stops, self.is_calm) = (false, true);
+        self.service.world().jump = None;
+        let now = self.now();
+        for life in self.lives.iter_mut().flatten() {
+            match &mut life.stopped {
+                Some(stopped) => stopped.until = now,
+                None => life.gate.open(),
+            }
+        }
         let begun = self.clock.now();
         // Longer than the longest deadline, the longest wait for quota and the next night.
         let end = self.now() + TimeDelta::days(4);
@@ -415,10 +704,12 @@ impl Machine {
         if self.promises.hold()
             && let Some(Life { runtime, store, archive, .. }) = &mut self.lives[0]
         {
-            let checked =
-                thoroughly(store, archive, &settings, self.calm_since, &mut self.promises);
+            let (since, service) = (self.calm_since, &self.service);
+            let checked = thoroughly(store, archive, &settings, since, service, &mut self.promises);
             runtime.block_on(checked);
         }
+        let (stops, jumps) = (self.stops, self.jumps);
+        let pruned = self.promises.housekeeping.pruned;
         let world = self.service.world();
         let tally = Tally {
             nights: u64::try_from(self.plan.days).unwrap() * self.plan.sources as u64,
@@ -428,11 +719,12 @@ impl Machine {
             requests: world.requests,
             faults: world.faults,
             disk_faults: self.fate.lock().unwrap().failures,
+            stops,
+            jumps,
+            pruned,
         };
         drop(world);
-        for life in self.lives.into_iter().flatten() {
-            life.runtime.shutdown_background();
-        }
+        (0..self.lives.len()).for_each(|which| self.end(which));
         (tally, self.promises.broken)
     }
 }
@@ -441,6 +733,13 @@ impl Machine {
 async fn death(fate: &Mutex<Fate>, died: &Notify) {
     while !fate.lock().unwrap().is_dead {
         died.notified().await;
+    }
+}
+
+/// Waits until a worker holds no more than one job.
+async fn holds_one(store: &Store, worker: &str) {
+    while store.held(worker).await.is_ok_and(|held| held.len() > 1) {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -480,11 +779,7 @@ fn meet(
 }
 
 fn settings(plan: &Plan, folder: &Path) -> Settings {
-    let keep = if plan.pruning {
-        "keep_last = 2\nkeep_daily = 3\nkeep_weekly = 0\nkeep_monthly = 0\nkeep_yearly = 0"
-    } else {
-        "keep_last = 100000"
-    };
+    let keep = plan.pruning.unwrap_or("keep_last = 100000");
     let mut text = format!(
         "state_dir = \"state\"\ntimezone = \"{}\"\n\
          [accounts.contoso]\nkey_env = \"UNUSED\"\nmax_in_process = {}\nmax_jobs_per_day = {}\n\

@@ -1,17 +1,19 @@
-//! Years of nights, simulated: the engine on a real database and a real archive, with a service, a
-//! clock and a disk that misbehave in seeded random ways, and processes that die between any two
-//! effects. After every step the promises of `docs/reliability.md` are checked.
+//! Years of nights, simulated: the engine and its maintenance on a real database and a real archive,
+//! with a service, a clock and a disk that misbehave in seeded random ways, and processes that die
+//! between any two effects, or are stopped in the middle of a request and go on hours later. After
+//! every step the promises of `docs/reliability.md` are checked.
 //!
 //! ```sh
 //! cargo test --test years                                        # the short version, as in CI
 //! NIGHTJAR_SEEDS=5000 cargo test --profile campaign --test years # a campaign
 //! NIGHTJAR_SEED=42 cargo test --test years -- --nocapture        # one seed again, step by step
+//! NIGHTJAR_FIRST=1 NIGHTJAR_SEEDS=5000 cargo test --test years   # up to the first that breaks
 //! ```
 //!
 //! Faults are drawn from the seed, the source and the number of the request, not from the order in
 //! which threads happen to come, so that a seed misbehaves in the same way each time.
 //!
-//! `tests/years/mutants` breaks the program in more than ten ways, one at a time, and sees that the
+//! `tests/years/mutants` breaks the program in more than twenty ways, one at a time, and sees that the
 //! simulation notices each.
 
 #![allow(
@@ -23,6 +25,7 @@
     reason = "a test that is surprised shall fail there and then"
 )]
 
+mod housekeeping;
 mod machine;
 mod promises;
 mod world;
@@ -48,11 +51,15 @@ fn campaign(seeds: Range<u64>, plan: impl Fn(u64) -> Plan + Sync) {
     let seeds = Mutex::new(seeds);
     let (broken, totals) = (Mutex::new(Vec::new()), Mutex::new(machine::Tally::default()));
     let done = AtomicU64::new(0);
+    let stops_early = number("NIGHTJAR_FIRST").is_some();
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
                 loop {
+                    if stops_early && !broken.lock().unwrap().is_empty() {
+                        break;
+                    }
                     let next = seeds.lock().unwrap().next();
                     let Some(seed) = next else { break };
                     let (tally, violations) = Machine::new(plan(seed)).run();

@@ -1,13 +1,13 @@
 //! What is promised, and how it is seen that a promise is broken.
 
-use crate::machine::{Plan, is_excused};
-use crate::world::{DOCUMENTS, Service};
-use chrono::{DateTime, Utc};
-use nightjar::archive::{Archive, Severity};
-use nightjar::job::{ErrorKind, Job, JobError, State};
-use nightjar::manifest::Name;
+use crate::housekeeping::Housekeeping;
+use crate::machine::{Jumps, Plan, is_excused};
+use crate::world::{DOCUMENTS, Ending, Oddity, Service};
+use chrono::{DateTime, TimeDelta, Utc};
+use nightjar::archive::{Archive, Severity, Verification};
+use nightjar::job::{ErrorKind, HoldKind, Job, JobError, State};
 use nightjar::settings::{Settings, Source};
-use nightjar::store::{Filter, Store, StoreError};
+use nightjar::store::{Filter, LONGEST_REMOTE_JOB, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most remote jobs that may exist for one job, by default.
@@ -19,17 +19,18 @@ pub(crate) struct Promises {
     /// What was broken.
     pub(crate) broken: Vec<String>,
     pub(crate) jobs: u64,
-    clock_jumps: bool,
+    jumps: Jumps,
     pruning: bool,
+    /// What retention and the copies promise.
+    pub(crate) housekeeping: Housekeeping,
     /// Remote jobs that have been looked at.
     seen: usize,
     /// How many remote jobs came to exist for each job.
     started: BTreeMap<i64, u32>,
+    /// Accepted remote jobs whose answer a process could write down.
+    answered: Vec<usize>,
     /// Quota refusals that have been looked at.
     refusals: u64,
-    /// Every manifest that was ever seen, by source.
-    manifests: BTreeMap<String, BTreeSet<Name>>,
-    checks: usize,
 }
 
 impl Promises {
@@ -37,13 +38,13 @@ impl Promises {
         Promises {
             broken: Vec::new(),
             jobs: 0,
-            clock_jumps: plan.clock_jumps,
-            pruning: plan.pruning,
+            jumps: plan.jumps,
+            pruning: plan.pruning.is_some(),
+            housekeeping: Housekeeping::default(),
             seen: 0,
             started: BTreeMap::new(),
+            answered: Vec::new(),
             refusals: 0,
-            manifests: BTreeMap::new(),
-            checks: 0,
         }
     }
 
@@ -52,7 +53,7 @@ impl Promises {
         self.broken.is_empty()
     }
 
-    fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
+    pub(crate) fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.broken.push(what());
         }
@@ -70,27 +71,101 @@ impl Promises {
         archive: &Archive,
         settings: &Settings,
         service: &Service,
+        now: DateTime<Utc>,
+        is_set: bool,
     ) -> Result<(), StoreError> {
         let live = store.live_jobs().await?;
         let sources: BTreeSet<_> = live.iter().map(|job| &job.source).collect();
         self.expect(sources.len() == live.len(), || "a source has two live jobs".to_owned());
         self.check_remote_jobs(store, service).await?;
-        // One source a tick: what was lost stays lost.
-        self.checks += 1;
-        let turn = self.checks % settings.sources.len();
-        if let Some(source) = settings.sources.get(turn) {
-            let names = archive.names(&source.name).unwrap_or_default();
-            let now: BTreeSet<_> = names.into_iter().collect();
-            let before = self.manifests.entry(source.name.clone()).or_default();
-            let gone: Vec<_> = before.difference(&now).copied().collect();
-            // Retention never takes the newest one.
-            let is_excused = self.pruning && before.last().is_none_or(|it| !gone.contains(it));
-            *before = now;
-            self.expect(gone.is_empty() || is_excused, || {
-                format!("{}: archived, and lost: {gone:?}", source.name)
+        self.check_answered(store, service, &live).await?;
+        for job in live.iter().filter(|_| !is_set) {
+            self.check_due(job, now, settings);
+        }
+        let mut housekeeping = std::mem::take(&mut self.housekeeping);
+        let truth = service.world().now;
+        housekeeping.look(archive, settings, now, truth, self);
+        self.housekeeping = housekeeping;
+        Ok(())
+    }
+
+    /// This worker has done a tick, with all that was answered to it.
+    pub(crate) fn answered(&mut self, service: &Service, worker: u64) {
+        let mut world = service.world();
+        let is_own = |it: &&(u64, usize)| it.0 == worker;
+        self.answered.extend(world.answered.iter().filter(is_own).map(|(_, remote)| *remote));
+        world.answered.retain(|it| it.0 != worker);
+    }
+
+    /// A remote job that goes on is known, whatever became of its job: by the live job, or as one
+    /// that nobody waits for. Those are listed while a job waits for a place.
+    async fn check_answered(
+        &mut self,
+        store: &Store,
+        service: &Service,
+        live: &[Job],
+    ) -> Result<(), StoreError> {
+        let now = {
+            let world = service.world();
+            self.answered.retain(|remote| world.remotes[*remote].ends > world.now);
+            world.now
+        };
+        let waits = |job: &Job| job.hold.as_ref().is_some_and(|it| it.why == HoldKind::Quota);
+        if self.jumps != Jumps::Never || self.answered.is_empty() || !live.iter().any(waits) {
+            return Ok(());
+        }
+        let orphans = store.orphans(now - LONGEST_REMOTE_JOB).await?;
+        for remote in self.answered.clone() {
+            let url = format!("status/{remote}");
+            let is_known = live.iter().any(|job| job.status_url.as_ref() == Some(&url))
+                || orphans.iter().any(|orphan| orphan.status_url == url);
+            self.expect(is_known, || {
+                format!("remote job {remote} was accepted, goes on, and is forgotten")
             });
         }
         Ok(())
+    }
+
+    /// Nothing is put off for longer than its own rule has it, whatever the clock did.
+    fn check_due(&mut self, job: &Job, now: DateTime<Utc>, settings: &Settings) {
+        let quota = job.hold.as_ref().is_some_and(|hold| hold.why == HoldKind::Quota);
+        let longest = settings.poll.max.max(settings.retry.max);
+        let longest = TimeDelta::from_std(longest).unwrap().max(TimeDelta::hours(1));
+        let longest = if quota { TimeDelta::hours(24) } else { longest };
+        self.expect(job.due_at - now <= longest, || {
+            format!("job {} is put off by {}: {:?}", job.id, job.due_at - now, job.hold)
+        });
+        // Whatever the service says, it is asked no sooner than the policy has it.
+        let least = settings.poll.initial.mul_f64(1.0 - settings.poll.jitter).as_secs();
+        let age = u64::try_from((now - job.created_at).num_seconds()).unwrap_or_default();
+        let is_patient = u64::from(job.polls) <= 2 * u64::from(JOB_ATTEMPTS) + age / least;
+        self.expect(is_patient || self.jumps != Jumps::Never, || {
+            format!("job {} was asked about {} times in {age} s", job.id, job.polls)
+        });
+    }
+
+    /// What a stopped worker holds stays its own, unless somebody cancels it.
+    pub(crate) async fn is_left_alone(
+        &mut self,
+        store: &Store,
+        worker: &str,
+        jobs: &[i64],
+    ) -> Result<(), StoreError> {
+        let held = store.held(worker).await?;
+        for id in jobs {
+            let is_live = store.job(*id).await?.is_some_and(|job| !job.state.is_final());
+            self.expect(!is_live || held.contains(id), || {
+                format!("job {id} was taken from worker {worker}, which is stopped and lives")
+            });
+        }
+        Ok(())
+    }
+
+    /// `verify` says of nothing that it is damaged.
+    pub(crate) fn verified(&mut self, verified: &Verification) {
+        for finding in verified.findings.iter().filter(|it| it.severity == Severity::Error) {
+            self.broken.push(format!("verify: {finding:?}"));
+        }
     }
 
     /// What lies under a final name is whole: to be called when a process has just died.
@@ -138,7 +213,7 @@ impl Promises {
             });
         }
         // A clock that jumps makes a day of 24 hours shorter than the service's.
-        if refusals != self.refusals && !self.clock_jumps {
+        if refusals != self.refusals && self.jumps == Jumps::Never {
             let now = service.world().now;
             let ours = store.quota_used("contoso", now).await?;
             let theirs = service.world().used();
@@ -148,6 +223,10 @@ impl Promises {
             ));
         }
         self.refusals = refusals;
+        let stale = service.world().stale;
+        self.expect(stale == 0, || {
+            "a result older than the submission was taken for it".to_owned()
+        });
         Ok(())
     }
 }
@@ -158,19 +237,23 @@ pub(crate) async fn thoroughly(
     archive: &Archive,
     settings: &Settings,
     calm_since: DateTime<Utc>,
+    service: &Service,
     promises: &mut Promises,
 ) {
+    let remotes = service.world().remotes.clone();
     let jobs = store.jobs(&Filter { limit: ALL, ..Filter::default() }).await.unwrap();
     promises.jobs = jobs.len() as u64;
-    let verified = archive.verify(&[], &|_| {});
-    for finding in verified.findings.iter().filter(|it| it.severity == Severity::Error) {
-        promises.broken.push(format!("verify: {finding:?}"));
-    }
+    promises.verified(&archive.verify(&[], &|_| {}));
+    let housekeeping = std::mem::take(&mut promises.housekeeping);
+    let is_clock_right = promises.jumps == Jumps::Never;
+    housekeeping.finish(store, settings, is_clock_right, promises).await;
+    promises.housekeeping = housekeeping;
     for source in &settings.sources {
         let name = &source.name;
         let of_source: Vec<_> = jobs.iter().filter(|job| job.source == *name).collect();
         let snapshots: Vec<_> = archive.snapshots(name).unwrap().collect();
-        let newest = snapshots.iter().map(|it| it.manifest.created_at).max();
+        let newest = snapshots.iter().max_by_key(|it| it.manifest.job);
+        let newest = newest.map(|it| it.manifest.created_at);
         promises.expect(newest.is_some_and(|newest| newest >= calm_since), || {
             format!("{name} has no snapshot although all went well since {calm_since}")
         });
@@ -191,14 +274,30 @@ pub(crate) async fn thoroughly(
             promises.expect(job.attempts <= JOB_ATTEMPTS, || {
                 format!("job {} has {} attempts", job.id, job.attempts)
             });
+            let remote = job.remote_id.as_ref().and_then(|id| id.parse::<usize>().ok());
+            let remote = remote.and_then(|remote| remotes.get(remote));
+            let is_whole = remote.is_some_and(|it| it.ending == Ending::Good);
+            let is_lost = job.error.as_ref().is_some_and(|it| it.kind == ErrorKind::Corrupt);
+            promises.expect(!(is_whole && is_lost), || {
+                format!("job {} lost what the service holds: {:?}", job.id, job.error)
+            });
         }
         for snapshot in &snapshots {
             let manifest = &snapshot.manifest;
-            let served =
-                DOCUMENTS.iter().position(|(_, digest)| *digest == manifest.content.sha256);
-            promises.expect(served.is_some_and(|at| at as u64 + 1 == manifest.entities), || {
-                format!("{} holds what no good export has sent", snapshot.path.display())
-            });
+            let served = DOCUMENTS.iter().find(|it| it.sha256 == manifest.content.sha256);
+            let Some(served) = served else {
+                let path = snapshot.path.display();
+                promises.broken.push(format!("{path} holds what no good export has sent"));
+                continue;
+            };
+            let counted = (served.entities, served.oddity == Oddity::Unreadable);
+            let says = (manifest.entities, manifest.unreadable.iter().any(|it| it.values == 1));
+            let is_marked = served.oddity == Oddity::Unproven;
+            let marked = (!manifest.unproven.is_empty(), !manifest.suspicious.is_empty());
+            promises
+                .expect(counted == says && marked.0 == is_marked && marked.1 >= is_marked, || {
+                    format!("{} does not say what it holds: {served:?}", snapshot.path.display())
+                });
             let owner = of_source.iter().find(|job| job.id == manifest.job);
             let times = (owner.and_then(|job| job.scheduled_for), manifest.scheduled_for);
             promises.expect(owner.is_some() && times.0 == times.1, || {
@@ -235,7 +334,9 @@ async fn accounted(store: &Store, source: &Source, jobs: &[&Job], promises: &mut
                 .expect(times.insert(time), || format!("{} has two jobs for {time}", source.name));
         }
     }
-    promises.expect(counted == due, || {
+    // A schedule that goes on from the present after a clock that was far ahead says nothing of what
+    // it has passed over.
+    promises.expect(counted == due || promises.jumps == Jumps::Far, || {
         format!(
             "{}: {due} times were due from {} to {}, and {counted} are accounted for",
             source.name, cursor.since, cursor.cursor

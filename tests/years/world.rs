@@ -4,24 +4,75 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
+use nightjar::clock::Hands;
 use nightjar::service::{
-    Download, ExportService, Failure, FailureKind, Polled, Progress, Submitted, Target,
+    Download, ExportService, Failure, FailureKind, OtherJob, Polled, Progress, Submitted, Target,
 };
 use nightjar::simulator::Data;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
+use tokio::sync::Notify;
 
-/// The documents of 1 to 20 entities, with their digests.
-pub(crate) static DOCUMENTS: LazyLock<Vec<(Bytes, String)>> = LazyLock::new(|| {
-    let document = |count| {
-        let document = Data::first_places(count).document();
-        let digest = Sha256::digest(&document).iter().map(|byte| format!("{byte:02x}")).collect();
-        (document, digest)
+/// How a document is not as it should be. The service's bytes are what must be kept, all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Oddity {
+    None,
+    /// A value that does not read as its column's type.
+    Unreadable,
+    /// A primary key twice: for another try first.
+    Unproven,
+}
+
+/// A document that the service has, with the digest of its bytes.
+#[derive(Debug)]
+pub(crate) struct Document {
+    bytes: Bytes,
+    pub(crate) sha256: String,
+    pub(crate) entities: u64,
+    pub(crate) oddity: Oddity,
+}
+
+/// The documents of 1 to 20 entities, in each form.
+pub(crate) static DOCUMENTS: LazyLock<Vec<Document>> = LazyLock::new(|| {
+    let odd = |count, oddity| {
+        let whole = Data::first_places(count).document();
+        let text = std::str::from_utf8(&whole).unwrap();
+        let value = |from: usize, name: &str| {
+            let begin = text[from..].find(&format!("<{name}>")).unwrap() + from + name.len() + 2;
+            begin..begin + text[begin..].find('<').unwrap()
+        };
+        let bytes = match oddity {
+            Oddity::None => whole.clone(),
+            Oddity::Unreadable => {
+                let latitude = value(0, "Latitude");
+                format!("{}{}", &text[..latitude.start], &text[latitude.end..]).into()
+            }
+            Oddity::Unproven => {
+                let first = value(0, "EntityID");
+                let second = value(first.end, "EntityID");
+                let key = &text[first];
+                format!("{}{key}{}", &text[..second.start], &text[second.end..]).into()
+            }
+        };
+        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Document { bytes, sha256, entities: count, oddity }
     };
-    (1..=20).map(document).collect()
+    let whole = (1..=20).map(|count| odd(count, Oddity::None));
+    let unreadable = (1..=20).map(|count| odd(count, Oddity::Unreadable));
+    // One entity has no other's key.
+    let unproven = (1..=20).map(|count| odd(count.max(2), Oddity::Unproven));
+    whole.chain(unreadable).chain(unproven).collect()
 });
+
+fn document(entities: usize, oddity: Oddity) -> &'static Document {
+    let is_it = |it: &&Document| it.entities == entities as u64 && it.oddity == oddity;
+    DOCUMENTS.iter().find(is_it).unwrap_or(&DOCUMENTS[entities - 1])
+}
+
+/// A result is as good as new up to so long before the submission (clocks differ), and some more.
+const TOLERANCE: TimeDelta = TimeDelta::minutes(6);
 
 /// A number in [0, 1) that depends on nothing but these.
 pub(crate) fn draw(seed: u64, what: &str, who: &str, nth: u64) -> f64 {
@@ -32,7 +83,7 @@ pub(crate) fn draw(seed: u64, what: &str, who: &str, nth: u64) -> f64 {
 
 /// How a remote job goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ending {
+pub(crate) enum Ending {
     Good,
     Aborted,
     /// Pending for ever.
@@ -51,10 +102,11 @@ enum Ending {
 pub(crate) struct Remote {
     pub(crate) source: String,
     pub(crate) started: DateTime<Utc>,
-    ends: DateTime<Utc>,
-    ending: Ending,
+    pub(crate) ends: DateTime<Utc>,
+    pub(crate) ending: Ending,
     /// How many entities.
     size: usize,
+    pub(crate) oddity: Oddity,
     polls: u64,
     fetches: u64,
 }
@@ -82,6 +134,15 @@ pub(crate) struct World {
     pub(crate) faults: u64,
     /// The process that asks is dead: nothing more is heard of it.
     pub(crate) dead: bool,
+    /// The machine's wall clock, and how far it is set during the next request.
+    pub(crate) hands: Option<Hands>,
+    /// Whether somebody sets that clock wrong: then nothing can be said of instants.
+    pub(crate) is_clock_wrong: bool,
+    pub(crate) jump: Option<TimeDelta>,
+    /// Which submissions were answered, to which worker, since it last could write that down.
+    pub(crate) answered: Vec<(u64, usize)>,
+    /// How often a result was fetched that is older than the submission it was taken for.
+    pub(crate) stale: u64,
 }
 
 impl World {
@@ -98,6 +159,11 @@ impl World {
             requests: 0,
             faults: 0,
             dead: false,
+            hands: None,
+            is_clock_wrong: false,
+            jump: None,
+            answered: Vec::new(),
+            stale: 0,
         }
     }
 
@@ -120,6 +186,9 @@ impl World {
 
     fn reach(&mut self) -> Result<(), Failure> {
         self.requests += 1;
+        if let (Some(hands), Some(jump)) = (&self.hands, self.jump.take()) {
+            hands.jump(jump);
+        }
         if self.dead {
             return Err(Failure::new(FailureKind::Lost, "the process is dead"));
         }
@@ -137,6 +206,12 @@ impl World {
         (unfinished, self.remotes.iter().rev().take_while(|it| it.started > day).count())
     }
 
+    /// As services say it: at once, in a while, or tomorrow.
+    fn retry_after(&self, what: &str, who: &str, nth: u64) -> Duration {
+        let waits = [0, 0, 90, 18_000];
+        Duration::from_secs(waits[(draw(self.seed, what, who, nth) * 4.0) as usize])
+    }
+
     fn submit(&mut self, source: &str) -> Result<Submitted, Failure> {
         self.reach()?;
         let traffic = self.traffic.entry(source.to_owned()).or_default();
@@ -147,14 +222,17 @@ impl World {
             return failure(FailureKind::NotSent, "no connection");
         }
         if self.fails("submit.busy", source, nth, 4.0) {
-            let wait = Some(Duration::from_secs(90));
+            let wait = Some(self.retry_after("submit.wait", source, nth));
             return Err(Failure {
                 retry_after: wait,
                 ..Failure::new(FailureKind::Unavailable, "busy")
             });
         }
         if self.fails("submit.limit", source, nth, 2.0) {
-            return failure(FailureKind::Quota, "a limit is reached, says the service");
+            return Err(Failure {
+                retry_after: Some(self.retry_after("submit.limit wait", source, nth)),
+                ..Failure::new(FailureKind::Quota, "a limit is reached, says the service")
+            });
         }
         for (what, kind) in [
             ("submit.credentials", FailureKind::Credentials),
@@ -194,7 +272,13 @@ impl World {
         };
         // One night in three, something has changed.
         let size = 1 + (draw(self.seed, "size", source, nth / 3) * 19.0) as usize;
+        let oddity = match draw(self.seed, "oddity", source, nth) * 100.0 / self.trouble.max(1e-9) {
+            0.0..8.0 => Oddity::Unreadable,
+            8.0..16.0 => Oddity::Unproven,
+            _ => Oddity::None,
+        };
         self.remotes.push(Remote {
+            oddity,
             source: source.to_owned(),
             started: self.now,
             ends: self.now + takes,
@@ -235,7 +319,8 @@ impl World {
             (false, _) | (_, Ending::Stuck) => Progress::Pending {
                 word: "Pending".into(),
                 known: !self.fails("poll.word", &id, nth, 2.0),
-                retry_after: None,
+                retry_after: (draw(self.seed, "poll.wait", &id, nth) < 0.1)
+                    .then(|| self.retry_after("poll.how long", &id, nth)),
             },
             (true, Ending::Aborted) => {
                 Progress::Aborted { message: "out of luck".into(), error_log_url: None }
@@ -246,23 +331,46 @@ impl World {
                 expected: Some(size as u64 + u64::from(ending == Ending::Incomplete)),
             },
         };
+        if !self.is_clock_wrong && self.fails("poll.other", &id, nth, 4.0) {
+            return Ok(self.of_another(number, nth, progress));
+        }
         Ok(Polled::ours(progress))
+    }
+
+    /// An answer about another job than the one that was asked about: an earlier one, which has
+    /// nothing to do with it, or the same under another name.
+    fn of_another(&mut self, number: usize, nth: u64, progress: Progress) -> Polled {
+        let remote = &self.remotes[number];
+        let (source, started) = (remote.source.clone(), remote.started);
+        let mut before = self.remotes.iter().take(number).enumerate();
+        let old = before.rfind(|(_, it)| it.source == source && it.ending == Ending::Good);
+        let (id, created_at, progress) = match old {
+            Some((old, it)) if nth.is_multiple_of(2) && it.started < started - TOLERANCE => {
+                let result_url = Some(format!("result/{old}?stale"));
+                let expected = Some(it.size as u64);
+                (old.to_string(), it.started, Progress::Completed { result_url, expected })
+            }
+            _ => (format!("{number}-as-well"), started, progress),
+        };
+        let other = Some(OtherJob { id, created_at: Some(created_at) });
+        Polled { progress, other, notes: Vec::new() }
     }
 
     fn fetch(&mut self, url: &str) -> Result<Download, Failure> {
         self.reach()?;
-        let number: usize = url.trim_start_matches("result/").parse().unwrap();
+        self.stale += u64::from(url.ends_with("?stale"));
+        let number = url.trim_start_matches("result/").trim_end_matches("?stale");
+        let number: usize = number.parse().unwrap();
         let remote = &mut self.remotes[number];
         remote.fetches += 1;
-        let (id, nth, size, ending) =
-            (number.to_string(), remote.fetches, remote.size, remote.ending);
+        let (id, nth, ending) = (number.to_string(), remote.fetches, remote.ending);
+        let whole = document(remote.size, remote.oddity).bytes.clone();
         if self.fails("fetch.busy", &id, nth, 3.0) {
             return Err(Failure::new(FailureKind::Unavailable, "busy"));
         }
         if self.fails("fetch.gone", &id, nth, 1.0) {
             return Err(Failure::new(FailureKind::NotFound, "no such result"));
         }
-        let whole = DOCUMENTS[size - 1].0.clone();
         let middle = whole.len() / 2;
         let mut chunks: Vec<Result<Bytes, Failure>> = vec![Ok(whole.slice(..middle))];
         if self.fails("fetch.broken", &id, nth, 5.0) {
@@ -279,13 +387,67 @@ impl World {
     }
 }
 
-/// The service as the engine asks it.
+/// Where a process is stopped in the middle of a request, as SIGSTOP does, and goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    passage: Mutex<Passage>,
+    stopped: Notify,
+    goes_on: Notify,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Passage {
+    #[default]
+    Open,
+    /// Whoever comes next is stopped.
+    Closing,
+    Closed,
+}
+
+impl Gate {
+    /// Stops the process at its next request.
+    pub(crate) fn close(&self) {
+        *self.passage.lock().unwrap() = Passage::Closing;
+    }
+
+    /// Lets the process go on.
+    pub(crate) fn open(&self) {
+        *self.passage.lock().unwrap() = Passage::Open;
+        self.goes_on.notify_one();
+    }
+
+    /// Waits until the process has been stopped.
+    pub(crate) async fn stops(&self) {
+        self.stopped.notified().await;
+    }
+
+    async fn pass(&self) {
+        {
+            let mut passage = self.passage.lock().unwrap();
+            if *passage != Passage::Closing {
+                return;
+            }
+            *passage = Passage::Closed;
+        }
+        self.stopped.notify_one();
+        while *self.passage.lock().unwrap() == Passage::Closed {
+            self.goes_on.notified().await;
+        }
+    }
+}
+
+/// The service as an engine asks it.
 #[derive(Debug, Clone)]
-pub(crate) struct Service(pub(crate) Arc<Mutex<World>>);
+pub(crate) struct Service {
+    pub(crate) world: Arc<Mutex<World>>,
+    pub(crate) gate: Arc<Gate>,
+    /// Who asks.
+    pub(crate) worker: u64,
+}
 
 impl Service {
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
-        self.0.lock().unwrap()
+        self.world.lock().unwrap()
     }
 }
 
@@ -295,7 +457,15 @@ impl ExportService for Service {
         target: &'a Target,
         _: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Submitted, Failure>> {
-        async { self.world().submit(&target.data_source) }.boxed()
+        async {
+            let answer = self.world().submit(&target.data_source);
+            self.gate.pass().await;
+            if let Ok(Submitted { remote_id: Some(id), .. }) = &answer {
+                self.world().answered.push((self.worker, id.parse().unwrap()));
+            }
+            answer
+        }
+        .boxed()
     }
 
     fn poll<'a>(
@@ -305,7 +475,12 @@ impl ExportService for Service {
         status_url: &'a str,
         _: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Polled, Failure>> {
-        async { self.world().poll(status_url) }.boxed()
+        async {
+            let answer = self.world().poll(status_url);
+            self.gate.pass().await;
+            answer
+        }
+        .boxed()
     }
 
     fn fetch<'a>(
@@ -314,7 +489,23 @@ impl ExportService for Service {
         result_url: &'a str,
         _: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Download, Failure>> {
-        async { self.world().fetch(result_url) }.boxed()
+        async {
+            let mut download = self.world().fetch(result_url)?;
+            // Between the two halves of the document.
+            let gate = Arc::clone(&self.gate);
+            let chunks = download.chunks.enumerate().then(move |(at, chunk)| {
+                let gate = Arc::clone(&gate);
+                async move {
+                    if at == 1 {
+                        gate.pass().await;
+                    }
+                    chunk
+                }
+            });
+            download.chunks = chunks.boxed();
+            Ok(download)
+        }
+        .boxed()
     }
 
     fn error_log<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<String, Failure>> {
