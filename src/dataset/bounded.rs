@@ -25,7 +25,8 @@ pub(super) struct Bounded<R> {
     max_bytes: u64,
     piece: u64,
     piece_ceiling: u64,
-    section_ceiling: u64,
+    /// Where the section ends, or the document at most.
+    outer_ceiling: u64,
     stop: Option<Stop>,
     ended: bool,
 }
@@ -38,25 +39,26 @@ impl<R> Bounded<R> {
             max_bytes,
             piece,
             piece_ceiling: piece,
-            section_ceiling: u64::MAX,
+            outer_ceiling: max_bytes,
             stop: None,
             ended: false,
         }
     }
 
     /// A new piece begins here, with a fresh budget.
+    #[inline]
     pub(super) fn begin_piece(&mut self) {
         self.piece_ceiling = self.consumed.saturating_add(self.piece);
     }
 
     /// A section of at most so many bytes begins here.
     pub(super) fn begin_section(&mut self, bytes: u64) {
-        self.section_ceiling = self.consumed.saturating_add(bytes);
+        self.outer_ceiling = self.consumed.saturating_add(bytes).min(self.max_bytes);
     }
 
     /// The section is over.
     pub(super) fn end_section(&mut self) {
-        self.section_ceiling = u64::MAX;
+        self.outer_ceiling = self.max_bytes;
     }
 
     /// Bytes consumed so far.
@@ -78,8 +80,7 @@ impl<R> Bounded<R> {
 impl<R: BufRead> BufRead for Bounded<R> {
     #[inline]
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let ceiling = self.piece_ceiling.min(self.section_ceiling).min(self.max_bytes);
-        let room = ceiling.saturating_sub(self.consumed);
+        let room = self.piece_ceiling.min(self.outer_ceiling).saturating_sub(self.consumed);
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         match self.inner.fill_buf() {
             Ok([]) => {
@@ -90,7 +91,7 @@ impl<R: BufRead> BufRead for Bounded<R> {
             Ok(_) if room == 0 => {
                 self.stop = Some(match self.consumed {
                     at if at >= self.max_bytes => Stop::Document,
-                    at if at >= self.section_ceiling => Stop::Section,
+                    at if at >= self.outer_ceiling => Stop::Section,
                     _ => Stop::Piece,
                 });
                 Err(io::ErrorKind::Other.into())

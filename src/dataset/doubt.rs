@@ -102,7 +102,11 @@ impl Doubts {
 }
 
 /// The beginning of a key, as far as it is kept.
+#[inline]
 pub(super) fn first_bytes(key: &str) -> &str {
+    if key.len() <= FIRST_KEY {
+        return key;
+    }
     key.get(..key.floor_char_boundary(FIRST_KEY)).unwrap_or_default()
 }
 

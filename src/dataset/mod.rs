@@ -49,7 +49,7 @@ pub struct Limits {
     pub max_value_bytes: usize,
     /// Bytes of an element's name (50 characters are documented).
     pub max_name_bytes: usize,
-    /// Bytes of a start tag with its attributes.
+    /// Bytes of a tag's attributes.
     pub max_tag_bytes: usize,
     /// Bytes of the schema, documentation and comments included.
     pub max_schema_bytes: usize,

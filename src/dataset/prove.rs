@@ -278,10 +278,13 @@ impl<'a, R: BufRead> Entities<'a, R> {
                     let name = tag.local();
                     let found = self.types.iter().enumerate().find(|(_, t)| t.name == name);
                     let Some((index, entity_type)) = found else {
-                        let place = self.source.place().within(number, None);
-                        self.doubts.raise(Unproven::Schema, place, || {
-                            unknown(tag.name(), "the schema has no such entity type")
-                        });
+                        let at = (self.source.offset(), number, None);
+                        unknown(
+                            &mut self.doubts,
+                            at,
+                            tag.name(),
+                            "the schema has no such entity type",
+                        );
                         self.others.add(name);
                         if !tag.empty {
                             skip(self.source, &mut self.piece, self.limits)
@@ -291,8 +294,9 @@ impl<'a, R: BufRead> Entities<'a, R> {
                         continue;
                     };
                     declared += 1;
-                    let (empty, started) = (tag.empty, self.source.place());
-                    let key = if empty { None } else { self.read_entity(index, entity_type)? };
+                    let (empty, started) = (tag.empty, self.source.offset());
+                    let key = if empty { Ok(None) } else { self.read_entity(index, entity_type) };
+                    let key = key.map_err(|flaw| flaw.within(number, None))?;
                     if key.is_none() {
                         self.keyless(entity_type, started);
                     }
@@ -302,13 +306,11 @@ impl<'a, R: BufRead> Entities<'a, R> {
                 Token::Text(text) if markup::is_blank(text) => {}
                 Token::Aside => {}
                 Token::Text(text) | Token::CData(text) => {
-                    let place = self.source.place();
-                    self.doubts.raise(Unproven::Schema, place, || stray(text));
+                    stray(&mut self.doubts, Place::at(self.source.offset()), text);
                 }
                 Token::Char(c) => {
                     let place = self.source.place();
-                    let text = c.encode_utf8(&mut [0; 4]).to_owned();
-                    self.doubts.raise(Unproven::Schema, place, || stray(&text));
+                    stray(&mut self.doubts, place, c.encode_utf8(&mut [0; 4]));
                 }
                 Token::End => {
                     return Err(truncated("within the root element", self.source.place()));
@@ -327,16 +329,13 @@ impl<'a, R: BufRead> Entities<'a, R> {
         self.key.clear();
         loop {
             let raw = self.source.read(&mut self.piece);
-            match self.source.check(&raw).map_err(|flaw| flaw.within(self.number, None))? {
+            match self.source.check(&raw)? {
                 Token::Open(tag) => {
                     let Some((position, field)) = entity_type.field(tag, hint) else {
-                        let place = self.source.place().within(self.number, None);
-                        self.doubts.raise(Unproven::Schema, place, || {
-                            unknown(tag.name(), "the schema has no such column")
-                        });
+                        let at = (self.source.offset(), self.number, None);
+                        unknown(&mut self.doubts, at, tag.name(), "the schema has no such column");
                         if !tag.empty {
-                            skip(self.source, &mut self.piece, self.limits)
-                                .map_err(|flaw| flaw.within(self.number, None))?;
+                            skip(self.source, &mut self.piece, self.limits)?;
                         }
                         continue;
                     };
@@ -358,34 +357,39 @@ impl<'a, R: BufRead> Entities<'a, R> {
                 Token::Aside => {}
                 Token::Text(text) | Token::CData(text) => {
                     let place = self.source.place().within(self.number, None);
-                    self.doubts.raise(Unproven::Schema, place, || stray(text));
+                    stray(&mut self.doubts, place, text);
                 }
                 Token::Char(c) => {
                     let place = self.source.place().within(self.number, None);
-                    self.doubts
-                        .raise(Unproven::Schema, place, || stray(c.encode_utf8(&mut [0; 4])));
+                    stray(&mut self.doubts, place, c.encode_utf8(&mut [0; 4]));
                 }
-                Token::End => {
-                    let flaw = truncated("within an entity", self.source.place());
-                    return Err(flaw.within(self.number, None));
-                }
+                Token::End => return Err(truncated("within an entity", self.source.place())),
             }
         }
-        for column in self.firsts.drain(..) {
-            if let Some(count) = self.unreadable.get_mut(column) {
-                count.first_key = key.is_some().then(|| self.key.clone());
-            }
+        if !self.firsts.is_empty() {
+            self.name_firsts(key.is_some());
         }
         Ok(key)
     }
 
+    /// The entity is over: its key, if it has one, is the first of its columns that have their first
+    /// unreadable value in it.
+    #[cold]
+    fn name_firsts(&mut self, has_key: bool) {
+        for column in self.firsts.drain(..) {
+            if let Some(count) = self.unreadable.get_mut(column) {
+                count.first_key = has_key.then(|| self.key.clone());
+            }
+        }
+    }
+
     /// Notes that an entity has no key, where it should have one.
     #[cold]
-    fn keyless(&mut self, entity_type: &EntityType, started: Place) {
+    fn keyless(&mut self, entity_type: &EntityType, started: u64) {
         let Some(field) = entity_type.key.and_then(|key| entity_type.fields.get(key)) else {
             return;
         };
-        let place = started.within(self.number, Some(&field.column.name));
+        let place = Place::at(started).within(self.number, Some(&field.column.name));
         self.doubts.raise(Unproven::Keys, place, || "the entity has none".to_owned());
     }
 
@@ -400,14 +404,10 @@ impl<'a, R: BufRead> Entities<'a, R> {
         nil: bool,
         empty: bool,
     ) -> Result<bool, Flaw> {
-        let started = self.source.place();
         if let Some(last) = self.seen.get_mut(position.0)
             && std::mem::replace(last, self.number) == self.number
         {
-            let place = started.within(self.number, Some(&field.column.name));
-            self.doubts.raise(Unproven::Schema, place, || {
-                "the column was given before in this entity".to_owned()
-            });
+            self.given_before(field);
         }
         self.value.clear();
         let mut nested = false;
@@ -423,6 +423,15 @@ impl<'a, R: BufRead> Entities<'a, R> {
             self.count_unreadable(position.1);
         }
         Ok(!nil && (length > 0 || !is_key))
+    }
+
+    /// Notes that a column was given before in the current entity.
+    #[cold]
+    fn given_before(&mut self, field: &Field) {
+        let place = self.source.place().within(self.number, Some(&field.column.name));
+        self.doubts.raise(Unproven::Schema, place, || {
+            "the column was given before in this entity".to_owned()
+        });
     }
 
     #[cold]
@@ -454,11 +463,8 @@ impl<'a, R: BufRead> Entities<'a, R> {
                 Token::Open(tag) => {
                     *nested = true;
                     if field.kind != Kind::Geography {
-                        let place = self.source.place();
-                        let place = place.within(self.number, Some(&field.column.name));
-                        self.doubts.raise(Unproven::Schema, place, || {
-                            unknown(tag.name(), "a value holds no elements")
-                        });
+                        let at = (self.source.offset(), self.number, Some(field));
+                        unknown(&mut self.doubts, at, tag.name(), "a value holds no elements");
                     }
                     if !tag.empty {
                         skip(self.source, &mut self.piece, self.limits)?;
@@ -607,10 +613,27 @@ fn truncated(what: &str, place: Place) -> Flaw {
     Flaw::Truncated { what: what.to_owned(), place }
 }
 
-fn unknown(name: &str, what: &str) -> String {
-    format!("unexpected element <{}>: {what}", excerpt(name))
+/// Notes an element that the schema does not declare, at a byte, in an entity, and in a column.
+#[cold]
+#[inline(never)]
+fn unknown(
+    doubts: &mut Doubts,
+    (offset, number, field): (u64, u64, Option<&Field>),
+    name: &str,
+    what: &'static str,
+) {
+    let column = field.map(|field| field.column.name.as_str());
+    let place = Place::at(offset).within(number, column);
+    doubts.raise(Unproven::Schema, place, || {
+        format!("unexpected element <{}>: {what}", excerpt(name))
+    });
 }
 
-fn stray(text: &str) -> String {
-    format!("unexpected text \"{}\" between elements", excerpt(text))
+/// Notes text where only elements belong.
+#[cold]
+#[inline(never)]
+fn stray(doubts: &mut Doubts, place: Place, text: &str) {
+    doubts.raise(Unproven::Schema, place, || {
+        format!("unexpected text \"{}\" between elements", excerpt(text))
+    });
 }

@@ -86,7 +86,7 @@ pub(super) struct Source<R> {
     at: u64,
     /// Bytes of an element's name.
     max_name: usize,
-    /// Bytes of a start tag.
+    /// Bytes of a tag's attributes.
     max_tag: usize,
 }
 
@@ -130,12 +130,13 @@ impl<R: BufRead> Source<R> {
     #[inline(always)]
     pub(super) fn check<'e>(&mut self, raw: &'e Raw<'_>) -> Result<Token<'e>, Flaw> {
         let checked = match raw {
+            Ok(Event::Start(start) | Event::Empty(start)) if self.is_too_large(start) => {
+                return Err(self.too_large(start));
+            }
             Ok(Event::Start(start)) => {
-                self.bound_tag(start)?;
                 check_tag(start).map(|()| Token::Open(Tag { start, empty: false }))
             }
             Ok(Event::Empty(start)) => {
-                self.bound_tag(start)?;
                 check_tag(start).map(|()| Token::Open(Tag { start, empty: true }))
             }
             Ok(Event::End(_)) => Ok(Token::Close),
@@ -159,24 +160,29 @@ impl<R: BufRead> Source<R> {
     /// Names are remembered while their elements are open, and attributes looked through: both are
     /// bounded.
     #[inline]
-    fn bound_tag(&self, start: &BytesStart<'_>) -> Result<(), Flaw> {
-        // nearly every tag is shorter than a name may be
-        if start.len() <= self.max_name {
-            return Ok(());
-        }
+    fn is_too_large(&self, start: &BytesStart<'_>) -> bool {
+        start.name().0.len() > self.max_name || start.attributes_raw().len() > self.max_tag
+    }
+
+    #[cold]
+    fn too_large(&self, start: &BytesStart<'_>) -> Flaw {
         let what = if start.name().0.len() > self.max_name {
             format!("the name of an element has more than {} bytes", self.max_name)
-        } else if start.len() > self.max_tag {
-            format!("a tag has more than {} bytes", self.max_tag)
         } else {
-            return Ok(());
+            format!("the attributes of a tag have more than {} bytes", self.max_tag)
         };
-        Err(Flaw::TooLarge { what, place: self.place() })
+        Flaw::TooLarge { what, place: self.place() }
     }
 
     /// Where the current token starts.
     pub(super) fn place(&self) -> Place {
         Place::at(self.at)
+    }
+
+    /// Bytes before the current token.
+    #[inline]
+    pub(super) fn offset(&self) -> u64 {
+        self.at
     }
 
     /// Bytes read so far; after [`Token::End`] the document's size.
@@ -344,7 +350,7 @@ mod tests {
         let attribute = format!("<r a='{}'>", "x".repeat(limits.max_tag_bytes));
         let name = format!("<{}>", "x".repeat(limits.max_name_bytes + 1));
         for (document, fragment) in
-            [(attribute, "a tag has more"), (name, "the name of an element")]
+            [(attribute, "the attributes of a tag"), (name, "the name of an element")]
         {
             let (_, flaw) = most_kept(document.as_bytes(), 4096, &limits);
             assert!(flaw.to_string().contains(fragment), "{flaw}");

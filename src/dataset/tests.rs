@@ -504,7 +504,10 @@ fn every_limit_holds() {
     let flaw = prove(long.as_bytes(), &limits).unwrap_err();
     assert!(flaw.to_string().contains("too long a name"), "{flaw}");
     assert!(with(&|l| (l.max_name_bytes, l.max_tag_bytes) = (20, 200)).is_ok());
-    assert!(said(with(&|l| (l.max_name_bytes, l.max_tag_bytes) = (20, 100))).contains("a tag has"));
+    assert!(
+        said(with(&|l| (l.max_name_bytes, l.max_tag_bytes) = (20, 100)))
+            .contains("the attributes of a tag")
+    );
 }
 
 /// `head`, then `byte` for ever.

@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 const PLACES: usize = 3000;
 /// The most content that is read for them.
 const READ: u64 = 512 << 20;
+/// The most columns with unreadable values that are named.
+const UNREADABLE: usize = 20;
 /// How many snapshots' places are remembered.
 const KNOWN: usize = 16;
 
@@ -40,6 +42,9 @@ pub(in crate::web) async fn show(
             a href={ "/jobs/" (manifest.job) } { "job " (manifest.job) } "." }
         @for reason in &manifest.suspicious { p.remark { (mark("suspicious")) " " (reason) } }
         @for note in &manifest.notes { p.remark { (note) } }
+        @for column in manifest.unreadable.iter().take(UNREADABLE) {
+            p.remark { "Kept as sent, but not readable as the column's type: " (column) }
+        }
         dl {
             div { dt { "Entities" } dd { (count(manifest.entities)) } }
             div { dt { "Announced" } dd { (or_dash(manifest.expected_entities.map(count))) } }
