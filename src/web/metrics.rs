@@ -148,7 +148,7 @@ impl Scrape {
     fn write_sources(&self, out: &mut Writer<'_>) -> fmt::Result {
         out.gauges(
             "last_success_timestamp_seconds",
-            "When the source's newest snapshot was complete",
+            "When the source's newest good snapshot was complete",
             self.each(|source| source.last_success.map(seconds)),
         )?;
         out.gauges(
