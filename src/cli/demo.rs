@@ -167,7 +167,7 @@ fn conclude(config: &Path, job: &Job) -> Result<u8, Problem> {
         |error: &dyn std::fmt::Display| Problem::failed(format!("{}: {error}", path.display()));
     let text = fs::read(path).map_err(|error| unreadable(&error))?;
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| unreadable(&error))?;
-    let data = path.with_file_name(&manifest.stored.file);
+    let data = path.with_file_name(manifest.name().data());
     let links = fs::metadata(&data).map_err(|error| unreadable(&error))?.nlink();
     let cost = match manifest.same_content_as {
         Some(_) => format!("identical with the one before: a hard link ({links} names), no space"),
