@@ -1,12 +1,18 @@
 //! Commands that get the message as JSON on their standard input.
 
 use super::Message;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
+use tokio::process::{Child, ChildStderr, ChildStdin, Command};
+use tokio::time::timeout;
 
 /// How much of what a command complains about is kept.
-const LONGEST_COMPLAINT: u64 = 1000;
+const LONGEST_COMPLAINT: usize = 1000;
+/// How long the complaint of a command that has ended is waited for: what it started may keep its
+/// standard error open for ever.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A program with its arguments.
 #[derive(Debug)]
@@ -23,7 +29,8 @@ impl Hook {
         self.words.first().map_or("", String::as_str)
     }
 
-    /// Runs it and waits for its end. It is killed when nobody waits any more.
+    /// Runs it and waits for its end, and for nothing that it leaves behind. When nobody waits any
+    /// more, it is killed with all that it has started.
     pub(super) async fn send(&self, message: &Message) -> Result<(), String> {
         let json = serde_json::to_vec(message).map_err(|error| error.to_string())?;
         let mut child = Command::new(self.program())
@@ -34,33 +41,79 @@ impl Hook {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| format!("it cannot be run: {error}"))?;
         let (input, output) = (child.stdin.take(), child.stderr.take());
-        let writing = async {
-            if let Some(mut input) = input {
-                // One that does not read its input has its reasons.
-                let _ = input.write_all(&json).await;
+        let mut complaint = Vec::new();
+        let mut group = Group::of(&child);
+        let status = {
+            let talking = async {
+                tokio::join!(tell(input, &json), listen(output, &mut complaint));
+            };
+            tokio::pin!(talking);
+            let mut has_talked = false;
+            let status = tokio::select! {
+                status = child.wait() => status,
+                () = &mut talking => {
+                    has_talked = true;
+                    child.wait().await
+                }
+            };
+            // It is gone: its number may soon be another's.
+            group.leave_alone();
+            let status = status.map_err(|error| error.to_string())?;
+            if !status.success() && !has_talked {
+                // Whatever it has said is there already.
+                let _ = timeout(LAST_WORDS, talking).await;
             }
+            status
         };
-        let reading = async {
-            let mut said = Vec::new();
-            if let Some(output) = output {
-                let mut output = output.take(LONGEST_COMPLAINT);
-                let _ = output.read_to_end(&mut said).await;
-                // The rest is read too, so that it does not wait for a reader.
-                let _ = tokio::io::copy(&mut output.into_inner(), &mut tokio::io::sink()).await;
-            }
-            said
-        };
-        let ((), said, ended) = tokio::join!(writing, reading, child.wait());
-        match ended.map_err(|error| error.to_string())? {
-            status if status.success() => Ok(()),
-            status => {
-                let said = String::from_utf8_lossy(&said).trim().replace(char::is_control, " ");
-                Err(format!("{status}{}{said}", if said.is_empty() { "" } else { ": " }))
-            }
+        if status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&complaint).trim().replace(char::is_control, " ");
+        Err(format!("{status}{}{said}", if said.is_empty() { "" } else { ": " }))
+    }
+}
+
+async fn tell(input: Option<ChildStdin>, json: &[u8]) {
+    if let Some(mut input) = input {
+        // One that does not read its input has its reasons.
+        let _ = input.write_all(json).await;
+    }
+}
+
+/// Keeps the beginning of what is said, and reads the rest too, so that nobody waits for a reader.
+async fn listen(output: Option<ChildStderr>, said: &mut Vec<u8>) {
+    let Some(mut output) = output else { return };
+    let mut piece = [0; 4096];
+    while let Ok(count @ 1..) = output.read(&mut piece).await {
+        let room = LONGEST_COMPLAINT.saturating_sub(said.len()).min(count);
+        said.extend_from_slice(piece.get(..room).unwrap_or_default());
+    }
+}
+
+/// A command with all that it has started, as long as nobody left them alone.
+struct Group(Option<Pid>);
+
+impl Group {
+    /// The group that a command leads.
+    fn of(child: &Child) -> Group {
+        Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    fn leave_alone(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // They may all have ended by now.
+            let _ = kill_process_group(leader, Signal::KILL);
         }
     }
 }

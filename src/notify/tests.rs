@@ -211,6 +211,66 @@ async fn a_command_that_fails_or_hangs_is_told_apart() {
     assert!(delivery.result.unwrap_err().starts_with("it cannot be run: No such file"));
 }
 
+#[tokio::test]
+async fn a_command_that_ends_well_is_not_held_up_by_what_it_leaves_running() {
+    let folder = tempfile::tempdir().unwrap();
+    // The sleeper keeps standard error and input open.
+    let pid = folder.path().join("pid");
+    let body = format!("/bin/sleep 600 & echo $! > {}; exit $2", pid.display());
+    let words = program(folder.path(), &body);
+    let tell = async |code: &str| {
+        let words = [words.clone(), vec![code.to_owned()]].concat();
+        let begun = std::time::Instant::now();
+        let delivery = only(notifier(vec![Channel::command(&words)]).tell_once(&message()).await);
+        assert!(begun.elapsed() < Duration::from_secs(4), "it was waited for");
+        delivery.result
+    };
+    tell("0").await.unwrap();
+    assert!(is_alive(&pid), "what a command leaves running on purpose is its own business");
+    end(&pid);
+    assert_eq!(tell("3").await.unwrap_err(), "exit status: 3");
+    end(&pid);
+}
+
+#[tokio::test]
+async fn a_command_that_hangs_is_killed_with_all_that_it_has_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid = folder.path().join("pid");
+    let body = format!("/bin/sleep 600 & echo $! > {}.new; mv {0}.new {0}; wait", pid.display());
+    let words = program(folder.path(), &body);
+    // Long enough for it to start its own child.
+    let notifier = Notifier::new(vec![Channel::command(&words)], None, Duration::from_secs(2));
+    let delivery = only(notifier.tell_once(&message()).await);
+    assert_eq!(delivery.result.unwrap_err(), "no answer within 2s");
+    let begun = std::time::Instant::now();
+    while is_alive(&pid) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it goes on");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_talks_without_end_keeps_little_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = program(folder.path(), "head -c 1000000 /dev/zero | tr '\\0' 'x' >&2; exit 1");
+    let delivery = only(notifier(vec![Channel::command(&words)]).tell_once(&message()).await);
+    let error = delivery.result.unwrap_err();
+    assert!(error.starts_with("exit status: 1: xxx") && error.len() < 1100, "{}", error.len());
+}
+
+/// Whether the process whose number a file holds is there, and no zombie.
+fn is_alive(pid: &Path) -> bool {
+    let pid = std::fs::read_to_string(pid).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap().starts_with(" Z"))
+}
+
+fn end(pid: &Path) {
+    let pid: i32 = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
 impl Notifier {
     fn clone_with(&self, channel: Channel) -> Notifier {
         Notifier { channels: Arc::new(vec![channel]), ..self.clone() }
