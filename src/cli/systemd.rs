@@ -7,6 +7,11 @@ use crate::settings::Settings;
 use crate::store::Store;
 use chrono::{DateTime, Utc};
 use sd_notify::NotifyState;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -19,9 +24,21 @@ const STATUS_AGAIN: Duration = Duration::from_mins(10);
 
 /// Tells systemd; without it there is nobody to tell.
 pub(super) fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "systemd could not be told");
+    let Some(socket) = socket() else { return };
+    if let Err(error) = send(&socket, state) {
+        tracing::warn!(%error, socket = %socket.display(), "systemd could not be told");
     }
+}
+
+/// Sends one datagram, one line for each state. The crate sends to sockets with a path alone, and a
+/// service manager may have one in the abstract namespace: its name begins with `@`.
+fn send(socket: &OsStr, state: &[NotifyState<'_>]) -> io::Result<()> {
+    let address = match socket.as_bytes().split_first() {
+        Some((b'@', name)) => SocketAddr::from_abstract_name(name)?,
+        _ => SocketAddr::from_pathname(socket)?,
+    };
+    let text: String = state.iter().map(|it| format!("{it}\n")).collect();
+    UnixDatagram::unbound()?.send_to_addr(text.as_bytes(), &address).map(drop)
 }
 
 /// Says twice in each period that the daemon works, while its loop turns. Never returns.
@@ -47,7 +64,7 @@ pub(super) async fn keep_status(
     clock: &Clock,
     news: &Arc<Notify>,
 ) {
-    if !is_listening() {
+    if socket().is_none() {
         return std::future::pending().await;
     }
     loop {
@@ -61,10 +78,10 @@ pub(super) async fn keep_status(
     }
 }
 
-/// Whether anybody reads what is told.
+/// Where somebody reads what is told.
 #[allow(clippy::disallowed_methods, reason = "systemd speaks through the environment")]
-fn is_listening() -> bool {
-    std::env::var_os("NOTIFY_SOCKET").is_some()
+fn socket() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty())
 }
 
 /// What is in flight, and when the next run is.

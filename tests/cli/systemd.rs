@@ -3,7 +3,8 @@
 use crate::harness::{House, until};
 use nightjar::simulator::{Kind, Scenario};
 use rustix::process::Signal;
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 struct Manager {
@@ -16,6 +17,15 @@ impl Manager {
         let socket = UnixDatagram::bind(house.path("notify")).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         Manager { socket, heard: Vec::new() }
+    }
+
+    /// One in the abstract namespace, and what names it in the environment.
+    fn abstractly() -> (Manager, String) {
+        let name = format!("nightjar-test-{}-{}", std::process::id(), fastrand::u64(..));
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        (Manager { socket, heard: Vec::new() }, format!("@{name}"))
     }
 
     /// Waits for a datagram that says this.
@@ -57,6 +67,19 @@ fn readiness_status_reload_and_stopping_are_told() {
     assert_eq!(done.code, 0);
     manager.until("STOPPING=1");
     assert!(manager.heard.iter().all(|text| !text.contains("WATCHDOG")), "{:?}", manager.heard);
+}
+
+#[test]
+fn a_service_manager_in_the_abstract_namespace_is_told_too() {
+    let house = House::healthy();
+    let (mut manager, name) = Manager::abstractly();
+    let mut command = house.command(&["daemon"]);
+    command.env("NOTIFY_SOCKET", name);
+    let daemon = house.start_command(command);
+    manager.until("READY=1");
+    manager.until("STATUS=");
+    assert_eq!(daemon.stop(Signal::TERM).code, 0);
+    manager.until("STOPPING=1");
 }
 
 #[test]
