@@ -8,6 +8,8 @@ use url::Url;
 
 /// Microsoft's documents name several hosts of the service, all under this domain.
 const DOMAIN: &str = "virtualearth.net";
+/// The longest address of the service that is kept, in bytes; servers take no longer ones.
+const LONGEST_LINK: usize = 8 << 10;
 
 /// All but what RFC 3986 leaves unreserved: a data source's name may hold any of ``~`!$^_={}``, and
 /// URL libraries disagree about some of them.
@@ -53,8 +55,11 @@ impl Addresses {
 
     /// A link of the service as an address to ask, without any key: relative ones belong to `base`,
     /// and one to the account's host is asked over TLS where the endpoint is. `None` when it is no
-    /// http address.
+    /// http address, or too long to be one.
     pub(super) fn link(&self, text: &str, base: &Url) -> Option<Url> {
+        if text.len() > LONGEST_LINK {
+            return None;
+        }
         let mut url = base.join(text.trim()).ok()?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return None;
@@ -211,6 +216,7 @@ mod tests {
         assert_eq!(link("http://storage.example/r").as_deref(), Some("http://storage.example/r"));
         assert_eq!(link("ftp://storage.example/r"), None);
         assert_eq!(link("mailto:somebody"), None);
+        assert_eq!(link(&format!("/{}", "x".repeat(LONGEST_LINK))), None);
     }
 
     proptest! {

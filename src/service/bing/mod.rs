@@ -386,7 +386,10 @@ impl Bing {
         let answered = self.read(response, url, ERROR_LOG_LIMIT).await?;
         match (&answered.broken, answered.is_success()) {
             (Some(broken), true) if answered.body.is_empty() => Err(broken.clone()),
-            (_, true) => Ok(tidy_lines(&String::from_utf8_lossy(&answered.body), &self.key)),
+            (_, true) => {
+                let text = String::from_utf8_lossy(&answered.body);
+                Ok(tidy_lines(&text, &self.key, ERROR_LOG_LIMIT))
+            }
             (_, false) => Err(Failure::new(
                 FailureKind::NotFound,
                 format!("{} answers {}", place(&answered.url), answered.status),

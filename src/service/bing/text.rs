@@ -33,11 +33,14 @@ pub(super) fn tidy(text: &str, key: &Key) -> String {
     }
 }
 
-/// A whole text of the service, fit to be kept: without the key, and with nothing in its lines that
-/// a terminal would obey.
-pub(super) fn tidy_lines(text: &str, key: &Key) -> String {
+/// A whole text of the service, fit to be kept: without the key, with nothing in its lines that a
+/// terminal would obey, and no longer than so many bytes.
+pub(super) fn tidy_lines(text: &str, key: &Key, longest: usize) -> String {
     let mut kept = String::new();
     for character in redact(text, &[key]).chars() {
+        if kept.len() >= longest {
+            break;
+        }
         match character {
             '\n' | '\t' => kept.push(character),
             '\r' => {}
@@ -94,8 +97,12 @@ pub(super) fn visible(markup: &str) -> String {
         });
         let tag = match hidden {
             Some(name) => {
-                let closing = format!("</{name}");
-                let at = tag.to_ascii_lowercase().find(&closing);
+                // No copy of what follows: there may be very many of these.
+                let closes = |at: &usize| {
+                    let end = tag.get(at + 2..at + 2 + name.len());
+                    end.is_some_and(|end| end.eq_ignore_ascii_case(name))
+                };
+                let at = tag.match_indices("</").map(|(at, _)| at).find(closes);
                 at.and_then(|at| tag.get(at + 1..)).unwrap_or_default()
             }
             None => tag,
@@ -157,6 +164,21 @@ mod tests {
         let page = "<style>p{max:limit}</style><p>Too <b>bad</b></p><SCRIPT>quota()</SCRIPT>.<br";
         let shown = visible(page);
         assert_eq!(shown.split_whitespace().collect::<Vec<_>>(), ["Too", "bad", "."]);
+    }
+
+    #[test]
+    fn a_page_of_very_many_scripts_is_read_in_one_pass() {
+        let begun = std::time::Instant::now();
+        let page = "<script></SCRIPT>x".repeat(60_000);
+        assert_eq!(visible(&page).matches('x').count(), 60_000);
+        // By copies of the rest it takes minutes.
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_whole_text_is_kept_up_to_its_limit_however_it_is_written_there() {
+        let kept = tidy_lines(&"\u{1}\n".repeat(100_000), &key(), 1000);
+        assert!(kept.starts_with("\\u{1}\n") && kept.len() <= 1008, "{}", kept.len());
     }
 
     proptest! {

@@ -121,6 +121,29 @@ async fn answers_that_make_no_sense_are_told_apart() {
 }
 
 #[tokio::test]
+async fn an_answer_that_trickles_for_ever_is_given_up() {
+    let brief = Duration::from_millis(400);
+    let limits =
+        Http { connect_timeout: brief, idle_timeout: brief, fetch_deadline: brief * 3, ..http() };
+    let begun = Instant::now();
+    for (said, kind) in [
+        // In its head, whose bytes are never far apart.
+        ("HTTP/1.1 200 OK\r\nx-never-ending: ", FailureKind::Lost),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n{", FailureKind::Unavailable),
+    ] {
+        let host = Host::new(vec![Say::Trickle(said.into())]).await;
+        let account = account(&host.url("/REST/v1"));
+        let clients = HttpClients::new(&limits).unwrap();
+        let bing = Bing::new(&account, Key::new(KEY).unwrap(), clients);
+        let asked = bing.poll(&target(), None, &host.url("/status"), noon()).await;
+        assert_eq!(asked.unwrap_err().kind, kind, "{said}");
+        let created = bing.submit(&target(), noon()).await.unwrap_err();
+        assert!(created.maybe_started, "{created:?}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(30));
+}
+
+#[tokio::test]
 async fn failing_to_ask_is_told_apart_from_a_refusal() {
     for (status, kind) in [
         (404, FailureKind::NotFound),
