@@ -5,6 +5,8 @@ use crate::plan::alarms::{Alarm, AlarmKind, Change, News};
 use crate::service::http::PlainClients;
 use crate::settings::{Email, Http, MailSecurity, Webhook};
 use chrono::{DateTime, TimeZone, Utc};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -419,3 +421,50 @@ fn each_event_reads_well() {
 }
 
 const SIGNATURE: &str = "4c74eab1d9e884974bc695d97d7c0f54f739d5e4f0532ca38d1ca1fbfc2755c8";
+
+/// A server of TLS for `localhost`, and its authority's certificate.
+async fn tls_server() -> (u16, CertificateDer<'static>) {
+    let (key, issuer_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = authority.self_signed(&issuer_key).unwrap().der().clone();
+    let leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &Issuer::new(authority, issuer_key)).unwrap();
+    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(
+        vec![leaf.der().clone()],
+        PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+    );
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config.unwrap()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            // As a mail server that wants nobody.
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"554 go away\r\n").await;
+        }
+    });
+    (port, root)
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_is_explained_by_mail_and_webhooks_alike() {
+    let clients = clients();
+    let (port, authority) = tls_server().await;
+    let url = Url::parse(&format!("https://localhost:{port}/secret-path")).unwrap();
+    let settings = Email { server: "localhost".into(), ..email(port, MailSecurity::Tls) };
+    let mail = |ca: &[CertificateDer<'static>]| {
+        Channel::email(&settings, None, Duration::from_secs(5), ca).unwrap()
+    };
+    let webhook =
+        Channel::webhook(&Webhook { url: PrivateUrl::new(url), secret: None }, None, &clients);
+    for channel in [mail(&[]), webhook] {
+        let error = only(notifier(vec![channel]).tell_once(&message()).await).result.unwrap_err();
+        let expected = "its certificate is signed by an authority that this machine does not trust: \
+                        set http.ca_file to a PEM file with that authority's certificate";
+        assert_eq!(error, expected);
+    }
+    // With the remedy the server itself is heard.
+    let delivery = only(notifier(vec![mail(&[authority])]).tell_once(&message()).await);
+    assert!(delivery.result.unwrap_err().contains("go away"));
+}
