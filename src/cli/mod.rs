@@ -310,3 +310,30 @@ fn stop_signal() -> Result<CancellationToken, Problem> {
 fn clock() -> Clock {
     Clock::system()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_about_commands_names_each_with_all_of_its_options() {
+        let page = include_str!("../../docs/commands.md");
+        let headings: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+        let common = ["config", "log-format", "help", "json"];
+        for command in command().get_subcommands().filter(|it| it.get_name() != "help") {
+            let name = command.get_name();
+            let heading = headings
+                .iter()
+                .find(|heading| heading.split(", ").any(|it| it.split(' ').next() == Some(name)));
+            let heading = heading.unwrap_or_else(|| panic!("nothing about {name}"));
+            let section = page.split(&format!("## {heading}\n")).nth(1).unwrap();
+            let section = section.split("\n## ").next().unwrap();
+            let options = command.get_arguments().filter_map(|it| it.get_long());
+            for option in options.filter(|option| !common.contains(option)) {
+                assert!(section.contains(&format!("--{option}")), "{name} --{option}");
+            }
+            let has_json = command.get_arguments().any(|it| it.get_long() == Some("json"));
+            assert_eq!(section.contains("--json`:"), has_json, "{name} --json");
+        }
+    }
+}
