@@ -43,6 +43,14 @@ pub fn holder(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
+/// Waits until nobody holds the lock alone. Changes nothing; no such file is no lock.
+pub fn wait_until_free(path: &Path) -> io::Result<()> {
+    match files::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        file => file?.lock_shared(),
+    }
+}
+
 /// Takes the lock if it is free. `Err` inside `Ok` carries what its holder has written into it.
 pub fn try_take(path: &Path) -> io::Result<Result<Held, String>> {
     let mut file = files::open(path)?;

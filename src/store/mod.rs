@@ -49,6 +49,8 @@ use std::time::{Duration, Instant};
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// The database's file name in the state folder.
 pub const FILE: &str = "nightjar.db";
+/// The lock of whoever opens the database, and may be making or migrating it.
+const OPENING: &str = "open.lock";
 /// How long a process waits for another one's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many reads run at once: those of the page, and those of all others.
@@ -177,7 +179,7 @@ impl Store {
         files::make_folder(state_dir).map_err(folder)?;
         let path = state_dir.join(FILE);
         // Opening is the one time that the schema may change: one process at once.
-        let _guard = lock::wait_for(&state_dir.join("open.lock")).map_err(folder)?;
+        let _guard = lock::wait_for(&state_dir.join(OPENING)).map_err(folder)?;
         files::open(&path).map_err(|error| StoreError::Folder { path: path.clone(), error })?;
         // SQLite opens these by their paths, and follows any link.
         for part in ["-wal", "-shm", "-journal"] {

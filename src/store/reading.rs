@@ -1,7 +1,9 @@
 //! Opening the database for commands that only look: nothing is made, written or migrated, not even
 //! SQLite's own files beside it.
 
-use super::{BUSY_TIMEOUT, FILE, MIGRATIONS, Result, Store, StoreError, is_damage, of_opening};
+use super::{
+    BUSY_TIMEOUT, FILE, MIGRATIONS, OPENING, Result, Store, StoreError, is_damage, lock, of_opening,
+};
 use crate::files;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
@@ -10,7 +12,12 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+/// How often an opening is tried again that may fail because others open or close the database.
+const TRIES: u32 = 5;
+/// How long after one try the next one follows.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// How a database file looked when it was opened as one that nobody changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +43,24 @@ impl Store {
     /// When the file cannot be read, is damaged, has another schema than this program knows, or was
     /// left in a state that only a process that writes can put in order.
     pub async fn open_for_reading(state_dir: &Path) -> Result<Option<Store>> {
+        for _ in 0..TRIES {
+            match Store::try_for_reading(state_dir).await {
+                // Somebody may be bringing it up to date just now. A lock that this user may not
+                // look at tells nothing.
+                Err(StoreError::Older { .. }) => {
+                    let _ = lock::wait_until_free(&state_dir.join(OPENING));
+                }
+                // Or closing it, which takes SQLite's files away one by one.
+                Err(StoreError::LeftOpen { .. } | StoreError::Unreadable { .. }) => {}
+                opened => return opened,
+            }
+            // What never ends, for no longer than that.
+            let _ = tokio::time::timeout(AGAIN, std::future::pending::<()>()).await;
+        }
+        Store::try_for_reading(state_dir).await
+    }
+
+    async fn try_for_reading(state_dir: &Path) -> Result<Option<Store>> {
         let path = state_dir.join(FILE);
         let folder = |error| StoreError::Folder { path: path.clone(), error };
         // SQLite opens these by their paths, and follows any link.
@@ -66,15 +91,15 @@ impl Store {
         let schema = schema(&readers, &path).await;
         let store = Store { path, writer: None, readers, unchanging, _open: None };
         match schema {
-            Ok(()) => Ok(Some(store)),
-            Err(error) => {
+            Ok(true) => Ok(Some(store)),
+            found => {
                 let disturbed = store.was_disturbed();
                 store.close().await;
-                // Somebody writes there now: it can be read as one that is in use.
-                if disturbed {
-                    Box::pin(Store::open_for_reading(state_dir)).await
-                } else {
-                    Err(error)
+                match found {
+                    // Somebody writes there now: it can be read as one that is in use.
+                    _ if disturbed => Box::pin(Store::try_for_reading(state_dir)).await,
+                    Err(error) => Err(error),
+                    Ok(_) => Ok(None),
                 }
             }
         }
@@ -95,8 +120,8 @@ fn reading(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(format!("file:{path}?readonly_shm=1"))
 }
 
-/// Whether this program can read what is stored.
-async fn schema(readers: &SqlitePool, path: &Path) -> Result<()> {
+/// Whether anything was ever stored, which this program can read then.
+async fn schema(readers: &SqlitePool, path: &Path) -> Result<bool> {
     let failed = |error: sqlx::Error| match is_damage(&error) {
         true => of_opening(path, error),
         false => StoreError::Unreadable { path: path.to_owned(), error },
@@ -117,12 +142,30 @@ async fn schema(readers: &SqlitePool, path: &Path) -> Result<()> {
             .map_err(failed)?,
     };
     match found.cmp(&known) {
-        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Equal => Ok(true),
+        // Made by a process that came no further: nothing is in it.
+        std::cmp::Ordering::Less if !had_jobs(readers).await.map_err(failed)? => Ok(false),
         std::cmp::Ordering::Less => Err(StoreError::Older { path: path.to_owned(), found, known }),
         std::cmp::Ordering::Greater => {
             Err(StoreError::Newer { path: path.to_owned(), found, known })
         }
     }
+}
+
+/// Whether the database ever had a job.
+async fn had_jobs(readers: &SqlitePool) -> sqlx::Result<bool> {
+    let tables: i64 =
+        sqlx::query("SELECT count(*) FROM sqlite_schema WHERE name IN ('jobs', 'sqlite_sequence')")
+            .fetch_one(readers)
+            .await?
+            .try_get(0)?;
+    if tables < 2 {
+        return Ok(false);
+    }
+    let row = sqlx::query("SELECT 1 FROM sqlite_sequence WHERE name = 'jobs' AND seq > 0")
+        .fetch_optional(readers)
+        .await?;
+    Ok(row.is_some())
 }
 
 /// One of SQLite's files beside the database.

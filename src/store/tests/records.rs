@@ -227,6 +227,33 @@ async fn nothing_is_made_by_looking() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+#[tokio::test]
+async fn whoever_looks_while_a_database_is_made_sees_none_or_the_whole_of_it() {
+    let folder = TempDir::new().unwrap();
+    // A process that died while it made the database.
+    fs::write(folder.path().join(FILE), "").unwrap();
+    assert!(Store::open_for_reading(folder.path()).await.unwrap().is_none());
+    let mut connection = connect(&folder.path().join(FILE)).await.unwrap();
+    let half = MIGRATIONS.iter().take(2).cloned().collect::<Vec<_>>();
+    for migration in half {
+        sqlx::raw_sql(migration.sql).execute(&mut connection).await.unwrap();
+    }
+    for statement in [
+        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY)",
+        "INSERT INTO _sqlx_migrations VALUES (1), (2)",
+    ] {
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+    }
+    assert!(Store::open_for_reading(folder.path()).await.unwrap().is_none());
+    // One that has a history is another matter.
+    let job = "INSERT INTO jobs (source, account, state, trigger, created_at, due_at) \
+               VALUES ('stores', 'contoso', 'queued', 'manual', 0, 0)";
+    sqlx::query(job).execute(&mut connection).await.unwrap();
+    let older = Store::open_for_reading(folder.path()).await.unwrap_err();
+    assert!(matches!(older, StoreError::Older { found: 2, .. }), "{older:?}");
+    connection.close().await.unwrap();
+}
+
 #[test]
 fn locks_end_with_their_holders() {
     let folder = TempDir::new().unwrap();
