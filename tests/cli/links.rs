@@ -141,3 +141,25 @@ fn an_administrator_s_links_to_a_bigger_disk_go_on_working() {
     house.backup();
     assert_eq!(house.manifest()["job"], 3);
 }
+
+#[test]
+fn a_lost_database_is_not_rebuilt_while_a_source_cannot_be_read() {
+    let house = House::healthy();
+    house.backup();
+    let away = house.path("away");
+    let moved = std::process::Command::new("mv").arg(house.archive("stores")).arg(&away).status();
+    assert!(moved.unwrap().success());
+    symlink(house.path("not-mounted"), house.archive("stores")).unwrap();
+    for name in names(&house.path("state")).iter().filter(|name| name.starts_with("nightjar.db")) {
+        fs::remove_file(house.path("state").join(name)).unwrap();
+    }
+    let done = house.run(&["backup"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.stderr.contains("mount its disk"), "{done:?}");
+    assert!(!house.path("state/nightjar.db").exists());
+    // With its disk it goes on, above the numbers that were given.
+    fs::remove_file(house.archive("stores")).unwrap();
+    symlink(&away, house.archive("stores")).unwrap();
+    house.backup();
+    assert_eq!(house.manifest()["job"], 2);
+}
