@@ -113,6 +113,8 @@ fn a_service_that_wants_no_wait_is_asked_no_sooner_than_configured() {
                 false => house.set("poll.initial", "30m").set("poll.max", "30m"),
             };
             let _backup = house.start(&["backup"]);
+            // Until then the database may still be in the making.
+            house.until_asked(nightjar::simulator::Kind::Create, 1);
             let job = house.job_when("the refusal", |job| !job["hold"].is_null());
             let due = crate::harness::instant(&job["due_at"]) - now();
             assert!((29..=30).contains(&due.num_minutes()), "{job}");
