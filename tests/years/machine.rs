@@ -340,7 +340,7 @@ impl Machine {
         if self.chance("hand") < 0.05 {
             self.by_hand();
         }
-        if self.chance("cancel in the middle") < 0.05 {
+        if self.chance("cancel in the middle") < 0.25 {
             self.cancel_in_the_middle();
         }
     }
@@ -392,12 +392,16 @@ impl Machine {
     /// Somebody cancels a job while the process that works on it is stopped in the middle of that.
     fn cancel_in_the_middle(&mut self) {
         let stopped = self.lives.iter().flatten().find_map(|it| it.stopped.as_ref());
-        let job = stopped.and_then(|stopped| stopped.jobs.first().copied());
-        let other = self.lives.iter().flatten().find(|it| it.stopped.is_none());
-        if let (Some(job), Some(life)) = (job, other) {
-            // Refused by a disk that fails: whoever types it is told.
-            drop(life.runtime.block_on(life.store.cancel(job, self.clock.now())));
-        }
+        let Some(job) = stopped.and_then(|stopped| stopped.jobs.first().copied()) else { return };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let cancelled = runtime.block_on(async {
+            let store = Store::open(&self.settings.state_dir, 0).await?;
+            let cancelled = store.cancel(job, self.clock.now()).await;
+            store.close().await;
+            cancelled
+        });
+        // Refused by a disk that fails: whoever types it is told.
+        drop(cancelled);
     }
 
     /// One tick of one process, started where there is none, and time until the next.
@@ -420,7 +424,7 @@ impl Machine {
         if self.lives[which].is_none() {
             return self.pass(TimeDelta::seconds(10));
         }
-        let jumps = self.hands.now() - self.now();
+        let (jumps, looks_at) = (self.hands.now() - self.now(), self.now());
         let turned = self.work(which);
         let next = match turned {
             Turned::Died => {
@@ -434,7 +438,7 @@ impl Machine {
             Turned::Done(next) => next,
         };
         let is_set = jumps != self.hands.now() - self.now();
-        self.check(which, is_set);
+        self.check(which, !is_set && self.looked == looks_at);
         let longest = if self.is_calm { TimeDelta::hours(1) } else { TimeDelta::hours(2) };
         let wait = match next {
             Ok(Some(due)) => (due - self.clock.now()).clamp(TimeDelta::zero(), longest),
@@ -527,19 +531,22 @@ impl Machine {
         let minutes = 1.0 * 400.0_f64.powf(self.chance("stopped for"));
         let until = self.now() + TimeDelta::seconds((minutes * 60.0) as i64);
         let Some(life) = &mut self.lives[which] else { return };
+        // What it has started by now is its job's, whoever makes another job meanwhile.
+        let started = self.promises.check_remote_jobs(&life.store, &self.service);
+        drop(life.runtime.block_on(started));
         let jobs = life.runtime.block_on(life.store.held(&life.worker)).unwrap_or_default();
         life.stopped = Some(Stopped { work, jobs, until });
     }
 
-    /// The promises, after a tick of this process. What is due is not looked at if the clock was just
-    /// set: the process cannot know that yet.
-    fn check(&mut self, which: usize, is_set: bool) {
+    /// The promises, after a tick of this process. Due times must be right where it has just looked
+    /// whether the clock is, and nobody has set it since.
+    fn check(&mut self, which: usize, is_right: bool) {
         let Some(life) = &self.lives[which] else { return };
         let Life { runtime, store, archive, number, .. } = life;
         self.promises.answered(&self.service, *number);
         let now = self.clock.now();
         let checked =
-            self.promises.check(store, archive, &self.settings, &self.service, now, is_set);
+            self.promises.check(store, archive, &self.settings, &self.service, now, is_right);
         // What a failing disk keeps from being read is looked at next time.
         drop(runtime.block_on(checked));
         for stopped in self.lives.iter().flatten() {

@@ -10,6 +10,8 @@ use nightjar::settings::{Settings, Source};
 use nightjar::store::{Filter, LONGEST_REMOTE_JOB, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// So often somebody may cancel a job that was refused and start another one at once.
+const BY_HAND: u64 = 20;
 /// The most remote jobs that may exist for one job, by default.
 const JOB_ATTEMPTS: u32 = 3;
 const ALL: u32 = 1_000_000;
@@ -72,14 +74,14 @@ impl Promises {
         settings: &Settings,
         service: &Service,
         now: DateTime<Utc>,
-        is_set: bool,
+        is_right: bool,
     ) -> Result<(), StoreError> {
         let live = store.live_jobs().await?;
         let sources: BTreeSet<_> = live.iter().map(|job| &job.source).collect();
         self.expect(sources.len() == live.len(), || "a source has two live jobs".to_owned());
         self.check_remote_jobs(store, service).await?;
         self.check_answered(store, service, &live).await?;
-        for job in live.iter().filter(|_| !is_set) {
+        for job in live.iter().filter(|_| is_right) {
             self.check_due(job, now, settings);
         }
         let mut housekeeping = std::mem::take(&mut self.housekeeping);
@@ -183,7 +185,7 @@ impl Promises {
 
     /// No job has more remote jobs than it may and than it says, and the service never had to
     /// refuse one for its limits.
-    async fn check_remote_jobs(
+    pub(crate) async fn check_remote_jobs(
         &mut self,
         store: &Store,
         service: &Service,
@@ -223,7 +225,13 @@ impl Promises {
             ));
         }
         self.refusals = refusals;
-        let stale = service.world().stale;
+        let (stale, hasty) = {
+            let world = service.world();
+            (world.stale, world.hasty)
+        };
+        self.expect(hasty <= BY_HAND, || {
+            format!("refused submissions were repeated within seconds, {hasty} times")
+        });
         self.expect(stale == 0, || {
             "a result older than the submission was taken for it".to_owned()
         });

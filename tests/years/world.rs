@@ -115,6 +115,8 @@ pub(crate) struct Remote {
 #[derive(Debug, Default)]
 struct Traffic {
     submits: u64,
+    /// When a submission was last refused, to be repeated "at once".
+    refused: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug)]
@@ -143,6 +145,8 @@ pub(crate) struct World {
     pub(crate) answered: Vec<(u64, usize)>,
     /// How often a result was fetched that is older than the submission it was taken for.
     pub(crate) stale: u64,
+    /// How often a refused submission was repeated within seconds.
+    pub(crate) hasty: u64,
 }
 
 impl World {
@@ -164,6 +168,7 @@ impl World {
             jump: None,
             answered: Vec::new(),
             stale: 0,
+            hasty: 0,
         }
     }
 
@@ -174,13 +179,13 @@ impl World {
         fails
     }
 
-    /// Some hours of some days nobody is at home.
-    fn is_away(&self) -> bool {
+    /// Some hours of some days, of so many in a hundred days when there is trouble.
+    fn is_hour_of(&self, what: &str, percent: f64) -> bool {
         let hour = self.now.timestamp() / 3600;
         let day = hour / 24;
-        let begins = (draw(self.seed, "storm", "begin", day as u64) * 24.0) as i64;
-        let lasts = (draw(self.seed, "storm", "length", day as u64) * 5.0) as i64;
-        let comes = draw(self.seed, "storm", "comes", day as u64) < 0.1 * self.trouble;
+        let begins = (draw(self.seed, what, "begin", day as u64) * 24.0) as i64;
+        let lasts = (draw(self.seed, what, "length", day as u64) * 5.0) as i64;
+        let comes = draw(self.seed, what, "comes", day as u64) * 100.0 < percent * self.trouble;
         comes && (begins..begins + lasts).contains(&(hour % 24))
     }
 
@@ -192,7 +197,8 @@ impl World {
         if self.dead {
             return Err(Failure::new(FailureKind::Lost, "the process is dead"));
         }
-        if self.is_away() {
+        // Nobody is at home.
+        if self.is_hour_of("storm", 10.0) {
             self.faults += 1;
             return Err(Failure::new(FailureKind::NotSent, "nobody is at home"));
         }
@@ -226,6 +232,18 @@ impl World {
             return Err(Failure {
                 retry_after: wait,
                 ..Failure::new(FailureKind::Unavailable, "busy")
+            });
+        }
+        // Refused, for a limit that nobody knows, and again "at once".
+        if self.is_hour_of("strict", 10.0) {
+            self.faults += 1;
+            let traffic = self.traffic.entry(source.to_owned()).or_default();
+            let is_hasty = traffic.refused.is_some_and(|at| self.now - at < TimeDelta::seconds(20));
+            traffic.refused = Some(self.now);
+            self.hasty += u64::from(is_hasty);
+            return Err(Failure {
+                retry_after: Some(Duration::ZERO),
+                ..Failure::new(FailureKind::Quota, "a limit is reached, says the service")
             });
         }
         if self.fails("submit.limit", source, nth, 2.0) {
@@ -319,8 +337,12 @@ impl World {
             (false, _) | (_, Ending::Stuck) => Progress::Pending {
                 word: "Pending".into(),
                 known: !self.fails("poll.word", &id, nth, 2.0),
-                retry_after: (draw(self.seed, "poll.wait", &id, nth) < 0.1)
-                    .then(|| self.retry_after("poll.how long", &id, nth)),
+                retry_after: if draw(self.seed, "poll.at once", &id, 0) < 0.1 {
+                    Some(Duration::ZERO)
+                } else {
+                    (draw(self.seed, "poll.wait", &id, nth) < 0.1)
+                        .then(|| self.retry_after("poll.how long", &id, nth))
+                },
             },
             (true, Ending::Aborted) => {
                 Progress::Aborted { message: "out of luck".into(), error_log_url: None }
