@@ -438,7 +438,7 @@ impl Machine {
             Turned::Done(next) => next,
         };
         let is_set = jumps != self.hands.now() - self.now();
-        self.check(which, !is_set && self.looked == looks_at);
+        self.check(which, next.is_ok() && !is_set && self.looked == looks_at);
         let longest = if self.is_calm { TimeDelta::hours(1) } else { TimeDelta::hours(2) };
         let wait = match next {
             Ok(Some(due)) => (due - self.clock.now()).clamp(TimeDelta::zero(), longest),
