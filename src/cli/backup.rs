@@ -3,7 +3,7 @@
 use super::herald::Herald;
 use super::output;
 use super::watch::Watch;
-use super::{Common, Problem, archive, chosen, clock, exit, open_store, plan, stop_signal};
+use super::{Common, Problem, archive, chosen, clock, exit, open_store, plan, stop_signal, sweep};
 use crate::config::units::{duration_text, parse_duration};
 use crate::engine::{Engine, Observer, Scope};
 use crate::job::{Job, State, Trigger};
@@ -65,6 +65,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
             settings.state_dir.display()
         ))
     })?;
+    sweep(&worker, &archive(&settings));
     let watch = Watch::new(store.clone());
     let jobs = queue(&store, &sources).await?;
     for (job, is_new) in &jobs {

@@ -1,7 +1,7 @@
 //! `nightjar daemon`: the service.
 
 use super::herald::Herald;
-use super::{Common, Problem, archive, clock, plan, recover, stop_signal, systemd};
+use super::{Common, Problem, archive, clock, plan, recover, stop_signal, sweep, systemd};
 use crate::config;
 use crate::engine::{Engine, Notice, Observer, Plan, Scope};
 use crate::files;
@@ -49,13 +49,8 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     systemd::tell(&[NotifyState::ExtendTimeoutUsec(OPENING)]);
     let store = recover::open(&settings, thoroughly, Some(&only)).await?;
     let worker = lock::Worker::enrol(&settings.state_dir, fastrand::u64(..)).map_err(state)?;
-    worker.sweep();
     let archive = archive(&settings);
-    match archive.sweep(|name| worker.lives(name)) {
-        Ok(0) => {}
-        Ok(files) => tracing::info!(files, "cleared away what interrupted downloads had left"),
-        Err(error) => tracing::warn!(%error, "what interrupted downloads left stays for now"),
-    }
+    sweep(&worker, &archive);
     let token = match settings.token.as_ref().map(config::read_secret).transpose() {
         Ok(token) => token.map(|(token, _)| token),
         Err(problem) => return Err(Problem::usage(format!("[web]: the token: {problem}"))),

@@ -31,7 +31,7 @@ use crate::service::ExportService;
 use crate::service::bing::Bing;
 use crate::service::http::HttpClients;
 use crate::settings::Settings;
-use crate::store::{Store, copies};
+use crate::store::{Store, copies, lock};
 use crate::telemetry::{self, LogFormat};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use problem::Problem;
@@ -209,6 +209,16 @@ impl Common {
 
 fn archive(settings: &Settings) -> Archive {
     Archive::new(&settings.archive_dir, &settings.state_dir)
+}
+
+/// Removes what workers that died have left: their own files, and unfinished ones in the archive.
+fn sweep(worker: &lock::Worker, archive: &Archive) {
+    worker.sweep();
+    match archive.sweep(|name| worker.lives(name)) {
+        Ok(0) => {}
+        Ok(files) => tracing::info!(files, "removed what interrupted downloads had left"),
+        Err(error) => tracing::warn!(%error, "what interrupted downloads left stays for now"),
+    }
 }
 
 /// The store, made where there is none, and anew where it is lost or damaged.

@@ -302,9 +302,19 @@ impl Engine {
             if !self.shared.worker.lives(&owner) {
                 let freed = self.shared.store.release_all(&owner, &[]).await?;
                 tracing::warn!(worker = owner, jobs = freed, "took over from a worker that died");
+                self.sweep_after(owner).await;
             }
         }
         Ok(())
+    }
+
+    /// Removes the unfinished files of a worker that died.
+    async fn sweep_after(&self, worker: String) {
+        let archive = self.shared.archive.clone();
+        let swept = tokio::task::spawn_blocking(move || archive.sweep(|name| name != worker)).await;
+        if let Ok(Err(error)) = swept {
+            tracing::warn!(%error, "the unfinished files of a dead worker stay for now");
+        }
     }
 
     async fn next_due(&self, run: &Run) -> Result<Option<DateTime<Utc>>, StoreError> {
