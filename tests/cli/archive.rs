@@ -1,6 +1,6 @@
 //! What a backup leaves on disk.
 
-use crate::harness::{ACCESS_ID, House, each, files, instant, names, read_json};
+use crate::harness::{ACCESS_ID, Setup, each, files, instant, names, read_json};
 use nightjar::simulator::{Announced, Damage, Data, OutputUrl, Scenario};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -26,11 +26,11 @@ fn unpacked(path: &Path) -> Vec<u8> {
 
 #[test]
 fn a_snapshot_is_the_exact_bytes_and_a_manifest_that_describes_them() {
-    let house = House::healthy();
-    house.backup();
-    let (job, document) = (house.job(), Data::first_places(20).document());
+    let setup = Setup::healthy();
+    setup.backup();
+    let (job, document) = (setup.job(), Data::first_places(20).document());
 
-    let entries = names(&house.archive("stores"));
+    let entries = names(&setup.archive("stores"));
     let [manifest_name, data_name, latest] = entries.as_slice() else { panic!("{entries:?}") };
     assert_eq!(latest, "latest.json");
     let stem = manifest_name.strip_suffix(".json").unwrap();
@@ -44,11 +44,11 @@ fn a_snapshot_is_the_exact_bytes_and_a_manifest_that_describes_them() {
             .contains(&submitted.and_utc().timestamp())
     );
 
-    let data = house.archive("stores").join(data_name);
+    let data = setup.archive("stores").join(data_name);
     assert!(unpacked(&data) == document, "other bytes than were sent");
     assert!(unpacked(&data).len() > 1000);
 
-    let manifest = read_json(&house.archive("stores").join(manifest_name));
+    let manifest = read_json(&setup.archive("stores").join(manifest_name));
     assert_eq!(manifest["format"], 1);
     assert_eq!(manifest["source"], "stores");
     assert_eq!(manifest["access_id"], ACCESS_ID);
@@ -73,10 +73,10 @@ fn a_snapshot_is_the_exact_bytes_and_a_manifest_that_describes_them() {
     assert!(manifest["generator"].to_string().to_lowercase().contains("nightjar"));
     assert_eq!(manifest["unreadable"], json!([]));
     assert_eq!(manifest["unproven"], json!([]));
-    let text = fs::read(house.archive("stores").join(manifest_name)).unwrap();
+    let text = fs::read(setup.archive("stores").join(manifest_name)).unwrap();
     let before = text.windows(10).position(|part| part == b"\"checksum\"").unwrap();
     assert_eq!(manifest["checksum"], sha256(&text[..before]));
-    let listed = house.json(&["snapshots"]);
+    let listed = setup.json(&["snapshots"]);
     assert_eq!(listed[0]["content_sha256"], manifest["content"]["sha256"]);
 
     // The schema, read here with nothing but a search.
@@ -96,56 +96,56 @@ fn a_snapshot_is_the_exact_bytes_and_a_manifest_that_describes_them() {
 
 #[test]
 fn latest_is_a_link_to_the_newest_manifest() {
-    let house = House::healthy();
+    let setup = Setup::healthy();
     for _ in 0..2 {
-        house.backup();
-        let latest = house.archive("stores/latest.json");
+        setup.backup();
+        let latest = setup.archive("stores/latest.json");
         let target = fs::read_link(&latest).unwrap();
         assert!(target.is_relative(), "the archive can be moved: {}", target.display());
-        let newest = house.manifests("stores").pop().unwrap();
+        let newest = setup.manifests("stores").pop().unwrap();
         assert_eq!(fs::canonicalize(&latest).unwrap(), fs::canonicalize(newest).unwrap());
-        assert_eq!(read_json(&latest)["job"], house.job()["id"]);
+        assert_eq!(read_json(&latest)["job"], setup.job()["id"]);
     }
 }
 
 #[test]
 fn an_encoded_transfer_is_stored_decoded() {
-    let house = House::with(Scenario { gzip: true, ..Scenario::default() });
-    house.backup();
-    let manifest = house.manifest();
-    let data = house.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
+    let setup = Setup::with(Scenario { gzip: true, ..Scenario::default() });
+    setup.backup();
+    let manifest = setup.manifest();
+    let data = setup.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
     assert!(unpacked(&data) == Data::first_places(20).document());
     assert_eq!(manifest["content"]["bytes"], Data::first_places(20).length());
 }
 
 #[test]
 fn a_document_of_many_values_is_stored_as_it_is() {
-    let house = House::healthy();
-    house.service.set_data("Stores", Data::Places);
-    house.backup();
-    let manifest = house.manifest();
+    let setup = Setup::healthy();
+    setup.service.set_data("Stores", Data::Places);
+    setup.backup();
+    let manifest = setup.manifest();
     assert_eq!(manifest["entities"], 3000);
-    let data = house.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
+    let data = setup.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
     assert!(unpacked(&data) == Data::Places.document());
 }
 
 #[test]
 fn a_byte_order_mark_is_kept() {
-    let house = House::healthy();
+    let setup = Setup::healthy();
     let document = Data::first_places(20).edited(|text| format!("\u{feff}{text}"));
-    house.service.set_data("Stores", document.clone());
-    house.backup();
-    let manifest = house.manifest();
-    let data = house.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
+    setup.service.set_data("Stores", document.clone());
+    setup.backup();
+    let manifest = setup.manifest();
+    let data = setup.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
     assert!(unpacked(&data) == document.document());
 }
 
 #[test]
 fn what_the_service_does_not_announce_is_not_expected() {
     each([Announced::Zero, Announced::Absent, Announced::Empty], |announced| {
-        let house = House::with(Scenario { announced: announced.clone(), ..Scenario::default() });
-        house.backup();
-        let manifest = house.manifest();
+        let setup = Setup::with(Scenario { announced: announced.clone(), ..Scenario::default() });
+        setup.backup();
+        let manifest = setup.manifest();
         let expected = manifest.get("expected_entities");
         assert_eq!(expected, Some(&Value::Null), "{announced:?}");
         assert_eq!(manifest["entities"], 20);
@@ -154,13 +154,13 @@ fn what_the_service_does_not_announce_is_not_expected() {
 
 #[test]
 fn identical_nights_are_links_to_the_same_bytes() {
-    let house = House::healthy();
-    (0..3).for_each(|_| drop(house.backup()));
-    let manifests = house.manifests("stores");
+    let setup = Setup::healthy();
+    (0..3).for_each(|_| drop(setup.backup()));
+    let manifests = setup.manifests("stores");
     assert_eq!(manifests.len(), 3);
     let read: Vec<Value> = manifests.iter().map(|path| read_json(path)).collect();
     let inode = |manifest: &Value| {
-        let file = house.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
+        let file = setup.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
         fs::metadata(file).unwrap().ino()
     };
     for (manifest, path) in read.iter().zip(&manifests) {
@@ -170,38 +170,38 @@ fn identical_nights_are_links_to_the_same_bytes() {
     }
     for later in &read[1..] {
         let twin = later["same_content_as"].as_str().unwrap();
-        let earlier = read_json(&house.archive("stores").join(twin));
+        let earlier = read_json(&setup.archive("stores").join(twin));
         assert!(earlier["job"].as_i64() < later["job"].as_i64());
         assert_eq!(earlier["content"], later["content"]);
     }
-    assert_eq!(house.json(&["verify"])["checked"], 3);
+    assert_eq!(setup.json(&["verify"])["checked"], 3);
 }
 
 #[test]
 fn another_night_is_stored_by_itself() {
-    let house = House::healthy();
-    house.backup();
-    house.service.set_data("Stores", Data::first_places(21));
-    house.backup();
-    let manifest = house.manifest();
+    let setup = Setup::healthy();
+    setup.backup();
+    setup.service.set_data("Stores", Data::first_places(21));
+    setup.backup();
+    let manifest = setup.manifest();
     assert_eq!(manifest.get("same_content_as"), Some(&Value::Null));
     assert_eq!(manifest["entities"], 21);
 }
 
 #[test]
 fn a_shrunken_snapshot_is_archived_with_a_warning_and_is_no_baseline() {
-    let house = House::healthy();
-    house.backup();
+    let setup = Setup::healthy();
+    setup.backup();
     let suspicious = |entities: u64| {
-        house.service.set_data("Stores", Data::first_places(entities));
-        let done = house.backup();
-        let manifest = house.manifest();
+        setup.service.set_data("Stores", Data::first_places(entities));
+        let done = setup.backup();
+        let manifest = setup.manifest();
         assert_eq!(manifest["entities"], entities, "it becomes the latest");
         let reasons = manifest["suspicious"].as_array().unwrap().clone();
         for reason in &reasons {
             assert!(done.stderr.contains(reason.as_str().unwrap()), "no warning: {done:?}");
         }
-        let latest = read_json(&house.archive("stores/latest.json"));
+        let latest = read_json(&setup.archive("stores/latest.json"));
         assert_eq!(latest["entities"], entities);
         !reasons.is_empty()
     };
@@ -216,44 +216,44 @@ fn a_shrunken_snapshot_is_archived_with_a_warning_and_is_no_baseline() {
 
 #[test]
 fn fewer_entities_than_the_least_are_suspicious() {
-    let house = House::healthy();
-    house.service.set_data("Stores", Data::first_places(0));
-    house.backup();
-    assert_eq!(house.manifest()["entities"], 0);
-    assert_eq!(house.manifest()["suspicious"].as_array().unwrap().len(), 1);
-    let house = House::healthy().set("sources.stores.min_entities", 21);
-    house.backup();
-    assert_eq!(house.manifest()["suspicious"].as_array().unwrap().len(), 1);
+    let setup = Setup::healthy();
+    setup.service.set_data("Stores", Data::first_places(0));
+    setup.backup();
+    assert_eq!(setup.manifest()["entities"], 0);
+    assert_eq!(setup.manifest()["suspicious"].as_array().unwrap().len(), 1);
+    let setup = Setup::healthy().set("sources.stores.min_entities", 21);
+    setup.backup();
+    assert_eq!(setup.manifest()["suspicious"].as_array().unwrap().len(), 1);
 }
 
 #[test]
 fn the_newest_three_failed_downloads_are_kept_aside_and_never_in_the_archive() {
     let damaged = |entities| Data::first_places(entities).damaged(Damage::Mismatched);
-    let house = House::with(Scenario {
+    let setup = Setup::with(Scenario {
         next_documents: (21..26).map(damaged).collect(),
         ..Scenario::default()
     })
     .set("retry.job_attempts", 5);
-    assert_eq!(house.run(&["backup"]).code, 1);
-    assert_eq!(house.job()["error"]["kind"], "corrupt");
-    assert_eq!(house.job()["attempts"], 5);
-    let kept = files(&house.path("state/quarantine/stores"));
+    assert_eq!(setup.run(&["backup"]).code, 1);
+    assert_eq!(setup.job()["error"]["kind"], "corrupt");
+    assert_eq!(setup.job()["attempts"], 5);
+    let kept = files(&setup.path("state/quarantine/stores"));
     assert_eq!(kept.len(), 3, "{kept:?}");
-    assert_eq!(files(&house.archive("stores")), Vec::<std::path::PathBuf>::new());
-    assert_eq!(house.json(&["snapshots"]), json!([]));
+    assert_eq!(files(&setup.archive("stores")), Vec::<std::path::PathBuf>::new());
+    assert_eq!(setup.json(&["snapshots"]), json!([]));
 }
 
 #[test]
 fn after_a_damaged_download_a_fresh_remote_job_may_succeed() {
-    let house = House::with(Scenario {
+    let setup = Setup::with(Scenario {
         next_documents: vec![Data::first_places(20).damaged(Damage::Truncated)],
         ..Scenario::default()
     });
-    house.backup();
-    assert_eq!(house.job()["attempts"], 2);
-    assert_eq!(house.manifests("stores").len(), 1);
-    assert_eq!(house.json(&["verify"])["ok"], true);
-    assert_eq!(files(&house.path("state/quarantine/stores")).len(), 1);
+    setup.backup();
+    assert_eq!(setup.job()["attempts"], 2);
+    assert_eq!(setup.manifests("stores").len(), 1);
+    assert_eq!(setup.json(&["verify"])["ok"], true);
+    assert_eq!(files(&setup.path("state/quarantine/stores")).len(), 1);
 }
 
 /// A document with some values that do not read as their columns' types.
@@ -268,12 +268,12 @@ fn with_unreadable(entities: u64) -> Data {
 
 #[test]
 fn values_that_do_not_read_as_their_type_are_archived_counted_and_suspicious_once() {
-    let house = House::with(Scenario::default()).set("retry.job_attempts", 3);
-    house.service.set_data("Stores", with_unreadable(20));
-    let done = house.backup();
-    assert_eq!(house.job()["attempts"], 1, "no remote job is spent on it");
-    let manifest = house.manifest();
-    let data = house.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
+    let setup = Setup::with(Scenario::default()).set("retry.job_attempts", 3);
+    setup.service.set_data("Stores", with_unreadable(20));
+    let done = setup.backup();
+    assert_eq!(setup.job()["attempts"], 1, "no remote job is spent on it");
+    let manifest = setup.manifest();
+    let data = setup.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
     assert!(unpacked(&data) == with_unreadable(20).document(), "the exact bytes");
     let unreadable = manifest["unreadable"].as_array().unwrap();
     let columns: Vec<_> = unreadable.iter().map(|one| &one["column"]).collect();
@@ -286,22 +286,22 @@ fn values_that_do_not_read_as_their_type_are_archived_counted_and_suspicious_onc
     let reasons = manifest["suspicious"].as_array().unwrap();
     assert_eq!(reasons.len(), 1);
     assert!(done.stderr.contains(reasons[0].as_str().unwrap()), "no warning: {done:?}");
-    let id = house.job()["id"].to_string();
-    let timeline = house.json(&["job", &id])["timeline"].to_string();
+    let id = setup.job()["id"].to_string();
+    let timeline = setup.json(&["job", &id])["timeline"].to_string();
     assert!(timeline.contains("Latitude") && timeline.contains("Longitude"), "{timeline}");
 
     // The same columns again are no news; a snapshot without them makes them news once more.
-    house.service.set_data("Stores", with_unreadable(21));
-    house.backup();
-    assert_eq!(house.manifest()["suspicious"], json!([]));
-    assert_eq!(house.manifest()["unreadable"].as_array().unwrap().len(), 2);
-    house.service.set_data("Stores", Data::first_places(20));
-    house.backup();
-    assert_eq!(house.manifest()["unreadable"], json!([]));
-    house.service.set_data("Stores", with_unreadable(20));
-    house.backup();
-    assert_eq!(house.manifest()["suspicious"].as_array().unwrap().len(), 1);
-    assert_eq!(house.json(&["verify"])["findings"], json!([]));
+    setup.service.set_data("Stores", with_unreadable(21));
+    setup.backup();
+    assert_eq!(setup.manifest()["suspicious"], json!([]));
+    assert_eq!(setup.manifest()["unreadable"].as_array().unwrap().len(), 2);
+    setup.service.set_data("Stores", Data::first_places(20));
+    setup.backup();
+    assert_eq!(setup.manifest()["unreadable"], json!([]));
+    setup.service.set_data("Stores", with_unreadable(20));
+    setup.backup();
+    assert_eq!(setup.manifest()["suspicious"].as_array().unwrap().len(), 1);
+    assert_eq!(setup.json(&["verify"])["findings"], json!([]));
 }
 
 #[test]
@@ -315,37 +315,37 @@ fn broken_keys_and_undeclared_elements_are_tried_again_and_archived_in_the_end()
             (Damage::UnknownEntity, "schema"),
         ],
         |(damage, unproven)| {
-            let house = House::with(Scenario::default()).set("retry.job_attempts", 2);
+            let setup = Setup::with(Scenario::default()).set("retry.job_attempts", 2);
             let document = Data::first_places(20).damaged(damage);
-            house.service.set_data("Stores", document.clone());
-            let done = house.backup();
-            let job = house.job();
+            setup.service.set_data("Stores", document.clone());
+            let done = setup.backup();
+            let job = setup.job();
             assert_eq!(job["attempts"], 2, "{damage:?}");
             let id = job["id"].to_string();
-            let timeline = house.json(&["job", &id])["timeline"].to_string();
+            let timeline = setup.json(&["job", &id])["timeline"].to_string();
             assert!(timeline.contains("corrupt: "), "{damage:?}: {timeline}");
-            let manifest = house.manifest();
+            let manifest = setup.manifest();
             assert_eq!(manifest["unproven"], json!([unproven]), "{damage:?}");
             assert_eq!(manifest["entities"], 20, "{damage:?}");
             let reason = manifest["suspicious"][0].as_str().unwrap();
             assert!(done.stderr.contains(reason), "no warning: {done:?}");
-            let data = house.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
+            let data = setup.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
             assert!(unpacked(&data) == document.document(), "the exact bytes");
-            assert_eq!(house.json(&["verify"])["findings"], json!([]));
+            assert_eq!(setup.json(&["verify"])["findings"], json!([]));
         },
     );
 }
 
 #[test]
 fn a_fresh_remote_job_may_bring_what_is_proven() {
-    let house = House::with(Scenario {
+    let setup = Setup::with(Scenario {
         next_documents: vec![Data::first_places(20).damaged(Damage::DuplicateKey)],
         ..Scenario::default()
     });
-    house.backup();
-    assert_eq!(house.job()["attempts"], 2);
-    assert_eq!(house.manifest()["unproven"], json!([]));
-    assert_eq!(house.manifest()["suspicious"], json!([]));
+    setup.backup();
+    assert_eq!(setup.job()["attempts"], 2);
+    assert_eq!(setup.manifest()["unproven"], json!([]));
+    assert_eq!(setup.manifest()["suspicious"], json!([]));
 }
 
 #[test]
@@ -353,11 +353,11 @@ fn results_on_other_hosts_and_under_odd_names_are_fetched() {
     each(
         [OutputUrl::Redirected, OutputUrl::Storage, OutputUrl::Download, OutputUrl::Misspelt],
         |output_url| {
-            let house =
-                House::with(Scenario { output_url: output_url.clone(), ..Scenario::default() });
-            let done = house.backup();
-            assert_eq!(house.manifest()["entities"], 20, "{output_url:?}: {done:?}");
-            let told = house.service.requests().into_iter().filter(|request| {
+            let setup =
+                Setup::with(Scenario { output_url: output_url.clone(), ..Scenario::default() });
+            let done = setup.backup();
+            assert_eq!(setup.manifest()["entities"], 20, "{output_url:?}: {done:?}");
+            let told = setup.service.requests().into_iter().filter(|request| {
                 request.host == nightjar::simulator::Host::Storage
                     && (request.carries_key || request.header("referer").is_some())
             });
@@ -368,28 +368,28 @@ fn results_on_other_hosts_and_under_odd_names_are_fetched() {
 
 #[test]
 fn the_archive_alone_tells_the_snapshots_and_ids_go_on_after_the_database_is_lost() {
-    let house = House::healthy();
-    house.backup();
-    house.backup();
-    let before = house.json(&["snapshots"]);
-    for path in files(&house.path("state")) {
+    let setup = Setup::healthy();
+    setup.backup();
+    setup.backup();
+    let before = setup.json(&["snapshots"]);
+    for path in files(&setup.path("state")) {
         if path.file_name().unwrap().to_string_lossy().starts_with("nightjar.db") {
             fs::remove_file(path).unwrap();
         }
     }
-    assert_eq!(house.json(&["snapshots"]), before);
-    house.backup();
-    assert!(house.job()["id"].as_i64() > before[0]["job"].as_i64());
-    assert_eq!(house.json(&["snapshots"]).as_array().unwrap().len(), 3);
-    assert!(house.manifest()["same_content_as"].is_string());
+    assert_eq!(setup.json(&["snapshots"]), before);
+    setup.backup();
+    assert!(setup.job()["id"].as_i64() > before[0]["job"].as_i64());
+    assert_eq!(setup.json(&["snapshots"]).as_array().unwrap().len(), 3);
+    assert!(setup.manifest()["same_content_as"].is_string());
 }
 
 #[test]
 fn the_archive_may_lie_elsewhere() {
-    let house = House::healthy();
-    let elsewhere = house.path("elsewhere");
-    let house = house.set("archive_dir", elsewhere.display().to_string());
-    house.backup();
+    let setup = Setup::healthy();
+    let elsewhere = setup.path("elsewhere");
+    let setup = setup.set("archive_dir", elsewhere.display().to_string());
+    setup.backup();
     assert!(elsewhere.join("stores/latest.json").exists());
-    assert!(!house.archive("stores").exists());
+    assert!(!setup.archive("stores").exists());
 }

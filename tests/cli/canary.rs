@@ -1,6 +1,6 @@
 //! A key that would be recognised anywhere is looked for everywhere.
 
-use crate::harness::{Done, House, Process, files, free_port, until};
+use crate::harness::{Done, Process, Setup, files, free_port, until};
 use nightjar::simulator::{
     Damage, Data, Ending, ErrorBody, Fault, Host, OutputUrl, Scenario, SimSource,
 };
@@ -84,8 +84,8 @@ fn assert_unmarked(what: &str, text: &str) {
     }
 }
 
-fn assert_nowhere_on_disk(house: &House) {
-    for path in files(&house.path("state")) {
+fn assert_nowhere_on_disk(setup: &Setup) {
+    for path in files(&setup.path("state")) {
         let bytes = fs::read(&path).unwrap();
         assert!(!is_marked(&bytes), "the key is in {}", path.display());
         if path.extension().is_some_and(|it| it == "zst") {
@@ -95,8 +95,8 @@ fn assert_nowhere_on_disk(house: &House) {
     }
 }
 
-fn assert_told_to_the_account_alone(house: &House) {
-    let requests = house.service.requests();
+fn assert_told_to_the_account_alone(setup: &Setup) {
+    let requests = setup.service.requests();
     assert!(requests.iter().any(|it| it.host == Host::Storage), "the storage host was asked");
     for request in requests {
         let text = format!("{} {} {:?}", request.path, request.query, request.headers);
@@ -115,14 +115,14 @@ fn assert_not_in_arguments(process: &Process) {
     assert!(!line.is_empty() && !is_marked(&line));
 }
 
-fn traced(house: &House, arguments: &[&str]) -> Process {
-    let mut command = house.command(arguments);
+fn traced(setup: &Setup, arguments: &[&str]) -> Process {
+    let mut command = setup.command(arguments);
     command.env("RUST_LOG", "trace");
-    house.start_command(command)
+    setup.start_command(command)
 }
 
-fn house() -> House {
-    House::of(sources())
+fn setup() -> Setup {
+    Setup::of(sources())
         .set("accounts.contoso.max_in_process", 50)
         .set("retry.job_attempts", 2)
         .set("retry.attempts", 6)
@@ -132,13 +132,13 @@ fn house() -> House {
 
 #[test]
 fn the_key_is_nowhere_after_backups_that_succeed_and_fail() {
-    let house = house();
+    let setup = setup();
     let check = |what: &str, done: &Done| {
         assert_unmarked(&format!("standard output of {what}"), &done.stdout);
         assert_unmarked(&format!("standard error of {what}"), &done.stderr);
     };
-    let backup = traced(&house, &["backup"]);
-    until("the first requests", || (house.service.requests().len() > 3).then_some(()));
+    let backup = traced(&setup, &["backup"]);
+    until("the first requests", || (setup.service.requests().len() > 3).then_some(()));
     assert_not_in_arguments(&backup);
     let done = backup.end();
     assert_eq!(done.code, 3, "{}", done.stdout);
@@ -152,32 +152,32 @@ fn the_key_is_nowhere_after_backups_that_succeed_and_fail() {
         &["snapshots", "--json"],
         &["verify", "--json"],
     ] {
-        check(&format!("{arguments:?}"), &traced(&house, arguments).end());
+        check(&format!("{arguments:?}"), &traced(&setup, arguments).end());
     }
     let mut states = Vec::new();
-    for job in house.jobs() {
+    for job in setup.jobs() {
         states.push(format!("{} {}", job["source"], job["state"]));
         let id = job["id"].to_string();
         for form in [&["--json"][..], &[]] {
-            check("job", &house.run(&[&["job", &id], form].concat()));
+            check("job", &setup.run(&[&["job", &id], form].concat()));
         }
     }
     for name in ["well", "redirected", "stored", "patient"] {
         assert!(states.contains(&format!("\"{name}\" \"archived\"")), "{states:?}");
     }
     assert_eq!(states.iter().filter(|it| it.contains("failed")).count(), 9, "{states:?}");
-    assert_nowhere_on_disk(&house);
-    assert_told_to_the_account_alone(&house);
+    assert_nowhere_on_disk(&setup);
+    assert_told_to_the_account_alone(&setup);
 }
 
 #[test]
 fn the_key_is_nowhere_while_a_daemon_works() {
     let port = free_port();
-    let house = house().set("web.listen", format!("127.0.0.1:{port}"));
-    house.queue();
-    let daemon = traced(&house, &["daemon"]);
+    let setup = setup().set("web.listen", format!("127.0.0.1:{port}"));
+    setup.queue();
+    let daemon = traced(&setup, &["daemon"]);
     until("all jobs to end", || {
-        house.jobs().iter().all(|job| job["finished_at"].is_string()).then_some(())
+        setup.jobs().iter().all(|job| job["finished_at"].is_string()).then_some(())
     });
     assert_not_in_arguments(&daemon);
     for path in ["/", "/metrics", "/readyz", "/api/jobs", "/api/sources", "/api/snapshots"] {
@@ -192,23 +192,23 @@ fn the_key_is_nowhere_while_a_daemon_works() {
         assert!(text.len() > 30 && !is_marked(&text), "the key is on {path}");
     }
     // While it runs, what it wrote last is in the write-ahead log.
-    assert_nowhere_on_disk(&house);
+    assert_nowhere_on_disk(&setup);
     let done = daemon.stop(Signal::TERM);
     assert_unmarked("the daemon's output", &(done.stdout + &done.stderr));
-    assert_nowhere_on_disk(&house);
-    assert_told_to_the_account_alone(&house);
+    assert_nowhere_on_disk(&setup);
+    assert_told_to_the_account_alone(&setup);
 }
 
 #[test]
 fn a_key_in_the_links_of_the_service_is_neither_kept_nor_carried_elsewhere() {
     let names = ["Status", "Result", "Stored", "Well"];
-    let house = House::of(names.map(|name| source(name, Scenario::default())).into())
+    let setup = Setup::of(names.map(|name| source(name, Scenario::default())).into())
         .set("http.lost_after", "100ms")
         .set("retry.job_attempts", 1);
-    let (endpoint, storage) = (house.service.endpoint(), house.service.storage_host());
+    let (endpoint, storage) = (setup.service.endpoint(), setup.service.storage_host());
     let flow = format!("{endpoint}/dataflows/DataSourceDownload");
     let key = KEY.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
-    let change = |name: &str, scenario| house.service.set_scenario(name, scenario);
+    let change = |name: &str, scenario| setup.service.set_scenario(name, scenario);
     let default = Scenario::default;
     let status_url =
         nightjar::simulator::StatusUrl::Elsewhere(format!("{flow}/Status?key={key}&a=b"));
@@ -218,14 +218,14 @@ fn a_key_in_the_links_of_the_service_is_neither_kept_nor_carried_elsewhere() {
     let stored = OutputUrl::Elsewhere(format!("http://{storage}/exports/x.xml?key={key}&sig=1"));
     change("Stored", Scenario { output_url: stored, ..default() });
     change("Well", Scenario { output_url: OutputUrl::Redirected, ..default() });
-    let backup = traced(&house, &["backup"]);
-    until("some requests", || (house.service.requests().len() > 8).then_some(()));
-    assert_nowhere_on_disk(&house);
+    let backup = traced(&setup, &["backup"]);
+    until("some requests", || (setup.service.requests().len() > 8).then_some(()));
+    assert_nowhere_on_disk(&setup);
     let done = backup.end();
     assert_eq!(done.code, 3, "{}", done.stdout);
     assert_unmarked("the output", &(done.stdout + &done.stderr));
-    let archived = house.json(&["jobs", "--state", "archived"]);
+    let archived = setup.json(&["jobs", "--state", "archived"]);
     assert_eq!(archived.as_array().unwrap().len(), 3, "{archived}");
-    assert_nowhere_on_disk(&house);
-    assert_told_to_the_account_alone(&house);
+    assert_nowhere_on_disk(&setup);
+    assert_told_to_the_account_alone(&setup);
 }

@@ -1,28 +1,28 @@
 //! What `check` finds in the files that the configuration names.
 
-use crate::harness::{House, private_file};
+use crate::harness::{Setup, private_file};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 /// The one mistake that `check` finds, and the line of the configuration that it shows.
-fn mistake(house: &House) -> (String, String) {
-    let done = house.run(&["check", "--json"]);
+fn mistake(setup: &Setup) -> (String, String) {
+    let done = setup.run(&["check", "--json"]);
     assert_eq!(done.code, 2, "{done:?}");
     let checked = done.document();
     assert_eq!(checked["valid"], false);
     let [error] = checked["errors"].as_array().unwrap().as_slice() else { panic!("{checked:#}") };
     let line = usize::try_from(error["line"].as_u64().unwrap()).unwrap();
-    assert_eq!(error["file"], house.path("config.toml").to_str().unwrap());
-    let text = house.config_text().lines().nth(line - 1).unwrap().to_owned();
+    assert_eq!(error["file"], setup.path("config.toml").to_str().unwrap());
+    let text = setup.config_text().lines().nth(line - 1).unwrap().to_owned();
     let at = usize::try_from(error["column"].as_u64().unwrap()).unwrap();
     assert!(text[at - 1..].starts_with(['"', '\'']), "the value's place: {text}: {error}");
     (error["message"].as_str().unwrap().to_owned(), text)
 }
 
 /// The warnings of a configuration that is valid.
-fn warnings(house: &House) -> Vec<String> {
-    let checked = house.json(&["check"]);
+fn warnings(setup: &Setup) -> Vec<String> {
+    let checked = setup.json(&["check"]);
     assert_eq!(
         (&checked["valid"], &checked["errors"]),
         (&Value::Bool(true), &serde_json::json!([]))
@@ -32,22 +32,22 @@ fn warnings(house: &House) -> Vec<String> {
 }
 
 /// A configuration with every file that one may name, each in order.
-fn complete() -> House {
+fn complete() -> Setup {
     let key = rcgen::KeyPair::generate().unwrap();
     let authority = rcgen::CertificateParams::new(vec!["a.example".into()]).unwrap();
     let authority = authority.self_signed(&key).unwrap();
-    let house = House::healthy();
-    fs::write(house.path("ca.pem"), authority.pem()).unwrap();
+    let setup = Setup::healthy();
+    fs::write(setup.path("ca.pem"), authority.pem()).unwrap();
     for name in ["hook", "password", "token"] {
-        private_file(&house.path(name), " a sécret of words \n");
+        private_file(&setup.path(name), " a sécret of words \n");
     }
-    let path = |name: &str| house.path(name).display().to_string();
+    let path = |name: &str| setup.path(name).display().to_string();
     let (ca, hook, password, token) =
         (path("ca.pem"), path("hook"), path("password"), path("token"));
     let mut webhook = toml::Table::new();
     webhook.insert("url".into(), "http://127.0.0.1:1/".into());
     webhook.insert("secret_file".into(), hook.into());
-    house
+    setup
         .set("http.ca_file", ca)
         .set("notify.webhooks", vec![toml::Value::Table(webhook)])
         .set("notify.email.server", "127.0.0.1")
@@ -60,8 +60,8 @@ fn complete() -> House {
 
 #[test]
 fn files_that_are_missing_or_empty_are_mistakes_at_their_line() {
-    let house = complete();
-    assert_eq!(warnings(&house), Vec::<String>::new());
+    let setup = complete();
+    assert_eq!(warnings(&setup), Vec::<String>::new());
     for (name, key, what) in [
         ("contoso.key", "key_file", "the key"),
         ("hook", "secret_file", "the secret"),
@@ -69,39 +69,39 @@ fn files_that_are_missing_or_empty_are_mistakes_at_their_line() {
         ("token", "token_file", "the secret"),
         ("ca.pem", "ca_file", "ca.pem"),
     ] {
-        let kept = fs::read(house.path(name)).unwrap();
-        fs::remove_file(house.path(name)).unwrap();
-        let (message, line) = mistake(&house);
+        let kept = fs::read(setup.path(name)).unwrap();
+        fs::remove_file(setup.path(name)).unwrap();
+        let (message, line) = mistake(&setup);
         assert!(line.starts_with(&format!("{key} = ")), "{line}");
         assert!(message.contains(what) && message.contains("No such file"), "{message}");
         for empty in ["", "\n"] {
-            private_file(&house.path(name), empty);
-            let (message, _) = mistake(&house);
+            private_file(&setup.path(name), empty);
+            let (message, _) = mistake(&setup);
             assert!(message.contains("is empty"), "{message}");
         }
-        fs::remove_file(house.path(name)).unwrap();
-        fs::create_dir(house.path(name)).unwrap();
-        assert!(mistake(&house).0.contains("no regular file"));
-        fs::remove_dir(house.path(name)).unwrap();
-        private_file(&house.path(name), &String::from_utf8(kept).unwrap());
+        fs::remove_file(setup.path(name)).unwrap();
+        fs::create_dir(setup.path(name)).unwrap();
+        assert!(mistake(&setup).0.contains("no regular file"));
+        fs::remove_dir(setup.path(name)).unwrap();
+        private_file(&setup.path(name), &String::from_utf8(kept).unwrap());
     }
-    assert_eq!(warnings(&house), Vec::<String>::new());
+    assert_eq!(warnings(&setup), Vec::<String>::new());
 }
 
 #[test]
 fn a_file_of_certificates_that_has_none_or_a_damaged_one_is_a_mistake() {
-    let house = complete();
-    let pem = fs::read_to_string(house.path("ca.pem")).unwrap();
+    let setup = complete();
+    let pem = fs::read_to_string(setup.path("ca.pem")).unwrap();
     let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for (text, words) in [
         ("no PEM".to_owned(), "holds no certificate"),
         (pem.replace("-----END CERTIFICATE-----", ""), "is no PEM that can be read"),
         (format!("{pem}{damaged}"), "cannot be decoded, number 2"),
     ] {
-        fs::write(house.path("ca.pem"), text).unwrap();
-        let (message, line) = mistake(&house);
+        fs::write(setup.path("ca.pem"), text).unwrap();
+        let (message, line) = mistake(&setup);
         assert!(line.starts_with("ca_file = ") && message.contains(words), "{line}: {message}");
-        let done = house.run(&["backup"]);
+        let done = setup.run(&["backup"]);
         assert_eq!(done.code, 2, "{done:?}");
         assert!(done.stderr.contains("http.ca_file") && done.stderr.contains(words), "{done:?}");
     }
@@ -109,10 +109,10 @@ fn a_file_of_certificates_that_has_none_or_a_damaged_one_is_a_mistake() {
 
 #[test]
 fn what_the_service_alone_can_see_is_a_warning() {
-    let house = complete();
-    fs::set_permissions(house.path("hook"), fs::Permissions::from_mode(0o644)).unwrap();
-    fs::set_permissions(house.path("token"), fs::Permissions::from_mode(0o644)).unwrap();
-    let found = warnings(&house);
+    let setup = complete();
+    fs::set_permissions(setup.path("hook"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(setup.path("token"), fs::Permissions::from_mode(0o644)).unwrap();
+    let found = warnings(&setup);
     assert!(
         found.iter().any(|it| it.starts_with("[web]: ") && it.contains("chmod 600")),
         "{found:?}"
@@ -121,24 +121,24 @@ fn what_the_service_alone_can_see_is_a_warning() {
         ("key_env", "NOT_SET", "$NOT_SET"),
         ("credential", "missing", "LoadCredential=missing:FILE"),
     ] {
-        let house = House::healthy()
+        let setup = Setup::healthy()
             .without_account_key("key_file")
             .set(&format!("accounts.contoso.{key}"), value);
-        let found = warnings(&house);
+        let found = warnings(&setup);
         assert!(found[0].contains("for this user") && found[0].contains(words), "{found:?}");
     }
     // Root reads everything; anybody else is told that it may be the service's alone.
     if !rustix::process::geteuid().is_root() {
-        let house = House::healthy();
-        fs::set_permissions(house.path("contoso.key"), fs::Permissions::from_mode(0o0)).unwrap();
-        assert!(warnings(&house)[0].contains("Permission denied"));
+        let setup = Setup::healthy();
+        fs::set_permissions(setup.path("contoso.key"), fs::Permissions::from_mode(0o0)).unwrap();
+        assert!(warnings(&setup)[0].contains("Permission denied"));
     }
 }
 
 #[test]
 fn commands_that_need_no_key_work_without_its_file() {
-    let house = House::healthy();
-    fs::remove_file(house.path("contoso.key")).unwrap();
-    assert_eq!(house.run(&["status"]).code, 0);
-    assert_eq!(house.run(&["snapshots"]).code, 0);
+    let setup = Setup::healthy();
+    fs::remove_file(setup.path("contoso.key")).unwrap();
+    assert_eq!(setup.run(&["status"]).code, 0);
+    assert_eq!(setup.run(&["snapshots"]).code, 0);
 }

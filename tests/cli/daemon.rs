@@ -1,6 +1,6 @@
 //! The service: its schedules, its neighbours, its configuration.
 
-use crate::harness::{House, free_port, instant, now, source, until};
+use crate::harness::{Setup, free_port, instant, now, source, until};
 use nightjar::simulator::{Fault, Kind, Scenario};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -11,14 +11,14 @@ const EVERY_SECOND: &str = "* * * * * *";
 
 #[test]
 fn a_schedule_with_seconds_fires_and_every_time_is_accounted_for_once() {
-    let house = House::healthy().set("sources.stores.schedule", EVERY_SECOND);
-    let daemon = house.start(&["daemon"]);
+    let setup = Setup::healthy().set("sources.stores.schedule", EVERY_SECOND);
+    let daemon = setup.start(&["daemon"]);
     until("three scheduled backups", || {
-        let done = house.jobs().iter().filter(|job| job["state"] == "archived").count();
+        let done = setup.jobs().iter().filter(|job| job["state"] == "archived").count();
         (done >= 3).then_some(())
     });
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
-    let jobs = house.jobs();
+    let jobs = setup.jobs();
     let mut times = BTreeSet::new();
     for job in &jobs {
         assert_ne!(job["trigger"], "manual");
@@ -26,35 +26,35 @@ fn a_schedule_with_seconds_fires_and_every_time_is_accounted_for_once() {
         assert_eq!(time.timestamp_subsec_nanos(), 0);
         assert!(times.insert(time), "{time} came twice");
     }
-    let manifest = house.manifest();
+    let manifest = setup.manifest();
     let told: Vec<&Value> = jobs.iter().map(|job| &job["scheduled_for"]).collect();
     assert!(told.iter().any(|time| instant(time) == instant(&manifest["scheduled_for"])));
 }
 
 #[test]
 fn a_time_that_comes_while_a_job_is_live_is_a_skip_in_its_timeline() {
-    let house =
-        House::with(Scenario { ending: nightjar::simulator::Ending::Never, ..Scenario::default() })
+    let setup =
+        Setup::with(Scenario { ending: nightjar::simulator::Ending::Never, ..Scenario::default() })
             .set("sources.stores.schedule", EVERY_SECOND);
-    let _daemon = house.start(&["daemon"]);
-    let job = house.job_when("the first job", |_| true);
-    until("a skip", || house.timeline(&job["id"]).contains("skip").then_some(()));
-    assert_eq!(house.jobs().len(), 1);
+    let _daemon = setup.start(&["daemon"]);
+    let job = setup.job_when("the first job", |_| true);
+    until("a skip", || setup.timeline(&job["id"]).contains("skip").then_some(()));
+    assert_eq!(setup.jobs().len(), 1);
 }
 
 #[test]
 fn a_run_missed_during_downtime_is_caught_up_once_unless_told_otherwise() {
-    let house = House::of(vec![
+    let setup = Setup::of(vec![
         source("Caught", Scenario::default()),
         source("Uncaught", Scenario::default()),
     ])
     .set("sources.uncaught.catch_up", false);
     let port = free_port();
-    let house = house.set("web.listen", format!("127.0.0.1:{port}"));
-    let daemon = house.start(&["daemon"]);
-    let database = house.path("state/nightjar.db");
+    let setup = setup.set("web.listen", format!("127.0.0.1:{port}"));
+    let daemon = setup.start(&["daemon"]);
+    let database = setup.path("state/nightjar.db");
     let execute = |statement: &'static str| {
-        house.block_on(async {
+        setup.block_on(async {
             let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&database);
             let mut connection =
                 sqlx::ConnectOptions::connect(&options).await.expect("the database");
@@ -73,8 +73,8 @@ fn a_run_missed_during_downtime_is_caught_up_once_unless_told_otherwise() {
     let moved = "UPDATE schedules SET cursor = cursor - 3 * 86400000, since = since - 3 * 86400000";
     assert_eq!(execute(moved).unwrap(), 2);
 
-    let daemon = house.start(&["daemon"]);
-    let job = house.job_when("the missed run", |job| job["state"] == "archived");
+    let daemon = setup.start(&["daemon"]);
+    let job = setup.job_when("the missed run", |job| job["state"] == "archived");
     assert_eq!(job["source"], "caught");
     assert_eq!(job["trigger"], "catch_up");
     let missed = instant(&job["scheduled_for"]);
@@ -82,18 +82,18 @@ fn a_run_missed_during_downtime_is_caught_up_once_unless_told_otherwise() {
     assert!((now() - missed) < chrono::TimeDelta::hours(24) && missed < now());
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
     // Another start finds nothing to catch up.
-    let _daemon = house.start(&["daemon"]);
+    let _daemon = setup.start(&["daemon"]);
     until("the page", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
-    house.run(&["backup", "uncaught"]);
-    let jobs = house.jobs();
+    setup.run(&["backup", "uncaught"]);
+    let jobs = setup.jobs();
     assert_eq!(jobs.len(), 2, "{jobs:?}");
 }
 
 #[test]
 fn a_second_daemon_on_one_state_folder_ends_with_1_and_names_the_first() {
-    let house = House::healthy();
+    let setup = Setup::healthy();
     let port = free_port();
-    let first = house.set("web.listen", format!("127.0.0.1:{port}"));
+    let first = setup.set("web.listen", format!("127.0.0.1:{port}"));
     let daemon = first.start(&["daemon"]);
     until("the page", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
     let second = first.set("web.listen", "");
@@ -106,107 +106,107 @@ fn a_second_daemon_on_one_state_folder_ends_with_1_and_names_the_first() {
 fn a_taken_port_ends_with_1_and_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let house = House::healthy().set("web.listen", address.clone());
-    let done = house.run(&["daemon"]);
+    let setup = Setup::healthy().set("web.listen", address.clone());
+    let done = setup.run(&["daemon"]);
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.stderr.contains(&address), "{done:?}");
 }
 
 #[test]
 fn a_backup_beside_a_daemon_joins_its_job() {
-    let house = House::with(Scenario { pending_polls: 40, ..Scenario::default() });
-    let id = house.queue()[0];
-    let _daemon = house.start(&["daemon"]);
-    house.until_asked(Kind::Status, 2);
-    house.backup();
-    let jobs = house.jobs();
+    let setup = Setup::with(Scenario { pending_polls: 40, ..Scenario::default() });
+    let id = setup.queue()[0];
+    let _daemon = setup.start(&["daemon"]);
+    setup.until_asked(Kind::Status, 2);
+    setup.backup();
+    let jobs = setup.jobs();
     assert_eq!(jobs.len(), 1);
     assert_eq!(jobs[0]["id"], id);
     assert_eq!(jobs[0]["state"], "archived");
-    assert_eq!(house.service.remote_jobs().len(), 1);
+    assert_eq!(setup.service.remote_jobs().len(), 1);
 }
 
 #[test]
 fn a_daemon_works_what_is_queued_beside_it() {
-    let house = House::healthy();
+    let setup = Setup::healthy();
     let port = free_port();
-    let house = house.set("web.listen", format!("127.0.0.1:{port}"));
-    let _daemon = house.start(&["daemon"]);
+    let setup = setup.set("web.listen", format!("127.0.0.1:{port}"));
+    let _daemon = setup.start(&["daemon"]);
     until("the page", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
-    house.queue();
-    house.job_when("the backup", |job| job["state"] == "archived");
-    let old = house.job()["id"].clone();
-    assert_eq!(house.run(&["retry", &old.to_string()]).code, 0);
-    let job = house.job_when("the fresh one", |job| job["id"] != old && job["state"] == "archived");
+    setup.queue();
+    setup.job_when("the backup", |job| job["state"] == "archived");
+    let old = setup.job()["id"].clone();
+    assert_eq!(setup.run(&["retry", &old.to_string()]).code, 0);
+    let job = setup.job_when("the fresh one", |job| job["id"] != old && job["state"] == "archived");
     assert_eq!(job["trigger"], "manual");
 }
 
 #[test]
 fn cancelling_beside_a_fetch_ends_it_within_seconds() {
-    let house =
-        House::with(Scenario { result: vec![Fault::StalledAfter(2000)], ..Scenario::default() });
-    let id = house.queue()[0].to_string();
-    let _daemon = house.start(&["daemon"]);
-    house.until_asked(Kind::Result, 1);
-    let follower = house.start(&["backup"]);
+    let setup =
+        Setup::with(Scenario { result: vec![Fault::StalledAfter(2000)], ..Scenario::default() });
+    let id = setup.queue()[0].to_string();
+    let _daemon = setup.start(&["daemon"]);
+    setup.until_asked(Kind::Result, 1);
+    let follower = setup.start(&["backup"]);
     until("the follower to have joined", || (!follower.stderr().is_empty()).then_some(()));
-    assert_eq!(house.run(&["cancel", &id]).code, 0);
+    assert_eq!(setup.run(&["cancel", &id]).code, 0);
     let done = follower.end_within(Duration::from_secs(5));
     assert_eq!(done.code, 1, "{done:?}");
-    let job = house.job();
+    let job = setup.job();
     assert_eq!(job["state"], "cancelled");
     until("the unfinished file to be gone", || {
-        crate::harness::files(&house.path("state/archive")).is_empty().then_some(())
+        crate::harness::files(&setup.path("state/archive")).is_empty().then_some(())
     });
     // The daemon has its hands free for the next.
-    house.queue();
-    house.job_when("the next backup", |job| job["state"] == "archived");
-    assert_eq!(house.jobs().len(), 2);
+    setup.queue();
+    setup.job_when("the next backup", |job| job["state"] == "archived");
+    assert_eq!(setup.jobs().len(), 2);
 }
 
 #[test]
 fn a_hangup_brings_a_new_configuration() {
-    let mut house =
-        House::of(vec![source("One", Scenario::default()), source("Two", Scenario::default())]);
-    house.change("sources.one.schedule", EVERY_SECOND);
-    let daemon = house.start(&["daemon"]);
-    let of = |house: &House, name: &str| {
-        house.json(&["jobs", "--source", name]).as_array().unwrap().len()
+    let mut setup =
+        Setup::of(vec![source("One", Scenario::default()), source("Two", Scenario::default())]);
+    setup.change("sources.one.schedule", EVERY_SECOND);
+    let daemon = setup.start(&["daemon"]);
+    let of = |setup: &Setup, name: &str| {
+        setup.json(&["jobs", "--source", name]).as_array().unwrap().len()
     };
-    until("the first source", || (of(&house, "one") > 0).then_some(()));
-    assert_eq!(of(&house, "two"), 0);
-    house.change("sources.two.schedule", EVERY_SECOND);
+    until("the first source", || (of(&setup, "one") > 0).then_some(()));
+    assert_eq!(of(&setup, "two"), 0);
+    setup.change("sources.two.schedule", EVERY_SECOND);
     daemon.signal(Signal::HUP);
-    until("the second source", || (of(&house, "two") > 0).then_some(()));
+    until("the second source", || (of(&setup, "two") > 0).then_some(()));
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
 }
 
 #[test]
 fn a_hangup_with_a_bad_configuration_changes_nothing() {
-    let house = House::healthy().set("sources.stores.schedule", EVERY_SECOND);
-    let good = house.config_text();
-    let mut daemon = house.start(&["daemon"]);
-    house.job_when("the first job", |_| true);
-    house.write_config(&good.replace("[poll]", "[pole]"));
+    let setup = Setup::healthy().set("sources.stores.schedule", EVERY_SECOND);
+    let good = setup.config_text();
+    let mut daemon = setup.start(&["daemon"]);
+    setup.job_when("the first job", |_| true);
+    setup.write_config(&good.replace("[poll]", "[pole]"));
     daemon.signal(Signal::HUP);
     until("the mistake in the log", || daemon.stderr().contains("pole").then_some(()));
     // The commands read the file too.
-    house.write_config(&good);
-    let so_far = house.jobs().len();
-    until("another job", || (house.jobs().len() > so_far + 1).then_some(()));
+    setup.write_config(&good);
+    let so_far = setup.jobs().len();
+    until("another job", || (setup.jobs().len() > so_far + 1).then_some(()));
     assert!(daemon.is_running());
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
 }
 
 #[test]
 fn a_reload_applies_what_it_can_and_names_what_must_wait() {
-    let mut house = House::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
-    let daemon = house.start(&["daemon"]);
-    house.queue();
-    house.job_when("waiting", |job| job["state"] == "waiting");
-    let good = house.config_text();
+    let mut setup = Setup::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
+    let daemon = setup.start(&["daemon"]);
+    setup.queue();
+    setup.job_when("waiting", |job| job["state"] == "waiting");
+    let good = setup.config_text();
 
-    house.write_config(&good.replace("0 2 * * *", "0 25 * * *"));
+    setup.write_config(&good.replace("0 2 * * *", "0 25 * * *"));
     daemon.signal(Signal::HUP);
     until("a word about the mistake", || {
         let said = daemon.stderr();
@@ -214,20 +214,20 @@ fn a_reload_applies_what_it_can_and_names_what_must_wait() {
     });
 
     let port = crate::harness::free_port();
-    house.write_config(&good);
-    house.change("web.listen", format!("127.0.0.1:{port}"));
-    house.change("archive_dir", house.path("elsewhere").display().to_string());
-    house.change("sources.stores.schedule", "* * * * * *");
+    setup.write_config(&good);
+    setup.change("web.listen", format!("127.0.0.1:{port}"));
+    setup.change("archive_dir", setup.path("elsewhere").display().to_string());
+    setup.change("sources.stores.schedule", "* * * * * *");
     daemon.signal(Signal::HUP);
     until("the new schedule, with the job still in flight", || {
-        house.timeline(&1.into()).contains("\"skipped\"").then_some(())
+        setup.timeline(&1.into()).contains("\"skipped\"").then_some(())
     });
     let said = daemon.stderr();
     for what in ["[web]", "archive_dir"] {
         let line = format!("{what} has changed; that takes effect at the next start");
         assert!(said.contains(&line), "{line}: {said}");
     }
-    assert!(!house.path("elsewhere").exists());
-    assert_eq!(house.jobs().len(), 1, "what was in flight goes on");
+    assert!(!setup.path("elsewhere").exists());
+    assert_eq!(setup.jobs().len(), 1, "what was in flight goes on");
     daemon.stop(Signal::TERM);
 }

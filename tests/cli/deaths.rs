@@ -4,7 +4,7 @@
 //!
 //! `NIGHTJAR_KILLS=500 cargo test --test cli random_times` is the long version.
 
-use crate::harness::{House, each, source, until};
+use crate::harness::{Setup, each, source, until};
 use nightjar::failpoint::Point;
 use nightjar::simulator::{Data, Scenario};
 use rustix::process::Signal;
@@ -14,8 +14,8 @@ use std::time::Duration;
 
 /// What must be true after any number of deaths, once a backup has succeeded again. `deaths` may
 /// each have cost one remote job.
-fn promises_hold(house: &House, deaths: usize) {
-    let jobs = house.jobs();
+fn promises_hold(setup: &Setup, deaths: usize) {
+    let jobs = setup.jobs();
     let number = |job: &Value, field: &str| usize::try_from(job[field].as_u64().unwrap()).unwrap();
     for job in &jobs {
         let state = job["state"].as_str().unwrap();
@@ -31,47 +31,47 @@ fn promises_hold(house: &House, deaths: usize) {
     let by_hand = jobs.len() - times.len();
     assert!(per_source.len() >= times.len(), "a time has two jobs: {jobs:?} ({by_hand} by hand)");
     let attempts: usize = jobs.iter().map(|job| number(job, "attempts")).sum();
-    let remote = house.service.remote_jobs().len();
+    let remote = setup.service.remote_jobs().len();
     assert!(remote <= attempts, "{remote} remote jobs, {attempts} are known");
     assert!(remote <= jobs.len() + deaths, "{remote} remote jobs for {} jobs", jobs.len());
-    let verified = house.run(&["verify", "--json"]);
+    let verified = setup.run(&["verify", "--json"]);
     assert_eq!(verified.code, 0, "{verified:?}");
     let archived = jobs.iter().filter(|job| job["state"] == "archived").count();
-    let snapshots = house.json(&["snapshots"]).as_array().unwrap().len();
+    let snapshots = setup.json(&["snapshots"]).as_array().unwrap().len();
     assert_eq!(snapshots, archived, "a snapshot for each archived job");
 }
 
 /// How each point is come by: what has happened before, and what dies there.
-fn dies_at(point: Point, nth: u32) -> Option<House> {
+fn dies_at(point: Point, nth: u32) -> Option<Setup> {
     let corrupt = Data::first_places(20).edited(|text| text.replace("</MainRoot>", ""));
-    let house = match point {
+    let setup = match point {
         Point::Aside => {
-            House::with(Scenario { next_documents: vec![corrupt], ..Scenario::default() })
+            Setup::with(Scenario { next_documents: vec![corrupt], ..Scenario::default() })
         }
-        _ => House::healthy(),
+        _ => Setup::healthy(),
     };
-    let house = house.set("retention.keep_last", 1).set("retention.keep_daily", 0);
-    let house = house.set("retention.keep_weekly", 0).set("retention.keep_monthly", 0);
-    let mut house = house.set("retention.keep_yearly", 0);
+    let setup = setup.set("retention.keep_last", 1).set("retention.keep_daily", 0);
+    let setup = setup.set("retention.keep_weekly", 0).set("retention.keep_monthly", 0);
+    let mut setup = setup.set("retention.keep_yearly", 0);
     let command = match point {
         Point::DataLink => {
-            house.backup();
+            setup.backup();
             &["backup"][..]
         }
         Point::PruneManifest | Point::PruneData => {
             for _ in 0..3 {
-                house.backup();
+                setup.backup();
             }
             &["prune"]
         }
         _ => &["backup"],
     };
-    house.change("poll.max", "30ms");
-    let mut dying = house.command(command);
+    setup.change("poll.max", "30ms");
+    let mut dying = setup.command(command);
     dying.env("NIGHTJAR_FAILPOINT", format!("{}@{nth}=kill", point.name()));
-    let done = house.start_command(dying).end();
+    let done = setup.start_command(dying).end();
     match done.code {
-        -1 => Some(house),
+        -1 => Some(setup),
         0 => None,
         _ => panic!("{}: {done:?}", point.name()),
     }
@@ -84,7 +84,7 @@ fn a_death_at_any_point_loses_nothing() {
     let all: Vec<_> = all.collect();
     for some in all.chunks(6) {
         each(some.iter().copied(), |(point, nth)| {
-            let Some(house) = dies_at(point, nth) else {
+            let Some(setup) = dies_at(point, nth) else {
                 // The second time need not come.
                 assert_eq!(nth, 2, "{} is never come by", point.name());
                 return;
@@ -93,13 +93,13 @@ fn a_death_at_any_point_loses_nothing() {
                 Point::PruneManifest | Point::PruneData => "prune",
                 _ => "backup",
             };
-            let done = house.run(&[command]);
+            let done = setup.run(&[command]);
             assert_eq!(done.code, 0, "after a death at {}: {done:?}", point.name());
             if command == "backup" {
-                promises_hold(&house, 1);
+                promises_hold(&setup, 1);
             } else {
-                assert_eq!(house.run(&["verify"]).code, 0);
-                assert_eq!(house.manifests("stores").len(), 1);
+                assert_eq!(setup.run(&["verify"]).code, 0);
+                assert_eq!(setup.manifests("stores").len(), 1);
             }
         });
     }
@@ -110,24 +110,24 @@ fn a_job_whose_daemon_dies_is_finished_by_the_backup_that_follows_it() {
     let points =
         [Point::Submitted, Point::Polled, Point::DataName, Point::Filed, Point::StoreCommit];
     each(points, |point| {
-        let house = House::healthy();
-        let mut daemon = house.command(&["daemon"]);
+        let setup = Setup::healthy();
+        let mut daemon = setup.command(&["daemon"]);
         let nth = if point == Point::StoreCommit { 6 } else { 1 };
         daemon.env("NIGHTJAR_FAILPOINT", format!("{}@{nth}=kill", point.name()));
-        let mut daemon = house.start_command(daemon);
+        let mut daemon = setup.start_command(daemon);
         until("a daemon", || {
-            std::fs::read_to_string(house.path("state/daemon.lock"))
+            std::fs::read_to_string(setup.path("state/daemon.lock"))
                 .ok()
                 .filter(|it| !it.is_empty())
         });
-        let backup = house.run(&["backup"]);
+        let backup = setup.run(&["backup"]);
         assert_eq!(backup.code, 0, "{}: {backup:?}", point.name());
         until("the daemon's death, or its rest", || {
-            let rests = house.jobs().iter().all(|job| job["state"] == "archived");
+            let rests = setup.jobs().iter().all(|job| job["state"] == "archived");
             (!daemon.is_running() || rests).then_some(())
         });
         drop(daemon);
-        promises_hold(&house, 1);
+        promises_hold(&setup, 1);
     });
 }
 
@@ -135,38 +135,38 @@ fn a_job_whose_daemon_dies_is_finished_by_the_backup_that_follows_it() {
 fn deaths_at_random_times_lose_nothing() {
     #[expect(clippy::disallowed_methods, reason = "how a campaign is told its size")]
     let kills: u64 = std::env::var("NIGHTJAR_KILLS").map_or(16, |text| text.parse().unwrap());
-    let house = House::of(vec![
+    let setup = Setup::of(vec![
         source("Stores", Scenario::default()),
         source("Depots", Scenario { pending_polls: 4, ..Scenario::default() }),
     ]);
-    let house = house
+    let setup = setup
         .set("sources.stores.schedule", "* * * * * *")
         .set("sources.depots.schedule", "*/2 * * * * *")
         .set("accounts.contoso.max_in_process", 1000)
         .set("accounts.contoso.max_jobs_per_day", 100_000)
         .set("retention.keep_last", 1_000_000);
-    house.service.set_limits(nightjar::simulator::Limits {
+    setup.service.set_limits(nightjar::simulator::Limits {
         max_in_process: 1_000_000,
         max_per_day: 1_000_000,
         ..nightjar::simulator::Limits::default()
     });
     let mut random = fastrand::Rng::with_seed(7);
     for _ in 0..kills {
-        let daemon = house.start(&["daemon"]);
+        let daemon = setup.start(&["daemon"]);
         pause(Duration::from_millis(random.u64(5..700)));
         daemon.kill();
     }
-    let before = house.job()["id"].as_u64();
-    let daemon = house.start(&["daemon"]);
+    let before = setup.job()["id"].as_u64();
+    let daemon = setup.start(&["daemon"]);
     until("a job after all of that", || {
-        let jobs = house.jobs();
+        let jobs = setup.jobs();
         let newest = jobs.iter().find(|job| job["state"] == "archived")?;
         (newest["id"].as_u64() > before).then_some(())
     });
     daemon.stop(Signal::TERM);
-    let done = house.run(&["backup"]);
+    let done = setup.run(&["backup"]);
     assert_eq!(done.code, 0, "{done:?}");
-    let all = house.json(&["jobs", "--limit", "100000"]);
+    let all = setup.json(&["jobs", "--limit", "100000"]);
     let all = all.as_array().unwrap();
     let mut times = BTreeSet::new();
     for job in all.iter().filter(|job| !job["scheduled_for"].is_null()) {
@@ -175,10 +175,10 @@ fn deaths_at_random_times_lose_nothing() {
         assert_eq!(job["state"], "archived", "{job}");
     }
     let attempts: u64 = all.iter().map(|job| job["attempts"].as_u64().unwrap()).sum();
-    let remote = house.service.remote_jobs().len() as u64;
+    let remote = setup.service.remote_jobs().len() as u64;
     assert!(remote <= attempts, "{remote} remote jobs, {attempts} are known");
     assert!(remote <= all.len() as u64 + kills, "a death costs one remote job at most");
-    let verified = house.run(&["verify", "--json"]);
+    let verified = setup.run(&["verify", "--json"]);
     assert_eq!(verified.code, 0, "{verified:?}");
 }
 

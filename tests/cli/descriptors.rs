@@ -1,6 +1,6 @@
 //! What happens while the process may open nothing more.
 
-use crate::harness::House;
+use crate::harness::Setup;
 use nightjar::simulator::Kind;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
@@ -14,23 +14,23 @@ fn limit(process: u32, most: Option<u64>) {
 
 #[test]
 fn exhausted_descriptors_are_waited_out_and_cost_no_attempt() {
-    let house = House::healthy().set("retry.attempts", 1).set("retry.job_attempts", 1);
-    let daemon = house.start(&["daemon"]);
-    house.queue();
-    house.job_when("the first backup", |job| job["state"] == "archived");
+    let setup = Setup::healthy().set("retry.attempts", 1).set("retry.job_attempts", 1);
+    let daemon = setup.start(&["daemon"]);
+    setup.queue();
+    setup.job_when("the first backup", |job| job["state"] == "archived");
     // What is open stays open; nothing more can be opened.
     limit(daemon.id(), Some(0));
-    let id = house.queue()[0];
-    let held = house.job_when("the hold", |job| job["hold"]["why"] == "local");
+    let id = setup.queue()[0];
+    let held = setup.job_when("the hold", |job| job["hold"]["why"] == "local");
     assert_eq!((&held["id"], &held["attempts"]), (&id.into(), &0.into()), "{held}");
     assert_eq!((&held["state"], &held["error"]), (&"queued".into(), &serde_json::Value::Null));
     let said = held["hold"]["message"].as_str().unwrap();
     assert!(said.contains("no file descriptor left") && said.contains("LimitNOFILE="), "{said}");
-    assert_eq!(house.service.count(Kind::Create), 1);
+    assert_eq!(setup.service.count(Kind::Create), 1);
 
     limit(daemon.id(), None);
-    let job = house.job_when("the backup", |job| job["state"] == "archived");
+    let job = setup.job_when("the backup", |job| job["state"] == "archived");
     assert_eq!((&job["id"], &job["attempts"]), (&id.into(), &1.into()), "{job}");
-    assert_eq!(house.service.remote_jobs().len(), 2);
+    assert_eq!(setup.service.remote_jobs().len(), 2);
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
 }

@@ -1,7 +1,7 @@
 //! Disks that fail, fill, or lack something, for a while: what was being done waits, says so, costs
 //! no remote job, and goes on by itself.
 
-use crate::harness::{House, each, until};
+use crate::harness::{Setup, each, until};
 use nightjar::simulator::Scenario;
 use rustix::process::Signal;
 use std::fs;
@@ -21,70 +21,70 @@ fn a_disk_that_fails_for_a_while_costs_time_and_nothing_else() {
         ("filed@1x2", "EIO"),
     ];
     each(cases, |(place, error)| {
-        let house = House::healthy();
-        let mut daemon = house.command(&["daemon"]);
+        let setup = Setup::healthy();
+        let mut daemon = setup.command(&["daemon"]);
         daemon.env("NIGHTJAR_FAILPOINT", format!("{place}={error}"));
-        let daemon = house.start_command(daemon);
+        let daemon = setup.start_command(daemon);
         until("a daemon", || {
-            fs::read_to_string(house.path("state/daemon.lock")).ok().filter(|it| !it.is_empty())
+            fs::read_to_string(setup.path("state/daemon.lock")).ok().filter(|it| !it.is_empty())
         });
-        house.queue();
-        let job = house.job_when(place, |job| job["state"] == "archived");
+        setup.queue();
+        let job = setup.job_when(place, |job| job["state"] == "archived");
         assert_eq!(job["attempts"], 1, "{place}: {job}");
-        assert_eq!(house.service.remote_jobs().len(), 1, "{place}");
+        assert_eq!(setup.service.remote_jobs().len(), 1, "{place}");
         let done = daemon.stop(Signal::TERM);
         assert_eq!(done.code, 0, "{place}: {done:?}");
-        let verified = house.run(&["verify", "--json"]);
+        let verified = setup.run(&["verify", "--json"]);
         assert_eq!(verified.code, 0, "{place}: {verified:?}");
     });
 }
 
 #[test]
 fn a_full_disk_is_told_with_what_to_do() {
-    let house = House::healthy();
-    let mut backup = house.command(&["backup"]);
+    let setup = Setup::healthy();
+    let mut backup = setup.command(&["backup"]);
     backup.env("NIGHTJAR_FAILPOINT", "data.write@1x2=ENOSPC");
-    let done = house.start_command(backup).end();
+    let done = setup.start_command(backup).end();
     assert_eq!(done.code, 0, "{done:?}");
-    let timeline = house.timeline(&house.job()["id"]);
+    let timeline = setup.timeline(&setup.job()["id"]);
     assert!(timeline.contains("\"storage\"") && timeline.contains("No space left"), "{timeline}");
 }
 
 #[test]
 fn a_database_that_cannot_be_written_for_a_while_loses_no_answer() {
     each(["store.begin@5x2", "store.commit@5x2", "store.commit@7x2"], |place| {
-        let house = House::with(Scenario { pending_polls: 1, ..Scenario::default() });
-        let mut backup = house.command(&["backup"]);
+        let setup = Setup::with(Scenario { pending_polls: 1, ..Scenario::default() });
+        let mut backup = setup.command(&["backup"]);
         backup.env("NIGHTJAR_FAILPOINT", format!("{place}=EIO"));
-        let done = house.start_command(backup).end();
+        let done = setup.start_command(backup).end();
         assert_eq!(done.code, 0, "{place}: {done:?}");
-        let job = house.job();
+        let job = setup.job();
         assert_eq!((&job["state"], &job["attempts"]), (&"archived".into(), &1.into()), "{place}");
-        assert_eq!(house.service.remote_jobs().len(), 1, "{place}");
+        assert_eq!(setup.service.remote_jobs().len(), 1, "{place}");
     });
 }
 
 #[test]
 fn without_hard_links_each_night_is_a_whole_copy() {
-    let house = House::healthy();
-    house.backup();
-    let mut backup = house.command(&["backup"]);
+    let setup = Setup::healthy();
+    setup.backup();
+    let mut backup = setup.command(&["backup"]);
     backup.env("NIGHTJAR_FAILPOINT", "data.link=EPERM");
-    assert_eq!(house.start_command(backup).end().code, 0);
-    let manifest = house.manifest();
+    assert_eq!(setup.start_command(backup).end().code, 0);
+    let manifest = setup.manifest();
     assert!(manifest["same_content_as"].is_string(), "{manifest}");
-    assert_eq!(house.run(&["verify"]).code, 0);
+    assert_eq!(setup.run(&["verify"]).code, 0);
 }
 
 #[test]
 fn a_folder_removed_under_the_daemon_is_made_again() {
-    let house = House::healthy();
-    let daemon = house.start(&["daemon"]);
-    house.queue();
-    house.job_when("archived", |job| job["state"] == "archived");
-    fs::remove_dir_all(house.path("state/archive")).unwrap();
-    house.queue();
-    let job = house.job_when("archived", |job| job["id"] == 2 && job["state"] == "archived");
+    let setup = Setup::healthy();
+    let daemon = setup.start(&["daemon"]);
+    setup.queue();
+    setup.job_when("archived", |job| job["state"] == "archived");
+    fs::remove_dir_all(setup.path("state/archive")).unwrap();
+    setup.queue();
+    let job = setup.job_when("archived", |job| job["id"] == 2 && job["state"] == "archived");
     assert!(fs::metadata(job["snapshot"].as_str().unwrap()).is_ok(), "{job}");
     daemon.stop(Signal::TERM);
 }

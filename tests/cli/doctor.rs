@@ -1,14 +1,14 @@
 //! Setting up, and finding out what is wrong.
 
-use crate::harness::{ACCESS_ID, House, KEY, bare_command, private_file};
+use crate::harness::{ACCESS_ID, KEY, Setup, bare_command, private_file};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 /// The findings of `doctor --json` that are not well: check, level and message.
-fn troubles(house: &House, arguments: &[&str]) -> (i32, Vec<Value>) {
-    let done = house.run(&[&["doctor", "--json"], arguments].concat());
+fn troubles(setup: &Setup, arguments: &[&str]) -> (i32, Vec<Value>) {
+    let done = setup.run(&[&["doctor", "--json"], arguments].concat());
     let findings = done.document().as_array().unwrap().clone();
     assert!(findings.len() > 3 || done.code == 1, "{findings:?}");
     for finding in &findings {
@@ -24,82 +24,82 @@ fn checks(troubles: &[Value]) -> Vec<&str> {
 
 #[test]
 fn a_house_in_order_has_nothing_to_mend() {
-    let house = House::healthy().set("notify.ping", "http://127.0.0.1:9/");
-    house.backup();
-    let daemon = house.start(&["daemon"]);
-    house.job_when("archived", |job| job["state"] == "archived");
+    let setup = Setup::healthy().set("notify.ping", "http://127.0.0.1:9/");
+    setup.backup();
+    let daemon = setup.start(&["daemon"]);
+    setup.job_when("archived", |job| job["state"] == "archived");
     crate::harness::until("a daemon", || {
-        fs::read_to_string(house.path("state/daemon.lock")).ok().filter(|it| !it.is_empty())
+        fs::read_to_string(setup.path("state/daemon.lock")).ok().filter(|it| !it.is_empty())
     });
-    let (code, troubles) = troubles(&house, &[]);
+    let (code, troubles) = troubles(&setup, &[]);
     assert_eq!((code, checks(&troubles)), (0, vec![]), "{troubles:?}");
-    let text = house.run(&["doctor"]).stdout;
+    let text = setup.run(&["doctor"]).stdout;
     assert!(text.ends_with("All is well.\n"), "{text}");
     daemon.stop(Signal::TERM);
 }
 
 #[test]
 fn each_trouble_is_found_with_its_fix() {
-    let house = House::healthy();
-    house.backup();
-    fs::set_permissions(house.path("contoso.key"), fs::Permissions::from_mode(0o644)).unwrap();
-    fs::set_permissions(house.path("state"), fs::Permissions::from_mode(0o755)).unwrap();
-    let house = house.set("accounts.contoso.max_jobs_per_day", 1);
-    let (code, found) = troubles(&house, &["--offline"]);
+    let setup = Setup::healthy();
+    setup.backup();
+    fs::set_permissions(setup.path("contoso.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(setup.path("state"), fs::Permissions::from_mode(0o755)).unwrap();
+    let setup = setup.set("accounts.contoso.max_jobs_per_day", 1);
+    let (code, found) = troubles(&setup, &["--offline"]);
     assert_eq!(code, 0, "{found:?}");
     assert_eq!(checks(&found), ["quota", "key", "state", "daemon", "notify"], "{found:?}");
     assert!(found[1]["message"].as_str().unwrap().contains("chmod 600"), "{found:?}");
 
-    let house = house.set("accounts.contoso.endpoint", "http://127.0.0.1:9/");
-    let (code, found) = troubles(&house, &[]);
+    let setup = setup.set("accounts.contoso.endpoint", "http://127.0.0.1:9/");
+    let (code, found) = troubles(&setup, &[]);
     assert_eq!(code, 1);
     assert!(checks(&found).contains(&"reach"), "{found:?}");
-    let (_, found) = troubles(&house, &["--offline"]);
+    let (_, found) = troubles(&setup, &["--offline"]);
     assert!(!checks(&found).contains(&"reach"), "{found:?}");
 }
 
 #[test]
 fn a_refused_key_and_a_failing_source_are_found() {
-    let house = House::healthy();
-    fs::write(house.path("contoso.key"), "another").unwrap();
-    house.run(&["backup"]);
-    let (code, found) = troubles(&house, &[]);
+    let setup = Setup::healthy();
+    fs::write(setup.path("contoso.key"), "another").unwrap();
+    setup.run(&["backup"]);
+    let (code, found) = troubles(&setup, &[]);
     assert_eq!(code, 1);
     assert!(checks(&found).contains(&"credentials"), "{found:?}");
     assert!(checks(&found).contains(&"backups"), "{found:?}");
-    house.write_config("zzz = 1\n");
-    let (code, found) = troubles(&house, &[]);
+    setup.write_config("zzz = 1\n");
+    let (code, found) = troubles(&setup, &[]);
     assert_eq!((code, checks(&found)), (1, vec!["configuration"]), "{found:?}");
 }
 
 #[test]
 fn a_first_configuration_is_written_from_flags_and_works() {
-    let house = House::healthy();
-    fs::remove_file(house.path("config.toml")).unwrap();
-    let url = format!("{}/data/{ACCESS_ID}/Stores", house.service.endpoint());
-    let done = house.run(&["init", "--url", &url, "--timezone", "Europe/Berlin"]);
+    let setup = Setup::healthy();
+    fs::remove_file(setup.path("config.toml")).unwrap();
+    let url = format!("{}/data/{ACCESS_ID}/Stores", setup.service.endpoint());
+    let done = setup.run(&["init", "--url", &url, "--timezone", "Europe/Berlin"]);
     assert_eq!(done.code, 0, "{done:?}");
-    let written = house.path("config.toml");
+    let written = setup.path("config.toml");
     assert_eq!(done.stdout, format!("{}\n", written.display()));
     assert!(done.stderr.contains("put the master key into"), "{done:?}");
     // The rest is what only a test changes: the service's address, and where the state is.
-    private_file(&house.path("main.key"), KEY);
+    private_file(&setup.path("main.key"), KEY);
     let text = fs::read_to_string(&written).unwrap();
-    let endpoint = format!("[accounts.main]\nendpoint = \"{}\"", house.service.endpoint());
+    let endpoint = format!("[accounts.main]\nendpoint = \"{}\"", setup.service.endpoint());
     let text = text.replace("[accounts.main]", &endpoint);
     fs::write(&written, format!("state_dir = \"state\"\n{text}")).unwrap();
-    let done = house.run(&["check", "--online"]);
+    let done = setup.run(&["check", "--online"]);
     assert_eq!(done.code, 0, "{done:?}");
     assert!(done.stdout.contains("ok: stores: the service accepts the key"), "{done:?}");
 
     // With the folder that the shipped unit hands over, the key is a credential.
-    fs::create_dir(house.path("keys")).unwrap();
-    assert_eq!(house.run(&["init", "--url", &url, "--force"]).code, 0);
+    fs::create_dir(setup.path("keys")).unwrap();
+    assert_eq!(setup.run(&["init", "--url", &url, "--force"]).code, 0);
     let packaged = fs::read_to_string(&written).unwrap();
     assert!(packaged.contains("credential = \"keys_main\""), "{packaged}");
     fs::write(&written, format!("{packaged}# endpoint")).unwrap();
 
-    let again = house.run(&["init", "--url", &url]);
+    let again = setup.run(&["init", "--url", &url]);
     assert_eq!(again.code, 2, "{again:?}");
     assert!(again.stderr.contains("--force"), "{again:?}");
     assert!(fs::read_to_string(&written).unwrap().contains("endpoint"), "it was left alone");

@@ -1,53 +1,53 @@
 //! How jobs end, and what they survive.
 
-use crate::harness::{House, KEY, each, source};
+use crate::harness::{KEY, Setup, each, source};
 use nightjar::simulator::{Ending, Fault, Kind, Scenario, SimSource, StatusUrl};
 use serde_json::Value;
 use std::time::Duration;
 
 /// Backs up a source that must fail, and gives the job.
-fn failed(house: &House) -> Value {
-    let done = house.run(&["backup"]);
+fn failed(setup: &Setup) -> Value {
+    let done = setup.run(&["backup"]);
     assert_eq!(done.code, 1, "{done:?}");
-    let job = house.job();
+    let job = setup.job();
     assert_eq!(job["state"], "failed", "{job}");
-    assert_eq!(house.manifests("stores").len(), 0);
+    assert_eq!(setup.manifests("stores").len(), 0);
     job
 }
 
 /// Backs up a source that must succeed, and gives the job.
-fn archived(house: &House) -> Value {
-    house.backup();
-    let job = house.job();
+fn archived(setup: &Setup) -> Value {
+    setup.backup();
+    let job = setup.job();
     assert_eq!(job["state"], "archived", "{job}");
     job
 }
 
-fn creating(create: Vec<Fault>) -> House {
-    House::with(Scenario { create, ..Scenario::default() })
+fn creating(create: Vec<Fault>) -> Setup {
+    Setup::with(Scenario { create, ..Scenario::default() })
 }
 
-fn asking(status: Vec<Fault>) -> House {
-    House::with(Scenario { status, ..Scenario::default() })
+fn asking(status: Vec<Fault>) -> Setup {
+    Setup::with(Scenario { status, ..Scenario::default() })
 }
 
-fn fetching(result: Vec<Fault>) -> House {
-    House::with(Scenario { result, ..Scenario::default() })
+fn fetching(result: Vec<Fault>) -> Setup {
+    Setup::with(Scenario { result, ..Scenario::default() })
 }
 
 #[test]
 fn an_aborted_job_is_replaced_within_its_bound_and_keeps_the_error_log() {
-    let house = House::with(Scenario {
+    let setup = Setup::with(Scenario {
         ending: Ending::aborted("The geocoder is on strike"),
         ..Scenario::default()
     })
     .set("retry.job_attempts", 2);
-    let job = failed(&house);
+    let job = failed(&setup);
     assert_eq!(job["error"]["kind"], "aborted");
     assert_eq!(job["attempts"], 2);
-    assert_eq!(house.service.remote_jobs().len(), 2);
+    assert_eq!(setup.service.remote_jobs().len(), 2);
     assert!(job["error"]["message"].to_string().contains("on strike"), "{job}");
-    assert!(house.timeline(&job["id"]).contains("on strike (log)"));
+    assert!(setup.timeline(&job["id"]).contains("on strike (log)"));
 }
 
 #[test]
@@ -57,29 +57,29 @@ fn undocumented_words_for_an_abortion_are_understood() {
         if let Ending::Aborted { word: said, .. } = &mut ending {
             *said = word.into();
         }
-        let house =
-            House::with(Scenario { ending, ..Scenario::default() }).set("poll.deadline", "5s");
-        assert_eq!(failed(&house)["error"]["kind"], "aborted", "{word}");
+        let setup =
+            Setup::with(Scenario { ending, ..Scenario::default() }).set("poll.deadline", "5s");
+        assert_eq!(failed(&setup)["error"]["kind"], "aborted", "{word}");
     });
 }
 
 #[test]
 fn a_job_that_never_ends_fails_at_its_deadline() {
-    let house = House::with(Scenario { ending: Ending::Never, ..Scenario::default() })
+    let setup = Setup::with(Scenario { ending: Ending::Never, ..Scenario::default() })
         .set("poll.deadline", "300ms");
-    let job = failed(&house);
+    let job = failed(&setup);
     assert_eq!(job["error"]["kind"], "deadline");
     assert!(job["polls"].as_u64().unwrap() > 1);
 }
 
 #[test]
 fn a_wrong_key_fails_at_once() {
-    let house = House::healthy();
-    crate::harness::private_file(&house.path("contoso.key"), "not-the-key");
-    let job = failed(&house);
+    let setup = Setup::healthy();
+    crate::harness::private_file(&setup.path("contoso.key"), "not-the-key");
+    let job = failed(&setup);
     assert_eq!(job["error"]["kind"], "credentials");
     assert_eq!(job["attempts"], 0, "a refusal is no remote job");
-    assert_eq!(house.service.count(Kind::Create), 1);
+    assert_eq!(setup.service.count(Kind::Create), 1);
 }
 
 #[test]
@@ -93,113 +93,113 @@ fn wrong_credentials_are_understood_in_every_form() {
             Fault::Credentials("NotAuthorized".into()),
         ],
         |fault| {
-            let house = creating(vec![fault.clone()]);
-            assert_eq!(failed(&house)["error"]["kind"], "credentials", "{fault:?}");
-            assert_eq!(house.service.count(Kind::Create), 1);
+            let setup = creating(vec![fault.clone()]);
+            assert_eq!(failed(&setup)["error"]["kind"], "credentials", "{fault:?}");
+            assert_eq!(setup.service.count(Kind::Create), 1);
         },
     );
 }
 
 #[test]
 fn a_source_that_the_service_does_not_know_is_not_found() {
-    let house = House::healthy().set("sources.stores.data_source", "Warehouses");
-    let job = failed(&house);
+    let setup = Setup::healthy().set("sources.stores.data_source", "Warehouses");
+    let job = failed(&setup);
     assert_eq!(job["error"]["kind"], "not_found");
-    assert_eq!(house.service.remote_jobs().len(), 0);
+    assert_eq!(setup.service.remote_jobs().len(), 0);
 }
 
 #[test]
 fn a_request_that_the_service_calls_bad_is_rejected_at_once() {
-    let house = creating(vec![Fault::http(400)]);
-    assert_eq!(failed(&house)["error"]["kind"], "rejected");
-    assert_eq!(house.service.count(Kind::Create), 1);
+    let setup = creating(vec![Fault::http(400)]);
+    assert_eq!(failed(&setup)["error"]["kind"], "rejected");
+    assert_eq!(setup.service.count(Kind::Create), 1);
 }
 
 #[test]
 fn a_service_that_stays_away_is_unavailable_after_the_attempts() {
-    let house = creating(vec![Fault::http(503); 9]).set("retry.attempts", 4);
-    let job = failed(&house);
+    let setup = creating(vec![Fault::http(503); 9]).set("retry.attempts", 4);
+    let job = failed(&setup);
     assert_eq!(job["error"]["kind"], "unavailable");
     assert_eq!(job["attempts"], 0);
-    assert_eq!(house.service.count(Kind::Create), 4);
+    assert_eq!(setup.service.count(Kind::Create), 4);
 }
 
 #[test]
 fn a_service_that_was_never_reached_has_no_remote_jobs() {
-    let house = House::healthy();
-    let encrypted = house.service.endpoint().replace("http://", "https://");
+    let setup = Setup::healthy();
+    let encrypted = setup.service.endpoint().replace("http://", "https://");
     let nobody = format!("http://127.0.0.1:{}/REST/v1", crate::harness::free_port());
     // The second speaks no TLS; with so small a quota, one wrongly counted submit would wait.
     for endpoint in [nobody, encrypted] {
-        let house = House::healthy()
+        let setup = Setup::healthy()
             .set("accounts.contoso.endpoint", endpoint)
             .set("accounts.contoso.max_jobs_per_day", 1);
-        let job = failed(&house);
+        let job = failed(&setup);
         assert_eq!(job["error"]["kind"], "unavailable", "{job}");
         assert_eq!(job["attempts"], 0, "{job}");
     }
-    assert_eq!(house.service.remote_jobs().len(), 0);
+    assert_eq!(setup.service.remote_jobs().len(), 0);
 }
 
 #[test]
 fn what_passes_is_waited_for() {
-    let house = House::with(Scenario {
+    let setup = Setup::with(Scenario {
         create: vec![Fault::http(503), Fault::BodySays(500)],
         status: vec![Fault::http(500), Fault::Refused, Fault::None, Fault::LostAnswer],
         result: vec![Fault::http(503), Fault::BrokenHalfway],
         ..Scenario::default()
     });
-    let job = archived(&house);
+    let job = archived(&setup);
     assert_eq!(job["attempts"], 1);
-    assert_eq!(house.service.remote_jobs().len(), 1);
+    assert_eq!(setup.service.remote_jobs().len(), 1);
 }
 
 #[test]
 fn a_lost_answer_counts_as_a_remote_job() {
-    let house = creating(vec![Fault::LostAnswer]);
-    let job = archived(&house);
+    let setup = creating(vec![Fault::LostAnswer]);
+    let job = archived(&setup);
     assert_eq!(job["attempts"], 2);
-    assert_eq!(house.service.remote_jobs().len(), 2);
+    assert_eq!(setup.service.remote_jobs().len(), 2);
 }
 
 #[test]
 fn lost_answers_end_with_the_bound_on_remote_jobs() {
-    let house =
+    let setup =
         creating(vec![Fault::LostAnswer; 9]).set("retry.job_attempts", 2).set("retry.attempts", 8);
-    let job = failed(&house);
+    let job = failed(&setup);
     assert_eq!(job["error"]["kind"], "unavailable");
     assert_eq!(job["attempts"], 2);
-    assert_eq!(house.service.remote_jobs().len(), 2, "no more may come to exist");
+    assert_eq!(setup.service.remote_jobs().len(), 2, "no more may come to exist");
 }
 
 #[test]
 fn aborted_lost_and_damaged_remote_jobs_share_one_bound() {
-    let house = House::with(Scenario {
+    let setup = Setup::with(Scenario {
         create: vec![Fault::LostAnswer],
         ending: Ending::aborted("No"),
         ..Scenario::default()
     })
     .set("retry.job_attempts", 3);
-    let job = failed(&house);
+    let job = failed(&setup);
     assert_eq!(job["attempts"], 3);
-    assert_eq!(house.service.remote_jobs().len(), 3);
+    assert_eq!(setup.service.remote_jobs().len(), 3);
 }
 
 #[test]
 fn a_create_answer_cut_off_counts_as_a_remote_job() {
-    let house = creating(vec![Fault::BrokenHalfway; 9]).set("retry.job_attempts", 2);
-    house.run(&["backup"]);
-    assert!(house.service.remote_jobs().len() <= 2);
-    assert_eq!(house.job()["attempts"], house.service.remote_jobs().len());
+    let setup = creating(vec![Fault::BrokenHalfway; 9]).set("retry.job_attempts", 2);
+    setup.run(&["backup"]);
+    assert!(setup.service.remote_jobs().len() <= 2);
+    assert_eq!(setup.job()["attempts"], setup.service.remote_jobs().len());
 }
 
 #[test]
 fn a_404_just_after_creation_passes() {
-    let house = asking(vec![Fault::http(404); 5]);
-    let job = archived(&house);
+    let setup = asking(vec![Fault::http(404); 5]);
+    let job = archived(&setup);
     assert_eq!(job["attempts"], 1);
-    let house = fetching(vec![Fault::http(404); 5]);
-    let job = archived(&house);
+    let setup = fetching(vec![Fault::http(404); 5]);
+    let job = archived(&setup);
     assert_eq!(job["attempts"], 1);
 }
 
@@ -211,12 +211,12 @@ fn a_404_that_stays_means_that_the_remote_job_is_lost() {
             Scenario { result: vec![Fault::http(404); 999], ..Scenario::default() },
         ],
         |scenario| {
-            let house =
-                House::with(scenario).set("http.lost_after", "150ms").set("retry.job_attempts", 2);
-            let job = failed(&house);
+            let setup =
+                Setup::with(scenario).set("http.lost_after", "150ms").set("retry.job_attempts", 2);
+            let job = failed(&setup);
             assert_eq!(job["error"]["kind"], "not_found");
             assert_eq!(job["attempts"], 2);
-            assert_eq!(house.service.remote_jobs().len(), 2);
+            assert_eq!(setup.service.remote_jobs().len(), 2);
         },
     );
 }
@@ -224,62 +224,62 @@ fn a_404_that_stays_means_that_the_remote_job_is_lost() {
 #[test]
 fn a_broken_download_is_retried_and_in_the_end_unavailable() {
     each([Fault::BrokenHalfway, Fault::LengthTooLong(9), Fault::Refused], |fault| {
-        let house = fetching(vec![fault.clone(); 99]).set("retry.job_attempts", 1);
-        let job = failed(&house);
+        let setup = fetching(vec![fault.clone(); 99]).set("retry.job_attempts", 1);
+        let job = failed(&setup);
         assert_eq!(job["error"]["kind"], "unavailable", "{fault:?}");
         assert_eq!(job["attempts"], 1);
-        assert_eq!(house.service.count(Kind::Result), 3, "the attempts of one request");
+        assert_eq!(setup.service.count(Kind::Result), 3, "the attempts of one request");
     });
 }
 
 #[test]
 fn a_stalled_answer_ends_with_the_idle_timeout() {
-    let house = House::with(Scenario {
+    let setup = Setup::with(Scenario {
         status: vec![Fault::Silence],
         result: vec![Fault::StalledAfter(500)],
         ..Scenario::default()
     })
     .set("http.idle_timeout", "300ms");
-    let job = archived(&house);
+    let job = archived(&setup);
     assert_eq!(job["attempts"], 1);
 }
 
 #[test]
 fn a_result_that_is_too_large_is_corrupt() {
     each([false, true], |gzip| {
-        let house = House::with(Scenario { gzip, ..Scenario::default() })
+        let setup = Setup::with(Scenario { gzip, ..Scenario::default() })
             // Less than the document, more than its encoded form.
             .set("http.max_bytes", "10 KiB")
             .set("retry.job_attempts", 1);
-        assert_eq!(failed(&house)["error"]["kind"], "corrupt", "gzip: {gzip}");
+        assert_eq!(failed(&setup)["error"]["kind"], "corrupt", "gzip: {gzip}");
     });
 }
 
 #[test]
 fn a_download_that_takes_too_long_is_retried_and_in_the_end_unavailable() {
-    let house = fetching(vec![Fault::StalledAfter(500); 99])
+    let setup = fetching(vec![Fault::StalledAfter(500); 99])
         .set("http.fetch_deadline", "200ms")
         .set("retry.job_attempts", 1);
-    assert_eq!(failed(&house)["error"]["kind"], "unavailable");
+    assert_eq!(failed(&setup)["error"]["kind"], "unavailable");
 }
 
 #[test]
 fn another_number_of_entities_than_announced_is_incomplete() {
-    let house = House::with(Scenario {
+    let setup = Setup::with(Scenario {
         announced: nightjar::simulator::Announced::OffBy(1),
         ..Scenario::default()
     })
     .set("retry.job_attempts", 2);
-    let job = failed(&house);
+    let job = failed(&setup);
     assert_eq!(job["error"]["kind"], "incomplete");
     assert_eq!(job["attempts"], 2);
 }
 
 #[test]
 fn a_status_url_on_another_host_is_a_protocol_error_and_is_not_asked() {
-    let house = House::healthy();
-    let url = format!("http://{}/exports/status", house.service.storage_host());
-    house.service.set_scenario(
+    let setup = Setup::healthy();
+    let url = format!("http://{}/exports/status", setup.service.storage_host());
+    setup.service.set_scenario(
         "Stores",
         Scenario {
             status_url: StatusUrl::Elsewhere(url),
@@ -287,14 +287,14 @@ fn a_status_url_on_another_host_is_a_protocol_error_and_is_not_asked() {
             ..Scenario::default()
         },
     );
-    assert_eq!(failed(&house)["error"]["kind"], "protocol");
-    assert_eq!(house.service.count(Kind::Storage), 0);
+    assert_eq!(failed(&setup)["error"]["kind"], "protocol");
+    assert_eq!(setup.service.count(Kind::Storage), 0);
 }
 
 #[test]
 fn xml_in_spite_of_the_question_is_a_protocol_error() {
-    let house = asking(vec![Fault::Xml; 99]).set("poll.deadline", "10s");
-    assert_eq!(failed(&house)["error"]["kind"], "protocol");
+    let setup = asking(vec![Fault::Xml; 99]).set("poll.deadline", "10s");
+    assert_eq!(failed(&setup)["error"]["kind"], "protocol");
 }
 
 /// When a remote job of this moment was created, as the service writes it, so many minutes off.
@@ -304,8 +304,8 @@ fn created(minutes: i64) -> String {
 }
 
 /// The notes of a timeline that speak of another remote job.
-fn notes_of_another(house: &House, job: &Value) -> usize {
-    let shown = house.json(&["job", &job["id"].to_string()]);
+fn notes_of_another(setup: &Setup, job: &Value) -> usize {
+    let shown = setup.json(&["job", &job["id"].to_string()]);
     let timeline = shown["timeline"].as_array().unwrap();
     let speaks = |it: &&Value| it["message"].as_str().unwrap().contains("another remote job");
     timeline.iter().filter(|it| it["kind"] == "note").filter(speaks).count()
@@ -313,21 +313,21 @@ fn notes_of_another(house: &House, job: &Value) -> usize {
 
 #[test]
 fn another_id_in_an_answer_is_told_but_loses_no_backup() {
-    let house = asking(vec![Fault::OtherId]);
-    let job = archived(&house);
+    let setup = asking(vec![Fault::OtherId]);
+    let job = archived(&setup);
     assert_eq!(job["attempts"], 1);
-    assert_eq!(notes_of_another(&house, &job), 1);
+    assert_eq!(notes_of_another(&setup, &job), 1);
 }
 
 #[test]
 fn a_completed_job_of_another_id_is_taken_when_it_is_no_older_than_ours() {
     each([0, -3, 60], |minutes| {
         let fault = Fault::OtherIdCreated(Some(created(minutes)));
-        let house =
-            House::with(Scenario { pending_polls: 0, status: vec![fault], ..Scenario::default() });
-        let job = archived(&house);
+        let setup =
+            Setup::with(Scenario { pending_polls: 0, status: vec![fault], ..Scenario::default() });
+        let job = archived(&setup);
         assert_eq!((&job["attempts"], &job["polls"]), (&1.into(), &1.into()), "{minutes}");
-        assert_eq!(notes_of_another(&house, &job), 1);
+        assert_eq!(notes_of_another(&setup, &job), 1);
     });
 }
 
@@ -338,14 +338,14 @@ fn an_older_or_undated_job_of_another_id_counts_as_pending_until_ours_is_told() 
         [Some(created(-10)), Some(wrong_weekday), Some("yesterday".to_owned()), None],
         |created| {
             let fault = Fault::OtherIdCreated(created.clone());
-            let house = House::with(Scenario {
+            let setup = Setup::with(Scenario {
                 pending_polls: 0,
                 status: vec![fault; 6],
                 ..Scenario::default()
             });
-            let job = archived(&house);
+            let job = archived(&setup);
             assert_eq!((&job["attempts"], &job["polls"]), (&1.into(), &7.into()), "{created:?}");
-            assert_eq!(notes_of_another(&house, &job), 1);
+            assert_eq!(notes_of_another(&setup, &job), 1);
         },
     );
 }
@@ -353,33 +353,33 @@ fn an_older_or_undated_job_of_another_id_counts_as_pending_until_ours_is_told() 
 #[test]
 fn what_another_job_aborts_with_is_no_end_of_ours_before_its_deadline() {
     let fault = Fault::OtherIdCreated(Some(created(0)));
-    let house = House::with(Scenario {
+    let setup = Setup::with(Scenario {
         pending_polls: 0,
         ending: Ending::aborted("on strike"),
         status: vec![fault; 9999],
         ..Scenario::default()
     })
     .set("poll.deadline", "700ms");
-    let job = failed(&house);
+    let job = failed(&setup);
     assert_eq!(job["error"]["kind"], "deadline", "{job}");
     assert_eq!(job["attempts"], 1);
     assert!(job["polls"].as_u64().unwrap() > 3, "{job}");
-    assert_eq!(notes_of_another(&house, &job), 1);
+    assert_eq!(notes_of_another(&setup, &job), 1);
 }
 
 #[test]
 fn an_unknown_status_word_means_pending() {
-    let house = asking(vec![Fault::Word("Resting".into()); 2]);
-    archived(&house);
+    let setup = asking(vec![Fault::Word("Resting".into()); 2]);
+    archived(&setup);
 }
 
 #[test]
 fn a_status_that_can_never_be_asked_ends_the_job_at_the_latest_at_its_deadline() {
     each([Fault::Refused, Fault::http(503)], |fault| {
-        let house = asking(vec![fault.clone(); 999])
+        let setup = asking(vec![fault.clone(); 999])
             .set("retry.job_attempts", 1)
             .set("poll.deadline", "500ms");
-        let kind = failed(&house)["error"]["kind"].clone();
+        let kind = failed(&setup)["error"]["kind"].clone();
         assert!(kind == "unavailable" || kind == "deadline", "{fault:?}: {kind}");
     });
 }
@@ -388,8 +388,8 @@ fn a_status_that_can_never_be_asked_ends_the_job_at_the_latest_at_its_deadline()
 fn retry_after_may_be_a_date() {
     let when = std::time::SystemTime::from(crate::harness::now()) + Duration::from_secs(3);
     let fault = Fault::retry_after(503, &httpdate::fmt_http_date(when));
-    let house = creating(vec![fault]);
-    let done = house.backup();
+    let setup = creating(vec![fault]);
+    let done = setup.backup();
     // The date has no fractions, and starting takes a moment.
     assert!(done.took >= Duration::from_millis(800), "{done:?}");
 }
@@ -403,8 +403,8 @@ fn retry_after_wins_over_the_configured_waits() {
             Scenario { result: vec![Fault::retry_after(429, "1")], ..Scenario::default() },
         ],
         |scenario| {
-            let house = House::with(scenario);
-            let done = house.backup();
+            let setup = Setup::with(scenario);
+            let done = setup.backup();
             assert!(done.took >= Duration::from_secs(1), "{done:?}");
         },
     );
@@ -413,18 +413,18 @@ fn retry_after_wins_over_the_configured_waits() {
 #[test]
 fn names_are_encoded_where_a_url_needs_it() {
     let stores = SimSource { name: "Shop$^{1}".into(), ..source("Stores", Scenario::default()) };
-    let house = House::of(vec![SimSource { key: KEY.into(), ..stores }])
+    let setup = Setup::of(vec![SimSource { key: KEY.into(), ..stores }])
         .set("sources.shop$^{1}.name", "stores");
-    archived(&house);
-    assert_eq!(house.manifest()["data_source"], "Shop$^{1}");
+    archived(&setup);
+    assert_eq!(setup.manifest()["data_source"], "Shop$^{1}");
 }
 
 #[test]
 fn another_version_can_be_named() {
-    let house = House::healthy().set("sources.stores.job_id", "0123456789abcdef0123456789abcdef");
+    let setup = Setup::healthy().set("sources.stores.job_id", "0123456789abcdef0123456789abcdef");
     // The service has no such version; that it was asked for is what counts.
-    failed(&house);
-    let asked = house.service.requests();
+    failed(&setup);
+    let asked = setup.service.requests();
     assert_eq!(asked[0].parameter("jobId").unwrap(), "0123456789abcdef0123456789abcdef");
     assert_eq!(asked[0].parameter("output").unwrap(), "json");
 }
@@ -438,18 +438,18 @@ fn a_download_that_breaks_off_goes_on_where_it_was_when_the_file_is_the_same() {
         result: vec![Fault::BrokenHalfway, Fault::http(503)],
         ..Scenario::default()
     };
-    let house = House::with(scenario);
-    house.backup();
+    let setup = Setup::with(scenario);
+    setup.backup();
     let asked: Vec<_> =
-        house.service.requests().into_iter().filter(|it| it.kind == Kind::Result).collect();
+        setup.service.requests().into_iter().filter(|it| it.kind == Kind::Result).collect();
     assert_eq!(asked.len(), 3, "the whole, the rest, and the rest again");
     assert_eq!(asked[0].header("range"), None);
     let half = nightjar::simulator::Data::first_places(20).length() / 2;
     assert_eq!(asked[2].header("range"), Some(format!("bytes={half}-").as_str()));
-    let job = house.job();
+    let job = setup.job();
     assert_eq!(job["attempts"], 1);
-    let timeline = house.timeline(&job["id"]);
+    let timeline = setup.timeline(&job["id"]);
     assert!(timeline.contains("it goes on from there"), "{timeline}");
     assert!(!timeline.contains("\"retry\""), "{timeline}");
-    assert_eq!(house.run(&["verify"]).code, 0);
+    assert_eq!(setup.run(&["verify"]).code, 0);
 }

@@ -2,7 +2,7 @@
 //! requests than it can answer, and by requests that lie. The backups notice nothing of it. All of
 //! it goes to loopback, and is bounded in number and in time.
 
-use crate::harness::{House, Process, names, private_file, until};
+use crate::harness::{Process, Setup, names, private_file, until};
 use crate::web::{Page, send};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -14,19 +14,19 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// A house with a history of this many failed jobs beside the first, archived one.
-fn with_history(jobs: u32) -> House {
-    let house = House::healthy();
-    house.backup();
-    add_history(&house, jobs);
-    house
+/// A setup with a history of this many failed jobs beside the first, archived one.
+fn with_history(jobs: u32) -> Setup {
+    let setup = Setup::healthy();
+    setup.backup();
+    add_history(&setup, jobs);
+    setup
 }
 
-fn add_history(house: &House, jobs: u32) {
+fn add_history(setup: &Setup, jobs: u32) {
     use sqlx::Connection as _;
     let options =
-        sqlx::sqlite::SqliteConnectOptions::new().filename(house.path("state/nightjar.db"));
-    house.block_on(async {
+        sqlx::sqlite::SqliteConnectOptions::new().filename(setup.path("state/nightjar.db"));
+    setup.block_on(async {
         let mut database = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
         sqlx::query(
             "INSERT INTO jobs (source, account, state, trigger, created_at, finished_at, due_at, \
@@ -44,20 +44,20 @@ fn add_history(house: &House, jobs: u32) {
 }
 
 /// A daemon that may open so few files.
-fn with_files(house: &House, files: u32) -> Process {
-    let plain = house.command(&["daemon"]);
+fn with_files(setup: &Setup, files: u32) -> Process {
+    let plain = setup.command(&["daemon"]);
     let mut command = Command::new("sh");
-    command.env_clear().env("PATH", "/usr/bin:/bin").current_dir(house.path(""));
+    command.env_clear().env("PATH", "/usr/bin:/bin").current_dir(setup.path(""));
     command.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\""));
     command.arg(plain.get_program()).args(plain.get_args());
-    house.start_command(command)
+    setup.start_command(command)
 }
 
 /// Has the daemon back up once, and sees that nothing disturbed it.
-fn back_up_undisturbed(house: &House) {
-    let ids = house.queue();
+fn back_up_undisturbed(setup: &Setup) {
+    let ids = setup.queue();
     let job = until("the backup", || {
-        let job = house.json(&["job", &ids[0].to_string()]);
+        let job = setup.json(&["job", &ids[0].to_string()]);
         job["finished_at"].is_string().then_some(job)
     });
     assert_eq!(job["state"], "archived", "{job:#}");
@@ -83,7 +83,7 @@ fn memory(process: &Process) -> u64 {
 
 #[test]
 fn half_sent_requests_keep_neither_readers_nor_backups_out() {
-    let page = Page::started(House::healthy(), |house| with_files(house, 100));
+    let page = Page::started(Setup::healthy(), |setup| with_files(setup, 100));
     let half_sent: Vec<TcpStream> = (0..300)
         .map(|number| {
             let mut stream = page.connect();
@@ -94,7 +94,7 @@ fn half_sent_requests_keep_neither_readers_nor_backups_out() {
             stream
         })
         .collect();
-    back_up_undisturbed(&page.house);
+    back_up_undisturbed(&page.setup);
     assert_eq!(page.get("/healthz").status, 200);
     assert_eq!(page.get("/api/jobs").status, 200);
     log_is_quiet(&page.daemon);
@@ -103,10 +103,10 @@ fn half_sent_requests_keep_neither_readers_nor_backups_out() {
 
 #[test]
 fn a_socket_file_has_the_same_limits() {
-    let house = House::healthy();
-    let path = house.path("page.sock");
-    let house = house.set("web.listen", format!("unix:{}", path.display()));
-    let daemon = with_files(&house, 100);
+    let setup = Setup::healthy();
+    let path = setup.path("page.sock");
+    let setup = setup.set("web.listen", format!("unix:{}", path.display()));
+    let daemon = with_files(&setup, 100);
     let connect = || {
         // Unlike an address, a socket file refuses those who come when too many wait.
         let stream = until("a connection", || UnixStream::connect(&path).ok());
@@ -120,7 +120,7 @@ fn a_socket_file_has_the_same_limits() {
             stream
         })
         .collect();
-    back_up_undisturbed(&house);
+    back_up_undisturbed(&setup);
     for (hosts, status) in
         [("Host: proxy.example\r\n", 200), ("Host: a.example\r\nHost: b.example\r\n", 400)]
     {
@@ -138,7 +138,7 @@ fn a_socket_file_has_the_same_limits() {
 
 #[test]
 fn a_request_that_never_becomes_whole_is_given_up() {
-    let page = Page::of(House::healthy());
+    let page = Page::of(Setup::healthy());
     let mut stream = page.connect();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-More: ").unwrap();
     let begun = Instant::now();
@@ -172,7 +172,7 @@ fn readers_that_read_nothing_hold_little_and_make_room() {
     for path in ["/", "/jobs", "/api/jobs?limit=10000", "/metrics", "/api/sources"] {
         assert_eq!(page.get(path).status, 200, "{path}");
     }
-    back_up_undisturbed(&page.house);
+    back_up_undisturbed(&page.setup);
     let grown = memory(&page.daemon).saturating_sub(before);
     assert!(grown < 48 << 10, "grown by {grown} KiB");
     log_is_quiet(&page.daemon);
@@ -216,16 +216,16 @@ fn backups_notice_nothing_of_a_flooded_page() {
             });
         }
         for _ in 0..5 {
-            back_up_undisturbed(&page.house);
+            back_up_undisturbed(&page.setup);
         }
         assert_eq!(page.get("/healthz").status, 200);
         over.store(true, Ordering::Relaxed);
     });
     assert!(answered.into_inner() > 24);
     log_is_quiet(&page.daemon);
-    let Page { house, daemon, .. } = page;
+    let Page { setup, daemon, .. } = page;
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
-    drop(house);
+    drop(setup);
 }
 
 #[test]
@@ -242,19 +242,19 @@ fn open_connections_do_not_delay_a_stop() {
             stream
         })
         .collect();
-    let Page { house, daemon, .. } = page;
+    let Page { setup, daemon, .. } = page;
     let stopped = daemon.stop(Signal::TERM);
     assert_eq!(stopped.code, 0, "{stopped:?}");
     assert!(!stopped.stderr.contains("panicked"), "{stopped:?}");
-    assert!(!names(&house.path("state")).contains(&"nightjar.db-wal".to_owned()), "left open");
+    assert!(!names(&setup.path("state")).contains(&"nightjar.db-wal".to_owned()), "left open");
     drop(open);
 }
 
 #[test]
 fn a_request_that_names_another_host_in_any_way_is_refused() {
-    let house = House::healthy();
-    house.backup();
-    let page = Page::of(house);
+    let setup = Setup::healthy();
+    setup.backup();
+    let page = Page::of(setup);
     let port = page.port;
     let here = format!("127.0.0.1:{port}");
     for (request, status) in [
@@ -287,9 +287,9 @@ fn a_request_that_names_another_host_in_any_way_is_refused() {
 
 #[test]
 fn odd_requests_are_answered_cheaply() {
-    let house = House::healthy();
-    house.backup();
-    let page = Page::of(house);
+    let setup = Setup::healthy();
+    setup.backup();
+    let page = Page::of(setup);
     let long = "x".repeat(5000);
     let endless = "x".repeat(70_000);
     for (line, statuses) in [
@@ -333,7 +333,7 @@ fn odd_requests_are_answered_cheaply() {
 
 #[test]
 fn what_follows_a_request_s_head_is_not_read() {
-    let page = Page::of(House::healthy());
+    let page = Page::of(Setup::healthy());
     for (line, status) in [("GET /healthz", 200), ("POST /healthz", 405)] {
         let mut stream = page.connect();
         write!(stream, "{line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
@@ -360,23 +360,23 @@ fn a_long_list_is_the_same_as_the_command_s() {
                 command.push(if name == "source" { "--source" } else { "--state" });
                 command.push(value);
             }
-            assert_eq!(listed, page.house.json(&command), "{limit}{filter}");
+            assert_eq!(listed, page.setup.json(&command), "{limit}{filter}");
         }
     }
 }
 
 #[test]
 fn only_the_archive_s_own_regular_files_are_served() {
-    let house = House::healthy();
-    house.backup();
-    private_file(&house.path("secret"), "a secret\n");
-    let manifest = house.manifests("stores")[0].clone();
+    let setup = Setup::healthy();
+    setup.backup();
+    private_file(&setup.path("secret"), "a secret\n");
+    let manifest = setup.manifests("stores")[0].clone();
     let name = manifest.file_stem().unwrap().to_str().unwrap().to_owned();
     let data = manifest.with_file_name(format!("{name}.xml.zst"));
     let length = std::fs::metadata(&data).unwrap().len();
-    let page = Page::of(house);
+    let page = Page::of(setup);
     let href = format!("/snapshots/stores/{name}");
-    let secret = page.house.path("secret");
+    let secret = page.setup.path("secret");
     let text = std::fs::read_to_string(&manifest).unwrap();
 
     // A manifest that names another file.

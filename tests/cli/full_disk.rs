@@ -1,6 +1,6 @@
 //! A file system without room.
 
-use crate::harness::{House, names, until};
+use crate::harness::{Setup, names, until};
 use nightjar::simulator::{Ending, Fault, Kind, Scenario};
 use std::fs;
 use std::io::Write as _;
@@ -34,22 +34,22 @@ fn fill(path: &Path) {
 
 #[test]
 fn a_job_waits_for_room_and_then_goes_on() {
-    let house = House::healthy();
-    let disk = house.path("disk");
+    let setup = Setup::healthy();
+    let disk = setup.path("disk");
     let Some(_mount) = Mount::at(&disk, "256k") else {
         eprintln!("skipped: mounting a file system is not permitted here");
         return;
     };
     let archive = disk.join("archive");
     fs::create_dir_all(archive.join("stores")).unwrap();
-    let house = house.set("archive_dir", archive.display().to_string());
+    let setup = setup.set("archive_dir", archive.display().to_string());
     let filler = disk.join("filler");
     fill(&filler);
 
-    let mut backup = house.start(&["backup"]);
-    let job = house.job_when("the job to wait for room", |job| {
+    let mut backup = setup.start(&["backup"]);
+    let job = setup.job_when("the job to wait for room", |job| {
         job.to_string().contains("storage")
-            || house.timeline(&job["id"]).to_lowercase().contains("storage")
+            || setup.timeline(&job["id"]).to_lowercase().contains("storage")
     });
     assert_eq!(job["finished_at"], serde_json::Value::Null, "it waits while it lasts: {job}");
     assert!(backup.is_running());
@@ -59,10 +59,10 @@ fn a_job_waits_for_room_and_then_goes_on() {
     fs::remove_file(filler).unwrap();
     let done = backup.end();
     assert_eq!(done.code, 0, "{done:?}");
-    let job = house.job();
+    let job = setup.job();
     assert_eq!(job["state"], "archived");
     assert_eq!(job["attempts"], 1, "the remote job was not at fault");
-    assert_eq!(house.json(&["verify"])["ok"], true);
+    assert_eq!(setup.json(&["verify"])["ok"], true);
     until("nothing unfinished to be left", || {
         (names(&archive.join("stores")).len() == 3).then_some(())
     });
@@ -70,35 +70,35 @@ fn a_job_waits_for_room_and_then_goes_on() {
 
 #[test]
 fn a_daemon_outlives_a_full_disk_under_its_database() {
-    let house = House::with(Scenario { ending: Ending::Never, ..Scenario::default() });
-    let disk = house.path("disk");
+    let setup = Setup::with(Scenario { ending: Ending::Never, ..Scenario::default() });
+    let disk = setup.path("disk");
     let Some(_mount) = Mount::at(&disk, "16m") else {
         eprintln!("skipped: mounting a file system is not permitted here");
         return;
     };
-    let archive = house.path("archive").display().to_string();
-    let house = house
+    let archive = setup.path("archive").display().to_string();
+    let setup = setup
         .set("state_dir", disk.join("state").display().to_string())
         .set("archive_dir", archive);
-    house.queue();
-    let mut daemon = house.start(&["daemon"]);
-    house.until_asked(Kind::Status, 2);
+    setup.queue();
+    let mut daemon = setup.start(&["daemon"]);
+    setup.until_asked(Kind::Status, 2);
     let filler = disk.join("filler");
     fill(&filler);
     // Each answer is written down, so that there is soon no room for the next.
-    house.service.set_scenario(
+    setup.service.set_scenario(
         "Stores",
         Scenario { status: vec![Fault::Word("Resting".into()); 40], ..Scenario::default() },
     );
-    let asked = house.service.requests().len();
+    let asked = setup.service.requests().len();
     until("trouble, or more questions", || {
         let in_trouble = daemon.stderr().contains("full");
-        (in_trouble || house.service.requests().len() > asked + 20).then_some(())
+        (in_trouble || setup.service.requests().len() > asked + 20).then_some(())
     });
     assert!(daemon.is_running(), "{}", daemon.stderr());
     fs::remove_file(filler).unwrap();
     let said = daemon.stderr();
-    let job = house.job_when(&said, |job| !job["finished_at"].is_null());
+    let job = setup.job_when(&said, |job| !job["finished_at"].is_null());
     assert_eq!(job["state"], "archived", "{job}");
     assert!(daemon.is_running());
     assert_eq!(daemon.stop(rustix::process::Signal::TERM).code, 0);

@@ -1,4 +1,4 @@
-//! A house for each test: a folder with a configuration and a key, a simulated service, and the
+//! A setup for each test: a directory with a configuration and a key, a simulated service, and the
 //! program to run in it.
 
 use nightjar::simulator::{Data, Kind, Scenario, SimSource, Simulator};
@@ -25,7 +25,7 @@ pub(crate) fn source(name: &str, scenario: Scenario) -> SimSource {
 }
 
 /// The folder, the service and the configuration of one test.
-pub(crate) struct House {
+pub(crate) struct Setup {
     pub(crate) service: Simulator,
     config: toml::Table,
     runs: Cell<u32>,
@@ -33,7 +33,7 @@ pub(crate) struct House {
     runtime: Runtime,
 }
 
-impl House {
+impl Setup {
     /// One source, `stores`, for which the service is well.
     pub(crate) fn healthy() -> Self {
         Self::with(Scenario::default())
@@ -75,12 +75,12 @@ impl House {
         });
         config.insert("sources".into(), entries.collect::<Vec<_>>().into());
         let service = runtime.block_on(Simulator::start(sources)).unwrap();
-        let house = Self { service, config, runs: Cell::new(0), folder, runtime };
-        private_file(&house.path("contoso.key"), &key);
-        let state = house.path("state").display().to_string();
-        let key_file = house.path("contoso.key").display().to_string();
-        let endpoint = house.service.endpoint();
-        house
+        let setup = Self { service, config, runs: Cell::new(0), folder, runtime };
+        private_file(&setup.path("contoso.key"), &key);
+        let state = setup.path("state").display().to_string();
+        let key_file = setup.path("contoso.key").display().to_string();
+        let endpoint = setup.service.endpoint();
+        setup
             .set("state_dir", state)
             .set("accounts.contoso.key_file", key_file)
             .set("accounts.contoso.endpoint", endpoint)
@@ -212,7 +212,7 @@ impl House {
         });
     }
 
-    /// Waits for a future of this house's service.
+    /// Waits for a future of this setup's service.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }

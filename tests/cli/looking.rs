@@ -1,6 +1,6 @@
 //! Commands that only look change nothing: no file, no folder, no time of change.
 
-use crate::harness::{House, files};
+use crate::harness::{Setup, files};
 use nightjar::simulator::Scenario;
 use rustix::process::Signal;
 use sha2::{Digest as _, Sha256};
@@ -43,22 +43,22 @@ fn listing(folder: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, String)> {
 }
 
 /// What these commands print and end with; nothing may change by them.
-fn look(house: &House) -> Vec<(i32, String)> {
-    let before = listing(&house.path("state"));
+fn look(setup: &Setup) -> Vec<(i32, String)> {
+    let before = listing(&setup.path("state"));
     LOOKING
         .iter()
         .map(|arguments| {
-            let done = house.run(arguments);
-            let after = listing(&house.path("state"));
+            let done = setup.run(arguments);
+            let after = listing(&setup.path("state"));
             assert_eq!(after, before, "{arguments:?} has changed something");
             (done.code, done.stdout)
         })
         .collect()
 }
 
-fn change(house: &House, statement: &'static str) {
-    house.block_on(async {
-        let url = format!("sqlite://{}", house.path("state/nightjar.db").display());
+fn change(setup: &Setup, statement: &'static str) {
+    setup.block_on(async {
+        let url = format!("sqlite://{}", setup.path("state/nightjar.db").display());
         let mut connection = SqliteConnection::connect(&url).await.unwrap();
         sqlx::query(statement).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
@@ -67,17 +67,17 @@ fn change(house: &House, statement: &'static str) {
 
 #[test]
 fn where_nothing_was_ever_backed_up_nothing_is_made() {
-    let house = House::healthy();
-    let seen = look(&house);
-    assert!(!house.path("state").exists());
+    let setup = Setup::healthy();
+    let seen = look(&setup);
+    assert!(!setup.path("state").exists());
     assert_eq!(seen[0].0, 0, "{seen:?}");
 }
 
 #[test]
 fn a_database_that_nobody_has_open_is_read_as_it_lies_there() {
-    let house = House::healthy();
-    house.backup();
-    let seen = look(&house);
+    let setup = Setup::healthy();
+    setup.backup();
+    let seen = look(&setup);
     assert!(seen[..10].iter().all(|(code, _)| *code == 0), "{seen:?}");
     assert!(seen[4].1.contains("Job 1 of source stores: archived"), "{seen:?}");
     assert!(seen[10].1.contains("nightjar.db is whole"), "{seen:?}");
@@ -85,25 +85,25 @@ fn a_database_that_nobody_has_open_is_read_as_it_lies_there() {
 
 #[test]
 fn a_database_that_a_killed_daemon_has_left_open_is_read_with_its_journal() {
-    let house = House::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
-    let daemon = house.start(&["daemon"]);
-    house.queue();
-    house.job_when("waiting", |job| job["state"] == "waiting");
+    let setup = Setup::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
+    let daemon = setup.start(&["daemon"]);
+    setup.queue();
+    setup.job_when("waiting", |job| job["state"] == "waiting");
     daemon.kill();
-    assert!(fs::metadata(house.path("state/nightjar.db-wal")).unwrap().len() > 0);
-    let seen = look(&house);
+    assert!(fs::metadata(setup.path("state/nightjar.db-wal")).unwrap().len() > 0);
+    let seen = look(&setup);
     assert!(seen[4].1.contains("Job 1 of source stores: waiting"), "{seen:?}");
     assert!(seen[10].1.contains("nightjar.db is whole"), "{seen:?}");
 }
 
 #[test]
 fn a_database_in_use_is_read_beside_the_daemon() {
-    let house = House::healthy();
-    house.backup();
-    let daemon = house.start(&["daemon"]);
-    house.job_when("the catch-up or the first", |job| job["state"] == "archived");
+    let setup = Setup::healthy();
+    setup.backup();
+    let daemon = setup.start(&["daemon"]);
+    setup.job_when("the catch-up or the first", |job| job["state"] == "archived");
     for arguments in LOOKING {
-        let done = house.run(arguments);
+        let done = setup.run(arguments);
         assert!(done.code == 0 || arguments[0] == "doctor", "{done:?}");
     }
     daemon.stop(Signal::TERM);
@@ -111,11 +111,11 @@ fn a_database_in_use_is_read_beside_the_daemon() {
 
 #[test]
 fn another_user_and_a_folder_that_cannot_be_written_are_no_obstacle() {
-    let house = House::healthy();
-    house.backup();
-    let state = house.path("state");
+    let setup = Setup::healthy();
+    setup.backup();
+    let state = setup.path("state");
     let program = assert_cmd::cargo::cargo_bin!("nightjar");
-    for folder in std::iter::once(house.path(".")).chain(listing(&state).into_keys()) {
+    for folder in std::iter::once(setup.path(".")).chain(listing(&state).into_keys()) {
         let meta = fs::symlink_metadata(&folder).unwrap();
         if meta.is_dir() {
             fs::set_permissions(&folder, fs::Permissions::from_mode(0o555)).unwrap();
@@ -123,20 +123,20 @@ fn another_user_and_a_folder_that_cannot_be_written_are_no_obstacle() {
             fs::set_permissions(&folder, fs::Permissions::from_mode(0o444)).unwrap();
         }
     }
-    fs::set_permissions(house.path("config.toml"), fs::Permissions::from_mode(0o444)).unwrap();
+    fs::set_permissions(setup.path("config.toml"), fs::Permissions::from_mode(0o444)).unwrap();
     // Where this is root, modes bind nobody: another user is asked then.
     let is_root = rustix::process::geteuid().is_root();
-    let copy = house.path("nightjar-of-all");
+    let copy = setup.path("nightjar-of-all");
     if is_root {
         fs::copy(program, &copy).unwrap();
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o555)).unwrap();
     }
     let before = listing(&state);
     for arguments in [&["status"][..], &["jobs"], &["job", "1"], &["snapshots"], &["verify"]] {
-        let mut command = house.command(arguments);
+        let mut command = setup.command(arguments);
         if is_root {
             command = std::process::Command::new(&copy);
-            command.env_clear().arg("--config").arg(house.path("config.toml")).args(arguments);
+            command.env_clear().arg("--config").arg(setup.path("config.toml")).args(arguments);
             command.uid(65_534).gid(65_534).current_dir("/");
         }
         let output = command.output().unwrap();
@@ -144,7 +144,7 @@ fn another_user_and_a_folder_that_cannot_be_written_are_no_obstacle() {
         assert_eq!(listing(&state), before, "{arguments:?}");
     }
     // So that it can be removed.
-    for folder in before.into_keys().filter(|path| path.is_dir()).chain([house.path(".")]) {
+    for folder in before.into_keys().filter(|path| path.is_dir()).chain([setup.path(".")]) {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     }
 }
@@ -161,18 +161,18 @@ fn another_schema_is_named_with_what_to_do_and_stays_as_it_is() {
             ["was written by a newer version of nightjar", "install that version again"],
         ),
     ] {
-        let house = House::healthy();
-        house.backup();
-        change(&house, statement);
-        let before = listing(&house.path("state"));
+        let setup = Setup::healthy();
+        setup.backup();
+        change(&setup, statement);
+        let before = listing(&setup.path("state"));
         for arguments in [&["status"][..], &["jobs"], &["job", "1"]] {
-            let done = house.run(arguments);
+            let done = setup.run(arguments);
             assert_eq!(done.code, 1, "{done:?}");
             assert!(said.iter().all(|said| done.stderr.contains(said)), "{done:?}");
         }
-        let found = house.run(&["doctor", "--offline"]);
+        let found = setup.run(&["doctor", "--offline"]);
         assert!(found.stdout.contains(said[0]), "{found:?}");
-        assert_eq!(listing(&house.path("state")), before);
-        assert_eq!(files(&house.path("state")).iter().filter(|it| it.ends_with("-wal")).count(), 0);
+        assert_eq!(listing(&setup.path("state")), before);
+        assert_eq!(files(&setup.path("state")).iter().filter(|it| it.ends_with("-wal")).count(), 0);
     }
 }

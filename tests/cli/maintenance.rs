@@ -1,26 +1,26 @@
 //! Maintenance: what the daemon does by itself.
 
-use crate::harness::{House, names, until};
+use crate::harness::{Setup, names, until};
 use rustix::process::Signal;
 use std::fs;
 
 #[test]
 fn what_no_daemon_was_there_to_do_at_four_is_done_soon_after_the_start() {
-    let mut house = House::healthy();
+    let mut setup = Setup::healthy();
     for rule in ["keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"] {
-        house.change(&format!("retention.{rule}"), 0);
+        setup.change(&format!("retention.{rule}"), 0);
     }
-    house.change("retention.keep_last", 1);
+    setup.change("retention.keep_last", 1);
     for _ in 0..3 {
-        house.backup();
+        setup.backup();
     }
-    assert_eq!(house.manifests("stores").len(), 3, "a backup removes nothing");
-    assert_eq!(names(&house.path("state/copies")).len(), 1);
-    fs::remove_dir_all(house.path("state/copies")).unwrap();
-    let daemon = house.start(&["daemon"]);
+    assert_eq!(setup.manifests("stores").len(), 3, "a backup removes nothing");
+    assert_eq!(names(&setup.path("state/copies")).len(), 1);
+    fs::remove_dir_all(setup.path("state/copies")).unwrap();
+    let daemon = setup.start(&["daemon"]);
     until("retention", || daemon.stderr().contains("2 snapshots were removed").then_some(()));
     let done = daemon.stop(Signal::TERM);
-    assert_eq!(house.manifests("stores").len(), 1);
+    assert_eq!(setup.manifests("stores").len(), 1);
     // The backup has copied the database, and that is no longer due.
     assert!(!done.stderr.contains("the database was copied"), "{done:?}");
 }

@@ -1,6 +1,6 @@
 //! Who is told what, when a backup begins, fails, and is well again.
 
-use crate::harness::{House, until};
+use crate::harness::{Setup, until};
 use nightjar::simulator::{Ending, Scenario};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -66,10 +66,10 @@ fn request(stream: &mut TcpStream) -> Option<(String, String)> {
     Some((head.split(' ').nth(1)?.to_owned(), String::from_utf8(body).ok()?))
 }
 
-fn telling(house: House, listener: &Listener) -> House {
+fn telling(setup: Setup, listener: &Listener) -> Setup {
     let mut webhook = toml::Table::new();
     webhook.insert("url".into(), format!("{}/hook", listener.url).into());
-    house
+    setup
         .set("notify.ping", format!("{}/all", listener.url))
         .set("sources.stores.ping", format!("{}/stores", listener.url))
         .set("notify.webhooks", vec![toml::Value::Table(webhook)])
@@ -78,8 +78,8 @@ fn telling(house: House, listener: &Listener) -> House {
 #[test]
 fn a_good_backup_is_pinged_when_it_begins_and_after_its_proof_and_nothing_else_is_said() {
     let listener = Listener::new();
-    let house = telling(House::healthy(), &listener);
-    house.backup();
+    let setup = telling(Setup::healthy(), &listener);
+    setup.backup();
     assert_eq!(listener.pings("/stores"), ["/stores/start", "/stores"]);
     assert_eq!(listener.pings("/all"), ["/all/start", "/all"]);
     let runs: Vec<_> = listener
@@ -89,7 +89,7 @@ fn a_good_backup_is_pinged_when_it_begins_and_after_its_proof_and_nothing_else_i
         .collect();
     assert!(runs.iter().all(|run| run.len() == 36 && *run == runs[0]), "{runs:?}");
     assert_eq!(listener.messages("/hook"), Vec::<Value>::new());
-    house.backup();
+    setup.backup();
     let again = listener.heard();
     let (path, _) = again.last().unwrap();
     assert!(!path.contains(&runs[0]), "the second run has an id of its own: {path}");
@@ -99,12 +99,12 @@ fn a_good_backup_is_pinged_when_it_begins_and_after_its_proof_and_nothing_else_i
 fn a_backup_in_the_foreground_is_pinged_while_it_is_still_going_on() {
     let listener = Listener::new();
     let scenario = Scenario { pending_polls: 1_000_000, ..Scenario::default() };
-    let house = telling(House::with(scenario), &listener);
-    let mut backup = house.start(&["backup"]);
+    let setup = telling(Setup::with(scenario), &listener);
+    let mut backup = setup.start(&["backup"]);
     until("its beginning", || (listener.pings("/stores") == ["/stores/start"]).then_some(()));
     assert!(backup.is_running());
-    let id = house.job()["id"].to_string();
-    assert_eq!(house.run(&["cancel", &id]).code, 0);
+    let id = setup.job()["id"].to_string();
+    assert_eq!(setup.run(&["cancel", &id]).code, 0);
     assert_eq!(backup.end().code, 1);
     assert_eq!(listener.pings("/stores"), ["/stores/start"], "a cancelled one is no result");
 }
@@ -113,9 +113,9 @@ fn a_backup_in_the_foreground_is_pinged_while_it_is_still_going_on() {
 fn a_failure_is_told_once_and_so_is_its_end() {
     let listener = Listener::new();
     let scenario = Scenario { ending: Ending::aborted("No"), ..Scenario::default() };
-    let house = telling(House::with(scenario), &listener).set("retry.job_attempts", 1);
+    let setup = telling(Setup::with(scenario), &listener).set("retry.job_attempts", 1);
     for _ in 0..2 {
-        assert_eq!(house.run(&["backup"]).code, 1);
+        assert_eq!(setup.run(&["backup"]).code, 1);
     }
     let [broke] = &listener.messages("/hook")[..] else {
         panic!("one message: {:?}", listener.heard())
@@ -130,14 +130,14 @@ fn a_failure_is_told_once_and_so_is_its_end() {
         ["/stores/start", "/stores/fail", "/stores/start", "/stores/fail"]
     );
 
-    house.service.set_scenario("Stores", Scenario::default());
-    house.backup();
+    setup.service.set_scenario("Stores", Scenario::default());
+    setup.backup();
     let messages = listener.messages("/hook");
     assert_eq!(messages.len(), 2, "{messages:?}");
     assert_eq!(messages[1]["event"], "recovered");
     assert_eq!(messages[1]["since"], broke["since"]);
     assert_eq!(listener.pings("/all").last().unwrap(), "/all");
-    house.backup();
+    setup.backup();
     assert_eq!(listener.messages("/hook").len(), 2);
 }
 
@@ -145,16 +145,16 @@ fn a_failure_is_told_once_and_so_is_its_end() {
 fn the_daemon_tells_as_soon_as_a_job_has_failed() {
     let listener = Listener::new();
     let scenario = Scenario { ending: Ending::aborted("No"), ..Scenario::default() };
-    let house = telling(House::with(scenario), &listener).set("retry.job_attempts", 1);
-    let daemon = house.start(&["daemon"]);
-    house.queue();
+    let setup = telling(Setup::with(scenario), &listener).set("retry.job_attempts", 1);
+    let daemon = setup.start(&["daemon"]);
+    setup.queue();
     let message = until("a message", || listener.messages("/hook").into_iter().next());
     assert_eq!(message["kind"], "failed");
     daemon.stop(Signal::TERM);
     // Nobody is told again by a daemon that was away for a moment.
-    let daemon = house.start(&["daemon"]);
+    let daemon = setup.start(&["daemon"]);
     let done = until("a second failure", || {
-        (house.queue().len() == 1).then(|| house.job_when("failed", |job| job["state"] == "failed"))
+        (setup.queue().len() == 1).then(|| setup.job_when("failed", |job| job["state"] == "failed"))
     });
     assert_eq!(done["id"], 2);
     until("its ping", || (listener.pings("/stores/fail").len() == 2).then_some(()));
@@ -165,13 +165,13 @@ fn the_daemon_tells_as_soon_as_a_job_has_failed() {
 #[test]
 fn a_refused_key_and_a_source_that_is_gone_are_told_as_such() {
     let listener = Listener::new();
-    let house = telling(House::healthy(), &listener);
-    std::fs::write(house.path("contoso.key"), "another-key").unwrap();
-    assert_eq!(house.run(&["backup"]).code, 1);
+    let setup = telling(Setup::healthy(), &listener);
+    std::fs::write(setup.path("contoso.key"), "another-key").unwrap();
+    assert_eq!(setup.run(&["backup"]).code, 1);
     assert_eq!(listener.messages("/hook")[0]["kind"], "credentials");
-    std::fs::write(house.path("contoso.key"), crate::harness::KEY).unwrap();
-    let house = house.set("sources.stores.data_source", "Vanished");
-    assert_eq!(house.run(&["backup"]).code, 1);
+    std::fs::write(setup.path("contoso.key"), crate::harness::KEY).unwrap();
+    let setup = setup.set("sources.stores.data_source", "Vanished");
+    assert_eq!(setup.run(&["backup"]).code, 1);
     let messages = listener.messages("/hook");
     assert_eq!(messages[1]["kind"], "vanished", "{messages:?}");
     assert_eq!(messages.len(), 2);
@@ -179,7 +179,7 @@ fn a_refused_key_and_a_source_that_is_gone_are_told_as_such() {
 
 #[test]
 fn nobody_who_cannot_be_told_keeps_a_backup_from_success() {
-    let house = House::healthy()
+    let setup = Setup::healthy()
         .set("notify.try_timeout", "50ms")
         .set("notify.disk_low", "1000 TiB")
         .set("sources.stores.ping", "http://127.0.0.1:1/gone");
@@ -188,10 +188,10 @@ fn nobody_who_cannot_be_told_keeps_a_backup_from_success() {
     let mut webhook = toml::Table::new();
     webhook.insert("url".into(), "https://127.0.0.1:1/".into());
     webhook.insert("secret_credential".into(), "missing".into());
-    let house = house
+    let setup = setup
         .set("notify.commands", vec![toml::Value::Table(hook)])
         .set("notify.webhooks", vec![toml::Value::Table(webhook)]);
-    let done = house.backup();
+    let done = setup.backup();
     assert!(done.stderr.contains("credential missing"), "{done:?}");
     assert!(done.took < std::time::Duration::from_secs(25), "{done:?}");
 }
@@ -199,8 +199,8 @@ fn nobody_who_cannot_be_told_keeps_a_backup_from_success() {
 #[test]
 fn a_test_message_reaches_every_channel_and_says_how_that_went() {
     let listener = Listener::new();
-    let house = telling(House::healthy(), &listener);
-    let done = house.run(&["notify", "test"]);
+    let setup = telling(Setup::healthy(), &listener);
+    let done = setup.run(&["notify", "test"]);
     assert_eq!(done.code, 0, "{done:?}");
     let place = listener.url.trim_start_matches("http://");
     assert_eq!(
@@ -211,13 +211,13 @@ fn a_test_message_reaches_every_channel_and_says_how_that_went() {
     assert_eq!(listener.pings("/stores"), ["/stores/log"]);
     assert_eq!(listener.pings("/all"), ["/all/log"]);
 
-    let house = house.set("sources.stores.ping", "http://127.0.0.1:1/gone");
-    let done = house.run(&["notify", "test"]);
+    let setup = setup.set("sources.stores.ping", "http://127.0.0.1:1/gone");
+    let done = setup.run(&["notify", "test"]);
     assert_eq!(done.code, 3, "{done:?}");
     assert!(done.stdout.contains("FAILED: ping of 127.0.0.1:1: "), "{done:?}");
     assert!(!done.stdout.contains("gone"), "{done:?}");
 
-    let done = House::healthy().run(&["notify", "test"]);
+    let done = Setup::healthy().run(&["notify", "test"]);
     assert_eq!(done.code, 2, "{done:?}");
     assert!(done.stderr.contains("has nobody to tell"), "{done:?}");
 }
@@ -225,31 +225,31 @@ fn a_test_message_reaches_every_channel_and_says_how_that_went() {
 #[test]
 fn a_nearly_full_disk_is_told_and_so_is_room() {
     let listener = Listener::new();
-    let house = telling(House::healthy(), &listener).set("notify.disk_low", "1000 TiB");
-    house.backup();
-    house.backup();
+    let setup = telling(Setup::healthy(), &listener).set("notify.disk_low", "1000 TiB");
+    setup.backup();
+    setup.backup();
     let messages = listener.messages("/hook");
     assert_eq!(messages.len(), 1, "one disk holds both folders: {messages:?}");
     assert_eq!(messages[0]["kind"], "disk");
     let text = messages[0]["message"].as_str().unwrap();
     assert!(text.contains("make room"), "{text}");
-    let house = house.set("notify.disk_low", "0 B");
-    house.backup();
+    let setup = setup.set("notify.disk_low", "0 B");
+    setup.backup();
     assert_eq!(listener.messages("/hook").last().unwrap()["event"], "recovered");
 }
 
 #[test]
 fn a_database_that_was_set_aside_is_told_until_it_is_removed() {
     let listener = Listener::new();
-    let house = telling(House::healthy(), &listener).set("notify.remind_every", "1h");
-    house.backup();
+    let setup = telling(Setup::healthy(), &listener).set("notify.remind_every", "1h");
+    setup.backup();
     // A file that was set aside stands for a damaged database until somebody removes it.
-    std::fs::write(house.path("state/nightjar.db.damaged-20261125T120000Z"), "x").unwrap();
-    house.backup();
+    std::fs::write(setup.path("state/nightjar.db.damaged-20261125T120000Z"), "x").unwrap();
+    setup.backup();
     let message = listener.messages("/hook").pop().expect("a message");
     assert_eq!((&message["kind"], &message["event"]), (&"database".into(), &"broke".into()));
-    std::fs::remove_file(house.path("state/nightjar.db.damaged-20261125T120000Z")).unwrap();
-    house.backup();
+    std::fs::remove_file(setup.path("state/nightjar.db.damaged-20261125T120000Z")).unwrap();
+    setup.backup();
     assert_eq!(listener.messages("/hook").pop().unwrap()["event"], "recovered");
 }
 
@@ -277,24 +277,24 @@ fn nothing_for_this_machine_goes_through_a_proxy() {
         let (url, asked) = proxy();
         let listener = Listener::new();
         let scenario = Scenario { ending: Ending::aborted("No"), ..Scenario::default() };
-        let house = telling(House::with(scenario), &listener).set("retry.job_attempts", 1);
-        let run = |house: &House, arguments: &[&str]| {
-            let mut command = house.command(arguments);
+        let setup = telling(Setup::with(scenario), &listener).set("retry.job_attempts", 1);
+        let run = |setup: &Setup, arguments: &[&str]| {
+            let mut command = setup.command(arguments);
             command.envs(names.map(|name| (name, url.as_str())));
-            house.start_command(command).end()
+            setup.start_command(command).end()
         };
-        let done = run(&house, &["backup"]);
+        let done = run(&setup, &["backup"]);
         assert_eq!(done.code, 1, "{done:?}");
-        assert_eq!(house.job()["error"]["kind"], "aborted", "the service was asked: {done:?}");
+        assert_eq!(setup.job()["error"]["kind"], "aborted", "the service was asked: {done:?}");
         assert_eq!(listener.pings("/stores"), ["/stores/start", "/stores/fail"]);
         assert_eq!(listener.messages("/hook").len(), 1);
-        assert_eq!(run(&house, &["notify", "test"]).code, 0);
-        assert_eq!(run(&house, &["check", "--online"]).code, 0);
+        assert_eq!(run(&setup, &["notify", "test"]).code, 0);
+        assert_eq!(run(&setup, &["check", "--online"]).code, 0);
         assert_eq!(*asked.lock().unwrap(), Vec::<String>::new(), "{names:?}");
 
         // The proxy is one: what leaves the machine goes through it, and it sees no path.
-        let house = house.set("sources.stores.ping", "https://checks.example/secret-path");
-        assert_eq!(run(&house, &["notify", "test"]).code, 3);
+        let setup = setup.set("sources.stores.ping", "https://checks.example/secret-path");
+        assert_eq!(run(&setup, &["notify", "test"]).code, 3);
         assert_eq!(*asked.lock().unwrap(), ["CONNECT checks.example:443 HTTP/1.1"], "{names:?}");
     }
 }
@@ -313,8 +313,8 @@ fn a_redirect_is_no_success_and_leads_nowhere() {
             let _ = write!(stream, "{head}Content-Length: 0\r\nConnection: close\r\n\r\n");
         }
     });
-    let house = House::healthy().set("sources.stores.ping", url);
-    let done = house.run(&["notify", "test"]);
+    let setup = Setup::healthy().set("sources.stores.ping", url);
+    let done = setup.run(&["notify", "test"]);
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.stdout.contains("307"), "{done:?}");
     assert_eq!(target.heard(), Vec::new());

@@ -1,6 +1,6 @@
 //! Contradictions of the service's documents, and accidents around the program.
 
-use crate::harness::{House, files, instant, now, source, until};
+use crate::harness::{Setup, files, instant, now, source, until};
 use nightjar::simulator::{
     Dates, Ending, Fault, Kind, Location, OutputLabel, OutputUrl, Scenario, StatusUrl,
 };
@@ -40,39 +40,39 @@ fn every_contradiction_of_the_documents_is_survived() {
         ("instant", Scenario { pending_polls: 0, ..default() }),
     ];
     let sources = odd.iter().map(|(name, scenario)| source(name, scenario.clone()));
-    let house = House::of(sources.collect()).set("accounts.contoso.max_in_process", 50);
-    let done = house.run(&["backup"]);
+    let setup = Setup::of(sources.collect()).set("accounts.contoso.max_in_process", 50);
+    let done = setup.run(&["backup"]);
     let wrong: Vec<Value> =
-        house.jobs().into_iter().filter(|job| job["state"] != "archived").collect();
+        setup.jobs().into_iter().filter(|job| job["state"] != "archived").collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert_eq!(done.code, 0);
-    assert!(house.jobs().iter().all(|job| job["attempts"] == 1));
+    assert!(setup.jobs().iter().all(|job| job["attempts"] == 1));
 }
 
 #[test]
 fn polls_are_status_answers_and_failures_to_ask_are_none() {
     let status = vec![Fault::http(503), Fault::http(404)];
-    let house = House::with(Scenario { status, ..Scenario::default() });
-    house.backup();
-    assert_eq!(house.job()["polls"], 3);
-    assert_eq!(house.service.count(Kind::Status), 5);
+    let setup = Setup::with(Scenario { status, ..Scenario::default() });
+    setup.backup();
+    assert_eq!(setup.job()["polls"], 3);
+    assert_eq!(setup.service.count(Kind::Status), 5);
 }
 
 #[test]
 fn a_result_on_a_foreign_host_without_encryption_is_not_fetched() {
     let output_url = OutputUrl::Elsewhere("http://storage.example.org/result.xml".into());
-    let house =
-        House::with(Scenario { output_url, ..Scenario::default() }).set("retry.job_attempts", 1);
-    assert_eq!(house.run(&["backup"]).code, 1);
-    assert_eq!(house.job()["error"]["kind"], "protocol");
+    let setup =
+        Setup::with(Scenario { output_url, ..Scenario::default() }).set("retry.job_attempts", 1);
+    assert_eq!(setup.run(&["backup"]).code, 1);
+    assert_eq!(setup.job()["error"]["kind"], "protocol");
 }
 
 #[test]
 fn retry_after_is_honoured_up_to_one_hour() {
     let create = vec![Fault::retry_after(503, "86400")];
-    let house = House::with(Scenario { create, ..Scenario::default() });
-    let _backup = house.start(&["backup"]);
-    house.until_asked(Kind::Create, 1);
+    let setup = Setup::with(Scenario { create, ..Scenario::default() });
+    let _backup = setup.start(&["backup"]);
+    setup.until_asked(Kind::Create, 1);
     fn instants(value: &Value) -> Vec<chrono::DateTime<chrono::Utc>> {
         match value {
             Value::String(text) if chrono::DateTime::parse_from_rfc3339(text).is_ok() => {
@@ -85,7 +85,7 @@ fn retry_after_is_honoured_up_to_one_hour() {
     }
     // Whatever the field is called: the job goes on in about an hour.
     let due = until("a time an hour ahead", || {
-        let latest = instants(&house.job()).into_iter().max()?;
+        let latest = instants(&setup.job()).into_iter().max()?;
         ((latest - now()).num_minutes() >= 5).then_some(latest)
     });
     let minutes = (due - now()).num_minutes();
@@ -94,60 +94,60 @@ fn retry_after_is_honoured_up_to_one_hour() {
 
 #[test]
 fn a_source_named_twice_is_backed_up_once() {
-    let house = House::healthy();
-    assert_eq!(house.run(&["backup", "stores", "stores"]).code, 0);
-    assert_eq!(house.jobs().len(), 1);
+    let setup = Setup::healthy();
+    assert_eq!(setup.run(&["backup", "stores", "stores"]).code, 0);
+    assert_eq!(setup.jobs().len(), 1);
 }
 
 #[test]
 fn a_source_cannot_leave_the_archive_by_its_name() {
     for name in ["../stores", "a/b", "Stores", "", "-stores"] {
-        let house = House::healthy().set("sources.stores.name", name);
-        assert_eq!(house.run(&["check"]).code, 2, "{name:?}");
+        let setup = Setup::healthy().set("sources.stores.name", name);
+        assert_eq!(setup.run(&["check"]).code, 2, "{name:?}");
     }
 }
 
 #[test]
 fn a_syntax_error_has_its_place_in_the_json() {
-    let house = House::healthy();
-    house.write_config(&format!("{}\n[poll\n", house.config_text()));
-    let done = house.run(&["check", "--json"]);
+    let setup = Setup::healthy();
+    setup.write_config(&format!("{}\n[poll\n", setup.config_text()));
+    let done = setup.run(&["check", "--json"]);
     assert_eq!(done.code, 2, "{done:?}");
     let checked = done.document();
     assert_eq!(checked["valid"], false);
-    let line = house.config_text().lines().count();
+    let line = setup.config_text().lines().count();
     assert_eq!(checked["errors"][0]["line"], line, "{checked}");
     assert_eq!(checked["sources"], serde_json::json!([]));
 }
 
 #[test]
 fn a_refused_key_in_an_online_check_is_told_in_one_document() {
-    let house = House::healthy();
-    crate::harness::private_file(&house.path("contoso.key"), "not-the-key");
-    let done = house.run(&["check", "--online", "--json"]);
+    let setup = Setup::healthy();
+    crate::harness::private_file(&setup.path("contoso.key"), "not-the-key");
+    let done = setup.run(&["check", "--online", "--json"]);
     assert_ne!(done.code, 0);
     assert!(done.document()["valid"].is_boolean());
 }
 
 #[test]
 fn four_backups_at_once_on_a_new_state_folder_get_along() {
-    let house = House::with(Scenario { pending_polls: 30, ..Scenario::default() });
-    let all = [(); 4].map(|()| house.start(&["backup"]));
+    let setup = Setup::with(Scenario { pending_polls: 30, ..Scenario::default() });
+    let all = [(); 4].map(|()| setup.start(&["backup"]));
     for backup in all {
         let done = backup.end();
         assert_eq!(done.code, 0, "{done:?}");
     }
-    assert_eq!(house.service.remote_jobs().len(), house.jobs().len());
-    assert_eq!(house.json(&["verify"])["ok"], true);
+    assert_eq!(setup.service.remote_jobs().len(), setup.jobs().len());
+    assert_eq!(setup.json(&["verify"])["ok"], true);
 }
 
 #[test]
 fn a_state_folder_that_cannot_be_is_told_and_no_success() {
-    let house = House::healthy();
-    let state = house.path("contoso.key/state").display().to_string();
-    let house = house.set("state_dir", state.clone());
+    let setup = Setup::healthy();
+    let state = setup.path("contoso.key/state").display().to_string();
+    let setup = setup.set("state_dir", state.clone());
     for command in ["backup", "daemon"] {
-        let done = house.run(&[command]);
+        let done = setup.run(&[command]);
         assert_eq!(done.code, 1, "{command}: {done:?}");
         assert!(done.stderr.contains(&state), "{done:?}");
     }
@@ -155,13 +155,13 @@ fn a_state_folder_that_cannot_be_is_told_and_no_success() {
 
 #[test]
 fn what_is_kept_aside_is_private() {
-    let house = House::with(Scenario {
+    let setup = Setup::with(Scenario {
         announced: nightjar::simulator::Announced::OffBy(1),
         ..Scenario::default()
     })
     .set("retry.job_attempts", 1);
-    assert_eq!(house.run(&["backup"]).code, 1);
-    let kept = files(&house.path("state/quarantine"));
+    assert_eq!(setup.run(&["backup"]).code, 1);
+    let kept = files(&setup.path("state/quarantine"));
     assert_eq!(kept.len(), 1);
     let mode = fs::metadata(&kept[0]).unwrap().permissions().mode();
     assert_eq!(mode & 0o077, 0, "{mode:o}");
@@ -169,43 +169,43 @@ fn what_is_kept_aside_is_private() {
 
 #[test]
 fn a_cancelled_job_is_asked_about_no_more() {
-    let house = House::with(Scenario {
+    let setup = Setup::with(Scenario {
         ending: Ending::Never,
         status_url: StatusUrl::ById,
         ..Scenario::default()
     });
-    let id = house.queue()[0].to_string();
-    let daemon = house.start(&["daemon"]);
-    house.until_asked(Kind::Status, 2);
-    assert_eq!(house.run(&["cancel", &id]).code, 0);
-    let polls = house.service.remote_jobs()[0].polls;
-    house.service.set_scenario(
+    let id = setup.queue()[0].to_string();
+    let daemon = setup.start(&["daemon"]);
+    setup.until_asked(Kind::Status, 2);
+    assert_eq!(setup.run(&["cancel", &id]).code, 0);
+    let polls = setup.service.remote_jobs()[0].polls;
+    setup.service.set_scenario(
         "Stores",
         Scenario { status_url: StatusUrl::ById, pending_polls: 10, ..Scenario::default() },
     );
-    house.queue();
-    house.job_when("the next backup", |job| job["state"] == "archived");
+    setup.queue();
+    setup.job_when("the next backup", |job| job["state"] == "archived");
     // One question may have been under way.
-    assert!(house.service.remote_jobs()[0].polls <= polls + 1);
-    assert_eq!(house.json(&["job", &id])["state"], "cancelled");
+    assert!(setup.service.remote_jobs()[0].polls <= polls + 1);
+    assert_eq!(setup.json(&["job", &id])["state"], "cancelled");
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
 }
 
 #[test]
 fn a_schedule_survives_kills_without_a_time_coming_twice() {
-    let house = House::healthy().set("sources.stores.schedule", "* * * * * *");
+    let setup = Setup::healthy().set("sources.stores.schedule", "* * * * * *");
     for _ in 0..4 {
-        let before = house.jobs().len();
-        let daemon = house.start(&["daemon"]);
-        until("another job", || (house.jobs().len() > before).then_some(()));
+        let before = setup.jobs().len();
+        let daemon = setup.start(&["daemon"]);
+        until("another job", || (setup.jobs().len() > before).then_some(()));
         daemon.kill();
     }
-    let daemon = house.start(&["daemon"]);
-    let before = house.jobs().len();
-    until("another job", || (house.jobs().len() > before).then_some(()));
-    house.job_when("its end", |job| job["state"] == "archived");
+    let daemon = setup.start(&["daemon"]);
+    let before = setup.jobs().len();
+    until("another job", || (setup.jobs().len() > before).then_some(()));
+    setup.job_when("its end", |job| job["state"] == "archived");
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
-    let jobs = house.jobs();
+    let jobs = setup.jobs();
     let mut times: Vec<_> = jobs.iter().map(|job| instant(&job["scheduled_for"])).collect();
     let all = times.len();
     times.sort_unstable();
@@ -218,24 +218,24 @@ fn a_schedule_survives_kills_without_a_time_coming_twice() {
 
 #[test]
 fn the_log_filter_is_obeyed() {
-    let house = House::healthy();
-    let mut command = house.command(&["daemon"]);
+    let setup = Setup::healthy();
+    let mut command = setup.command(&["daemon"]);
     command.env("RUST_LOG", "off");
-    let daemon = house.start_command(command);
-    house.queue();
-    house.job_when("the backup", |job| job["state"] == "archived");
+    let daemon = setup.start_command(command);
+    setup.queue();
+    setup.job_when("the backup", |job| job["state"] == "archived");
     assert_eq!(daemon.stop(Signal::TERM).stderr, "");
 }
 
 #[test]
 fn a_job_left_by_a_killed_backup_is_finished_by_the_next_daemon() {
-    let house = House::with(Scenario { ending: Ending::Never, ..Scenario::default() });
-    let backup = house.start(&["backup"]);
-    house.until_asked(Kind::Status, 2);
+    let setup = Setup::with(Scenario { ending: Ending::Never, ..Scenario::default() });
+    let backup = setup.start(&["backup"]);
+    setup.until_asked(Kind::Status, 2);
     backup.kill();
-    house.service.set_scenario("Stores", Scenario::default());
-    let _daemon = house.start(&["daemon"]);
-    let job = house.job_when("the backup", |job| job["state"] == "archived");
+    setup.service.set_scenario("Stores", Scenario::default());
+    let _daemon = setup.start(&["daemon"]);
+    let job = setup.job_when("the backup", |job| job["state"] == "archived");
     assert_eq!(job["attempts"], 1);
-    assert_eq!(house.jobs().len(), 1);
+    assert_eq!(setup.jobs().len(), 1);
 }

@@ -1,6 +1,6 @@
 //! What the account may do.
 
-use crate::harness::{House, Process, each, now, source, until};
+use crate::harness::{Process, Setup, each, now, source, until};
 use nightjar::simulator::{ErrorBody, Fault, Limits, Scenario};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -33,60 +33,60 @@ fn limits(status: u16, retry_after: &str) -> Fault {
 
 #[test]
 fn a_job_over_the_days_quota_stays_queued_and_its_backup_waits_and_says_so() {
-    let house = House::healthy().set("accounts.contoso.max_jobs_per_day", 1);
-    house.backup();
-    let mut backup = house.start(&["backup"]);
+    let setup = Setup::healthy().set("accounts.contoso.max_jobs_per_day", 1);
+    setup.backup();
+    let mut backup = setup.start(&["backup"]);
     until("the backup to say that it waits", || says_that_it_waits(&backup));
     assert!(backup.is_running());
-    let job = house.job();
+    let job = setup.job();
     assert_eq!(job["state"], "queued");
     assert_eq!(job["attempts"], 0);
     assert_eq!(job["error"], Value::Null);
-    let shown = house.json(&["job", &job["id"].to_string()]);
+    let shown = setup.json(&["job", &job["id"].to_string()]);
     let until = latest_instant(&shown).unwrap() - now();
     assert!((23..=24).contains(&until.num_hours()), "it shows until when: {shown}");
-    assert_eq!(house.service.remote_jobs().len(), 1, "no quota was asked for in vain");
+    assert_eq!(setup.service.remote_jobs().len(), 1, "no quota was asked for in vain");
     backup.stop(Signal::INT);
-    assert_eq!(house.job()["state"], "queued");
+    assert_eq!(setup.job()["state"], "queued");
 }
 
 #[test]
 fn jobs_in_process_never_exceed_the_accounts_number() {
     let slow = Scenario { pending_polls: 4, ..Scenario::default() };
-    let house = House::of((0..5).map(|n| source(&format!("s{n}"), slow.clone())).collect())
+    let setup = Setup::of((0..5).map(|n| source(&format!("s{n}"), slow.clone())).collect())
         .set("accounts.contoso.max_in_process", 2);
-    house.service.set_limits(Limits { max_in_process: 2, ..Limits::default() });
-    house.backup();
-    assert_eq!(house.service.peak_in_process(), 2);
-    assert_eq!(house.service.count(nightjar::simulator::Kind::Create), 5, "no refusal");
-    assert!(house.jobs().iter().all(|job| job["attempts"] == 1));
+    setup.service.set_limits(Limits { max_in_process: 2, ..Limits::default() });
+    setup.backup();
+    assert_eq!(setup.service.peak_in_process(), 2);
+    assert_eq!(setup.service.count(nightjar::simulator::Kind::Create), 5, "no refusal");
+    assert!(setup.jobs().iter().all(|job| job["attempts"] == 1));
 }
 
 #[test]
 fn a_refusal_that_speaks_of_limits_is_waited_out_and_costs_nothing() {
     each([429, 403], |status| {
-        let house =
-            House::with(Scenario { create: vec![limits(status, "1")], ..Scenario::default() })
+        let setup =
+            Setup::with(Scenario { create: vec![limits(status, "1")], ..Scenario::default() })
                 .set("accounts.contoso.max_jobs_per_day", 1)
                 .set("retry.job_attempts", 1)
                 .set("retry.attempts", 1);
-        house.backup();
-        assert_eq!(house.job()["attempts"], 1, "{status}");
-        assert_eq!(house.service.remote_jobs().len(), 1);
+        setup.backup();
+        assert_eq!(setup.job()["attempts"], 1, "{status}");
+        assert_eq!(setup.service.remote_jobs().len(), 1);
     });
 }
 
 #[test]
 fn a_job_that_the_service_refuses_for_its_limits_stays_queued() {
     each([Fault::Quota(429), Fault::Quota(403)], |fault| {
-        let house =
-            House::with(Scenario { create: vec![fault.clone(); 99], ..Scenario::default() })
+        let setup =
+            Setup::with(Scenario { create: vec![fault.clone(); 99], ..Scenario::default() })
                 .set("poll.initial", "1m")
                 .set("poll.max", "5m");
-        let mut backup = house.start(&["backup"]);
+        let mut backup = setup.start(&["backup"]);
         until("the backup to say that it waits", || says_that_it_waits(&backup));
         assert!(backup.is_running());
-        let job = house.job_when("the refusal", |job| job["attempts"] == 0);
+        let job = setup.job_when("the refusal", |job| job["attempts"] == 0);
         assert_eq!(job["state"], "queued", "{fault:?}");
         assert_eq!(job["error"], Value::Null);
     });
@@ -106,16 +106,16 @@ fn a_service_that_wants_no_wait_is_asked_no_sooner_than_configured() {
             Scenario { result: unavailable("0"), pending_polls: 0, ..healthy() },
         ],
         |scenario| {
-            let house =
-                House::with(scenario.clone()).set("retry.initial", "30m").set("retry.max", "30m");
-            let house = match scenario.create.is_empty() {
-                true => house,
-                false => house.set("poll.initial", "30m").set("poll.max", "30m"),
+            let setup =
+                Setup::with(scenario.clone()).set("retry.initial", "30m").set("retry.max", "30m");
+            let setup = match scenario.create.is_empty() {
+                true => setup,
+                false => setup.set("poll.initial", "30m").set("poll.max", "30m"),
             };
-            let _backup = house.start(&["backup"]);
+            let _backup = setup.start(&["backup"]);
             // Until then the database may still be in the making.
-            house.until_asked(nightjar::simulator::Kind::Create, 1);
-            let job = house.job_when("the refusal", |job| !job["hold"].is_null());
+            setup.until_asked(nightjar::simulator::Kind::Create, 1);
+            let job = setup.job_when("the refusal", |job| !job["hold"].is_null());
             let due = crate::harness::instant(&job["due_at"]) - now();
             assert!((29..=30).contains(&due.num_minutes()), "{job}");
         },
@@ -124,12 +124,12 @@ fn a_service_that_wants_no_wait_is_asked_no_sooner_than_configured() {
 
 #[test]
 fn refusals_for_one_reason_are_one_line_of_the_timeline_with_a_count() {
-    let house =
-        House::with(Scenario { create: vec![limits(429, "0"); 999], ..Scenario::default() });
-    let backup = house.start(&["backup"]);
-    house.until_asked(nightjar::simulator::Kind::Create, 20);
+    let setup =
+        Setup::with(Scenario { create: vec![limits(429, "0"); 999], ..Scenario::default() });
+    let backup = setup.start(&["backup"]);
+    setup.until_asked(nightjar::simulator::Kind::Create, 20);
     backup.stop(Signal::INT);
-    let shown = house.json(&["job", "1"]);
+    let shown = setup.json(&["job", "1"]);
     let refusals: Vec<&Value> = shown["timeline"]
         .as_array()
         .unwrap()
@@ -140,29 +140,29 @@ fn refusals_for_one_reason_are_one_line_of_the_timeline_with_a_count() {
     assert!(refusal["count"].as_u64().unwrap() >= 19, "{refusal}");
     let [first, last] = ["at", "last_at"].map(|name| crate::harness::instant(&refusal[name]));
     assert!(first < last, "{refusal}");
-    let page = house.run(&["job", "1"]).stdout;
+    let page = setup.run(&["job", "1"]).stdout;
     assert_eq!(page.matches("Z  limit ").count(), 1, "{page}");
     assert!(page.contains(" times, the last at "), "{page}");
 }
 
 #[test]
 fn a_lost_answer_uses_quota_up() {
-    let house = House::with(Scenario { create: vec![Fault::LostAnswer], ..Scenario::default() })
+    let setup = Setup::with(Scenario { create: vec![Fault::LostAnswer], ..Scenario::default() })
         .set("accounts.contoso.max_jobs_per_day", 1);
-    let backup = house.start(&["backup"]);
+    let backup = setup.start(&["backup"]);
     until("the backup to say that it waits", || says_that_it_waits(&backup));
-    let job = house.job();
+    let job = setup.job();
     assert_eq!(job["state"], "queued");
     assert_eq!(job["attempts"], 1);
-    assert_eq!(house.service.remote_jobs().len(), 1);
+    assert_eq!(setup.service.remote_jobs().len(), 1);
 }
 
 #[test]
 fn a_waiting_job_can_be_cancelled_and_its_backup_ends() {
-    let house = House::healthy().set("accounts.contoso.max_jobs_per_day", 1);
-    house.backup();
-    let backup = house.start(&["backup"]);
-    let job = house.job_when("the second job", |job| job["state"] == "queued");
-    assert_eq!(house.run(&["cancel", &job["id"].to_string()]).code, 0);
+    let setup = Setup::healthy().set("accounts.contoso.max_jobs_per_day", 1);
+    setup.backup();
+    let backup = setup.start(&["backup"]);
+    let job = setup.job_when("the second job", |job| job["state"] == "queued");
+    assert_eq!(setup.run(&["cancel", &job["id"].to_string()]).code, 0);
     assert_eq!(backup.end().code, 1);
 }

@@ -1,36 +1,36 @@
 //! A database that is lost or damaged comes back from its copies and the archive.
 
-use crate::harness::{House, names, source};
+use crate::harness::{Setup, names, source};
 use nightjar::simulator::{Fault, Scenario};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
 
-fn damage(house: &House) {
-    let path = house.path("state/nightjar.db");
+fn damage(setup: &Setup) {
+    let path = setup.path("state/nightjar.db");
     let length = fs::metadata(&path).unwrap().len();
     assert!(length > 5 * 4096, "{length}");
     let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.seek(SeekFrom::Start(4096)).unwrap();
     file.write_all(&vec![0xa5; usize::try_from(length).unwrap() - 4096]).unwrap();
     // As one that did not come to its end has left it.
-    fs::write(house.path("state/nightjar.db-wal"), "what a killed process had begun").unwrap();
-    fs::write(house.path("state/nightjar.db-shm"), "").unwrap();
+    fs::write(setup.path("state/nightjar.db-wal"), "what a killed process had begun").unwrap();
+    fs::write(setup.path("state/nightjar.db-shm"), "").unwrap();
 }
 
-fn lose(house: &House) {
-    for name in names(&house.path("state")).iter().filter(|name| name.starts_with("nightjar.db")) {
-        fs::remove_file(house.path("state").join(name)).unwrap();
+fn lose(setup: &Setup) {
+    for name in names(&setup.path("state")).iter().filter(|name| name.starts_with("nightjar.db")) {
+        fs::remove_file(setup.path("state").join(name)).unwrap();
     }
 }
 
-fn without_copies(house: &House) {
-    fs::remove_dir_all(house.path("state/copies")).unwrap();
+fn without_copies(setup: &Setup) {
+    fs::remove_dir_all(setup.path("state/copies")).unwrap();
 }
 
-fn damaged_ones(house: &House) -> usize {
-    let all = names(&house.path("state"));
+fn damaged_ones(setup: &Setup) -> usize {
+    let all = names(&setup.path("state"));
     all.iter()
         .filter(|name| name.starts_with("nightjar.db.damaged-") && name.ends_with('Z'))
         .count()
@@ -55,199 +55,199 @@ fn essence(job: &Value) -> Value {
     essence.into()
 }
 
-fn archived(house: &House) -> Vec<Value> {
-    house.jobs().iter().filter(|job| job["state"] == "archived").map(essence).collect()
+fn archived(setup: &Setup) -> Vec<Value> {
+    setup.jobs().iter().filter(|job| job["state"] == "archived").map(essence).collect()
 }
 
 #[test]
 fn the_history_of_the_archive_is_rebuilt_from_the_archive_alone() {
-    let house = House::of(vec![
+    let setup = Setup::of(vec![
         source("Stores", Scenario::default()),
         source("Depots", Scenario { create: vec![Fault::http(400)], ..Scenario::default() }),
     ]);
-    assert_eq!(house.run(&["backup"]).code, 3);
-    house.backup();
-    let before = archived(&house);
+    assert_eq!(setup.run(&["backup"]).code, 3);
+    setup.backup();
+    let before = archived(&setup);
     assert_eq!(before.len(), 3);
-    let status = house.json(&["status"]);
-    lose(&house);
-    without_copies(&house);
+    let status = setup.json(&["status"]);
+    lose(&setup);
+    without_copies(&setup);
 
-    let report = house.json(&["reindex"]);
+    let report = setup.json(&["reindex"]);
     assert_eq!((&report["rebuilt"], &report["adopted"]), (&true.into(), &3.into()), "{report}");
-    assert_eq!(archived(&house), before);
+    assert_eq!(archived(&setup), before);
     for (source, then) in
-        house.json(&["status"]).as_array().unwrap().iter().zip(status.as_array().unwrap())
+        setup.json(&["status"]).as_array().unwrap().iter().zip(status.as_array().unwrap())
     {
         for field in ["source", "health", "last_success", "snapshot", "entities", "last_error"] {
             assert_eq!(source[field], then[field], "{field}");
         }
     }
-    assert!(house.timeline(&before[0]["id"]).contains("found in the archive"));
-    house.backup();
-    let newest = house.job()["id"].as_i64().unwrap();
+    assert!(setup.timeline(&before[0]["id"]).contains("found in the archive"));
+    setup.backup();
+    let newest = setup.job()["id"].as_i64().unwrap();
     assert!(newest > before[0]["id"].as_i64().unwrap(), "an id is used twice");
-    assert_eq!(house.run(&["verify"]).code, 0);
-    let again = house.run(&["reindex"]);
+    assert_eq!(setup.run(&["verify"]).code, 0);
+    let again = setup.run(&["reindex"]);
     assert_eq!(again.stdout, "The database is whole and knows every snapshot.\n", "{again:?}");
 }
 
 #[test]
 fn what_was_started_before_the_loss_counts_against_the_quota_after_it() {
-    let house = House::healthy().set("accounts.contoso.max_jobs_per_day", 2);
-    house.backup();
-    house.backup();
-    lose(&house);
-    without_copies(&house);
-    assert_eq!(house.run(&["reindex"]).code, 0);
-    house.queue();
-    let backup = house.start(&["backup"]);
-    let job = house.job_when("waiting for quota", |job| !job["hold"].is_null());
+    let setup = Setup::healthy().set("accounts.contoso.max_jobs_per_day", 2);
+    setup.backup();
+    setup.backup();
+    lose(&setup);
+    without_copies(&setup);
+    assert_eq!(setup.run(&["reindex"]).code, 0);
+    setup.queue();
+    let backup = setup.start(&["backup"]);
+    let job = setup.job_when("waiting for quota", |job| !job["hold"].is_null());
     assert_eq!((&job["state"], &job["attempts"]), (&"queued".into(), &0.into()), "{job}");
     backup.kill();
-    assert_eq!(house.service.remote_jobs().len(), 2);
+    assert_eq!(setup.service.remote_jobs().len(), 2);
 }
 
 #[test]
 fn a_backup_finds_a_lost_database_made_anew() {
-    let house = House::healthy();
-    house.backup();
-    let before = archived(&house);
-    lose(&house);
-    without_copies(&house);
-    let done = house.backup();
+    let setup = Setup::healthy();
+    setup.backup();
+    let before = archived(&setup);
+    lose(&setup);
+    without_copies(&setup);
+    let done = setup.backup();
     assert!(done.stderr.contains("1 job was taken up from the archive"), "{done:?}");
-    assert_eq!(archived(&house)[1..], before);
-    assert_eq!(damaged_ones(&house), 0);
+    assert_eq!(archived(&setup)[1..], before);
+    assert_eq!(damaged_ones(&setup), 0);
 }
 
 #[test]
 fn a_damaged_database_is_set_aside_and_made_anew_from_its_copy() {
-    let house = House::healthy();
-    house
+    let setup = Setup::healthy();
+    setup
         .service
         .set_scenario("Stores", Scenario { create: vec![Fault::http(400)], ..Scenario::default() });
-    assert_eq!(house.run(&["backup"]).code, 1);
-    house.backup();
-    assert_eq!(names(&house.path("state/copies")).len(), 1, "one copy a day");
-    let failed = house.json(&["job", "1"]);
-    let before = archived(&house);
-    damage(&house);
-    let looked = house.run(&["doctor", "--offline"]);
+    assert_eq!(setup.run(&["backup"]).code, 1);
+    setup.backup();
+    assert_eq!(names(&setup.path("state/copies")).len(), 1, "one copy a day");
+    let failed = setup.json(&["job", "1"]);
+    let before = archived(&setup);
+    damage(&setup);
+    let looked = setup.run(&["doctor", "--offline"]);
     assert!(looked.stdout.contains("nightjar reindex"), "{looked:?}");
 
-    let daemon = house.start(&["daemon"]);
+    let daemon = setup.start(&["daemon"]);
     crate::harness::until("an honest word", || {
         daemon.stderr().contains("is kept as").then_some(())
     });
-    crate::harness::until("the history", || (house.jobs().len() == 2).then_some(()));
-    assert_eq!(archived(&house), before, "from the archive");
-    assert_eq!(house.json(&["job", "1"]), failed, "from the copy");
-    let refused = house.run(&["reindex"]);
+    crate::harness::until("the history", || (setup.jobs().len() == 2).then_some(()));
+    assert_eq!(archived(&setup), before, "from the archive");
+    assert_eq!(setup.json(&["job", "1"]), failed, "from the copy");
+    let refused = setup.run(&["reindex"]);
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.stderr.contains("a daemon (process "), "{refused:?}");
     let done = daemon.stop(Signal::TERM);
     assert!(done.stderr.contains("made anew from the copy"), "{done:?}");
-    assert_eq!(damaged_ones(&house), 1);
-    let found = house.run(&["doctor", "--offline"]).stdout;
+    assert_eq!(damaged_ones(&setup), 1);
+    let found = setup.run(&["doctor", "--offline"]).stdout;
     assert!(found.contains("an earlier one was damaged and is kept as"), "{found}");
 }
 
 #[test]
 fn what_is_no_database_is_set_aside_whoever_comes() {
     let nonsense = "this is no database, and long enough to be looked at ".repeat(100);
-    let house = House::healthy();
-    fs::create_dir_all(house.path("state")).unwrap();
-    fs::write(house.path("state/nightjar.db"), &nonsense).unwrap();
+    let setup = Setup::healthy();
+    fs::create_dir_all(setup.path("state")).unwrap();
+    fs::write(setup.path("state/nightjar.db"), &nonsense).unwrap();
     for arguments in [&["jobs", "--json"][..], &["status"]] {
-        let done = house.run(arguments);
+        let done = setup.run(arguments);
         assert_eq!(done.code, 1, "{arguments:?}: {done:?}");
         assert!(done.stderr.contains("nightjar reindex"), "{done:?}");
     }
-    house.backup();
-    assert_eq!(damaged_ones(&house), 1);
-    let aside = names(&house.path("state")).into_iter().find(|it| it.contains("damaged")).unwrap();
-    assert_eq!(fs::read_to_string(house.path("state").join(aside)).unwrap(), nonsense);
-    assert_eq!(archived(&house).len(), 1);
+    setup.backup();
+    assert_eq!(damaged_ones(&setup), 1);
+    let aside = names(&setup.path("state")).into_iter().find(|it| it.contains("damaged")).unwrap();
+    assert_eq!(fs::read_to_string(setup.path("state").join(aside)).unwrap(), nonsense);
+    assert_eq!(archived(&setup).len(), 1);
 }
 
 #[test]
 fn commands_that_look_leave_nothing_open() {
-    let house = House::healthy();
-    house.backup();
+    let setup = Setup::healthy();
+    setup.backup();
     for arguments in [&["jobs"][..], &["job", "1"], &["status"], &["doctor", "--offline"]] {
-        house.run(arguments);
+        setup.run(arguments);
         let left: Vec<_> =
-            names(&house.path("state")).into_iter().filter(|it| it.ends_with("-wal")).collect();
+            names(&setup.path("state")).into_iter().filter(|it| it.ends_with("-wal")).collect();
         assert_eq!(left, Vec::<String>::new(), "{arguments:?}");
     }
 }
 
 #[test]
 fn a_database_that_was_left_open_is_whole_and_stays() {
-    let house = House::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
-    let daemon = house.start(&["daemon"]);
-    house.queue();
-    house.job_when("waiting", |job| job["state"] == "waiting");
+    let setup = Setup::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
+    let daemon = setup.start(&["daemon"]);
+    setup.queue();
+    setup.job_when("waiting", |job| job["state"] == "waiting");
     daemon.kill();
-    assert!(fs::metadata(house.path("state/nightjar.db-wal")).unwrap().len() > 0);
-    let daemon = house.start(&["daemon"]);
-    house.job_when("waiting", |job| job["polls"].as_u64() > Some(3));
+    assert!(fs::metadata(setup.path("state/nightjar.db-wal")).unwrap().len() > 0);
+    let daemon = setup.start(&["daemon"]);
+    setup.job_when("waiting", |job| job["polls"].as_u64() > Some(3));
     daemon.stop(Signal::TERM);
-    assert_eq!(damaged_ones(&house), 0);
-    assert_eq!(house.jobs().len(), 1);
+    assert_eq!(damaged_ones(&setup), 0);
+    assert_eq!(setup.jobs().len(), 1);
 }
 
 #[test]
 fn of_two_that_find_the_database_lost_at_once_one_rebuilds_it_and_both_go_on() {
-    let house = House::of(vec![
+    let setup = Setup::of(vec![
         source("Stores", Scenario::default()),
         source("Depots", Scenario::default()),
     ]);
-    house.backup();
+    setup.backup();
     for round in 0..3 {
-        let before = archived(&house);
-        lose(&house);
-        without_copies(&house);
-        let one = house.start(&["backup", "stores"]);
-        let other = house.start(&["backup", "depots"]);
+        let before = archived(&setup);
+        lose(&setup);
+        without_copies(&setup);
+        let one = setup.start(&["backup", "stores"]);
+        let other = setup.start(&["backup", "depots"]);
         let done = [one.end(), other.end()];
         assert!(done.iter().all(|done| done.code == 0), "{round}: {done:?}");
         let rebuilt = done.iter().filter(|done| done.stderr.contains("taken up from the archive"));
         assert_eq!(rebuilt.count(), 1, "{round}: {done:?}");
-        let after = archived(&house);
+        let after = archived(&setup);
         assert_eq!(after.len(), before.len() + 2, "{round}");
         assert_eq!(after[2..], before);
-        assert!(!house.path("state/rebuilding").exists());
+        assert!(!setup.path("state/rebuilding").exists());
     }
-    assert_eq!(damaged_ones(&house), 0);
+    assert_eq!(damaged_ones(&setup), 0);
 }
 
 #[test]
 fn damage_that_was_met_while_running_is_looked_for_at_the_next_start() {
-    let house = House::healthy();
-    house.backup();
-    let before = archived(&house);
-    damage(&house);
+    let setup = Setup::healthy();
+    setup.backup();
+    let before = archived(&setup);
+    damage(&setup);
     // As a process leaves it that closed the database and met damage before.
-    fs::remove_file(house.path("state/nightjar.db-wal")).unwrap();
-    fs::write(house.path("state/nightjar.db.suspect"), "").unwrap();
-    let done = house.backup();
+    fs::remove_file(setup.path("state/nightjar.db-wal")).unwrap();
+    fs::write(setup.path("state/nightjar.db.suspect"), "").unwrap();
+    let done = setup.backup();
     assert!(done.stderr.contains("made anew from the copy"), "{done:?}");
-    assert_eq!(archived(&house)[1..], before);
-    assert_eq!(damaged_ones(&house), 1);
-    assert!(!house.path("state/nightjar.db.suspect").exists());
+    assert_eq!(archived(&setup)[1..], before);
+    assert_eq!(damaged_ones(&setup), 1);
+    assert!(!setup.path("state/nightjar.db.suspect").exists());
 }
 
 #[test]
 fn what_an_interrupted_rebuilding_has_left_is_no_database() {
-    let house = House::healthy();
-    house.backup();
-    let before = archived(&house);
-    lose(&house);
-    fs::create_dir(house.path("state/rebuilding")).unwrap();
-    fs::write(house.path("state/rebuilding/nightjar.db"), "half of one").unwrap();
-    house.backup();
-    assert_eq!(archived(&house)[1..], before);
-    assert!(!house.path("state/rebuilding").exists());
+    let setup = Setup::healthy();
+    setup.backup();
+    let before = archived(&setup);
+    lose(&setup);
+    fs::create_dir(setup.path("state/rebuilding")).unwrap();
+    fs::write(setup.path("state/rebuilding/nightjar.db"), "half of one").unwrap();
+    setup.backup();
+    assert_eq!(archived(&setup)[1..], before);
+    assert!(!setup.path("state/rebuilding").exists());
 }

@@ -1,6 +1,6 @@
 //! The JSON of the commands: fields and types.
 
-use crate::harness::{Done, House, instant, now, read_json, source, until};
+use crate::harness::{Done, Setup, instant, now, read_json, source, until};
 use nightjar::simulator::{Announced, Damage, Data, Fault, Scenario};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -39,27 +39,27 @@ fn has_all(value: &Value, names: &[&str]) {
 
 #[test]
 fn before_the_first_backup_every_list_is_an_empty_array() {
-    let house = House::healthy();
-    assert_eq!(house.json(&["jobs"]), json!([]));
-    assert_eq!(house.json(&["snapshots"]), json!([]));
-    let verified = house.json(&["verify"]);
+    let setup = Setup::healthy();
+    assert_eq!(setup.json(&["jobs"]), json!([]));
+    assert_eq!(setup.json(&["snapshots"]), json!([]));
+    let verified = setup.json(&["verify"]);
     assert_eq!(verified["ok"], true);
     assert_eq!(verified["findings"], json!([]));
 }
 
 #[test]
 fn a_job_tells_all_that_the_contract_names() {
-    let house = House::healthy();
+    let setup = Setup::healthy();
     let before = now();
-    house.backup();
-    let job = house.job();
+    setup.backup();
+    let job = setup.job();
     assert_job_shape(&job);
     assert_eq!(job["source"], "stores");
     assert_eq!(job["state"], "archived");
     assert_eq!(job["trigger"], "manual");
     assert_eq!(job["scheduled_for"], Value::Null);
     assert_eq!(job["error"], Value::Null);
-    assert_eq!(job["remote_id"], house.service.remote_jobs()[0].id);
+    assert_eq!(job["remote_id"], setup.service.remote_jobs()[0].id);
     // Two that say pending, and the one that says completed.
     assert_eq!(job["polls"], 3);
     assert_eq!(job["attempts"], 1);
@@ -72,25 +72,25 @@ fn a_job_tells_all_that_the_contract_names() {
 
 #[test]
 fn one_job_is_shown_with_its_timeline() {
-    let house = House::healthy();
-    house.backup();
-    let listed = house.job();
-    let shown = house.json(&["job", &listed["id"].to_string()]);
+    let setup = Setup::healthy();
+    setup.backup();
+    let listed = setup.job();
+    let shown = setup.json(&["job", &listed["id"].to_string()]);
     assert_job_shape(&shown);
     for (name, value) in listed.as_object().unwrap() {
         assert_eq!(&shown[name], value, "{name}");
     }
     assert!(shown["timeline"].as_array().unwrap().len() >= 3, "{shown}");
-    let text = house.run(&["job", &listed["id"].to_string()]);
+    let text = setup.run(&["job", &listed["id"].to_string()]);
     assert_eq!(text.code, 0);
     assert!(text.stdout.contains("stores") && text.stdout.contains("archived"));
 }
 
 #[test]
 fn a_failed_job_tells_its_kind_and_a_message() {
-    let house = House::with(Scenario { create: vec![Fault::http(400)], ..Scenario::default() });
-    assert_eq!(house.run(&["backup"]).code, 1);
-    let job = house.job();
+    let setup = Setup::with(Scenario { create: vec![Fault::http(400)], ..Scenario::default() });
+    assert_eq!(setup.run(&["backup"]).code, 1);
+    let job = setup.job();
     assert_job_shape(&job);
     assert_eq!(job["state"], "failed");
     assert_eq!(job["error"]["kind"], "rejected");
@@ -100,40 +100,40 @@ fn a_failed_job_tells_its_kind_and_a_message() {
 
 #[test]
 fn jobs_come_newest_first_and_can_be_chosen_by_source_state_and_number() {
-    let house = House::of(vec![
+    let setup = Setup::of(vec![
         source("Good", Scenario::default()),
         source("Bad", Scenario { create: vec![Fault::http(400)], ..Scenario::default() }),
     ]);
-    assert_eq!(house.run(&["backup"]).code, 3);
-    assert_eq!(house.run(&["backup", "good"]).code, 0);
-    let ids: Vec<i64> = house.jobs().iter().map(|job| job["id"].as_i64().unwrap()).collect();
+    assert_eq!(setup.run(&["backup"]).code, 3);
+    assert_eq!(setup.run(&["backup", "good"]).code, 0);
+    let ids: Vec<i64> = setup.jobs().iter().map(|job| job["id"].as_i64().unwrap()).collect();
     assert_eq!(ids.len(), 3);
     assert!(ids.is_sorted_by(|a, b| a > b), "{ids:?}");
-    let good = house.json(&["jobs", "--source", "good"]);
+    let good = setup.json(&["jobs", "--source", "good"]);
     assert_eq!(good.as_array().unwrap().len(), 2);
-    let failed = house.json(&["jobs", "--state", "failed"]);
+    let failed = setup.json(&["jobs", "--state", "failed"]);
     assert_eq!(failed.as_array().unwrap().len(), 1);
     assert_eq!(failed[0]["source"], "bad");
-    let newest = house.json(&["jobs", "--limit", "1"]);
+    let newest = setup.json(&["jobs", "--limit", "1"]);
     assert_eq!(newest.as_array().unwrap().len(), 1);
     assert_eq!(newest[0]["id"], ids[0]);
-    assert_eq!(house.run(&["jobs", "--state", "sleeping"]).code, 2);
+    assert_eq!(setup.run(&["jobs", "--state", "sleeping"]).code, 2);
 }
 
 #[test]
 fn fifty_jobs_are_listed_unless_told_otherwise() {
-    let house = House::of((0..52).map(|n| source(&format!("s{n}"), Scenario::default())).collect());
-    assert_eq!(house.queue().len(), 52);
-    assert_eq!(house.jobs().len(), 50);
-    assert_eq!(house.json(&["jobs", "--limit", "51"]).as_array().unwrap().len(), 51);
+    let setup = Setup::of((0..52).map(|n| source(&format!("s{n}"), Scenario::default())).collect());
+    assert_eq!(setup.queue().len(), 52);
+    assert_eq!(setup.jobs().len(), 50);
+    assert_eq!(setup.json(&["jobs", "--limit", "51"]).as_array().unwrap().len(), 51);
 }
 
 #[test]
 fn a_snapshot_tells_all_that_the_contract_names() {
-    let house = House::healthy();
-    house.backup();
-    house.backup();
-    let listed = house.json(&["snapshots"]);
+    let setup = Setup::healthy();
+    setup.backup();
+    setup.backup();
+    let listed = setup.json(&["snapshots"]);
     let [newer, older] = listed.as_array().unwrap().as_slice() else { panic!("{listed}") };
     for snapshot in [newer, older] {
         has_all(snapshot, &["same_content_as", "held"]);
@@ -150,12 +150,12 @@ fn a_snapshot_tells_all_that_the_contract_names() {
     assert!(newer["job"].as_i64() > older["job"].as_i64());
     assert_eq!(older["same_content_as"], Value::Null);
     assert!(newer["same_content_as"].is_string());
-    assert_eq!(house.json(&["snapshots", "stores"]), listed);
-    assert_eq!(house.run(&["snapshots", "nobody"]).code, 2);
+    assert_eq!(setup.json(&["snapshots", "stores"]), listed);
+    assert_eq!(setup.run(&["snapshots", "nobody"]).code, 2);
 }
 
-fn only_status(house: &House) -> Value {
-    let status = house.json(&["status"]);
+fn only_status(setup: &Setup) -> Value {
+    let status = setup.json(&["status"]);
     let [status] = status.as_array().unwrap().as_slice() else { panic!("{status}") };
     has_all(
         status,
@@ -176,20 +176,20 @@ fn only_status(house: &House) -> Value {
 
 #[test]
 fn a_source_never_due_yet_is_new_and_no_alarm() {
-    let house = House::healthy();
-    let status = only_status(&house);
+    let setup = Setup::healthy();
+    let status = only_status(&setup);
     assert_eq!(status["source"], "stores");
     assert_eq!(status["health"], "new");
     assert_eq!(status["last_success"], Value::Null);
     assert!(instant(&status["next_run"]) > now());
-    assert_eq!(house.run(&["status", "--check"]).code, 0);
+    assert_eq!(setup.run(&["status", "--check"]).code, 0);
 }
 
 #[test]
 fn a_source_with_a_good_backup_is_ok() {
-    let house = House::healthy();
-    house.backup();
-    let status = only_status(&house);
+    let setup = Setup::healthy();
+    setup.backup();
+    let status = only_status(&setup);
     assert_eq!(status["health"], "ok");
     assert!((now() - instant(&status["last_success"])).num_seconds() < 30);
     assert_eq!(status["entities"], 20);
@@ -197,60 +197,60 @@ fn a_source_with_a_good_backup_is_ok() {
     assert!(status["snapshot"].is_string());
     assert_eq!(status["live_job"], Value::Null);
     assert_eq!(status["last_error"], Value::Null);
-    assert_eq!(house.run(&["status", "--check"]).code, 0);
+    assert_eq!(setup.run(&["status", "--check"]).code, 0);
 }
 
 #[test]
 fn a_source_whose_last_job_failed_is_failing_and_an_alarm() {
-    let house = House::healthy();
-    house.backup();
-    house
+    let setup = Setup::healthy();
+    setup.backup();
+    setup
         .service
         .set_scenario("Stores", Scenario { create: vec![Fault::http(400)], ..Scenario::default() });
-    assert_eq!(house.run(&["backup"]).code, 1);
-    let status = only_status(&house);
+    assert_eq!(setup.run(&["backup"]).code, 1);
+    let status = only_status(&setup);
     assert_eq!(status["health"], "failing");
     assert!(!status["last_success"].is_null() && !status["last_error"].is_null());
-    assert_eq!(house.run(&["status", "--check"]).code, 4);
+    assert_eq!(setup.run(&["status", "--check"]).code, 4);
     // Without the question it is an answer like any other.
-    assert_eq!(house.run(&["status"]).code, 0);
+    assert_eq!(setup.run(&["status"]).code, 0);
 }
 
 #[test]
 fn a_source_with_a_suspicious_snapshot_says_so_without_an_alarm() {
-    let house = House::healthy();
-    house.backup();
-    house.service.set_data("Stores", Data::first_places(3));
-    house.backup();
-    assert_eq!(only_status(&house)["health"], "suspicious");
-    assert_eq!(house.run(&["status", "--check"]).code, 0);
+    let setup = Setup::healthy();
+    setup.backup();
+    setup.service.set_data("Stores", Data::first_places(3));
+    setup.backup();
+    assert_eq!(only_status(&setup)["health"], "suspicious");
+    assert_eq!(setup.run(&["status", "--check"]).code, 0);
 }
 
 #[test]
 fn a_live_job_is_in_the_status() {
-    let house = House::healthy();
-    house.queue();
-    assert!(!only_status(&house)["live_job"].is_null());
+    let setup = Setup::healthy();
+    setup.queue();
+    assert!(!only_status(&setup)["live_job"].is_null());
 }
 
 #[test]
 fn a_scheduled_time_without_a_good_snapshot_since_is_overdue_after_the_grace() {
-    let house = House::healthy()
+    let setup = Setup::healthy()
         .set("sources.stores.schedule", "* * * * * *")
         .set("sources.stores.grace", "1s");
-    let daemon = house.start(&["daemon"]);
-    house.job_when("a scheduled backup", |job| job["state"] == "archived");
+    let daemon = setup.start(&["daemon"]);
+    setup.job_when("a scheduled backup", |job| job["state"] == "archived");
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
     until("the source to be overdue", || {
-        (only_status(&house)["health"] == "overdue").then_some(())
+        (only_status(&setup)["health"] == "overdue").then_some(())
     });
-    assert_eq!(house.run(&["status", "--check"]).code, 4);
+    assert_eq!(setup.run(&["status", "--check"]).code, 4);
 }
 
 #[test]
 fn a_valid_configuration_is_shown_with_the_next_three_runs_of_each_source() {
-    let house = House::healthy().set("timezone", "Europe/Berlin");
-    let checked = house.json(&["check"]);
+    let setup = Setup::healthy().set("timezone", "Europe/Berlin");
+    let checked = setup.json(&["check"]);
     assert_eq!(checked["valid"], true);
     assert_eq!(checked["errors"], json!([]));
     let source = &checked["sources"][0];
@@ -269,19 +269,19 @@ fn a_valid_configuration_is_shown_with_the_next_three_runs_of_each_source() {
         .iter()
         .map(|run| run.with_timezone(&chrono_tz::Europe::Berlin).format("%H:%M:%S").to_string());
     assert!(hours.into_iter().all(|hour| hour == "02:00:00"));
-    assert_eq!(house.service.requests().len(), 0, "nobody was asked to go online");
+    assert_eq!(setup.service.requests().len(), 0, "nobody was asked to go online");
 }
 
 #[test]
 fn every_mistake_of_a_configuration_is_told_at_once_with_its_place() {
-    let house = House::healthy();
-    let text = house
+    let setup = Setup::healthy();
+    let text = setup
         .config_text()
         .replace("initial = \"20ms\"", "initial = \"soon\"")
         .replace("0 2 * * *", "61 2 * * *")
         + "\n[retension]\nkeep_last = 3\n";
-    house.write_config(&text);
-    let done: Done = house.run(&["check", "--json"]);
+    setup.write_config(&text);
+    let done: Done = setup.run(&["check", "--json"]);
     assert_eq!(done.code, 2, "{done:?}");
     let checked = done.document();
     assert_eq!(checked["valid"], false);
@@ -304,24 +304,24 @@ fn every_mistake_of_a_configuration_is_told_at_once_with_its_place() {
 
 #[test]
 fn an_online_check_tries_the_key_and_starts_no_job() {
-    let house = House::healthy();
-    let done = house.run(&["check", "--online", "--json"]);
+    let setup = Setup::healthy();
+    let done = setup.run(&["check", "--online", "--json"]);
     assert_eq!(done.code, 0, "{done:?}");
     assert_eq!(done.document()["valid"], true);
-    assert!(!house.service.requests().is_empty());
-    assert_eq!(house.service.remote_jobs(), []);
+    assert!(!setup.service.requests().is_empty());
+    assert_eq!(setup.service.remote_jobs(), []);
 
-    std::fs::write(house.path("contoso.key"), "another-key").unwrap();
-    let done = house.run(&["check", "--online"]);
+    std::fs::write(setup.path("contoso.key"), "another-key").unwrap();
+    let done = setup.run(&["check", "--online"]);
     assert_ne!(done.code, 0, "{done:?}");
-    assert_eq!(house.service.remote_jobs(), []);
+    assert_eq!(setup.service.remote_jobs(), []);
 }
 
 #[test]
 fn a_verified_archive_is_ok_and_counted() {
-    let house = House::healthy();
-    house.backup();
-    let verified = house.json(&["verify"]);
+    let setup = Setup::healthy();
+    setup.backup();
+    let verified = setup.json(&["verify"]);
     assert_eq!(verified["ok"], true);
     assert_eq!(verified["checked"], 1);
     assert_eq!(verified["findings"], json!([]));
@@ -351,12 +351,12 @@ fn what_damage_and_counts_do_to_a_job_is_told_in_its_kind() {
     });
     let mut more = source("Announced", Scenario::default());
     more.scenario.announced = Announced::OffBy(-1);
-    let house = House::of(sources.chain([more]).collect())
+    let setup = Setup::of(sources.chain([more]).collect())
         .set("retry.job_attempts", 1)
         .set("accounts.contoso.max_in_process", 30);
-    assert_eq!(house.run(&["backup"]).code, 1);
+    assert_eq!(setup.run(&["backup"]).code, 1);
     let kind = |name: &str| {
-        let jobs = house.json(&["jobs", "--source", &name.to_lowercase()]);
+        let jobs = setup.json(&["jobs", "--source", &name.to_lowercase()]);
         jobs[0]["error"]["kind"].as_str().map(str::to_owned)
     };
     let mut wrong = Vec::new();
@@ -370,7 +370,7 @@ fn what_damage_and_counts_do_to_a_job_is_told_in_its_kind() {
         if kind.as_deref() != Some(expected) {
             wrong.push(format!("{name}: {kind:?} instead of {expected}"));
         }
-        assert_eq!(house.manifests(&name.to_lowercase()).len(), 0, "{name} is in the archive");
+        assert_eq!(setup.manifests(&name.to_lowercase()).len(), 0, "{name} is in the archive");
     }
     assert_eq!(wrong, Vec::<String>::new());
 }

@@ -1,6 +1,6 @@
 //! What the daemon tells a service manager, heard on a socket of the test's own.
 
-use crate::harness::{House, until};
+use crate::harness::{Setup, until};
 use nightjar::simulator::{Kind, Scenario};
 use rustix::process::Signal;
 use std::os::linux::net::SocketAddrExt as _;
@@ -13,8 +13,8 @@ struct Manager {
 }
 
 impl Manager {
-    fn new(house: &House) -> Manager {
-        let socket = UnixDatagram::bind(house.path("notify")).unwrap();
+    fn new(setup: &Setup) -> Manager {
+        let socket = UnixDatagram::bind(setup.path("notify")).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         Manager { socket, heard: Vec::new() }
     }
@@ -46,11 +46,11 @@ impl Manager {
 
 #[test]
 fn readiness_status_reload_and_stopping_are_told() {
-    let house = House::with(Scenario { pending_polls: 1, ..Scenario::default() });
-    let mut manager = Manager::new(&house);
-    let mut command = house.command(&["daemon"]);
-    command.env("NOTIFY_SOCKET", house.path("notify"));
-    let daemon = house.start_command(command);
+    let setup = Setup::with(Scenario { pending_polls: 1, ..Scenario::default() });
+    let mut manager = Manager::new(&setup);
+    let mut command = setup.command(&["daemon"]);
+    command.env("NOTIFY_SOCKET", setup.path("notify"));
+    let daemon = setup.start_command(command);
     manager.until("EXTEND_TIMEOUT_USEC=");
     manager.until("READY=1");
     let status = manager.until("STATUS=");
@@ -59,9 +59,9 @@ fn readiness_status_reload_and_stopping_are_told() {
     let reloading = manager.until("RELOADING=1");
     assert!(reloading.contains("MONOTONIC_USEC="), "in one datagram: {reloading}");
     manager.until("READY=1");
-    house.run(&["backup", "--no-wait"]);
+    setup.run(&["backup", "--no-wait"]);
     manager.until("STATUS=job 1 of stores");
-    house.until_asked(Kind::Result, 1);
+    setup.until_asked(Kind::Result, 1);
     manager.until("STATUS=nothing in flight");
     let done = daemon.stop(Signal::TERM);
     assert_eq!(done.code, 0);
@@ -71,11 +71,11 @@ fn readiness_status_reload_and_stopping_are_told() {
 
 #[test]
 fn a_service_manager_in_the_abstract_namespace_is_told_too() {
-    let house = House::healthy();
+    let setup = Setup::healthy();
     let (mut manager, name) = Manager::abstractly();
-    let mut command = house.command(&["daemon"]);
+    let mut command = setup.command(&["daemon"]);
     command.env("NOTIFY_SOCKET", name);
-    let daemon = house.start_command(command);
+    let daemon = setup.start_command(command);
     manager.until("READY=1");
     manager.until("STATUS=");
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
@@ -84,11 +84,11 @@ fn a_service_manager_in_the_abstract_namespace_is_told_too() {
 
 #[test]
 fn a_watchdog_hears_from_a_working_loop() {
-    let house = House::healthy();
-    let mut manager = Manager::new(&house);
-    let mut command = house.command(&["daemon"]);
-    command.env("NOTIFY_SOCKET", house.path("notify")).env("WATCHDOG_USEC", "200000");
-    let daemon = house.start_command(command);
+    let setup = Setup::healthy();
+    let mut manager = Manager::new(&setup);
+    let mut command = setup.command(&["daemon"]);
+    command.env("NOTIFY_SOCKET", setup.path("notify")).env("WATCHDOG_USEC", "200000");
+    let daemon = setup.start_command(command);
     for _ in 0..3 {
         manager.until("WATCHDOG=1");
     }
@@ -97,12 +97,12 @@ fn a_watchdog_hears_from_a_working_loop() {
 
 #[test]
 fn a_watchdog_of_somebody_else_is_left_alone() {
-    let house = House::healthy();
-    let mut manager = Manager::new(&house);
-    let mut command = house.command(&["daemon"]);
-    command.env("NOTIFY_SOCKET", house.path("notify"));
+    let setup = Setup::healthy();
+    let mut manager = Manager::new(&setup);
+    let mut command = setup.command(&["daemon"]);
+    command.env("NOTIFY_SOCKET", setup.path("notify"));
     command.env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1");
-    let daemon = house.start_command(command);
+    let daemon = setup.start_command(command);
     manager.until("READY=1");
     let log = until("the log", || Some(daemon.stderr()).filter(|text| text.contains("ready")));
     assert!(log.contains("is ready"));

@@ -1,35 +1,35 @@
 //! Work that passes from one process to another.
 
-use crate::harness::{House, files, names, private_file, until};
+use crate::harness::{Setup, files, names, private_file, until};
 use nightjar::simulator::{Data, Ending, Fault, Kind, Scenario};
 use rustix::process::Signal;
 use serde_json::json;
 
 #[test]
 fn a_backup_that_joined_goes_on_when_the_daemon_dies() {
-    let house = House::with(Scenario { ending: Ending::Never, ..Scenario::default() });
-    house.queue();
-    let daemon = house.start(&["daemon"]);
-    house.until_asked(Kind::Status, 2);
-    let backup = house.start(&["backup"]);
+    let setup = Setup::with(Scenario { ending: Ending::Never, ..Scenario::default() });
+    setup.queue();
+    let daemon = setup.start(&["daemon"]);
+    setup.until_asked(Kind::Status, 2);
+    let backup = setup.start(&["backup"]);
     until("the backup to have joined", || (!backup.stderr().is_empty()).then_some(()));
     daemon.kill();
-    house.service.set_scenario("Stores", Scenario::default());
+    setup.service.set_scenario("Stores", Scenario::default());
     let done = backup.end();
     assert_eq!(done.code, 0, "{done:?}");
-    assert_eq!(house.jobs().len(), 1);
-    assert_eq!(house.job()["attempts"], 1);
+    assert_eq!(setup.jobs().len(), 1);
+    assert_eq!(setup.job()["attempts"], 1);
 }
 
 #[test]
 fn a_daemon_takes_over_when_a_backup_beside_it_dies() {
-    let house = House::with(Scenario { ending: Ending::Never, ..Scenario::default() });
-    let backup = house.start(&["backup"]);
-    house.until_asked(Kind::Status, 2);
-    let _daemon = house.start(&["daemon"]);
+    let setup = Setup::with(Scenario { ending: Ending::Never, ..Scenario::default() });
+    let backup = setup.start(&["backup"]);
+    setup.until_asked(Kind::Status, 2);
+    let _daemon = setup.start(&["daemon"]);
     backup.kill();
-    house.service.set_scenario("Stores", Scenario::default());
-    let job = house.job_when("the backup", |job| !job["finished_at"].is_null());
+    setup.service.set_scenario("Stores", Scenario::default());
+    let job = setup.job_when("the backup", |job| !job["finished_at"].is_null());
     assert_eq!(job["state"], "archived");
     assert_eq!(job["attempts"], 1);
 }
@@ -37,80 +37,80 @@ fn a_daemon_takes_over_when_a_backup_beside_it_dies() {
 #[test]
 fn a_backup_that_finishes_anothers_download_leaves_nothing_of_the_first() {
     let result = vec![Fault::StalledAfter(3000)];
-    let house = House::with(Scenario { result, ..Scenario::default() });
-    let backup = house.start(&["backup"]);
-    house.until_asked(Kind::Result, 1);
+    let setup = Setup::with(Scenario { result, ..Scenario::default() });
+    let backup = setup.start(&["backup"]);
+    setup.until_asked(Kind::Result, 1);
     backup.kill();
-    house.backup();
-    let names = names(&house.archive("stores"));
+    setup.backup();
+    let names = names(&setup.archive("stores"));
     assert_eq!(names.len(), 3, "{names:?}");
-    assert_eq!(files(&house.path("state/archive")).len(), 2);
-    assert_eq!(house.job()["attempts"], 1);
+    assert_eq!(files(&setup.path("state/archive")).len(), 2);
+    assert_eq!(setup.job()["attempts"], 1);
 }
 
 #[test]
 fn a_kill_while_a_snapshot_is_filed_leaves_all_or_nothing() {
-    let house = House::with(Scenario { pending_polls: 0, ..Scenario::default() });
+    let setup = Setup::with(Scenario { pending_polls: 0, ..Scenario::default() });
     let mut random = fastrand::Rng::with_seed(5);
     for night in 0..10 {
-        house.service.set_data("Stores", Data::first_places(500 + night));
-        house.queue();
-        let fetched = house.service.count(Kind::Result);
-        let daemon = house.start(&["daemon"]);
-        until("the fetch", || (house.service.count(Kind::Result) > fetched).then_some(()));
+        setup.service.set_data("Stores", Data::first_places(500 + night));
+        setup.queue();
+        let fetched = setup.service.count(Kind::Result);
+        let daemon = setup.start(&["daemon"]);
+        until("the fetch", || (setup.service.count(Kind::Result) > fetched).then_some(()));
         (0..random.u32(0..4_000_000)).for_each(|_| std::hint::spin_loop());
         daemon.kill();
         // What is listed is whole, at any moment.
-        let verified = house.json(&["verify"]);
+        let verified = setup.json(&["verify"]);
         assert_eq!(verified["ok"], true, "{verified}");
-        let listed = house.json(&["snapshots"]);
-        assert_eq!(listed.as_array().unwrap().len(), house.manifests("stores").len());
+        let listed = setup.json(&["snapshots"]);
+        assert_eq!(listed.as_array().unwrap().len(), setup.manifests("stores").len());
     }
-    house.queue();
-    let daemon = house.start(&["daemon"]);
+    setup.queue();
+    let daemon = setup.start(&["daemon"]);
     let jobs = until("all jobs to end", || {
-        let jobs = house.jobs();
+        let jobs = setup.jobs();
         jobs.iter().all(|job| job["state"] == "archived").then_some(jobs)
     });
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
-    let verified = house.json(&["verify"]);
+    let verified = setup.json(&["verify"]);
     assert_eq!(verified["findings"], json!([]));
     assert_eq!(verified["checked"], jobs.len(), "a snapshot for each job, a job for each snapshot");
-    let mut archived: Vec<_> = house.json(&["snapshots"]).as_array().unwrap().clone();
+    let mut archived: Vec<_> = setup.json(&["snapshots"]).as_array().unwrap().clone();
     archived.retain(|it| jobs.iter().any(|job| job["id"] == it["job"]));
     assert_eq!(archived.len(), jobs.len());
 }
 
 #[test]
 fn a_hangup_brings_a_new_key() {
-    let house = House::healthy();
-    private_file(&house.path("contoso.key"), "yesterdays-key");
-    let id = house.queue()[0];
-    let daemon = house.start(&["daemon"]);
-    let job = house.job_when("the failure", |job| !job["finished_at"].is_null());
+    let setup = Setup::healthy();
+    private_file(&setup.path("contoso.key"), "yesterdays-key");
+    let id = setup.queue()[0];
+    let daemon = setup.start(&["daemon"]);
+    let job = setup.job_when("the failure", |job| !job["finished_at"].is_null());
     assert_eq!(job["error"]["kind"], "credentials");
-    private_file(&house.path("contoso.key"), crate::harness::KEY);
+    private_file(&setup.path("contoso.key"), crate::harness::KEY);
     daemon.signal(Signal::HUP);
     let before = daemon.stderr().lines().count();
     until("a word about it", || (daemon.stderr().lines().count() > before).then_some(()));
-    assert_eq!(house.run(&["retry", &id.to_string()]).code, 0);
+    assert_eq!(setup.run(&["retry", &id.to_string()]).code, 0);
     let job =
-        house.job_when("the retried job", |job| job["id"] != id && !job["finished_at"].is_null());
+        setup.job_when("the retried job", |job| job["id"] != id && !job["finished_at"].is_null());
     assert_eq!(job["state"], "archived", "{job}");
 }
 
 #[test]
 fn a_hangup_during_a_fetch_disturbs_it_not() {
     let result = vec![Fault::StalledAfter(1000)];
-    let house = House::with(Scenario { result, ..Scenario::default() })
+    let setup = Setup::with(Scenario { result, ..Scenario::default() })
         .set("http.idle_timeout", "2s")
         .set("retry.attempts", 2);
-    house.queue();
-    let mut daemon = house.start(&["daemon"]);
-    house.until_asked(Kind::Result, 1);
+    setup.queue();
+    let mut daemon = setup.start(&["daemon"]);
+    setup.until_asked(Kind::Result, 1);
     daemon.signal(Signal::HUP);
-    let job = house.job_when("the backup", |job| !job["finished_at"].is_null());
+    let job = setup.job_when("the backup", |job| !job["finished_at"].is_null());
     assert_eq!(job["state"], "archived", "{job}");
-    assert_eq!(house.service.count(Kind::Result), 2, "once in vain, once for good");
+    assert_eq!(setup.service.count(Kind::Result), 2, "once in vain, once for good");
     assert!(daemon.is_running());
 }

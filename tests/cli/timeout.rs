@@ -1,6 +1,6 @@
 //! `backup --timeout`: an end to waiting, and nothing is lost by it.
 
-use crate::harness::{House, source};
+use crate::harness::{Setup, source};
 use nightjar::simulator::Scenario;
 
 /// A service that works for ever.
@@ -10,24 +10,24 @@ fn endless() -> Scenario {
 
 #[test]
 fn a_backup_that_takes_too_long_fails_and_its_job_goes_on_with_the_next_one() {
-    let house = House::with(endless()).set("poll.max", "1s");
-    let done = house.run(&["backup", "--timeout", "1500ms"]);
+    let setup = Setup::with(endless()).set("poll.max", "1s");
+    let done = setup.run(&["backup", "--timeout", "1500ms"]);
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.stdout.contains("stores: timed out after 1s500ms; job 1 stays"), "{done:?}");
     assert!(done.took.as_millis() >= 1500, "{done:?}");
-    assert_ne!(house.job()["state"], "failed");
+    assert_ne!(setup.job()["state"], "failed");
 
-    let again = house.run(&["backup", "--timeout", "1s"]);
+    let again = setup.run(&["backup", "--timeout", "1s"]);
     assert_eq!(again.code, 1, "{again:?}");
     assert!(again.stderr.contains("stores: joins job 1"), "{again:?}");
-    assert_eq!(house.jobs().len(), 1);
+    assert_eq!(setup.jobs().len(), 1);
 }
 
 #[test]
 fn what_is_unfinished_counts_as_failed_beside_what_succeeded() {
-    let house = House::of(vec![source("Stores", Scenario::default()), source("Depots", endless())]);
-    house.run(&["backup", "stores"]);
-    let done = house.run(&["backup", "--timeout", "6s"]);
+    let setup = Setup::of(vec![source("Stores", Scenario::default()), source("Depots", endless())]);
+    setup.run(&["backup", "stores"]);
+    let done = setup.run(&["backup", "--timeout", "6s"]);
     assert_eq!(done.code, 3, "{done:?}");
     assert!(done.stdout.contains("stores: archived as "), "{done:?}");
     assert!(done.stdout.contains("depots: timed out after 6s; job 3 stays waiting"), "{done:?}");
@@ -35,22 +35,22 @@ fn what_is_unfinished_counts_as_failed_beside_what_succeeded() {
 
 #[test]
 fn a_backup_that_is_done_in_time_does_not_wait_for_the_rest_of_it() {
-    let house = House::healthy();
-    let done = house.run(&["backup", "--timeout", "1h"]);
+    let setup = Setup::healthy();
+    let done = setup.run(&["backup", "--timeout", "1h"]);
     assert_eq!(done.code, 0, "{done:?}");
 }
 
 #[test]
 fn a_limit_that_makes_no_sense_is_wrong_usage() {
-    let house = House::healthy();
+    let setup = Setup::healthy();
     for arguments in [
         &["backup", "--timeout", "soon"][..],
         &["backup", "--timeout", "0s"],
         &["backup", "--timeout"],
         &["backup", "--timeout", "5s", "--no-wait"],
     ] {
-        let done = house.run(arguments);
+        let done = setup.run(arguments);
         assert_eq!(done.code, 2, "{arguments:?}: {done:?}");
     }
-    assert!(!house.path("state").exists(), "nothing was begun");
+    assert!(!setup.path("state").exists(), "nothing was begun");
 }

@@ -1,6 +1,6 @@
 //! How the program is called, what it is told, and where it looks for that.
 
-use crate::harness::{House, KEY, bare_command, files, private_file, until};
+use crate::harness::{KEY, Setup, bare_command, files, private_file, until};
 use std::os::unix::fs::PermissionsExt as _;
 use std::{fs, process::Output};
 
@@ -42,10 +42,10 @@ fn wrong_usage_ends_with_2() {
 
 #[test]
 fn an_unknown_job_is_no_success() {
-    let house = House::healthy();
-    house.backup();
+    let setup = Setup::healthy();
+    setup.backup();
     for command in ["job", "cancel", "retry"] {
-        let done = house.run(&[command, "4711"]);
+        let done = setup.run(&[command, "4711"]);
         assert_ne!(done.code, 0, "{command}");
         assert!(done.stderr.contains("4711"), "{done:?}");
         assert_eq!(done.stdout, "");
@@ -64,45 +64,45 @@ fn a_configuration_that_is_not_there_ends_with_2_and_is_named() {
 
 #[test]
 fn a_bad_configuration_ends_with_2_and_all_its_mistakes() {
-    let house = House::healthy();
-    let text = house
+    let setup = Setup::healthy();
+    let text = setup
         .config_text()
         .replace("attempts = 3", "attempts = \"three\"")
         .replace("max = \"40ms\"", "maxx = \"40ms\"")
         .replace("data_source =", "data_sauce =");
-    house.write_config(&text);
+    setup.write_config(&text);
     for command in ["backup", "daemon", "check"] {
-        let done = house.run(&[command]);
+        let done = setup.run(&[command]);
         assert_eq!(done.code, 2, "{command}: {done:?}");
         let said = done.stdout + &done.stderr;
         for part in ["attempts", "maxx", "data_sauce", "data_source", "config.toml:"] {
             assert!(said.contains(part), "{command} does not speak of {part}: {said}");
         }
     }
-    assert_eq!(house.service.requests().len(), 0);
+    assert_eq!(setup.service.requests().len(), 0);
 }
 
 #[test]
 fn a_plain_http_endpoint_is_accepted_for_loopback_alone() {
-    let house = House::healthy().set("accounts.contoso.endpoint", "http://example.org/REST/v1");
-    let done = house.run(&["check"]);
+    let setup = Setup::healthy().set("accounts.contoso.endpoint", "http://example.org/REST/v1");
+    let done = setup.run(&["check"]);
     assert_eq!(done.code, 2, "{done:?}");
 }
 
 #[test]
 fn exactly_one_way_to_the_key_must_be_given() {
-    let house = House::healthy().set("accounts.contoso.key_env", "KEY_OF_CONTOSO");
-    assert_eq!(house.run(&["check"]).code, 2);
-    let house = House::healthy().without_account_key("key_file");
-    assert_eq!(house.run(&["check"]).code, 2);
+    let setup = Setup::healthy().set("accounts.contoso.key_env", "KEY_OF_CONTOSO");
+    assert_eq!(setup.run(&["check"]).code, 2);
+    let setup = Setup::healthy().without_account_key("key_file");
+    assert_eq!(setup.run(&["check"]).code, 2);
 }
 
 #[test]
 fn a_key_in_the_configuration_itself_is_refused_and_not_repeated() {
     for name in ["key", "kay_file", "master_key"] {
-        let house = House::healthy().set(&format!("accounts.contoso.{name}"), "PlainSecret99");
+        let setup = Setup::healthy().set(&format!("accounts.contoso.{name}"), "PlainSecret99");
         for command in ["check", "backup"] {
-            let done = house.run(&[command]);
+            let done = setup.run(&[command]);
             assert_eq!(done.code, 2, "{done:?}");
             assert!(!format!("{done:?}").contains("PlainSecret99"), "{done:?}");
         }
@@ -111,70 +111,70 @@ fn a_key_in_the_configuration_itself_is_refused_and_not_repeated() {
 
 #[test]
 fn a_missing_key_file_ends_with_2_and_is_named() {
-    let house = House::healthy();
-    fs::remove_file(house.path("contoso.key")).unwrap();
-    let done = house.run(&["backup"]);
+    let setup = Setup::healthy();
+    fs::remove_file(setup.path("contoso.key")).unwrap();
+    let done = setup.run(&["backup"]);
     assert_eq!(done.code, 2, "{done:?}");
     assert!(done.stderr.contains("contoso.key"), "{done:?}");
 }
 
 #[test]
 fn a_key_file_that_others_can_read_is_warned_about() {
-    let house = House::healthy();
-    assert!(!house.backup().stderr.contains("contoso.key"));
-    let key_file = house.path("contoso.key");
+    let setup = Setup::healthy();
+    assert!(!setup.backup().stderr.contains("contoso.key"));
+    let key_file = setup.path("contoso.key");
     fs::set_permissions(&key_file, fs::Permissions::from_mode(0o644)).unwrap();
-    let done = house.backup();
+    let done = setup.backup();
     assert!(done.stderr.contains("contoso.key"), "{done:?}");
 }
 
 #[test]
 fn the_key_may_come_from_the_environment_or_a_credential() {
-    let house = House::healthy()
+    let setup = Setup::healthy()
         .without_account_key("key_file")
         .set("accounts.contoso.key_env", "KEY_OF_CONTOSO");
-    let mut command = house.command(&["backup"]);
+    let mut command = setup.command(&["backup"]);
     command.env("KEY_OF_CONTOSO", KEY);
-    assert_eq!(house.start_command(command).end().code, 0);
+    assert_eq!(setup.start_command(command).end().code, 0);
     // Without the variable there is no key.
-    assert_eq!(house.run(&["backup"]).code, 2);
+    assert_eq!(setup.run(&["backup"]).code, 2);
 
-    let house =
-        House::healthy().without_account_key("key_file").set("accounts.contoso.credential", "bing");
-    private_file(&house.path("bing"), &format!("{KEY}\n"));
-    let mut command = house.command(&["backup"]);
-    command.env("CREDENTIALS_DIRECTORY", house.path(""));
-    assert_eq!(house.start_command(command).end().code, 0);
+    let setup =
+        Setup::healthy().without_account_key("key_file").set("accounts.contoso.credential", "bing");
+    private_file(&setup.path("bing"), &format!("{KEY}\n"));
+    let mut command = setup.command(&["backup"]);
+    command.env("CREDENTIALS_DIRECTORY", setup.path(""));
+    assert_eq!(setup.start_command(command).end().code, 0);
 }
 
 #[test]
 fn configuration_and_state_folder_are_found_through_the_environment() {
-    let house = House::healthy();
-    let text: String = house
+    let setup = Setup::healthy();
+    let text: String = setup
         .config_text()
         .lines()
         .filter(|line| !line.starts_with("state_dir"))
         .map(|line| format!("{line}\n"))
         .collect();
-    house.write_config(&text);
+    setup.write_config(&text);
     let mut command = bare_command();
     command.arg("backup");
-    command.env("NIGHTJAR_CONFIG", house.path("config.toml"));
-    command.env("STATE_DIRECTORY", house.path("elsewhere"));
-    let done = house.start_command(command).end();
+    command.env("NIGHTJAR_CONFIG", setup.path("config.toml"));
+    command.env("STATE_DIRECTORY", setup.path("elsewhere"));
+    let done = setup.start_command(command).end();
     assert_eq!(done.code, 0, "{done:?}");
-    assert!(house.path("elsewhere/nightjar.db").exists());
-    assert!(house.path("elsewhere/archive/stores/latest.json").exists());
+    assert!(setup.path("elsewhere/nightjar.db").exists());
+    assert!(setup.path("elsewhere/archive/stores/latest.json").exists());
 }
 
 #[test]
 fn the_daemon_logs_one_json_object_a_line_unless_told_otherwise() {
-    let house = House::healthy();
+    let setup = Setup::healthy();
     for format in [None, Some("text")] {
-        house.queue();
+        setup.queue();
         let arguments = ["daemon", "--log-format", format.unwrap_or("json")];
-        let daemon = house.start(if format.is_some() { &arguments } else { &arguments[..1] });
-        house.job_when("the backup", |job| job["state"] == "archived");
+        let daemon = setup.start(if format.is_some() { &arguments } else { &arguments[..1] });
+        setup.job_when("the backup", |job| job["state"] == "archived");
         let done = daemon.stop(rustix::process::Signal::TERM);
         assert_eq!(done.stdout, "", "logs go to standard error");
         let is_json = |line: &str| {
@@ -200,56 +200,56 @@ fn a_demo_makes_one_whole_backup_with_nothing_set_up() {
 
 #[test]
 fn cancelling_ends_a_live_job_and_retrying_queues_a_fresh_one() {
-    let house = House::healthy();
-    let id = house.queue()[0].to_string();
+    let setup = Setup::healthy();
+    let id = setup.queue()[0].to_string();
     // A live job cannot be retried, and only a live job can be cancelled.
-    assert_ne!(house.run(&["retry", &id]).code, 0);
-    assert_eq!(house.run(&["cancel", &id]).code, 0);
-    let job = house.job();
+    assert_ne!(setup.run(&["retry", &id]).code, 0);
+    assert_eq!(setup.run(&["cancel", &id]).code, 0);
+    let job = setup.job();
     assert_eq!(job["state"], "cancelled");
     assert!(job["finished_at"].is_string());
-    assert_ne!(house.run(&["cancel", &id]).code, 0);
+    assert_ne!(setup.run(&["cancel", &id]).code, 0);
 
-    assert_eq!(house.run(&["retry", &id]).code, 0);
-    let fresh = house.job();
+    assert_eq!(setup.run(&["retry", &id]).code, 0);
+    let fresh = setup.job();
     assert_ne!(fresh["id"].to_string(), id);
     assert_eq!(fresh["state"], "queued");
-    assert_eq!(house.jobs().len(), 2);
-    house.backup();
-    assert_eq!(house.jobs().len(), 2, "the backup joined the fresh job");
-    assert_eq!(house.job()["state"], "archived");
+    assert_eq!(setup.jobs().len(), 2);
+    setup.backup();
+    assert_eq!(setup.jobs().len(), 2, "the backup joined the fresh job");
+    assert_eq!(setup.job()["state"], "archived");
 }
 
 #[test]
 fn an_interrupted_backup_leaves_its_job_to_the_next() {
-    let house = House::with(nightjar::simulator::Scenario {
+    let setup = Setup::with(nightjar::simulator::Scenario {
         ending: nightjar::simulator::Ending::Never,
         ..Default::default()
     });
-    let backup = house.start(&["backup"]);
-    let job = house.job_when("the job to wait", |job| job["state"] == "waiting");
+    let backup = setup.start(&["backup"]);
+    let job = setup.job_when("the job to wait", |job| job["state"] == "waiting");
     let done = backup.stop(rustix::process::Signal::INT);
     assert_ne!(done.code, 0, "{done:?}");
-    assert_eq!(house.job()["state"], "waiting");
-    house.service.set_scenario("Stores", Default::default());
-    house.backup();
-    assert_eq!(house.job()["id"], job["id"]);
-    assert_eq!(house.job()["attempts"], 1);
-    assert_eq!(house.jobs().len(), 1);
+    assert_eq!(setup.job()["state"], "waiting");
+    setup.service.set_scenario("Stores", Default::default());
+    setup.backup();
+    assert_eq!(setup.job()["id"], job["id"]);
+    assert_eq!(setup.job()["attempts"], 1);
+    assert_eq!(setup.jobs().len(), 1);
 }
 
 #[test]
 fn a_killed_backup_leaves_its_job_to_the_next() {
-    let house = House::with(nightjar::simulator::Scenario {
+    let setup = Setup::with(nightjar::simulator::Scenario {
         ending: nightjar::simulator::Ending::Never,
         ..Default::default()
     });
-    let backup = house.start(&["backup"]);
-    until("the job to wait", || (house.service.remote_jobs().first()?.polls > 1).then_some(()));
+    let backup = setup.start(&["backup"]);
+    until("the job to wait", || (setup.service.remote_jobs().first()?.polls > 1).then_some(()));
     backup.kill();
-    house.service.set_scenario("Stores", Default::default());
-    house.backup();
-    assert_eq!(house.jobs().len(), 1);
-    assert_eq!(house.job()["state"], "archived");
-    assert_eq!(house.service.remote_jobs().len(), 1);
+    setup.service.set_scenario("Stores", Default::default());
+    setup.backup();
+    assert_eq!(setup.jobs().len(), 1);
+    assert_eq!(setup.job()["state"], "archived");
+    assert_eq!(setup.service.remote_jobs().len(), 1);
 }

@@ -1,6 +1,6 @@
 //! An archive that something has happened to.
 
-use crate::harness::{ACCESS_ID, House, read_json, source};
+use crate::harness::{ACCESS_ID, Setup, read_json, source};
 use nightjar::simulator::{Data, Scenario};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -8,24 +8,24 @@ use std::fs;
 use std::path::PathBuf;
 
 /// A source for each name, with a snapshot each.
-fn archive_of(names: &[&str]) -> House {
-    let house = House::of(names.iter().map(|name| source(name, Scenario::default())).collect())
+fn archive_of(names: &[&str]) -> Setup {
+    let setup = Setup::of(names.iter().map(|name| source(name, Scenario::default())).collect())
         .set("accounts.contoso.max_in_process", 50);
-    house.backup();
-    house
+    setup.backup();
+    setup
 }
 
-fn manifest(house: &House, name: &str) -> PathBuf {
-    house.manifests(name).pop().expect("a manifest")
+fn manifest(setup: &Setup, name: &str) -> PathBuf {
+    setup.manifests(name).pop().expect("a manifest")
 }
 
-fn data(house: &House, name: &str) -> PathBuf {
-    let file = read_json(&manifest(house, name))["stored"]["file"].as_str().unwrap().to_owned();
-    house.archive(name).join(file)
+fn data(setup: &Setup, name: &str) -> PathBuf {
+    let file = read_json(&manifest(setup, name))["stored"]["file"].as_str().unwrap().to_owned();
+    setup.archive(name).join(file)
 }
 
-fn edit(house: &House, name: &str, edit: impl FnOnce(&mut Value)) {
-    let path = manifest(house, name);
+fn edit(setup: &Setup, name: &str, edit: impl FnOnce(&mut Value)) {
+    let path = manifest(setup, name);
     let mut value = read_json(&path);
     edit(&mut value);
     fs::write(path, sealed(value)).unwrap();
@@ -41,8 +41,8 @@ fn sealed(mut manifest: Value) -> String {
 }
 
 /// Verifies and gives the findings, all of which have the contract's shape.
-fn findings(house: &House, code: i32) -> Vec<Value> {
-    let done = house.run(&["verify", "--json"]);
+fn findings(setup: &Setup, code: i32) -> Vec<Value> {
+    let done = setup.run(&["verify", "--json"]);
     assert_eq!(done.code, code, "{done:?}");
     let verified = done.document();
     assert_eq!(verified["ok"], code == 0, "{verified}");
@@ -64,9 +64,9 @@ fn of<'a>(findings: &'a [Value], name: &str) -> Vec<&'a Value> {
 
 #[test]
 fn damaged_and_missing_data_are_errors() {
-    let house = archive_of(&["flipped", "truncated", "longer", "emptied", "missing", "sound"]);
+    let setup = archive_of(&["flipped", "truncated", "longer", "emptied", "missing", "sound"]);
     let change = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
-        let path = data(&house, name);
+        let path = data(&setup, name);
         let mut bytes = fs::read(&path).unwrap();
         change(&mut bytes);
         fs::write(path, bytes).unwrap();
@@ -78,12 +78,12 @@ fn damaged_and_missing_data_are_errors() {
     change("truncated", &|bytes| bytes.truncate(bytes.len() - 7));
     change("longer", &|bytes| bytes.extend(b"more"));
     change("emptied", &|bytes| bytes.clear());
-    fs::remove_file(data(&house, "missing")).unwrap();
-    let findings = findings(&house, 1);
+    fs::remove_file(data(&setup, "missing")).unwrap();
+    let findings = findings(&setup, 1);
     for name in ["flipped", "truncated", "longer", "emptied", "missing"] {
         let found = of(&findings, name);
         assert!(found.iter().any(|finding| finding["severity"] == "error"), "{name}: {found:?}");
-        let file = data(&house, name).file_name().unwrap().to_str().unwrap().to_owned();
+        let file = data(&setup, name).file_name().unwrap().to_str().unwrap().to_owned();
         assert!(
             found.iter().any(|it| it["file"].as_str().unwrap().ends_with(&file)),
             "{name}: {found:?}"
@@ -91,20 +91,20 @@ fn damaged_and_missing_data_are_errors() {
     }
     assert!(of(&findings, "sound").is_empty(), "{findings:?}");
     // One source can be verified alone.
-    assert_eq!(house.run(&["verify", "sound"]).code, 0);
-    assert_eq!(house.run(&["verify", "flipped"]).code, 1);
-    assert_eq!(house.run(&["verify", "sound", "missing"]).code, 1);
+    assert_eq!(setup.run(&["verify", "sound"]).code, 0);
+    assert_eq!(setup.run(&["verify", "flipped"]).code, 1);
+    assert_eq!(setup.run(&["verify", "sound", "missing"]).code, 1);
 }
 
 #[test]
 fn files_that_belong_to_nobody_are_warnings() {
-    let house = archive_of(&["orphaned", "visited", "sound"]);
-    let orphan = data(&house, "orphaned");
-    let manifest = manifest(&house, "orphaned");
-    fs::remove_file(house.archive("orphaned/latest.json")).unwrap();
+    let setup = archive_of(&["orphaned", "visited", "sound"]);
+    let orphan = data(&setup, "orphaned");
+    let manifest = manifest(&setup, "orphaned");
+    fs::remove_file(setup.archive("orphaned/latest.json")).unwrap();
     fs::remove_file(manifest).unwrap();
-    fs::write(house.archive("visited/notes.txt"), "remember the milk").unwrap();
-    let findings = findings(&house, 0);
+    fs::write(setup.archive("visited/notes.txt"), "remember the milk").unwrap();
+    let findings = findings(&setup, 0);
     assert!(findings.iter().all(|finding| finding["severity"] == "warning"), "{findings:?}");
     let orphan = orphan.file_name().unwrap().to_str().unwrap();
     let about = |name: &str, file: &str| {
@@ -134,16 +134,16 @@ fn a_manifest_that_claims_something_else_is_an_error() {
         ("type", "/columns/0/type", json!("xs:double")),
     ];
     let names: Vec<&str> = claims.iter().map(|(name, ..)| *name).chain(["json"]).collect();
-    let house = archive_of(&names);
+    let setup = archive_of(&names);
     for (name, pointer, claim) in &claims {
-        edit(&house, name, |manifest| {
+        edit(&setup, name, |manifest| {
             let place = manifest.pointer_mut(pointer).expect("a field of the contract");
             assert_ne!(place, claim);
             *place = claim.clone();
         });
     }
-    fs::write(manifest(&house, "json"), "{ \"source\": ").unwrap();
-    let findings = findings(&house, 1);
+    fs::write(manifest(&setup, "json"), "{ \"source\": ").unwrap();
+    let findings = findings(&setup, 1);
     let missed: Vec<&str> = names
         .iter()
         .filter(|name| of(&findings, name).iter().all(|it| it["severity"] != "error"))
@@ -160,14 +160,14 @@ fn a_manifest_without_a_promised_member_or_with_a_changed_byte_is_damaged() {
     let others = ["older", "flipped", "unsealed", "format"].map(str::to_owned);
     let names: Vec<&str> =
         sealed_names.iter().chain(&older_names).chain(&others).map(String::as_str).collect();
-    let house = archive_of(&names);
+    let setup = archive_of(&names);
     for (member, name) in members.iter().zip(&sealed_names) {
-        edit(&house, name, |manifest| {
+        edit(&setup, name, |manifest| {
             manifest.as_object_mut().unwrap().remove(*member).expect("a promised member");
         });
     }
     let older = |name: &str, missing: &[&str]| {
-        let path = manifest(&house, name);
+        let path = manifest(&setup, name);
         let mut value = read_json(&path);
         for member in ["unreadable", "unproven", "checksum"].iter().chain(missing) {
             value.as_object_mut().unwrap().remove(*member).expect("a promised member");
@@ -178,35 +178,35 @@ fn a_manifest_without_a_promised_member_or_with_a_changed_byte_is_damaged() {
         older(name, &[member]);
     }
     older("older", &[]);
-    edit(&house, "format", |manifest| manifest["format"] = json!(0));
+    edit(&setup, "format", |manifest| manifest["format"] = json!(0));
     // The account's access id stands nowhere else.
-    let text = fs::read_to_string(manifest(&house, "flipped")).unwrap();
+    let text = fs::read_to_string(manifest(&setup, "flipped")).unwrap();
     let changed = text.replace(ACCESS_ID, &ACCESS_ID.replace('2', "3"));
     assert_ne!(text, changed);
-    fs::write(manifest(&house, "flipped"), changed).unwrap();
-    let text = fs::read_to_string(manifest(&house, "unsealed")).unwrap();
-    fs::write(manifest(&house, "unsealed"), text.replace("\"checksum\"", "\"chdcksum\"")).unwrap();
+    fs::write(manifest(&setup, "flipped"), changed).unwrap();
+    let text = fs::read_to_string(manifest(&setup, "unsealed")).unwrap();
+    fs::write(manifest(&setup, "unsealed"), text.replace("\"checksum\"", "\"chdcksum\"")).unwrap();
 
-    let findings = findings(&house, 1);
+    let findings = findings(&setup, 1);
     for name in names {
         let found = of(&findings, name);
         let expected = if name == "older" { "note" } else { "error" };
         assert!(found.iter().any(|it| it["severity"] == expected), "{name}: {found:?}");
-        assert_eq!(house.run(&["verify", name]).code, i32::from(name != "older"), "{name}");
+        assert_eq!(setup.run(&["verify", name]).code, i32::from(name != "older"), "{name}");
     }
 }
 
 #[test]
 fn damage_to_shared_bytes_is_found_in_every_snapshot_that_shares_them() {
-    let house = House::healthy();
-    house.backup();
-    house.backup();
-    let path = data(&house, "stores");
+    let setup = Setup::healthy();
+    setup.backup();
+    setup.backup();
+    let path = data(&setup, "stores");
     let mut bytes = fs::read(&path).unwrap();
     bytes[20] ^= 1;
     // In place: a link to the same bytes stays one.
     fs::write(path, bytes).unwrap();
-    let findings = findings(&house, 1);
+    let findings = findings(&setup, 1);
     let snapshots: std::collections::BTreeSet<String> =
         findings.iter().map(|finding| finding["snapshot"].to_string()).collect();
     assert_eq!(snapshots.len(), 2, "{findings:?}");
@@ -214,14 +214,14 @@ fn damage_to_shared_bytes_is_found_in_every_snapshot_that_shares_them() {
 
 #[test]
 fn after_damage_the_next_backup_is_whole_by_itself() {
-    let house = House::healthy();
-    house.backup();
-    let path = data(&house, "stores");
+    let setup = Setup::healthy();
+    setup.backup();
+    let path = data(&setup, "stores");
     let mut bytes = fs::read(&path).unwrap();
     bytes[20] ^= 1;
     fs::write(path, bytes).unwrap();
     // The same document again: a link to what is damaged would be no backup.
-    house.backup();
-    let stored = zstd::decode_all(fs::File::open(data(&house, "stores")).unwrap());
+    setup.backup();
+    let stored = zstd::decode_all(fs::File::open(data(&setup, "stores")).unwrap());
     assert!(stored.is_ok_and(|bytes| bytes == Data::first_places(20).document()));
 }

@@ -1,6 +1,6 @@
 //! The status page and what is beside it.
 
-use crate::harness::{House, Process, free_port, until};
+use crate::harness::{Process, Setup, free_port, until};
 use nightjar::simulator::{Fault, Scenario};
 use serde_json::Value;
 use std::io::{Read as _, Write as _};
@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 pub(crate) struct Page {
-    pub(crate) house: House,
+    pub(crate) setup: Setup,
     pub(crate) port: u16,
     pub(crate) daemon: Process,
 }
@@ -20,17 +20,17 @@ pub(crate) struct Answer {
 }
 
 impl Page {
-    pub(crate) fn of(house: House) -> Self {
-        Self::started(house, |house| house.start(&["daemon"]))
+    pub(crate) fn of(setup: Setup) -> Self {
+        Self::started(setup, |setup| setup.start(&["daemon"]))
     }
 
     /// The page of a daemon that is started in another way.
-    pub(crate) fn started(house: House, start: impl FnOnce(&House) -> Process) -> Self {
+    pub(crate) fn started(setup: Setup, start: impl FnOnce(&Setup) -> Process) -> Self {
         let port = free_port();
-        let house = house.set("web.listen", format!("127.0.0.1:{port}"));
-        let daemon = start(&house);
+        let setup = setup.set("web.listen", format!("127.0.0.1:{port}"));
+        let daemon = start(&setup);
         until("the page", || TcpStream::connect(("127.0.0.1", port)).ok());
-        Self { house, port, daemon }
+        Self { setup, port, daemon }
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -91,9 +91,9 @@ const ROUTES: [&str; 7] =
 
 #[test]
 fn every_route_answers() {
-    let house = House::healthy();
-    house.backup();
-    let page = Page::of(house);
+    let setup = Setup::healthy();
+    setup.backup();
+    let page = Page::of(setup);
     for route in ROUTES {
         assert_eq!(page.get(route).status, 200, "{route}");
     }
@@ -106,12 +106,12 @@ fn every_route_answers() {
 
 #[test]
 fn a_source_a_job_and_a_snapshot_have_pages_that_link_to_each_other() {
-    let house = House::healthy();
-    house.backup();
-    let manifest = house.manifest();
-    let name = house.manifests("stores")[0].file_stem().unwrap().to_str().unwrap().to_owned();
-    let data = std::fs::read(house.archive("stores").join(format!("{name}.xml.zst"))).unwrap();
-    let page = Page::of(house);
+    let setup = Setup::healthy();
+    setup.backup();
+    let manifest = setup.manifest();
+    let name = setup.manifests("stores")[0].file_stem().unwrap().to_str().unwrap().to_owned();
+    let data = std::fs::read(setup.archive("stores").join(format!("{name}.xml.zst"))).unwrap();
+    let page = Page::of(setup);
     let home = page.get("/").body;
     assert!(home.contains("The source is protected.") && home.contains("href=\"/sources/stores\""));
     assert!(home.contains("stores, 365 nights: 1 good"), "{home}");
@@ -150,10 +150,10 @@ fn a_source_a_job_and_a_snapshot_have_pages_that_link_to_each_other() {
 
 #[test]
 fn a_token_is_asked_for_where_there_is_one() {
-    let house = House::healthy();
-    crate::harness::private_file(&house.path("page.token"), "t0ken\n");
-    let token = house.path("page.token").display().to_string();
-    let page = Page::of(house.set("web.token_file", token));
+    let setup = Setup::healthy();
+    crate::harness::private_file(&setup.path("page.token"), "t0ken\n");
+    let token = setup.path("page.token").display().to_string();
+    let page = Page::of(setup.set("web.token_file", token));
     let ask = |more: &str| page.ask("GET", "/api/jobs", &format!("backup.example.org{more}"));
     let refused = ask("");
     assert_eq!(refused.status, 401);
@@ -178,12 +178,12 @@ fn a_token_is_asked_for_where_there_is_one() {
 #[test]
 fn a_socket_file_is_served_and_removed() {
     use std::os::unix::net::UnixStream;
-    let house = House::healthy();
-    let path = house.path("page.sock");
+    let setup = Setup::healthy();
+    let path = setup.path("page.sock");
     // One that a killed daemon has left is replaced.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let house = house.set("web.listen", format!("unix:{}", path.display()));
-    let daemon = house.start(&["daemon"]);
+    let setup = setup.set("web.listen", format!("unix:{}", path.display()));
+    let daemon = setup.start(&["daemon"]);
     let mut stream = until("the page", || UnixStream::connect(&path).ok());
     write!(stream, "GET /healthz HTTP/1.1\r\nHost: proxy.example\r\nConnection: close\r\n\r\n")
         .unwrap();
@@ -196,9 +196,9 @@ fn a_socket_file_is_served_and_removed() {
 
 #[test]
 fn pages_take_nothing_from_elsewhere() {
-    let house = House::healthy();
-    house.backup();
-    let page = Page::of(house);
+    let setup = Setup::healthy();
+    setup.backup();
+    let page = Page::of(setup);
     let home = page.get("/");
     for part in ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"] {
         assert!(home.head.contains(part), "{part}: {}", home.head);
@@ -214,7 +214,7 @@ fn pages_take_nothing_from_elsewhere() {
 
 #[test]
 fn what_is_in_flight_is_told_as_it_happens() {
-    let page = Page::of(House::with(Scenario { pending_polls: 2, ..Scenario::default() }));
+    let page = Page::of(Setup::with(Scenario { pending_polls: 2, ..Scenario::default() }));
     let mut stream = TcpStream::connect(("127.0.0.1", page.port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     write!(stream, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
@@ -228,7 +228,7 @@ fn what_is_in_flight_is_told_as_it_happens() {
         more(&mut text);
     }
     assert!(text.to_lowercase().contains("content-type: text/event-stream"), "{text}");
-    page.house.queue();
+    page.setup.queue();
     while !text.contains("\"state\":\"archived\"") {
         more(&mut text);
     }
@@ -239,10 +239,10 @@ fn what_is_in_flight_is_told_as_it_happens() {
 
 #[test]
 fn the_page_answers_with_the_json_of_the_commands() {
-    let house = House::healthy();
-    house.backup();
-    house.backup();
-    let page = Page::of(house);
+    let setup = Setup::healthy();
+    setup.backup();
+    setup.backup();
+    let page = Page::of(setup);
     // A daemon that has started writes down when the source is next due.
     for (route, command) in
         [("/api/jobs", "jobs"), ("/api/sources", "status"), ("/api/snapshots", "snapshots")]
@@ -250,15 +250,15 @@ fn the_page_answers_with_the_json_of_the_commands() {
         let answer = page.get(route);
         assert!(answer.head.contains("content-type: application/json"), "{route}");
         let answer: Value = serde_json::from_str(&answer.body).unwrap();
-        assert_eq!(answer, page.house.json(&[command]), "{route}");
+        assert_eq!(answer, page.setup.json(&[command]), "{route}");
     }
 }
 
 #[test]
 fn a_foreign_host_is_refused_everywhere() {
-    let house = House::healthy();
-    house.backup();
-    let page = Page::of(house);
+    let setup = Setup::healthy();
+    setup.backup();
+    let page = Page::of(setup);
     for route in ROUTES {
         for host in ["example.org", "example.org:80", "127.0.0.1.example.org", "10.1.2.3"] {
             let answer = page.ask("GET", route, host);
@@ -275,39 +275,39 @@ fn a_foreign_host_is_refused_everywhere() {
 #[test]
 fn a_failed_last_job_makes_it_unready_and_leaves_it_healthy() {
     let page =
-        Page::of(House::with(Scenario { create: vec![Fault::http(400)], ..Scenario::default() }));
+        Page::of(Setup::with(Scenario { create: vec![Fault::http(400)], ..Scenario::default() }));
     assert_eq!(page.get("/readyz").status, 200, "nothing was due yet");
-    assert_eq!(page.house.run(&["backup"]).code, 1);
+    assert_eq!(page.setup.run(&["backup"]).code, 1);
     until("it to be unready", || (page.get("/readyz").status == 503).then_some(()));
     assert_eq!(page.get("/healthz").status, 200);
-    page.house.backup();
+    page.setup.backup();
     until("it to be ready again", || (page.get("/readyz").status == 200).then_some(()));
 }
 
 #[test]
 fn an_overdue_source_makes_it_unready() {
-    let house = House::healthy()
+    let setup = Setup::healthy()
         .set("sources.stores.schedule", "* * * * * *")
         .set("sources.stores.grace", "1s");
-    let page = Page::of(house);
-    page.house.job_when("a scheduled backup", |job| job["state"] == "archived");
+    let page = Page::of(setup);
+    page.setup.job_when("a scheduled backup", |job| job["state"] == "archived");
     // From now on jobs neither fail nor end.
     let ending = nightjar::simulator::Ending::Never;
-    page.house.service.set_scenario("Stores", Scenario { ending, ..Scenario::default() });
+    page.setup.service.set_scenario("Stores", Scenario { ending, ..Scenario::default() });
     until("it to be unready", || (page.get("/readyz").status == 503).then_some(()));
     assert_eq!(page.get("/healthz").status, 200);
-    assert_eq!(page.house.json(&["status"])[0]["health"], "overdue");
+    assert_eq!(page.setup.json(&["status"])[0]["health"], "overdue");
 }
 
 #[test]
 fn the_metrics_have_their_names_and_labels() {
-    let house = House::healthy();
-    house.backup();
-    house
+    let setup = Setup::healthy();
+    setup.backup();
+    setup
         .service
         .set_scenario("Stores", Scenario { create: vec![Fault::http(400)], ..Scenario::default() });
-    assert_eq!(house.run(&["backup"]).code, 1);
-    let page = Page::of(house);
+    assert_eq!(setup.run(&["backup"]).code, 1);
+    let page = Page::of(setup);
     let metrics = page.get("/metrics").body;
     let value = |name: &str, labels: &[&str]| -> Option<f64> {
         let line = metrics.lines().find(|line| {
@@ -346,9 +346,9 @@ fn metrics_in(text: &str) -> std::collections::BTreeSet<String> {
 
 #[test]
 fn rules_dashboard_and_documentation_name_metrics_that_there_are() {
-    let house = House::healthy();
-    house.backup();
-    let page = Page::of(house);
+    let setup = Setup::healthy();
+    setup.backup();
+    let page = Page::of(setup);
     let there = metrics_in(&page.get("/metrics").body);
     assert!(there.len() > 15, "{there:?}");
     let documented = metrics_in(include_str!("../../docs/monitoring.md"));
@@ -371,9 +371,9 @@ fn rules_dashboard_and_documentation_name_metrics_that_there_are() {
 
 #[test]
 fn metrics_come_in_the_format_that_is_asked_for() {
-    let house = House::healthy();
-    house.backup();
-    let page = Page::of(house);
+    let setup = Setup::healthy();
+    setup.backup();
+    let page = Page::of(setup);
     let plain = page.get("/metrics");
     assert!(plain.head.contains("content-type: text/plain; version=0.0.4"), "{}", plain.head);
     assert!(!plain.body.contains("# EOF"));
@@ -389,13 +389,13 @@ fn metrics_come_in_the_format_that_is_asked_for() {
 
 #[test]
 fn hostile_text_of_the_service_is_no_markup_on_the_page() {
-    let house = House::with(Scenario {
+    let setup = Setup::with(Scenario {
         ending: nightjar::simulator::Ending::aborted("<script>alert(1)</script>"),
         ..Scenario::default()
     })
     .set("retry.job_attempts", 1);
-    assert_eq!(house.run(&["backup"]).code, 1);
-    let page = Page::of(house);
+    assert_eq!(setup.run(&["backup"]).code, 1);
+    let page = Page::of(setup);
     let home = page.get("/");
     assert!(home.body.contains("script&gt;alert(1)"), "{}", home.body);
     assert!(!home.body.contains("<script>alert"), "{}", home.body);
