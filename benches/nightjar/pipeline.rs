@@ -2,9 +2,9 @@
 
 use crate::measure::{Samples, myself, processor_time, shell, start, status, title};
 use chrono::{DateTime, Utc};
-use nightjar::archive::{Archive, Attempt, Facts};
+use nightjar::archive::{Archive, Attempt, SnapshotMeta};
 use nightjar::clock::Clock;
-use nightjar::dataset::{self, Limits};
+use nightjar::dataset::{self, DocumentLimits};
 use nightjar::manifest::Name;
 use nightjar::secret::Key;
 use nightjar::service::bing::Bing;
@@ -77,13 +77,13 @@ pub(crate) async fn receive(words: &[&str]) {
         let at = now();
         let attempt = Attempt::new("bench", u64::try_from(job).unwrap());
         let download = bing.fetch(&target(), url, at).await.unwrap();
-        let limits = Limits::default();
+        let limits = DocumentLimits::default();
         let received = archive
             .receive(&source, Name::new(at, job), attempt, &limits, download.chunks, |_| {})
             .await
             .unwrap_or_else(|_| panic!("interrupted"));
-        let summary = received.verdict.as_ref().unwrap().clone();
-        let facts = Facts {
+        let summary = received.validation.as_ref().unwrap().clone();
+        let meta = SnapshotMeta {
             source,
             access_id: "bench".into(),
             data_source: SOURCE.into(),
@@ -98,7 +98,7 @@ pub(crate) async fn receive(words: &[&str]) {
             notes: Vec::new(),
         };
         let archive = archive.clone();
-        tokio::task::spawn_blocking(move || archive.file(received, summary, facts))
+        tokio::task::spawn_blocking(move || archive.file(received, summary, meta))
             .await
             .unwrap()
             .unwrap();
@@ -125,8 +125,8 @@ pub(crate) fn parts(url: &str) {
     };
     let mut digest = Vec::new();
     let hash = timed(&mut || digest = Sha256::digest(&document).to_vec());
-    let prove = timed(&mut || {
-        dataset::prove(Cursor::new(&document), &Limits::default()).unwrap();
+    let validate = timed(&mut || {
+        dataset::validate(Cursor::new(&document), &DocumentLimits::default()).unwrap();
     });
     let mut stored = Vec::new();
     let compress = timed(&mut || stored = zstd::encode_all(Cursor::new(&document), 3).unwrap());
@@ -134,7 +134,7 @@ pub(crate) fn parts(url: &str) {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&stored).unwrap();
     });
-    println!("{hash} {prove} {compress} {write} {}", digest.len());
+    println!("{hash} {validate} {compress} {write} {}", digest.len());
 }
 
 struct Served {

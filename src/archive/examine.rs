@@ -1,6 +1,6 @@
 //! Reading one archived data file to its end: what its bytes really are.
 
-use crate::dataset::{self, Limits, Summary};
+use crate::dataset::{self, DocumentLimits, Summary};
 use crate::files;
 use crate::manifest::{Content, hex};
 use sha2::{Digest, Sha256};
@@ -31,8 +31,8 @@ fn decompress(file: &mut Digesting<File>, most: u64) -> Result<(Content, Summary
     let undecodable = |error: io::Error| format!("it does not decompress: {error}");
     let decoder = zstd::Decoder::new(file).map_err(undecodable)?;
     let mut reader = BufReader::with_capacity(128 << 10, Digesting::new(decoder));
-    let limits = Limits { max_bytes: most, ..Limits::default() };
-    let summary = dataset::prove(&mut reader, &limits).map_err(|flaw| flaw.to_string())?;
+    let limits = DocumentLimits { max_bytes: most, ..DocumentLimits::default() };
+    let summary = dataset::validate(&mut reader, &limits).map_err(|error| error.to_string())?;
     Ok((reader.into_inner().content(), summary))
 }
 

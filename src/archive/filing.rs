@@ -15,7 +15,7 @@ use std::path::Path;
 
 /// What the manifest says beside what the proof found.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub struct SnapshotMeta {
     /// The source's name.
     pub source: String,
     /// The data source's access id.
@@ -47,19 +47,24 @@ pub type Filed = Snapshot;
 
 impl Archive {
     /// Files a proven download. When this returns, the snapshot is complete and on disk.
-    pub fn file(&self, received: Received, summary: Summary, facts: Facts) -> io::Result<Filed> {
-        let folder = self.folder(&facts.source);
-        let name = Name::new(facts.created_at, facts.job);
-        if let Some(snapshot) = self.find(&facts.source, name) {
+    pub fn file(
+        &self,
+        received: Received,
+        summary: Summary,
+        meta: SnapshotMeta,
+    ) -> io::Result<Filed> {
+        let folder = self.folder(&meta.source);
+        let name = Name::new(meta.created_at, meta.job);
+        if let Some(snapshot) = self.find(&meta.source, name) {
             return Ok(snapshot);
         }
-        let twin = self.twin(&facts.source, name, &received)?;
+        let duplicate = self.duplicate(&meta.source, name, &received)?;
         let data = folder.join(name.data());
         // Whoever prunes or verifies sees all names of the snapshot or none.
         let _whole = Folder::open(&folder)?.lock();
-        let stored = match &twin {
-            Some(twin) if link(&twin.data(), &data)? => {
-                Stored { file: name.data(), ..twin.manifest.stored.clone() }
+        let stored = match &duplicate {
+            Some(duplicate) if link(&duplicate.data(), &data)? => {
+                Stored { file: name.data(), ..duplicate.manifest.stored.clone() }
             }
             _ => {
                 failpoint::hit(Point::DataName, &data)?;
@@ -78,25 +83,25 @@ impl Archive {
         let unproven = summary.unproven();
         let manifest = Manifest {
             format: FORMAT,
-            source: facts.source,
-            access_id: facts.access_id,
-            data_source: facts.data_source,
-            version: facts.version,
-            job: facts.job,
-            remote_id: facts.remote_id,
-            scheduled_for: facts.scheduled_for,
-            created_at: facts.created_at,
-            completed_at: facts.completed_at,
+            source: meta.source,
+            access_id: meta.access_id,
+            data_source: meta.data_source,
+            version: meta.version,
+            job: meta.job,
+            remote_id: meta.remote_id,
+            scheduled_for: meta.scheduled_for,
+            created_at: meta.created_at,
+            completed_at: meta.completed_at,
             entities: summary.entities,
-            expected_entities: facts.expected,
+            expected_entities: meta.expected,
             entity_type: summary.entity_type,
             primary_key: summary.primary_key,
             columns: summary.columns,
             content: received.content.clone(),
             stored,
-            suspicious: facts.suspicious,
-            notes: facts.notes,
-            same_content_as: twin.map(|twin| twin.manifest.name().manifest()),
+            suspicious: meta.suspicious,
+            notes: meta.notes,
+            same_content_as: duplicate.map(|duplicate| duplicate.manifest.name().manifest()),
             generator: concat!("nightjar ", env!("CARGO_PKG_VERSION")).to_owned(),
             unreadable: summary.unreadable,
             unproven,
@@ -126,7 +131,12 @@ impl Archive {
 
     /// The newest snapshot, if its content equals the download's and its data file is sound: a link
     /// to a damaged file would be no backup.
-    fn twin(&self, source: &str, own: Name, received: &Received) -> io::Result<Option<Snapshot>> {
+    fn duplicate(
+        &self,
+        source: &str,
+        own: Name,
+        received: &Received,
+    ) -> io::Result<Option<Snapshot>> {
         let Some(newest) = self.snapshots(source)?.find(|one| one.manifest.name() != own) else {
             return Ok(None);
         };

@@ -16,9 +16,9 @@ mod tests;
 mod verify;
 
 pub use catalogue::Snapshot;
-pub use filing::{Facts, Filed};
+pub use filing::{Filed, SnapshotMeta};
 pub use pipeline::{Interrupted, Received, panic_message};
-pub use prune::{Fate, Hold};
+pub use prune::{Hold, RetentionDecision};
 pub use select::SelectError;
 pub use verify::{Finding, Reading, Severity, Verification};
 

@@ -1,7 +1,7 @@
 //! From the service's bytes to a file on disk, in one pass and constant memory.
 //!
 //! ```text
-//! chunks ──┬──▶ prover thread:      the XML proof
+//! chunks ──┬──▶ validator thread:      the XML proof
 //!          ├──▶ hasher thread:      sha256
 //!          └──▶ compressor thread:  zstd, sha256, file, fsync
 //! ```
@@ -10,7 +10,7 @@
 //! their queues is bounded in bytes, for a chunk is as large as the network makes it.
 
 use super::{Archive, Attempt};
-use crate::dataset::{self, Flaw, Summary};
+use crate::dataset::{self, Summary, ValidationError};
 use crate::failpoint::{self, Point};
 use crate::files;
 use crate::manifest::{Content, Name, hex};
@@ -46,7 +46,7 @@ pub struct Received {
     /// The file's bytes.
     pub stored: Content,
     /// What the proof says.
-    pub verdict: Result<Summary, Flaw>,
+    pub validation: Result<Summary, ValidationError>,
 }
 
 /// A file under its hidden name.
@@ -103,7 +103,7 @@ impl Archive {
         source: &str,
         name: Name,
         attempt: Attempt,
-        limits: &dataset::Limits,
+        limits: &dataset::DocumentLimits,
         mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
         mut progress: impl FnMut(u64),
     ) -> Result<Received, Interrupted<E>> {
@@ -113,11 +113,11 @@ impl Archive {
         let partial = Partial::create(path.clone()).map_err(Interrupted::Storage)?;
         let file = partial.file.try_clone().map_err(Interrupted::Storage)?;
 
-        let (to_prover, to_prove) = mpsc::unbounded_channel();
+        let (to_validator, to_validate) = mpsc::unbounded_channel();
         let (to_hasher, to_hash) = mpsc::unbounded_channel();
         let (to_compressor, to_compress) = mpsc::unbounded_channel();
         let bounds = limits.clone();
-        let prover = tokio::task::spawn_blocking(move || prove(to_prove, &bounds));
+        let validator = tokio::task::spawn_blocking(move || validate(to_validate, &bounds));
         let hasher = tokio::task::spawn_blocking(move || hash(to_hash));
         let compressor = tokio::task::spawn_blocking(move || compress(to_compress, file, path));
 
@@ -132,8 +132,8 @@ impl Archive {
                 // Never closed; and a piece is smaller than the whole room.
                 let permit = Arc::clone(&room).acquire_many_owned(piece.len() as u32).await.ok();
                 let piece = Piece::Bytes(piece, Arc::new(permit));
-                // A flaw ends the proof, not the download: what is kept aside is kept whole.
-                let _ = to_prover.send(piece.clone());
+                // An error ends the proof, not the download: what is kept aside is kept whole.
+                let _ = to_validator.send(piece.clone());
                 let _ = to_hasher.send(piece.clone());
                 // The compressor stops early when the disk fails.
                 if to_compressor.send(piece).is_err() {
@@ -145,16 +145,16 @@ impl Archive {
             }
         }
         // Without this word the threads know that the stream broke, and throw their work away.
-        for to_thread in [to_prover, to_hasher, to_compressor] {
+        for to_thread in [to_validator, to_hasher, to_compressor] {
             let _ = to_thread.send(Piece::End);
         }
         let stored = joined(compressor).await?.map_err(Interrupted::Storage)?;
         let content = joined(hasher).await?.map_err(Interrupted::Storage)?;
         // Whatever the validation stumbles over, the bytes are whole: they can be kept aside.
-        let verdict = prover
-            .await
-            .unwrap_or_else(|error| Err(Flaw::Io(io::Error::other(panic_message(error)))));
-        Ok(Received { partial, attempt, content, stored, verdict })
+        let validation = validator.await.unwrap_or_else(|error| {
+            Err(ValidationError::Io(io::Error::other(panic_message(error))))
+        });
+        Ok(Received { partial, attempt, content, stored, validation })
     }
 }
 
@@ -185,7 +185,7 @@ fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "the download broke off")
 }
 
-/// The queue as the prover reads it.
+/// The queue as the validator reads it.
 struct Queue {
     pieces: Pieces,
     current: Piece,
@@ -231,8 +231,8 @@ impl Read for Queue {
     }
 }
 
-fn prove(pieces: Pieces, limits: &dataset::Limits) -> Result<Summary, Flaw> {
-    dataset::prove(Queue { pieces, current: Piece::End, read: 0, ended: false }, limits)
+fn validate(pieces: Pieces, limits: &dataset::DocumentLimits) -> Result<Summary, ValidationError> {
+    dataset::validate(Queue { pieces, current: Piece::End, read: 0, ended: false }, limits)
 }
 
 fn hash(mut pieces: Pieces) -> io::Result<Content> {

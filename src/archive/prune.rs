@@ -17,7 +17,7 @@ const LARGEST_HOLD: u64 = 64 << 10;
 
 /// What is to become of a snapshot.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Fate {
+pub struct RetentionDecision {
     /// The snapshot.
     pub snapshot: Snapshot,
     /// Why it stays; it goes when there is no reason.
@@ -43,7 +43,7 @@ impl Archive {
         policy: &Retention,
         zone: Tz,
         now: DateTime<Utc>,
-    ) -> io::Result<Vec<Fate>> {
+    ) -> io::Result<Vec<RetentionDecision>> {
         let Some(folder) = self.open_source(source)? else { return Ok(Vec::new()) };
         let snapshots: Vec<Snapshot> =
             self.snapshots(source)?.filter(|snapshot| has_data(&folder, snapshot)).collect();
@@ -56,8 +56,8 @@ impl Archive {
             })
             .collect();
         let reasons = reasons(&candidates, policy, zone, now);
-        let fates = snapshots.into_iter().zip(reasons);
-        Ok(fates.map(|(snapshot, reasons)| Fate { snapshot, reasons }).collect())
+        let decisions = snapshots.into_iter().zip(reasons);
+        Ok(decisions.map(|(snapshot, reasons)| RetentionDecision { snapshot, reasons }).collect())
     }
 
     /// Removes the snapshots of a plan that nothing keeps, and says how many. One that was held
@@ -65,20 +65,21 @@ impl Archive {
     ///
     /// The manifest goes first: a crash in between leaves data that `verify` reports as nobody's,
     /// never a manifest without its data.
-    pub fn prune(&self, plan: &[Fate]) -> io::Result<usize> {
+    pub fn prune(&self, plan: &[RetentionDecision]) -> io::Result<usize> {
         let mut removed = 0;
-        for fate in plan.iter().filter(|fate| fate.reasons.is_empty()) {
-            let (source, name) = (&fate.snapshot.manifest.source, fate.snapshot.manifest.name());
+        for decision in plan.iter().filter(|decision| decision.reasons.is_empty()) {
+            let (source, name) =
+                (&decision.snapshot.manifest.source, decision.snapshot.manifest.name());
             let Some(folder) = self.open_source(source)? else { continue };
             // Who holds a snapshot, or verifies, sees both files or neither.
             let _both = folder.lock();
             if held(&folder, name).is_some() {
                 continue;
             }
-            failpoint::hit(Point::PruneManifest, &fate.snapshot.path)?;
+            failpoint::hit(Point::PruneManifest, &decision.snapshot.path)?;
             remove(&folder, &name.manifest())?;
             folder.sync()?;
-            failpoint::hit(Point::PruneData, &fate.snapshot.path)?;
+            failpoint::hit(Point::PruneData, &decision.snapshot.path)?;
             remove(&folder, &name.data())?;
             removed += 1;
         }

@@ -14,7 +14,7 @@ const KEPT: usize = 3;
 
 impl Archive {
     /// Keeps a failed download aside, as received, and removes the source's oldest ones.
-    pub fn keep_aside(
+    pub fn quarantine(
         &self,
         source: &str,
         name: Name,

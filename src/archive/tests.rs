@@ -2,7 +2,7 @@ mod beside;
 mod trust;
 
 use super::*;
-use crate::dataset::{Limits, Unproven};
+use crate::dataset::{DocumentLimits, Unproven};
 use crate::manifest::{Manifest, Name};
 use crate::settings::Retention;
 use crate::simulator::{Damage, Data};
@@ -35,7 +35,7 @@ impl Place {
         self.archive.folder("places").join(name)
     }
 
-    async fn receive(&self, document: &[u8], job: i64, limits: &Limits) -> Received {
+    async fn receive(&self, document: &[u8], job: i64, limits: &DocumentLimits) -> Received {
         let pieces: Vec<Result<Bytes, ()>> =
             document.chunks(10_007).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let name = Name::new(at(job), job);
@@ -57,10 +57,10 @@ impl Place {
 
     /// The same, by a clock that says `created_at`.
     async fn keep_dated(&self, document: &[u8], job: i64, created_at: DateTime<Utc>) -> Snapshot {
-        let received = self.receive(document, job, &Limits::default()).await;
-        let summary = received.verdict.as_ref().unwrap().clone();
-        let facts = Facts { created_at, completed_at: created_at, ..facts(job) };
-        self.archive.file(received, summary, facts).unwrap()
+        let received = self.receive(document, job, &DocumentLimits::default()).await;
+        let summary = received.validation.as_ref().unwrap().clone();
+        let meta = SnapshotMeta { created_at, completed_at: created_at, ..meta(job) };
+        self.archive.file(received, summary, meta).unwrap()
     }
 
     fn verify(&self) -> Verification {
@@ -97,8 +97,8 @@ fn attempt(job: i64) -> Attempt {
     Attempt::new(&format!("{job}-0123456789abcdef"), 1)
 }
 
-fn facts(job: i64) -> Facts {
-    Facts {
+fn meta(job: i64) -> SnapshotMeta {
+    SnapshotMeta {
         source: "places".into(),
         access_id: "20181f26".into(),
         data_source: "Places".into(),
@@ -177,7 +177,7 @@ async fn a_download_that_breaks_leaves_nothing() {
     let document = Bytes::from(document(50));
     let chunks = stream::iter([Ok(document.slice(..5000)), Err("reset")]);
     let name = Name::new(at(1), 1);
-    let limits = Limits::default();
+    let limits = DocumentLimits::default();
     let broken = place.archive.receive("places", name, attempt(1), &limits, chunks, |_| {}).await;
     assert!(matches!(broken, Err(Interrupted::Remote("reset"))));
     assert_eq!(fs::read_dir(place.archive.folder("places")).unwrap().count(), 0);
@@ -186,10 +186,10 @@ async fn a_download_that_breaks_leaves_nothing() {
 #[tokio::test]
 async fn what_is_too_large_is_not_read_to_its_end() {
     let place = Place::new();
-    let limits = Limits { max_bytes: 100_000, ..Limits::default() };
+    let limits = DocumentLimits { max_bytes: 100_000, ..DocumentLimits::default() };
     let received = place.receive(&document(3000), 1, &limits).await;
-    let flaw = received.verdict.unwrap_err();
-    assert!(matches!(flaw, crate::dataset::Flaw::TooLarge { .. }), "{flaw}");
+    let error = received.validation.unwrap_err();
+    assert!(matches!(error, crate::dataset::ValidationError::TooLarge { .. }), "{error}");
     assert!(received.content.bytes < 200_000, "{} bytes were read", received.content.bytes);
 }
 
@@ -198,10 +198,10 @@ async fn what_fails_its_proof_is_kept_aside_the_newest_three() {
     let place = Place::new();
     let document = Data::first_places(20).damaged(Damage::Truncated).document();
     for job in 1..=5 {
-        let received = place.receive(&document, job, &Limits::default()).await;
-        assert!(received.verdict.is_err());
+        let received = place.receive(&document, job, &DocumentLimits::default()).await;
+        assert!(received.validation.is_err());
         let name = Name::new(at(job), job);
-        let kept = place.archive.keep_aside("places", name, 1, received).unwrap();
+        let kept = place.archive.quarantine("places", name, 1, received).unwrap();
         assert_eq!(zstd::decode_all(File::open(kept).unwrap()).unwrap(), document);
     }
     let quarantine = place.archive.quarantine.join("places");
@@ -232,10 +232,10 @@ async fn the_catalogue_is_read_from_the_folder_alone() {
 #[tokio::test]
 async fn a_partial_file_belongs_to_one_attempt() {
     let place = Place::new();
-    let first = place.receive(&document(50), 1, &Limits::default()).await;
+    let first = place.receive(&document(50), 1, &DocumentLimits::default()).await;
     let name = Name::new(at(1), 1);
     let chunks = || stream::iter([Ok::<_, ()>(Bytes::from(document(9)))]);
-    let limits = Limits::default();
+    let limits = DocumentLimits::default();
     // The same attempt again finds its name taken; another one of the same job has another name.
     let same = place.archive.receive("places", name, attempt(1), &limits, chunks(), |_| {});
     let Err(Interrupted::Storage(error)) = same.await else { panic!("two have one file") };
@@ -243,11 +243,11 @@ async fn a_partial_file_belongs_to_one_attempt() {
     let other = Attempt::new("2-0123456789abcdef", 1);
     let second = place.archive.receive("places", name, other, &limits, chunks(), |_| {}).await;
     // Whoever is filed first has the name. The other one is worthless, and harms nothing.
-    let summary = first.verdict.as_ref().unwrap().clone();
-    let filed = place.archive.file(first, summary, facts(1)).unwrap();
+    let summary = first.validation.as_ref().unwrap().clone();
+    let filed = place.archive.file(first, summary, meta(1)).unwrap();
     let second = second.unwrap();
-    let summary = second.verdict.as_ref().unwrap().clone();
-    let again = place.archive.file(second, summary, facts(1)).unwrap();
+    let summary = second.validation.as_ref().unwrap().clone();
+    let again = place.archive.file(second, summary, meta(1)).unwrap();
     assert_eq!((&again, again.manifest.entities), (&filed, 50));
     assert_eq!(place.findings(), Vec::<String>::new());
     assert_eq!(fs::read_dir(place.archive.folder("places")).unwrap().count(), 3);
@@ -268,10 +268,10 @@ async fn a_partial_file_that_was_changed_or_replaced_is_not_filed() {
     ];
     for change in changes {
         let place = Place::new();
-        let received = place.receive(&document(50), 1, &Limits::default()).await;
-        let summary = received.verdict.as_ref().unwrap().clone();
+        let received = place.receive(&document(50), 1, &DocumentLimits::default()).await;
+        let summary = received.validation.as_ref().unwrap().clone();
         change(&received.partial.path);
-        assert!(place.archive.file(received, summary, facts(1)).is_err());
+        assert!(place.archive.file(received, summary, meta(1)).is_err());
         assert_eq!(place.archive.names("places").unwrap(), []);
     }
 }
@@ -430,10 +430,11 @@ async fn the_largest_manifest_that_the_limits_allow_reads_back() {
 #[tokio::test]
 async fn a_manifest_that_does_not_read_back_gets_no_name() {
     let place = Place::new();
-    let received = place.receive(&document(3), 1, &Limits::default()).await;
-    let summary = received.verdict.as_ref().unwrap().clone();
+    let received = place.receive(&document(3), 1, &DocumentLimits::default()).await;
+    let summary = received.validation.as_ref().unwrap().clone();
     let notes = vec!["x".repeat(crate::manifest::LARGEST_MANIFEST)];
-    let error = place.archive.file(received, summary, Facts { notes, ..facts(1) }).unwrap_err();
+    let error =
+        place.archive.file(received, summary, SnapshotMeta { notes, ..meta(1) }).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
     assert_eq!(place.archive.names("places").unwrap(), []);
 }
@@ -528,7 +529,7 @@ async fn pruning_removes_what_nothing_keeps_and_no_shared_bytes() {
     place.archive.hold("places", held, &hold).unwrap();
     assert_eq!(place.archive.hold_of("places", held), Some(hold));
     let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
-    let reasons: Vec<_> = plan.iter().map(|fate| fate.reasons.join("; ")).collect();
+    let reasons: Vec<_> = plan.iter().map(|decision| decision.reasons.join("; ")).collect();
     assert_eq!(reasons, ["last 1 of 1; newest good one", "", "held: the auditors", ""]);
     assert_eq!(names_left(&place).len(), 4, "a plan removes nothing");
     assert_eq!(place.archive.prune(&plan).unwrap(), 2);

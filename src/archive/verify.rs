@@ -475,11 +475,11 @@ fn contradictions(claim: &Claimed, contents: &HashMap<(&str, String), &Manifest>
             manifest.entities
         ));
     }
-    if let Some(twin) = &manifest.same_content_as
-        && let Some(other) = contents.get(&(claim.source.as_str(), twin.clone()))
+    if let Some(duplicate) = &manifest.same_content_as
+        && let Some(other) = contents.get(&(claim.source.as_str(), duplicate.clone()))
         && other.content != manifest.content
     {
-        found.push(format!("its content is said to be that of {twin}, whose digest differs"));
+        found.push(format!("its content is said to be that of {duplicate}, whose digest differs"));
     }
     found
 }

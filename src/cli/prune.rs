@@ -2,7 +2,7 @@
 
 use super::output::{self, Table};
 use super::{Common, Problem, archive, clock, exit};
-use crate::archive::Fate;
+use crate::archive::RetentionDecision;
 use clap::Args;
 use serde::Serialize;
 
@@ -25,15 +25,15 @@ struct Line {
     reasons: Vec<String>,
 }
 
-impl From<&Fate> for Line {
-    fn from(fate: &Fate) -> Line {
-        let name = fate.snapshot.manifest.name();
+impl From<&RetentionDecision> for Line {
+    fn from(decision: &RetentionDecision) -> Line {
+        let name = decision.snapshot.manifest.name();
         Line {
-            source: fate.snapshot.manifest.source.clone(),
+            source: decision.snapshot.manifest.source.clone(),
             timestamp: name.timestamp(),
             job: name.job(),
-            keep: !fate.reasons.is_empty(),
-            reasons: fate.reasons.clone(),
+            keep: !decision.reasons.is_empty(),
+            reasons: decision.reasons.clone(),
         }
     }
 }
@@ -51,10 +51,10 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     let now = clock().now();
     let mut plan = Vec::new();
     for source in &settings.sources {
-        let fates = archive
+        let decisions = archive
             .plan_pruning(&source.name, &source.retention, source.timezone, now)
             .map_err(cannot)?;
-        plan.extend(fates);
+        plan.extend(decisions);
     }
     let lines: Vec<Line> = plan.iter().map(Line::from).collect();
     let going = lines.iter().filter(|line| !line.keep).count();
@@ -66,14 +66,14 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     } else {
         let mut table = Table::new(&["SNAPSHOT", "FATE", "REASONS"]);
         for line in &lines {
-            let fate = match (line.keep, arguments.dry_run) {
+            let action = match (line.keep, arguments.dry_run) {
                 (true, _) => "stays",
                 (false, true) => "would go",
                 (false, false) => "removed",
             };
             table.row([
                 format!("{}@{}", line.source, line.timestamp),
-                fate.to_owned(),
+                action.to_owned(),
                 line.reasons.join("; "),
             ]);
         }

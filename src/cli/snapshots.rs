@@ -64,8 +64,11 @@ fn table(snapshots: &[SnapshotView]) -> String {
             snapshot.entities.to_string(),
             output::bytes(snapshot.content_bytes),
             output::bytes(snapshot.stored_bytes),
-            or_dash(snapshot.same_content_as.as_ref().map(|twin| {
-                twin.split_once('-').map_or(twin.as_str(), |(timestamp, _)| timestamp).to_owned()
+            or_dash(snapshot.same_content_as.as_ref().map(|duplicate| {
+                duplicate
+                    .split_once('-')
+                    .map_or(duplicate.as_str(), |(timestamp, _)| timestamp)
+                    .to_owned()
             })),
             remark(snapshot),
         ]);

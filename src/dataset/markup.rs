@@ -1,6 +1,6 @@
 //! The lexical rules of XML 1.0 that the parser beneath leaves to its callers. All pure.
 
-use super::flaw::excerpt;
+use super::error::excerpt;
 use std::borrow::Cow;
 
 /// Attributes that one tag may have; a bound on work, far beyond any real document.
@@ -331,8 +331,8 @@ mod tests {
             (" a='1", "unclosed"),
             (" /", "without a value"),
         ] {
-            let flaw = check_attributes(raw).unwrap_err();
-            assert!(flaw.contains(what), "{raw}: {flaw}");
+            let error = check_attributes(raw).unwrap_err();
+            assert!(error.contains(what), "{raw}: {error}");
         }
         let many: String = (0..=MAX_ATTRIBUTES).map(|i| format!(" a{i}=''")).collect();
         assert_eq!(check_attributes(&many), Err("too many attributes in one tag"));

@@ -1,14 +1,14 @@
 //! The downloaded data source: its XML document, proven while it streams by.
 //!
 //! A document is a root element, an inline `xs:schema`, then one element per entity (row).
-//! [`prove()`] reads it once, front to back, in memory that does not grow with its values, and
-//! answers with a [`Summary`] or with the first [`Flaw`]. A flaw breaks the document: it is not
+//! [`validate()`] reads it once, front to back, in memory that does not grow with its values, and
+//! answers with a [`Summary`] or with the first [`ValidationError`]. An error breaks the document: it is not
 //! well-formed XML 1.0 in UTF-8 to its last byte, has a DOCTYPE, no root or no schema, or goes
-//! beyond the [`Limits`]. Everything else is read on, and noted in the summary:
+//! beyond the [`DocumentLimits`]. Everything else is read on, and noted in the summary:
 //!
 //! - values that do not read as their column's type are counted ([`Unreadable`]);
 //! - keys that are missing or occur twice, and elements, text or columns that the schema does not
-//!   allow for, leave a [`Doubt`].
+//!   allow for, leave a [`Warning`].
 //!
 //! An absent element is a null, an empty one an empty string; the two are not the same.
 //!
@@ -17,14 +17,14 @@
 //! `docs/archive-format.md` has the rules.
 
 mod bounded;
-mod doubt;
-mod flaw;
+mod error;
 mod markup;
 mod points;
-mod prove;
 mod schema;
 mod strict;
+mod validate;
 mod values;
+mod warnings;
 mod wkt;
 
 #[cfg(test)]
@@ -32,14 +32,14 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use doubt::{Doubt, Unproven, Unreadable};
-pub use flaw::{Flaw, Place};
+pub use error::{Location, ValidationError};
 pub use points::{Point, points};
-pub use prove::prove;
+pub use validate::validate;
+pub use warnings::{Unproven, Unreadable, Warning};
 
-/// How much of everything a document may hold. Beyond any of these it is [`Flaw::TooLarge`].
+/// How much of everything a document may hold. Beyond any of these it is [`ValidationError::TooLarge`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct DocumentLimits {
     /// Bytes of the whole decoded document.
     pub max_bytes: u64,
     /// Entities of all types together. Uniqueness of keys costs 8 bytes each.
@@ -60,7 +60,7 @@ pub struct Limits {
     pub max_depth: usize,
 }
 
-impl Default for Limits {
+impl Default for DocumentLimits {
     fn default() -> Self {
         Self {
             max_bytes: 2 << 30,
@@ -105,12 +105,12 @@ pub struct Summary {
     /// The columns with values that do not read as their type, in the schema's order.
     pub unreadable: Vec<Unreadable>,
     /// What could not be proven, at most one of each kind: the first.
-    pub doubts: Vec<Doubt>,
+    pub warnings: Vec<Warning>,
 }
 
 impl Summary {
     /// The kinds of what could not be proven, in order.
     pub fn unproven(&self) -> Vec<Unproven> {
-        self.doubts.iter().map(|doubt| doubt.unproven).collect()
+        self.warnings.iter().map(|warning| warning.unproven).collect()
     }
 }

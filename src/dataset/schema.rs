@@ -6,14 +6,14 @@
 //! type) → `complexType` → `sequence` → `element` (a column); beside the `complexType` a
 //! `unique` → `field/@xpath` (the primary key).
 //!
-//! Only bounds make a document unusable here. What a schema lacks or contradicts leaves a doubt.
+//! Only bounds make a document unusable here. What a schema lacks or contradicts leaves a warning.
 
-use super::doubt::{Doubts, Unproven};
-use super::flaw::{Flaw, Place, excerpt};
+use super::error::{Location, ValidationError, excerpt};
 use super::markup;
-use super::strict::{Source, Tag, Token};
+use super::strict::{Tag, Token, XmlSource};
 use super::values::Kind;
-use super::{Column, Limits};
+use super::warnings::{Unproven, Warnings};
+use super::{Column, DocumentLimits};
 use std::collections::HashMap;
 use std::io::BufRead;
 
@@ -157,19 +157,20 @@ impl Opened {
 /// # Errors
 /// When it is not well-formed or beyond the limits.
 pub(super) fn read<R: BufRead>(
-    source: &mut Source<R>,
+    source: &mut XmlSource<R>,
     root: Opened,
-    limits: &Limits,
-    doubts: &mut Doubts,
-) -> Result<Vec<EntityType>, Flaw> {
-    let place = source.place();
+    limits: &DocumentLimits,
+    warnings: &mut Warnings,
+) -> Result<Vec<EntityType>, ValidationError> {
+    let location = source.location();
     source.begin_section(limits.max_schema_bytes);
     let schema = read_tree(source, root, limits)?;
     source.end_section();
-    let mut doubt = |unproven, what: String| doubts.raise(unproven, place.clone(), || what);
-    let types = entity_types(&schema, limits, &mut doubt);
-    let too_large =
-        |what: &str| Err(Flaw::TooLarge { what: what.to_owned(), place: place.clone() });
+    let mut warning = |unproven, what: String| warnings.raise(unproven, location.clone(), || what);
+    let types = entity_types(&schema, limits, &mut warning);
+    let too_large = |what: &str| {
+        Err(ValidationError::TooLarge { what: what.to_owned(), location: location.clone() })
+    };
     if types.len() > MAX_TYPES {
         return too_large("the schema has too many entity types");
     }
@@ -180,14 +181,17 @@ pub(super) fn read<R: BufRead>(
 }
 
 fn read_tree<R: BufRead>(
-    source: &mut Source<R>,
+    source: &mut XmlSource<R>,
     root: Opened,
-    limits: &Limits,
-) -> Result<Node, Flaw> {
+    limits: &DocumentLimits,
+) -> Result<Node, ValidationError> {
     if root.empty {
         return Ok(root.node);
     }
-    let too_large = |what: &str, place: Place| Flaw::TooLarge { what: what.to_owned(), place };
+    let too_large = |what: &str, location: Location| ValidationError::TooLarge {
+        what: what.to_owned(),
+        location,
+    };
     let max_nodes = limits.max_columns.saturating_mul(NODES_PER_COLUMN);
     let mut nodes = 0;
     let mut current = root.node;
@@ -200,15 +204,15 @@ fn read_tree<R: BufRead>(
                 let node = Node::of(tag);
                 // shorter than an element's name may be, and so is a type's
                 if node.longest() > limits.max_name_bytes {
-                    return Err(too_large("the schema has too long a name", source.place()));
+                    return Err(too_large("the schema has too long a name", source.location()));
                 }
                 nodes += 1;
                 if nodes > max_nodes {
-                    return Err(too_large("the schema has too many elements", source.place()));
+                    return Err(too_large("the schema has too many elements", source.location()));
                 }
                 // inside the parents and the current element
                 if parents.len() + 1 >= limits.max_depth {
-                    return Err(too_large("the schema is nested too deeply", source.place()));
+                    return Err(too_large("the schema is nested too deeply", source.location()));
                 }
                 if tag.empty {
                     current.children.push(node);
@@ -223,7 +227,7 @@ fn read_tree<R: BufRead>(
             }
             Token::End => {
                 let what = "within the schema".to_owned();
-                return Err(Flaw::Truncated { what, place: source.place() });
+                return Err(ValidationError::Truncated { what, location: source.location() });
             }
             // documentation
             Token::Text(_) | Token::CData(_) | Token::Char(_) | Token::Aside => {}
@@ -234,26 +238,26 @@ fn read_tree<R: BufRead>(
 /// The types in order; one that exceeds a limit is the last.
 fn entity_types(
     schema: &Node,
-    limits: &Limits,
-    doubt: &mut impl FnMut(Unproven, String),
+    limits: &DocumentLimits,
+    warning: &mut impl FnMut(Unproven, String),
 ) -> Vec<EntityType> {
     let mut types: Vec<EntityType> = Vec::new();
     let mut declared = Vec::new();
     match data_set(schema) {
         Some(content) => content.elements(&mut declared),
-        None => doubt(Unproven::Schema, "the schema has no data set".to_owned()),
+        None => warning(Unproven::Schema, "the schema has no data set".to_owned()),
     }
     for node in &declared {
-        let Some(name) = named(node, "an entity type", doubt) else { continue };
+        let Some(name) = named(node, "an entity type", warning) else { continue };
         if types.iter().any(|earlier| earlier.name == name) {
-            doubt(Unproven::Schema, format!("two entity types are named {}", excerpt(&name)));
+            warning(Unproven::Schema, format!("two entity types are named {}", excerpt(&name)));
             continue;
         }
         let offset = types.last().map_or(0, |last| last.offset + last.fields.len());
-        let mut entity_type = entity_type(name, node, schema, offset, doubt);
+        let mut entity_type = entity_type(name, node, schema, offset, warning);
         match primary_key(schema, &entity_type, declared.len() == 1) {
             Ok(key) => entity_type.key = Some(key),
-            Err(what) => doubt(Unproven::Keys, what),
+            Err(what) => warning(Unproven::Keys, what),
         }
         let columns = offset + entity_type.fields.len();
         types.push(entity_type);
@@ -262,7 +266,7 @@ fn entity_types(
         }
     }
     if types.is_empty() {
-        doubt(Unproven::Schema, "the schema has no entity type".to_owned());
+        warning(Unproven::Schema, "the schema has no entity type".to_owned());
     }
     types
 }
@@ -289,7 +293,7 @@ fn entity_type(
     node: &Node,
     schema: &Node,
     offset: usize,
-    doubt: &mut impl FnMut(Unproven, String),
+    warning: &mut impl FnMut(Unproven, String),
 ) -> EntityType {
     let mut elements = Vec::new();
     if let Some(content) = node.content(schema) {
@@ -298,9 +302,9 @@ fn entity_type(
     let mut fields = Vec::new();
     let mut positions = HashMap::new();
     for element in elements {
-        let Some(name) = named(element, "a column", doubt) else { continue };
+        let Some(name) = named(element, "a column", warning) else { continue };
         if positions.contains_key(&name) {
-            doubt(Unproven::Schema, format!("two columns are named {}", excerpt(&name)));
+            warning(Unproven::Schema, format!("two columns are named {}", excerpt(&name)));
             continue;
         }
         positions.insert(name.clone(), fields.len());
@@ -308,19 +312,19 @@ fn entity_type(
         fields.push(Field { kind: Kind::of(&column.r#type), column });
     }
     if fields.is_empty() {
-        doubt(Unproven::Schema, format!("entity type {} has no columns", excerpt(&name)));
+        warning(Unproven::Schema, format!("entity type {} has no columns", excerpt(&name)));
     }
     EntityType { name, fields, key: None, offset, positions }
 }
 
 /// The node's name, if it is one that an element can have.
-fn named(node: &Node, what: &str, doubt: &mut impl FnMut(Unproven, String)) -> Option<String> {
+fn named(node: &Node, what: &str, warning: &mut impl FnMut(Unproven, String)) -> Option<String> {
     let Some(name) = node.name.as_deref().map(str::trim) else {
-        doubt(Unproven::Schema, format!("{what} has no name"));
+        warning(Unproven::Schema, format!("{what} has no name"));
         return None;
     };
     if !markup::is_name(name) || name.contains(':') {
-        doubt(Unproven::Schema, format!("{what} has the impossible name \"{}\"", excerpt(name)));
+        warning(Unproven::Schema, format!("{what} has the impossible name \"{}\"", excerpt(name)));
         return None;
     }
     Some(name.to_owned())

@@ -4,9 +4,9 @@
 //! check names, attributes, characters, references, `]]>` in text or where the declaration
 //! stands; and it recognises a byte order mark only when one read happens to return all of it.
 
-use super::Limits;
+use super::DocumentLimits;
 use super::bounded::{Bounded, Stop};
-use super::flaw::{Flaw, Place, excerpt};
+use super::error::{Location, ValidationError, excerpt};
 use super::markup;
 use quick_xml::errors::{Error, IllFormedError, SyntaxError};
 use quick_xml::events::{BytesDecl, BytesPI, BytesStart, Event};
@@ -78,7 +78,7 @@ pub(super) enum Token<'e> {
 /// The token stream. Reading and checking are two steps, so that a token can borrow from what was
 /// read and nothing is moved: `let raw = source.read(&mut piece); match source.check(&raw)? { … }`
 #[derive(Debug)]
-pub(super) struct Source<R> {
+pub(super) struct XmlSource<R> {
     reader: Reader<Bounded<R>>,
     /// Bytes of the byte order mark, which quick-xml is never shown.
     lead: u64,
@@ -93,9 +93,9 @@ pub(super) struct Source<R> {
 /// What was read, not checked yet.
 pub(super) type Raw<'p> = Result<Event<'p>, Error>;
 
-impl<R: BufRead> Source<R> {
+impl<R: BufRead> XmlSource<R> {
     /// Reads the byte order mark, if any.
-    pub(super) fn open(inner: R, limits: &Limits) -> Result<Self, Flaw> {
+    pub(super) fn open(inner: R, limits: &DocumentLimits) -> Result<Self, ValidationError> {
         let piece = (limits.max_value_bytes as u64).saturating_add(MARKUP_ROOM);
         let mut bounded = Bounded::new(inner, limits.max_bytes, piece);
         let lead = read_bom(&mut bounded)?;
@@ -105,12 +105,12 @@ impl<R: BufRead> Source<R> {
         Ok(Self { reader, lead, at: 0, max_name, max_tag })
     }
 
-    /// What is read from here on has at most so many bytes, until [`Source::end_section`].
+    /// What is read from here on has at most so many bytes, until [`XmlSource::end_section`].
     pub(super) fn begin_section(&mut self, bytes: usize) {
         self.reader.get_mut().begin_section(bytes as u64);
     }
 
-    /// Ends what [`Source::begin_section`] began.
+    /// Ends what [`XmlSource::begin_section`] began.
     pub(super) fn end_section(&mut self) {
         self.reader.get_mut().end_section();
     }
@@ -128,7 +128,7 @@ impl<R: BufRead> Source<R> {
 
     /// Checks what has just been read. After an error the source is of no further use.
     #[inline(always)]
-    pub(super) fn check<'e>(&mut self, raw: &'e Raw<'_>) -> Result<Token<'e>, Flaw> {
+    pub(super) fn check<'e>(&mut self, raw: &'e Raw<'_>) -> Result<Token<'e>, ValidationError> {
         let checked = match raw {
             Ok(Event::Start(start) | Event::Empty(start)) if self.is_too_large(start) => {
                 return Err(self.too_large(start));
@@ -150,11 +150,13 @@ impl<R: BufRead> Source<R> {
             Ok(Event::Decl(text)) => {
                 check_declaration(text, self.at == self.lead).map(|()| Token::Aside)
             }
-            Ok(Event::DocType(_)) => return Err(Flaw::Dtd { place: self.place() }),
+            Ok(Event::DocType(_)) => {
+                return Err(ValidationError::Dtd { location: self.location() });
+            }
             Ok(Event::Eof) => Ok(Token::End),
-            Err(error) => return Err(flaw(error, self.reader.get_mut(), self.at)),
+            Err(error) => return Err(parser_error(error, self.reader.get_mut(), self.at)),
         };
-        checked.map_err(|what| Flaw::Malformed { what, place: self.place() })
+        checked.map_err(|what| ValidationError::Malformed { what, location: self.location() })
     }
 
     /// Names are remembered while their elements are open, and attributes looked through: both are
@@ -165,18 +167,18 @@ impl<R: BufRead> Source<R> {
     }
 
     #[cold]
-    fn too_large(&self, start: &BytesStart<'_>) -> Flaw {
+    fn too_large(&self, start: &BytesStart<'_>) -> ValidationError {
         let what = if start.name().0.len() > self.max_name {
             format!("the name of an element has more than {} bytes", self.max_name)
         } else {
             format!("the attributes of a tag have more than {} bytes", self.max_tag)
         };
-        Flaw::TooLarge { what, place: self.place() }
+        ValidationError::TooLarge { what, location: self.location() }
     }
 
     /// Where the current token starts.
-    pub(super) fn place(&self) -> Place {
-        Place::at(self.at)
+    pub(super) fn location(&self) -> Location {
+        Location::at(self.at)
     }
 
     /// Bytes before the current token.
@@ -220,14 +222,15 @@ fn check_declaration(text: &BytesDecl<'_>, at_start: bool) -> Result<(), String>
 
 /// Consumes a UTF-8 byte order mark and answers its length. The byte 0xEF cannot begin anything
 /// else that is XML.
-fn read_bom<R: BufRead>(bounded: &mut Bounded<R>) -> Result<u64, Flaw> {
-    let malformed =
-        |what: &str| Err(Flaw::Malformed { what: what.to_owned(), place: Place::at(0) });
+fn read_bom<R: BufRead>(bounded: &mut Bounded<R>) -> Result<u64, ValidationError> {
+    let malformed = |what: &str| {
+        Err(ValidationError::Malformed { what: what.to_owned(), location: Location::at(0) })
+    };
     match peek(bounded)? {
         None => {
-            return Err(Flaw::Root {
+            return Err(ValidationError::Root {
                 what: "the document is empty".to_owned(),
-                place: Place::at(0),
+                location: Location::at(0),
             });
         }
         Some(0xFE | 0xFF) => return malformed("the document is in UTF-16, not UTF-8"),
@@ -246,37 +249,42 @@ fn read_bom<R: BufRead>(bounded: &mut Bounded<R>) -> Result<u64, Flaw> {
     Ok(BOM.len() as u64)
 }
 
-fn peek<R: BufRead>(bounded: &mut Bounded<R>) -> Result<Option<u8>, Flaw> {
+fn peek<R: BufRead>(bounded: &mut Bounded<R>) -> Result<Option<u8>, ValidationError> {
     loop {
         match bounded.fill_buf() {
             Ok(bytes) => return Ok(bytes.first().copied()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(flaw(&error.into(), bounded, 0)),
+            Err(error) => return Err(parser_error(&error.into(), bounded, 0)),
         }
     }
 }
 
 /// What a parser's error means, with no more of the document in it than fits a log line.
 #[cold]
-fn flaw<R>(error: &Error, bounded: &mut Bounded<R>, at: u64) -> Flaw {
-    let place = Place::at(at);
+fn parser_error<R>(error: &Error, bounded: &mut Bounded<R>, at: u64) -> ValidationError {
+    let location = Location::at(at);
     if let Error::Io(error) = error {
         let what = match bounded.take_stop() {
-            Some(Stop::Io(error)) => return Flaw::Io(error),
+            Some(Stop::Io(error)) => return ValidationError::Io(error),
             Some(Stop::Document) => "the document goes on after its size limit",
             Some(Stop::Section) => "the schema goes on after its size limit",
             Some(Stop::Piece) => "one value or piece of markup goes on after its size limit",
             // not met: every other error of the reader has left its reason
-            None => return Flaw::Io(error.kind().into()),
+            None => return ValidationError::Io(error.kind().into()),
         };
-        return Flaw::TooLarge { what: what.to_owned(), place };
+        return ValidationError::TooLarge { what: what.to_owned(), location };
     }
     let what = match error {
         Error::Syntax(SyntaxError::UnclosedDoctype)
-        | Error::IllFormed(IllFormedError::MissingDoctypeName) => return Flaw::Dtd { place },
+        | Error::IllFormed(IllFormedError::MissingDoctypeName) => {
+            return ValidationError::Dtd { location };
+        }
         // the parser wanted more, and there was no more
         _ if bounded.ended() => {
-            return Flaw::Truncated { what: "within markup or text".to_owned(), place };
+            return ValidationError::Truncated {
+                what: "within markup or text".to_owned(),
+                location,
+            };
         }
         Error::IllFormed(IllFormedError::MismatchedEndTag { expected, found }) => {
             format!("</{}> closes <{}>", excerpt(found), excerpt(expected))
@@ -290,7 +298,7 @@ fn flaw<R>(error: &Error, bounded: &mut Bounded<R>, at: u64) -> Flaw {
         Error::Encoding(_) => "bytes that are not UTF-8".to_owned(),
         other => excerpt(&other.to_string()),
     };
-    Flaw::Malformed { what, place }
+    ValidationError::Malformed { what, location }
 }
 
 #[cfg(test)]
@@ -300,15 +308,20 @@ mod tests {
 
     /// Reads the whole document in chunks of `capacity`; answers the most that the tokenizer kept,
     /// in bytes, and the error that ended it.
-    fn most_kept(reader: impl Read, capacity: usize, limits: &Limits) -> (usize, Flaw) {
-        let mut source = Source::open(BufReader::with_capacity(capacity, reader), limits).unwrap();
+    fn most_kept(
+        reader: impl Read,
+        capacity: usize,
+        limits: &DocumentLimits,
+    ) -> (usize, ValidationError) {
+        let mut source =
+            XmlSource::open(BufReader::with_capacity(capacity, reader), limits).unwrap();
         let (mut piece, mut most) = (Vec::new(), 0);
         loop {
             let raw = source.read(&mut piece);
             let checked = source.check(&raw).map(|token| matches!(token, Token::End));
             match checked {
                 Ok(end) => assert!(!end, "it ended well"),
-                Err(flaw) => return (piece.capacity().max(most), flaw),
+                Err(error) => return (piece.capacity().max(most), error),
             }
             most = most.max(piece.capacity());
         }
@@ -316,7 +329,7 @@ mod tests {
 
     #[test]
     fn no_piece_of_markup_makes_the_tokenizer_keep_more_than_its_budget() {
-        let limits = Limits { max_value_bytes: 1 << 20, ..Limits::default() };
+        let limits = DocumentLimits { max_value_bytes: 1 << 20, ..DocumentLimits::default() };
         let budget = (1 << 20) + (4 << 10);
         for head in [
             "<a",
@@ -336,8 +349,8 @@ mod tests {
         ] {
             for capacity in [7, 4096, 128 << 10] {
                 let document = head.as_bytes().chain(io::repeat(b'x'));
-                let (kept, flaw) = most_kept(document, capacity, &limits);
-                assert!(matches!(flaw, Flaw::TooLarge { .. }), "{head}: {flaw}");
+                let (kept, error) = most_kept(document, capacity, &limits);
+                assert!(matches!(error, ValidationError::TooLarge { .. }), "{head}: {error}");
                 // a vector doubles as it grows
                 assert!(kept <= 2 * budget, "{head}: {kept} bytes were kept");
             }
@@ -346,14 +359,14 @@ mod tests {
 
     #[test]
     fn tags_are_bounded_far_below_values() {
-        let limits = Limits::default();
+        let limits = DocumentLimits::default();
         let attribute = format!("<r a='{}'>", "x".repeat(limits.max_tag_bytes));
         let name = format!("<{}>", "x".repeat(limits.max_name_bytes + 1));
         for (document, fragment) in
             [(attribute, "the attributes of a tag"), (name, "the name of an element")]
         {
-            let (_, flaw) = most_kept(document.as_bytes(), 4096, &limits);
-            assert!(flaw.to_string().contains(fragment), "{flaw}");
+            let (_, error) = most_kept(document.as_bytes(), 4096, &limits);
+            assert!(error.to_string().contains(fragment), "{error}");
         }
     }
 }

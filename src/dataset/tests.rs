@@ -31,36 +31,36 @@ fn shop(values: &str) -> String {
     document(&format!("<Shop><EntityID>1</EntityID>{values}</Shop>"))
 }
 
-fn run(document: impl AsRef<[u8]>) -> Result<Summary, Flaw> {
-    prove(document.as_ref(), &Limits::default())
+fn run(document: impl AsRef<[u8]>) -> Result<Summary, ValidationError> {
+    validate(document.as_ref(), &DocumentLimits::default())
 }
 
 #[track_caller]
-fn flawed(document: impl AsRef<[u8]>, fragment: &str) -> Flaw {
-    let flaw = run(document).expect_err(fragment);
-    let text = flaw.to_string();
+fn invalid(document: impl AsRef<[u8]>, fragment: &str) -> ValidationError {
+    let error = run(document).expect_err(fragment);
+    let text = error.to_string();
     assert!(text.contains(fragment), "{text:?} does not say {fragment:?}");
     assert!(text.chars().count() < 300 && !text.contains(char::is_control), "{text:?}");
-    flaw
+    error
 }
 
-/// The first doubt about a document that is whole.
+/// The first warning about a document that is whole.
 #[track_caller]
-fn doubted(document: impl AsRef<[u8]>, unproven: Unproven, fragment: &str) -> Doubt {
-    let summary = run(document).unwrap_or_else(|flaw| panic!("{fragment}: {flaw}"));
-    let doubt = summary.doubts.into_iter().find(|doubt| doubt.unproven == unproven);
-    let doubt = doubt.unwrap_or_else(|| panic!("no doubt: {fragment}"));
-    let text = doubt.to_string();
+fn warned(document: impl AsRef<[u8]>, unproven: Unproven, fragment: &str) -> Warning {
+    let summary = run(document).unwrap_or_else(|error| panic!("{fragment}: {error}"));
+    let warning = summary.warnings.into_iter().find(|warning| warning.unproven == unproven);
+    let warning = warning.unwrap_or_else(|| panic!("no warning: {fragment}"));
+    let text = warning.to_string();
     assert!(text.contains(fragment), "{text:?} does not say {fragment:?}");
     assert!(text.chars().count() < 300 && !text.contains(char::is_control), "{text:?}");
-    doubt
+    warning
 }
 
 /// Columns with unreadable values, as (name, values, first key); the document is proven otherwise.
 #[track_caller]
 fn unreadable(document: impl AsRef<[u8]>) -> Vec<(String, u64, Option<String>)> {
     let summary = run(document).unwrap();
-    assert_eq!(summary.doubts, []);
+    assert_eq!(summary.warnings, []);
     summary.unreadable.into_iter().map(|it| (it.column, it.values, it.first_key)).collect()
 }
 
@@ -112,7 +112,7 @@ fn every_lawful_way_to_write_a_document_passes() {
         ("another namespace", document("").replace("2001/XMLSchema", "2000/10/XMLSchema")),
         ("no data set that says so", document("").replace(" msdata:IsDataSet=\"true\"", "")),
         ("US-ASCII", document("").replace("UTF-8", "us-ascii")),
-        ("a key in place of a unique", document("").replace("xs:unique", "xs:key")),
+        ("a key instead of a unique", document("").replace("xs:unique", "xs:key")),
         ("a key in another case", document("").replace("xpath=\"EntityID\"", "xpath=\"EntityId\"")),
         ("nested groups of columns", {
             let nested = document("").replace("<xs:sequence>", "<xs:sequence><xs:choice>");
@@ -165,8 +165,8 @@ fn every_lawful_way_to_write_a_document_passes() {
         }),
     ];
     for (what, text) in cases {
-        let summary = run(&text).unwrap_or_else(|flaw| panic!("{what}: {flaw}\n{text}"));
-        assert_eq!((summary.doubts, summary.unreadable), (vec![], vec![]), "{what}\n{text}");
+        let summary = run(&text).unwrap_or_else(|error| panic!("{what}: {error}\n{text}"));
+        assert_eq!((summary.warnings, summary.unreadable), (vec![], vec![]), "{what}\n{text}");
         assert_eq!(summary.columns.len(), 7, "{what}");
     }
 }
@@ -199,11 +199,11 @@ fn several_entity_types_have_their_own_columns_and_keys() {
     assert_eq!(unreadable(text("<A><Id>1</Id><N>x</N></A>")), one("N", "1"));
     assert_eq!(unreadable(text("<B><Key>x</Key><N>x</N></B>")), one("B/Key", "x"));
     let twice = text("<A><Id>1</Id></A><B><Key>1</Key></B><B><Key>1</Key></B>");
-    doubted(twice, Unproven::Keys, "entities 2 and 3");
+    warned(twice, Unproven::Keys, "entities 2 and 3");
     let keyless = text("<A/><A/>").replace(".//A", ".//C");
-    doubted(keyless, Unproven::Keys, "no unique names the key of entity type A");
+    warned(keyless, Unproven::Keys, "no unique names the key of entity type A");
     let same = text("<A><Id>1</Id></A>").replace("\"B\"", "\"A\"");
-    doubted(same, Unproven::Schema, "two entity types are named A");
+    warned(same, Unproven::Schema, "two entity types are named A");
 }
 
 #[test]
@@ -227,15 +227,15 @@ fn a_document_that_is_something_else_is_told_apart() {
         ("<r>text</r>", "begins with text: \"text\""),
         ("<r>&amp;</r>", "<r> begins with text"),
     ] {
-        let flaw = flawed(text, fragment);
-        assert!(matches!(flaw, Flaw::Root { .. }), "{flaw:?}");
+        let error = invalid(text, fragment);
+        assert!(matches!(error, ValidationError::Root { .. }), "{error:?}");
     }
     for text in [
         "<!DOCTYPE html><html></html>",
         "<!doctype html>\n<html></html>",
         "<!DOCTYPE r [<!ENTITY a \"b\"><!ENTITY c SYSTEM 'file:///etc/passwd'>]><r>&c;</r>",
     ] {
-        assert!(matches!(flawed(text, "DOCTYPE"), Flaw::Dtd { .. }));
+        assert!(matches!(invalid(text, "DOCTYPE"), ValidationError::Dtd { .. }));
     }
 }
 
@@ -302,8 +302,8 @@ fn every_way_to_be_ill_formed_is_found() {
         (b"</r>".to_vec(), "</r> closes nothing"),
     ];
     for (bytes, fragment) in cases {
-        let flaw = flawed(&bytes, fragment);
-        assert!(matches!(flaw, Flaw::Malformed { .. }), "{fragment}: {flaw:?}");
+        let error = invalid(&bytes, fragment);
+        assert!(matches!(error, ValidationError::Malformed { .. }), "{fragment}: {error:?}");
     }
 }
 
@@ -316,12 +316,12 @@ fn nothing_may_follow_the_root_element() {
         ("<MainRoot></MainRoot>", "with <MainRoot>"),
         ("<again/>", "with <again>"),
     ] {
-        let flaw = flawed(document("") + tail, fragment);
-        assert!(matches!(flaw, Flaw::Trailing { .. }), "{flaw:?}");
+        let error = invalid(document("") + tail, fragment);
+        assert!(matches!(error, ValidationError::Trailing { .. }), "{error:?}");
     }
-    flawed(document("") + "</MainRoot>", "closes nothing");
-    flawed(document("") + "<?xml version='1.0'?>", "not the very beginning");
-    flawed(document("") + "\0", "U+0000");
+    invalid(document("") + "</MainRoot>", "closes nothing");
+    invalid(document("") + "<?xml version='1.0'?>", "not the very beginning");
+    invalid(document("") + "\0", "U+0000");
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn a_schema_that_lacks_or_contradicts_something_leaves_a_doubt() {
     ] {
         let text = good.replace(from, to);
         assert_ne!(text, good, "{from}");
-        doubted(&text, unproven, fragment);
+        warned(&text, unproven, fragment);
         assert_eq!(run(&text).unwrap().entities, 1, "{fragment}");
     }
     let summary = run("<r><schema/><n:Shop/><n:Shop/></r>").unwrap();
@@ -369,38 +369,38 @@ fn entities_under_another_name_than_the_schemas_are_counted_all_the_same() {
 #[test]
 fn an_element_or_text_out_of_place_leaves_a_doubt_with_its_entity() {
     use Unproven::Schema;
-    let doubt = doubted(
+    let warning = warned(
         document("<Shop><EntityID>1</EntityID></Shop>\n<Ship/>"),
         Schema,
         "<Ship>: the schema has no such entity type",
     );
-    assert_eq!(doubt.place.entity, Some(2));
+    assert_eq!(warning.location.entity, Some(2));
     let unknown = shop("<Colour><deep>red</deep></Colour><Size>1</Size>");
-    let doubt = doubted(unknown, Schema, "<Colour>: the schema has no such column");
-    assert_eq!(doubt.place.entity, Some(1));
-    let doubt = doubted(shop("<Name>a<b>c</b></Name>"), Schema, "<b>: a value holds no elements");
-    assert_eq!(doubt.place.element.as_deref(), Some("Name"));
-    doubted(shop("<Name><EntityID/></Name>"), Schema, "a value holds no elements");
+    let warning = warned(unknown, Schema, "<Colour>: the schema has no such column");
+    assert_eq!(warning.location.entity, Some(1));
+    let warning = warned(shop("<Name>a<b>c</b></Name>"), Schema, "<b>: a value holds no elements");
+    assert_eq!(warning.location.element.as_deref(), Some("Name"));
+    warned(shop("<Name><EntityID/></Name>"), Schema, "a value holds no elements");
     for text in ["x", "&#32;", "<![CDATA[x]]>"] {
-        doubted(document(text), Schema, "between elements");
-        let doubt = doubted(shop(text), Schema, "between elements (at byte ");
-        assert_eq!(doubt.place.entity, Some(1));
+        warned(document(text), Schema, "between elements");
+        let warning = warned(shop(text), Schema, "between elements (at byte ");
+        assert_eq!(warning.location.entity, Some(1));
     }
     for before in ["text", "&amp;", "<Meta><a/></Meta>"] {
         let text = document("").replace("<MainRoot>", &format!("<MainRoot>{before}"));
-        doubted(text, Schema, "before the schema");
+        warned(text, Schema, "before the schema");
     }
     for (value, fragment) in [
         ("<Size>1</Size><Size>1</Size>", "given before in this entity"),
         ("<Name/><Name/>", "given before in this entity"),
         ("<EntityID>2</EntityID>", "given before in this entity"),
     ] {
-        doubted(shop(value), Schema, fragment);
+        warned(shop(value), Schema, fragment);
     }
     // only the first is told, however many there are
     let many = document(&"<Ship><a/></Ship>".repeat(1000));
-    let doubt = doubted(many, Schema, "<Ship>");
-    assert_eq!(doubt.place.entity, Some(1));
+    let warning = warned(many, Schema, "<Ship>");
+    assert_eq!(warning.location.entity, Some(1));
 }
 
 #[test]
@@ -463,12 +463,12 @@ fn keys_are_present_and_unique_or_leave_a_doubt() {
             "entities 2 and 4 have the same",
         ),
     ] {
-        doubted(&text, Unproven::Keys, fragment);
+        warned(&text, Unproven::Keys, fragment);
         let entities = text.matches("<Shop>").count() + text.matches("<Shop/>").count();
         assert_eq!(run(&text).unwrap().entities, entities as u64);
     }
-    let place = doubted(with(&[one, one]), Unproven::Keys, "same").place;
-    assert_eq!(place.entity, Some(2));
+    let location = warned(with(&[one, one]), Unproven::Keys, "same").location;
+    assert_eq!(location.entity, Some(2));
     let both = run(with(&["<Colour/>", one, one])).unwrap();
     assert_eq!(both.unproven(), [Unproven::Keys, Unproven::Schema]);
 }
@@ -477,10 +477,10 @@ fn keys_are_present_and_unique_or_leave_a_doubt() {
 fn every_limit_holds() {
     let text = shop("<Name>0123456789</Name>");
     let size = text.len() as u64;
-    let with = |change: &dyn Fn(&mut Limits)| {
-        let mut limits = Limits::default();
+    let with = |change: &dyn Fn(&mut DocumentLimits)| {
+        let mut limits = DocumentLimits::default();
         change(&mut limits);
-        prove(text.as_bytes(), &limits).map_err(|flaw| flaw.to_string())
+        validate(text.as_bytes(), &limits).map_err(|error| error.to_string())
     };
     let said = |result: Result<Summary, String>| result.unwrap_err();
     assert!(with(&|l| l.max_bytes = size).is_ok());
@@ -500,9 +500,9 @@ fn every_limit_holds() {
     assert!(with(&|l| l.max_name_bytes = 20).is_ok());
     assert!(said(with(&|l| l.max_name_bytes = 13)).contains("the name of an element has more"));
     let long = document("").replace("\"Size\"", "\"SizeSizeSizeSize\"");
-    let limits = Limits { max_name_bytes: 15, ..Limits::default() };
-    let flaw = prove(long.as_bytes(), &limits).unwrap_err();
-    assert!(flaw.to_string().contains("too long a name"), "{flaw}");
+    let limits = DocumentLimits { max_name_bytes: 15, ..DocumentLimits::default() };
+    let error = validate(long.as_bytes(), &limits).unwrap_err();
+    assert!(error.to_string().contains("too long a name"), "{error}");
     assert!(with(&|l| (l.max_name_bytes, l.max_tag_bytes) = (20, 200)).is_ok());
     assert!(
         said(with(&|l| (l.max_name_bytes, l.max_tag_bytes) = (20, 100)))
@@ -517,7 +517,7 @@ fn endless(head: &str, byte: u8) -> impl BufRead + '_ {
 
 #[test]
 fn markup_and_text_without_an_end_do_not_fill_the_memory() {
-    let limits = Limits { max_value_bytes: 1 << 20, ..Limits::default() };
+    let limits = DocumentLimits { max_value_bytes: 1 << 20, ..DocumentLimits::default() };
     let open = document("").replace("\n</MainRoot>\n", "");
     for head in [
         "",
@@ -533,8 +533,8 @@ fn markup_and_text_without_an_end_do_not_fill_the_memory() {
         &format!("{open}<Shop>"),
         &format!("{open}</MainRoot>"),
     ] {
-        let flaw = prove(endless(head, b' '), &limits).expect_err(head);
-        assert!(matches!(flaw, Flaw::TooLarge { .. }), "{head}: {flaw}");
+        let error = validate(endless(head, b' '), &limits).expect_err(head);
+        assert!(matches!(error, ValidationError::TooLarge { .. }), "{head}: {error}");
     }
     // many small pieces of one value, of comments, of a schema
     for (head, repeated) in [
@@ -551,15 +551,15 @@ fn markup_and_text_without_an_end_do_not_fill_the_memory() {
         ("<r><schema>".to_owned(), "<?a b?>"),
         ("<r><schema>".to_owned(), "text"),
     ] {
-        let limits = Limits { max_bytes: 8 << 20, ..limits.clone() };
+        let limits = DocumentLimits { max_bytes: 8 << 20, ..limits.clone() };
         let text = head.clone() + &repeated.repeat((8 << 20) / repeated.len() + 1);
-        let flaw = prove(text.as_bytes(), &limits).expect_err(&head);
-        assert!(matches!(flaw, Flaw::TooLarge { .. }), "{head} {repeated}: {flaw}");
+        let error = validate(text.as_bytes(), &limits).expect_err(&head);
+        assert!(matches!(error, ValidationError::TooLarge { .. }), "{head} {repeated}: {error}");
     }
 }
 
 #[test]
-fn a_broken_connection_is_no_flaw_of_the_document() {
+fn a_broken_connection_is_not_a_validation_error() {
     struct Reset;
     impl Read for Reset {
         fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
@@ -569,7 +569,7 @@ fn a_broken_connection_is_no_flaw_of_the_document() {
     let text = shop("<Name>A &amp; B</Name>");
     for cut in 0..=text.len() {
         let reader = BufReader::new(text.as_bytes()[..cut].chain(Reset));
-        let Err(Flaw::Io(error)) = prove(reader, &Limits::default()) else {
+        let Err(ValidationError::Io(error)) = validate(reader, &DocumentLimits::default()) else {
             panic!("cut at {cut}: no transport error");
         };
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
@@ -578,21 +578,29 @@ fn a_broken_connection_is_no_flaw_of_the_document() {
 }
 
 #[test]
-fn every_start_of_a_document_is_a_flaw() {
+fn every_proper_prefix_of_a_document_is_invalid() {
     let text = format!(
         "\u{FEFF}{}",
         shop("<Name a='b'>A &amp; <![CDATA[ü]]><!-- c -->☃</Name><?pi?><Size>12</Size>")
     );
     let whole = text.trim_end().len();
     for cut in 0..whole {
-        let flaw = run(&text.as_bytes()[..cut]).expect_err(&text[..text.floor_char_boundary(cut)]);
+        let error = run(&text.as_bytes()[..cut]).expect_err(&text[..text.floor_char_boundary(cut)]);
         assert!(
-            matches!(flaw, Flaw::Truncated { .. } | Flaw::Root { .. } | Flaw::Malformed { .. }),
-            "cut at {cut}: {flaw}"
+            matches!(
+                error,
+                ValidationError::Truncated { .. }
+                    | ValidationError::Root { .. }
+                    | ValidationError::Malformed { .. }
+            ),
+            "cut at {cut}: {error}"
         );
         // from the schema on, it is always told as what it is
         let schema = text.find("<xs:schema").unwrap() + 10;
-        assert!(cut < schema || matches!(flaw, Flaw::Truncated { .. }), "cut at {cut}: {flaw}");
+        assert!(
+            cut < schema || matches!(error, ValidationError::Truncated { .. }),
+            "cut at {cut}: {error}"
+        );
     }
     assert!(run(&text.as_bytes()[..whole]).is_ok());
 }

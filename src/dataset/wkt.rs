@@ -26,7 +26,7 @@ pub(super) fn check(bytes: &[u8]) -> bool {
     let Some(mut rest) = after_srid(bytes) else { return false };
     let mut depth = 0usize;
     let mut words = 0usize;
-    // something that has a place: a number, EMPTY, or the whole globe
+    // something that has a position: a number, EMPTY, or the whole globe
     let mut filled = false;
     while let Some((&byte, after)) = rest.split_first() {
         match byte {

@@ -4,8 +4,8 @@ use super::arrival::Arrival;
 use super::flights::Flight;
 use super::step::Effect;
 use super::{Engine, Notice};
-use crate::archive::{Attempt, Facts, Interrupted, Received, Snapshot, panic_message};
-use crate::dataset::{Limits, Summary};
+use crate::archive::{Attempt, Interrupted, Received, Snapshot, SnapshotMeta, panic_message};
+use crate::dataset::{DocumentLimits, Summary};
 use crate::failpoint::Point;
 use crate::files;
 use crate::job::{ErrorKind, Event, Job, Outcome, is_last_attempt};
@@ -88,7 +88,10 @@ impl Engine {
         self.check_space(length.unwrap_or(0) / PRESUMED_RATIO)?;
         let number = self.shared.attempts.fetch_add(1, Ordering::Relaxed);
         let attempt = Attempt::new(&self.shared.worker.name, number);
-        let limits = Limits { max_bytes: self.plan().settings.http.max_bytes, ..Limits::default() };
+        let limits = DocumentLimits {
+            max_bytes: self.plan().settings.http.max_bytes,
+            ..DocumentLimits::default()
+        };
         let mut before = 0;
         let progress = |bytes: u64| {
             self.shared.received.fetch_add(bytes.saturating_sub(before), Ordering::Relaxed);
@@ -141,7 +144,7 @@ impl Engine {
         received: Received,
     ) -> io::Result<Outcome> {
         let is_last = is_last_attempt(job, &self.plan().policy(), self.now());
-        let (kind, problem) = match &received.verdict {
+        let (kind, problem) = match &received.validation {
             Ok(summary) => match refusal(summary, job.expected, is_last) {
                 Some(refusal) => refusal,
                 None => {
@@ -149,9 +152,9 @@ impl Engine {
                     return self.file(source, job, received, summary);
                 }
             },
-            Err(flaw) => (ErrorKind::Corrupt, flaw.to_string()),
+            Err(error) => (ErrorKind::Corrupt, error.to_string()),
         };
-        let kept = self.shared.archive.keep_aside(&source.name, name, job.attempts, received);
+        let kept = self.shared.archive.quarantine(&source.name, name, job.attempts, received);
         let place = match kept {
             Ok(path) => format!("kept aside as {}", path.display()),
             Err(error) => format!("it could not be kept aside: {error}"),
@@ -172,10 +175,10 @@ impl Engine {
         let mut suspicious =
             suspicions(summary.entities, source.min_entities, source.max_shrink, baseline);
         suspicious.extend(newly_unreadable(&summary.unreadable, before.as_deref()));
-        suspicious.extend(summary.doubts.iter().map(|doubt| format!("not proven: {doubt}")));
+        suspicious.extend(summary.warnings.iter().map(|warning| format!("not proven: {warning}")));
         let uncounted = "the service announced no number of entities: that none is missing is \
                          not proven";
-        let facts = Facts {
+        let meta = SnapshotMeta {
             source: source.name.clone(),
             access_id: source.access_id.clone(),
             data_source: source.data_source.clone(),
@@ -189,9 +192,9 @@ impl Engine {
             suspicious,
             notes: job.expected.is_none().then(|| uncounted.to_owned()).into_iter().collect(),
         };
-        let snapshot = archive.file(received, summary, facts)?;
+        let snapshot = archive.file(received, summary, meta)?;
         let how = match &snapshot.manifest.same_content_as {
-            Some(twin) => format!("identical with {twin}, so it costs no space"),
+            Some(duplicate) => format!("identical with {duplicate}, so it costs no space"),
             None => format!("{} bytes stored", snapshot.manifest.stored.bytes),
         };
         Ok(archived(&snapshot, &how))
@@ -207,8 +210,8 @@ fn refusal(summary: &Summary, expected: Option<u64>, is_last: bool) -> Option<(E
         let message = format!("{} entities arrived, {expected} were announced", summary.entities);
         return Some((ErrorKind::Incomplete, message));
     }
-    let doubt = summary.doubts.first().filter(|_| !is_last)?;
-    Some((ErrorKind::Corrupt, doubt.to_string()))
+    let warning = summary.warnings.first().filter(|_| !is_last)?;
+    Some((ErrorKind::Corrupt, warning.to_string()))
 }
 
 /// As many columns with unreadable values have a line in the timeline.

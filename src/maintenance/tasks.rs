@@ -67,7 +67,7 @@ fn prune(context: &Context) -> Outcome {
         let pruned = context
             .archive
             .plan_pruning(&source.name, &source.retention, source.timezone, context.now)
-            .and_then(|fates| context.archive.prune(&fates));
+            .and_then(|decisions| context.archive.prune(&decisions));
         match pruned {
             Ok(count) => removed += count,
             Err(error) => failures.push(format!("{}: {error}", source.name)),

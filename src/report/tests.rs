@@ -1,7 +1,7 @@
 use super::*;
-use crate::archive::{Attempt, Facts};
+use crate::archive::{Attempt, SnapshotMeta};
 use crate::config::{self, Environment};
-use crate::dataset::Limits;
+use crate::dataset::DocumentLimits;
 use crate::simulator::Data;
 use bytes::Bytes;
 use chrono::{TimeDelta, TimeZone};
@@ -60,11 +60,11 @@ impl Place {
         let name = Name::new(at, job);
         let attempt = Attempt::new("1-0123456789abcdef", job.unsigned_abs());
         let chunks = stream::iter([Ok::<_, ()>(Bytes::from(document))]);
-        let limits = Limits::default();
+        let limits = DocumentLimits::default();
         let received = self.archive.receive("stores", name, attempt, &limits, chunks, |_| {});
         let received = received.await.unwrap();
-        let summary = received.verdict.as_ref().unwrap().clone();
-        let facts = Facts {
+        let summary = received.validation.as_ref().unwrap().clone();
+        let meta = SnapshotMeta {
             source: "stores".into(),
             access_id: "20181f26".into(),
             data_source: "Stores".into(),
@@ -78,7 +78,7 @@ impl Place {
             suspicious: suspicious.then(|| "too few".to_owned()).into_iter().collect(),
             notes: Vec::new(),
         };
-        self.archive.file(received, summary, facts).unwrap();
+        self.archive.file(received, summary, meta).unwrap();
     }
 
     async fn status(&self, now: DateTime<Utc>) -> SourceStatus {

@@ -12,7 +12,7 @@
 //! again, and how to add it to the corpus.
 
 use crate::config::{self, Environment};
-use crate::dataset::{self, Limits, Unproven};
+use crate::dataset::{self, DocumentLimits, Unproven};
 use crate::manifest::{Manifest, Name};
 use crate::plan::schedule::Schedule;
 use base64::Engine as _;
@@ -163,7 +163,7 @@ fn of_namespaces(error: &roxmltree::Error) -> bool {
 }
 
 /// What another reader makes of a document that is whole for ours: the same entities, and where
-/// nothing is in doubt, a key for each, all of them different.
+/// without warnings, a key for each, all of them different.
 fn agree(summary: &dataset::Summary, theirs: &roxmltree::Document<'_>) {
     let is = |node: &roxmltree::Node<'_, '_>, name: &str| node.tag_name().name() == name;
     let elements: Vec<_> =
@@ -171,7 +171,7 @@ fn agree(summary: &dataset::Summary, theirs: &roxmltree::Document<'_>) {
     let behind = elements.iter().skip_while(|it| !is(it, "schema")).skip(1);
     let entities: Vec<_> = behind.filter(|it| is(it, &summary.entity_type)).collect();
     let others = elements.len() as u64 - 1 - entities.len() as u64;
-    if !summary.doubts.is_empty() {
+    if !summary.warnings.is_empty() {
         let counted = [entities.len() as u64, entities.len() as u64 + others];
         assert!(counted.contains(&summary.entities), "{} {counted:?}", summary.entities);
         return;
@@ -192,15 +192,15 @@ fn agree(summary: &dataset::Summary, theirs: &roxmltree::Document<'_>) {
 /// archived.
 #[test]
 fn a_document_is_proven_only_if_another_reader_agrees() {
-    let [proven, doubted, refused] = [(); 3].map(|()| std::cell::Cell::new(0));
+    let [proven, warned, refused] = [(); 3].map(|()| std::cell::Cell::new(0));
     attack("document", &XML, |input| {
-        let ours = dataset::prove(input, &Limits::default());
+        let ours = dataset::validate(input, &DocumentLimits::default());
         let text = std::str::from_utf8(input).ok().map(|text| text.trim_start_matches('\u{feff}'));
         let theirs = text.map(roxmltree::Document::parse);
         match (ours, theirs) {
             (Ok(summary), Some(Ok(theirs))) => {
                 agree(&summary, &theirs);
-                let tally = if summary.doubts.is_empty() { &proven } else { &doubted };
+                let tally = if summary.warnings.is_empty() { &proven } else { &warned };
                 tally.set(tally.get() + 1);
             }
             // What namespaces demand beyond XML 1.0 is no part of the proof.
@@ -210,7 +210,7 @@ fn a_document_is_proven_only_if_another_reader_agrees() {
         }
     });
     if number("NIGHTJAR_FUZZ_SEED").is_none() {
-        let tallies = [proven.get(), doubted.get(), refused.get()];
+        let tallies = [proven.get(), warned.get(), refused.get()];
         assert!(tallies[0] > 20 && tallies[1] > 20 && tallies[2] > 200, "{tallies:?}: no attack");
     }
 }
@@ -332,38 +332,38 @@ fn what_is_large_or_deep_is_read_in_one_pass() {
              <xs:field xpath=\"K\"/></xs:unique></xs:element></xs:schema>{more}</MainRoot>"
         )
     };
-    let prove = |text: String| dataset::prove(text.as_bytes(), &Limits::default());
+    let validate = |text: String| dataset::validate(text.as_bytes(), &DocumentLimits::default());
 
     let points: Vec<String> = (0..100_000).map(|at| format!("{} {}", at % 180, at % 90)).collect();
     let area = "<xs:element name=\"A\" type=\"xs:anyType\" minOccurs=\"0\"/>";
     let line = format!("<E><K>1</K><A>LINESTRING ({})</A></E>", points.join(", "));
-    assert_eq!(prove(head(area, &line)).unwrap().entities, 1);
+    assert_eq!(validate(head(area, &line)).unwrap().entities, 1);
 
     let columns: String = (0..350)
         .map(|at| format!("<xs:element name=\"C{at}\" type=\"xs:long\" minOccurs=\"0\"/>"))
         .collect();
     let row: String = (0..350).map(|at| format!("<C{at}>{at}</C{at}>")).collect();
     let rows: String = (0..2000).map(|key| format!("<E><K>{key}</K>{row}</E>")).collect();
-    assert_eq!(prove(head(&columns, &rows)).unwrap().columns.len(), 351);
+    assert_eq!(validate(head(&columns, &rows)).unwrap().columns.len(), 351);
 
     let empty: String = (0..300_000).map(|key| format!("<E><K>{key}</K></E>")).collect();
-    assert_eq!(prove(head("", &empty)).unwrap().entities, 300_000);
+    assert_eq!(validate(head("", &empty)).unwrap().entities, 300_000);
 
     // a schema without a data set that says so, in which every element has to be looked at
     let elements = "<xs:complexType name=\"T\"/><xs:element type=\"T\"/>".repeat(15_000);
     let text = head("", "").replace("msdata:IsDataSet=\"true\"", "").replace("xs:choice", "xs:x");
     let text = text.replace("</xs:schema>", &format!("{elements}</xs:schema>"));
-    assert_eq!(prove(text).unwrap().unproven(), [Unproven::Schema]);
-    let keyless = prove(head("", &"<E/>".repeat(1_000_000))).unwrap();
+    assert_eq!(validate(text).unwrap().unproven(), [Unproven::Schema]);
+    let keyless = validate(head("", &"<E/>".repeat(1_000_000))).unwrap();
     assert_eq!((keyless.entities, keyless.unproven()), (1_000_000, vec![Unproven::Keys]));
-    let undeclared = prove(head("", &"<F><G>1</G></F>".repeat(300_000))).unwrap();
-    assert_eq!((undeclared.entities, undeclared.doubts.len()), (300_000, 1));
+    let undeclared = validate(head("", &"<F><G>1</G></F>".repeat(300_000))).unwrap();
+    assert_eq!((undeclared.entities, undeclared.warnings.len()), (300_000, 1));
     let unreadable = "<xs:element name=\"N\" type=\"xs:long\"/>";
     let rows: String = (0..300_000).map(|key| format!("<E><K>{key}</K><N>x</N></E>")).collect();
-    assert_eq!(prove(head(unreadable, &rows)).unwrap().unreadable[0].values, 300_000);
+    assert_eq!(validate(head(unreadable, &rows)).unwrap().unreadable[0].values, 300_000);
 
     let deep = format!("{}{}", "<a>".repeat(1_000_000), "</a>".repeat(1_000_000));
-    assert!(prove(head("", &deep)).is_err());
-    assert!(prove(head("", &format!("<E {}>", "a=\"1\" ".repeat(200_000)))).is_err());
-    assert!(prove(format!("<MainRoot>{}", "<!-- -- -->".repeat(100_000))).is_err());
+    assert!(validate(head("", &deep)).is_err());
+    assert!(validate(head("", &format!("<E {}>", "a=\"1\" ".repeat(200_000)))).is_err());
+    assert!(validate(format!("<MainRoot>{}", "<!-- -- -->".repeat(100_000))).is_err());
 }

@@ -169,8 +169,8 @@ fn identical_nights_are_links_to_the_same_bytes() {
         assert_eq!(manifest["stored"]["file"], format!("{stem}.xml.zst"), "whole by itself");
     }
     for later in &read[1..] {
-        let twin = later["same_content_as"].as_str().unwrap();
-        let earlier = read_json(&setup.archive("stores").join(twin));
+        let duplicate = later["same_content_as"].as_str().unwrap();
+        let earlier = read_json(&setup.archive("stores").join(duplicate));
         assert!(earlier["job"].as_i64() < later["job"].as_i64());
         assert_eq!(earlier["content"], later["content"]);
     }

@@ -86,10 +86,10 @@ async fn a_snapshot_that_is_half_filed_when_it_is_listed_is_no_finding() {
     for point in [Point::DataName, Point::ManifestWrite, Point::ManifestName, Point::LatestName] {
         let place = Place::new();
         place.keep(&document(3), 1).await;
-        let received = place.receive(&document(4), 2, &Limits::default()).await;
-        let summary = received.verdict.as_ref().unwrap().clone();
+        let received = place.receive(&document(4), 2, &DocumentLimits::default()).await;
+        let summary = received.validation.as_ref().unwrap().clone();
         let verification = verify_at(&place, point, || {
-            place.archive.file(received, summary, facts(2)).unwrap();
+            place.archive.file(received, summary, meta(2)).unwrap();
         });
         assert_eq!((verification.ok, verification.findings), (true, Vec::new()), "{point:?}");
     }

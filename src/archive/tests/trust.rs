@@ -22,7 +22,7 @@ async fn a_manifest_that_contradicts_its_name_moves_nobody_to_touch_another_file
         ("the job", |it| it.job = 9),
         ("the instant", |it| it.created_at = at(7)),
         ("the source", |it| it.source = "others".into()),
-        ("the twin", |it| it.same_content_as = Some("../../x.json".into())),
+        ("the duplicate", |it| it.same_content_as = Some("../../x.json".into())),
     ];
     for (what, lie) in lies {
         let place = Place::new();
@@ -94,8 +94,8 @@ async fn newest_means_the_highest_job_whatever_the_clock_said() {
     }
     assert!(place.verify().findings.is_empty());
     let plan = place.archive.plan_pruning("places", &ONE, chrono_tz::UTC, at(9)).unwrap();
-    let stay: Vec<_> = plan.iter().filter(|fate| !fate.reasons.is_empty()).collect();
-    let stay: Vec<_> = stay.iter().map(|fate| fate.snapshot.manifest.job).collect();
+    let stay: Vec<_> = plan.iter().filter(|decision| !decision.reasons.is_empty()).collect();
+    let stay: Vec<_> = stay.iter().map(|decision| decision.snapshot.manifest.job).collect();
     assert_eq!(stay, [4, 2]);
 }
 
@@ -108,7 +108,7 @@ async fn data_of_another_length_is_damaged_and_never_the_one_that_stays() {
     fs::write(place.file("20261125T050000Z-3.xml.zst"), "half").unwrap();
     fs::write(place.file("20261125T030000Z-1.json"), "{").unwrap();
     let plan = place.archive.plan_pruning("places", &ONE, chrono_tz::UTC, at(9)).unwrap();
-    let planned: Vec<_> = plan.iter().map(|fate| fate.snapshot.manifest.job).collect();
+    let planned: Vec<_> = plan.iter().map(|decision| decision.snapshot.manifest.job).collect();
     assert_eq!(planned, [2]);
     assert_eq!(place.archive.prune(&plan).unwrap(), 0);
     assert!(place.file("20261125T030000Z-1.xml.zst").exists());
@@ -226,7 +226,7 @@ async fn another_user_s_link_is_no_source_folder_but_an_error_and_a_finding() {
     assert_eq!(place.archive.sweep(|_| false).unwrap(), 0);
     assert!(precious.exists());
     assert_eq!(place.findings(), ["unreadable places"]);
-    let limits = Limits::default();
+    let limits = DocumentLimits::default();
     let chunks = stream::iter([Ok::<_, ()>(Bytes::new())]);
     let received =
         place.archive.receive("places", Name::new(at(1), 1), attempt(1), &limits, chunks, |_| {});

@@ -6,13 +6,18 @@ use std::fmt::Write as _;
 
 /// The same answer, whatever the reader's chunks.
 fn chunked(bytes: &[u8]) -> Result<Summary, String> {
-    let prove_with = |capacity| {
-        prove(BufReader::with_capacity(capacity, bytes), &Limits::default())
-            .map_err(|flaw| flaw.to_string())
+    let validate_with = |capacity| {
+        validate(BufReader::with_capacity(capacity, bytes), &DocumentLimits::default())
+            .map_err(|error| error.to_string())
     };
-    let whole = prove(bytes, &Limits::default()).map_err(|flaw| flaw.to_string());
+    let whole = validate(bytes, &DocumentLimits::default()).map_err(|error| error.to_string());
     for capacity in [1, 2, 7, 64 << 10] {
-        assert_eq!(prove_with(capacity), whole, "{capacity}: {}", String::from_utf8_lossy(bytes));
+        assert_eq!(
+            validate_with(capacity),
+            whole,
+            "{capacity}: {}",
+            String::from_utf8_lossy(bytes)
+        );
     }
     whole
 }
@@ -75,7 +80,7 @@ proptest! {
     }
 
     #[test]
-    fn any_cut_is_a_flaw(values in written_entity(), cut in any::<prop::sample::Index>()) {
+    fn any_cut_makes_a_document_invalid(values in written_entity(), cut in any::<prop::sample::Index>()) {
         let text = shop(&values);
         let cut = cut.index(text.trim_end().len());
         prop_assert!(chunked(&text.as_bytes()[..cut]).is_err());
@@ -90,7 +95,7 @@ proptest! {
         let summary = chunked(document(&body).as_bytes()).map_err(TestCaseError::fail)?;
         let what = format!("entities {one} and {other} have the same");
         prop_assert_eq!(summary.unproven(), [Unproven::Keys]);
-        prop_assert_eq!(&summary.doubts[0].what, &what);
+        prop_assert_eq!(&summary.warnings[0].what, &what);
     }
 
     #[test]

@@ -57,8 +57,8 @@ pub(in crate::web) async fn show(
                 code.digest { (manifest.content.sha256) } } }
             div { dt { "Stored" } dd { (bytes(manifest.stored.bytes)) br;
                 code.digest { (manifest.stored.sha256) } } }
-            @if let Some(twin) = &manifest.same_content_as {
-                div { dt { "Same content as" } dd { code { (twin) } } }
+            @if let Some(duplicate) = &manifest.same_content_as {
+                div { dt { "Same content as" } dd { code { (duplicate) } } }
             }
         }
         p {

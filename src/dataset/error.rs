@@ -5,25 +5,25 @@ use std::{fmt, io};
 /// The first thing found wrong with a document. The text is one clause without a full stop; it
 /// quotes at most 60 characters of the document, control characters escaped.
 #[derive(Debug, thiserror::Error)]
-pub enum Flaw {
-    /// More than the [`Limits`](super::Limits) allow.
-    #[error("too large: {what} ({place})")]
-    TooLarge { what: String, place: Place },
+pub enum ValidationError {
+    /// More than the [`DocumentLimits`](super::DocumentLimits) allow.
+    #[error("too large: {what} ({location})")]
+    TooLarge { what: String, location: Location },
     /// The document stops before its root element is closed.
-    #[error("the document ends early: {what} ({place})")]
-    Truncated { what: String, place: Place },
+    #[error("the document ends early: {what} ({location})")]
+    Truncated { what: String, location: Location },
     /// Not well-formed XML 1.0 in UTF-8.
-    #[error("not well-formed: {what} ({place})")]
-    Malformed { what: String, place: Place },
+    #[error("not well-formed: {what} ({location})")]
+    Malformed { what: String, location: Location },
     /// A document type declaration. The service sends none; HTML pages have one.
-    #[error("the document has a DOCTYPE, which a downloaded data source never has ({place})")]
-    Dtd { place: Place },
+    #[error("the document has a DOCTYPE, which a downloaded data source never has ({location})")]
+    Dtd { location: Location },
     /// No root element at all, or one without a schema.
-    #[error("not a downloaded data source: {what} ({place})")]
-    Root { what: String, place: Place },
+    #[error("not a downloaded data source: {what} ({location})")]
+    Root { what: String, location: Location },
     /// Something other than blanks, comments and processing instructions after the root element.
-    #[error("the document goes on after its root element: {what} ({place})")]
-    Trailing { what: String, place: Place },
+    #[error("the document goes on after its root element: {what} ({location})")]
+    Trailing { what: String, location: Location },
     /// The reader failed; this says nothing about the document.
     #[error("reading the document: {0}")]
     Io(#[source] io::Error),
@@ -31,7 +31,7 @@ pub enum Flaw {
 
 /// Where in a document something is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// Bytes before the offending markup or text, a byte order mark included. A key met twice is
     /// noticed at the document's end.
     pub offset: u64,
@@ -41,12 +41,12 @@ pub struct Place {
     pub element: Option<String>,
 }
 
-impl Place {
+impl Location {
     pub(super) fn at(offset: u64) -> Self {
         Self { offset, entity: None, element: None }
     }
 
-    /// The same place, completed by the entity and column that were being read.
+    /// The same location, completed by the entity and column that were being read.
     pub(super) fn within(mut self, number: u64, column: Option<&str>) -> Self {
         self.entity.get_or_insert(number);
         if self.element.is_none() {
@@ -56,7 +56,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "at byte {}", self.offset)?;
         if let Some(entity) = self.entity {
@@ -69,43 +69,43 @@ impl fmt::Display for Place {
     }
 }
 
-impl Flaw {
-    /// The same flaw, its place completed by the entity and column that were being read.
+impl ValidationError {
+    /// The same error, its location completed by the entity and column that were being read.
     #[cold]
     pub(super) fn within(mut self, number: u64, column: Option<&str>) -> Self {
-        if let Some(place) = self.place_mut() {
-            *place = place.clone().within(number, column);
+        if let Some(location) = self.location_mut() {
+            *location = location.clone().within(number, column);
         }
         self
     }
 
-    /// Where the flaw is; none for a failure of the reader.
-    pub fn place(&self) -> Option<&Place> {
+    /// Where the error is; none for a failure of the reader.
+    pub fn location(&self) -> Option<&Location> {
         match self {
-            Self::TooLarge { place, .. }
-            | Self::Truncated { place, .. }
-            | Self::Malformed { place, .. }
-            | Self::Dtd { place }
-            | Self::Root { place, .. }
-            | Self::Trailing { place, .. } => Some(place),
+            Self::TooLarge { location, .. }
+            | Self::Truncated { location, .. }
+            | Self::Malformed { location, .. }
+            | Self::Dtd { location }
+            | Self::Root { location, .. }
+            | Self::Trailing { location, .. } => Some(location),
             Self::Io(_) => None,
         }
     }
 
-    fn place_mut(&mut self) -> Option<&mut Place> {
+    fn location_mut(&mut self) -> Option<&mut Location> {
         match self {
-            Self::TooLarge { place, .. }
-            | Self::Truncated { place, .. }
-            | Self::Malformed { place, .. }
-            | Self::Dtd { place }
-            | Self::Root { place, .. }
-            | Self::Trailing { place, .. } => Some(place),
+            Self::TooLarge { location, .. }
+            | Self::Truncated { location, .. }
+            | Self::Malformed { location, .. }
+            | Self::Dtd { location }
+            | Self::Root { location, .. }
+            | Self::Trailing { location, .. } => Some(location),
             Self::Io(_) => None,
         }
     }
 }
 
-/// Characters of the document that a flaw may quote in one piece.
+/// Characters of the document that an error may quote in one piece.
 const EXCERPT: usize = 60;
 
 /// The beginning of `text`, fit for a log line: what does not print is escaped.

@@ -1,6 +1,6 @@
 //! What a document leaves open that is whole and can be read.
 
-use super::flaw::{Place, excerpt};
+use super::error::{Location, excerpt};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -51,40 +51,40 @@ impl fmt::Display for Unproven {
 
 /// Why something is [`Unproven`]: the first thing found that speaks against it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Doubt {
+pub struct Warning {
     /// What is not proven.
     pub unproven: Unproven,
     /// What was found: one clause without a full stop, which quotes at most 60 characters of the
     /// document, control characters escaped.
     pub what: String,
     /// Where.
-    pub place: Place,
+    pub location: Location,
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let subject = match self.unproven {
             Unproven::Keys => "bad primary key",
             Unproven::Schema => "not as the schema says",
         };
-        write!(f, "{subject}: {} ({})", self.what, self.place)
+        write!(f, "{subject}: {} ({})", self.what, self.location)
     }
 }
 
-/// The first doubt of each kind. Later ones cost nothing, however many they are.
+/// The first warning of each kind. Later ones cost nothing, however many they are.
 #[derive(Debug, Default)]
-pub(super) struct Doubts {
-    keys: Option<Doubt>,
-    schema: Option<Doubt>,
+pub(super) struct Warnings {
+    keys: Option<Warning>,
+    schema: Option<Warning>,
 }
 
-impl Doubts {
-    /// Notes the first doubt of its kind.
+impl Warnings {
+    /// Notes the first warning of its kind.
     #[cold]
     pub(super) fn raise(
         &mut self,
         unproven: Unproven,
-        place: Place,
+        location: Location,
         what: impl FnOnce() -> String,
     ) {
         let first = match unproven {
@@ -92,11 +92,11 @@ impl Doubts {
             Unproven::Schema => &mut self.schema,
         };
         if first.is_none() {
-            *first = Some(Doubt { unproven, what: what(), place });
+            *first = Some(Warning { unproven, what: what(), location });
         }
     }
 
-    pub(super) fn into_vec(self) -> Vec<Doubt> {
+    pub(super) fn into_vec(self) -> Vec<Warning> {
         self.keys.into_iter().chain(self.schema).collect()
     }
 }

@@ -1,36 +1,39 @@
 //! The proof itself: one pass over the tokens, prolog, schema, entities, end.
 
-use super::doubt::{Doubts, Unproven, Unreadable, first_bytes};
-use super::flaw::{Flaw, Place, excerpt};
+use super::error::{Location, ValidationError, excerpt};
 use super::markup;
 use super::schema::{self, EntityType, Field};
-use super::strict::{Source, Token};
+use super::strict::{Token, XmlSource};
 use super::values::{self, Kind};
-use super::{Limits, Summary};
+use super::warnings::{Unproven, Unreadable, Warnings, first_bytes};
+use super::{DocumentLimits, Summary};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::BufRead;
 
 /// Reads one document to its end and proves it.
 ///
-/// Reading goes on only while the document is whole: after a flaw the rest of `reader` is left as
+/// Reading goes on only while the document is whole: after an error the rest of `reader` is left as
 /// it is. Beyond the reader's own buffer this needs a few times the largest value, and 8 bytes for
 /// each entity (9 at the end).
 ///
 /// # Errors
-/// The first [`Flaw`] in document order. A failure of `reader` comes back unchanged as
-/// [`Flaw::Io`].
-pub fn prove<R: BufRead>(reader: R, limits: &Limits) -> Result<Summary, Flaw> {
-    let mut source = Source::open(reader, limits)?;
+/// The first [`ValidationError`] in document order. A failure of `reader` comes back unchanged as
+/// [`ValidationError::Io`].
+pub fn validate<R: BufRead>(
+    reader: R,
+    limits: &DocumentLimits,
+) -> Result<Summary, ValidationError> {
+    let mut source = XmlSource::open(reader, limits)?;
     let root = read_root(&mut source)?;
     let mut before = Before::default();
     let schema = find_schema(&mut source, &root, limits, &mut before)?;
-    let Before { mut doubts, mut others, .. } = before;
-    let types = schema::read(&mut source, schema, limits, &mut doubts)?;
-    let read = Entities::new(&mut source, &types, limits, doubts, others).read_all()?;
-    doubts = read.doubts;
+    let Before { mut warnings, mut others, .. } = before;
+    let types = schema::read(&mut source, schema, limits, &mut warnings)?;
+    let read = Entities::new(&mut source, &types, limits, warnings, others).read_all()?;
+    warnings = read.warnings;
     others = read.others;
     read_end(&mut source)?;
-    check_unique(&read.keys, source.place(), &mut doubts);
+    check_unique(&read.keys, source.location(), &mut warnings);
 
     let unreadable = unreadable(&types, read.unreadable);
     let first = types.into_iter().next();
@@ -53,7 +56,7 @@ pub fn prove<R: BufRead>(reader: R, limits: &Limits) -> Result<Summary, Flaw> {
         entities,
         bytes: source.bytes(),
         unreadable,
-        doubts: doubts.into_vec(),
+        warnings: warnings.into_vec(),
     })
 }
 
@@ -77,32 +80,34 @@ impl Others {
 #[derive(Default)]
 struct Before {
     others: Others,
-    doubts: Doubts,
+    warnings: Warnings,
     /// The first of it, for a document that turns out to have no schema.
-    first: Option<(String, Place)>,
+    first: Option<(String, Location)>,
 }
 
 impl Before {
     #[cold]
-    fn meet(&mut self, root: &str, what: String, place: Place) {
-        self.doubts.raise(Unproven::Schema, place.clone(), || format!("{what} before the schema"));
+    fn meet(&mut self, root: &str, what: String, location: Location) {
+        self.warnings
+            .raise(Unproven::Schema, location.clone(), || format!("{what} before the schema"));
         let root = excerpt(root);
         let what = format!("the root element <{root}> begins with {what}, and has no schema");
-        self.first.get_or_insert((what, place));
+        self.first.get_or_insert((what, location));
     }
 
     /// What is wrong with a document that has no schema: better told by what it begins with than by
     /// what goes wrong later.
-    fn flaw(&mut self, other: Flaw) -> Flaw {
+    fn error(&mut self, other: ValidationError) -> ValidationError {
         match (other, self.first.take()) {
-            (other @ (Flaw::Io(_) | Flaw::TooLarge { .. }), _) | (other, None) => other,
-            (_, Some((what, place))) => Flaw::Root { what, place },
+            (other @ (ValidationError::Io(_) | ValidationError::TooLarge { .. }), _)
+            | (other, None) => other,
+            (_, Some((what, location))) => ValidationError::Root { what, location },
         }
     }
 }
 
 /// Up to and with the root's start tag; answers its name.
-fn read_root<R: BufRead>(source: &mut Source<R>) -> Result<String, Flaw> {
+fn read_root<R: BufRead>(source: &mut XmlSource<R>) -> Result<String, ValidationError> {
     let mut piece = Vec::new();
     loop {
         let raw = source.read(&mut piece);
@@ -117,46 +122,48 @@ fn read_root<R: BufRead>(source: &mut Source<R>) -> Result<String, Flaw> {
             Token::Char(_) => "it begins with text".to_owned(),
             Token::Close | Token::End => "it has no root element".to_owned(),
         };
-        return Err(Flaw::Root { what, place: source.place() });
+        return Err(ValidationError::Root { what, location: source.location() });
     }
 }
 
 /// Up to and with the schema's start tag, which should be the first thing in the root.
 fn find_schema<R: BufRead>(
-    source: &mut Source<R>,
+    source: &mut XmlSource<R>,
     root: &str,
-    limits: &Limits,
+    limits: &DocumentLimits,
     before: &mut Before,
-) -> Result<schema::Opened, Flaw> {
+) -> Result<schema::Opened, ValidationError> {
     let mut piece = Vec::new();
     loop {
         let raw = source.read(&mut piece);
-        match source.check(&raw).map_err(|flaw| before.flaw(flaw))? {
+        match source.check(&raw).map_err(|error| before.error(error))? {
             Token::Aside => {}
             Token::Text(text) if markup::is_blank(text) => {}
             Token::Open(tag) => {
                 if let Some(opened) = schema::Opened::of(tag) {
                     return Ok(opened);
                 }
-                before.meet(root, format!("<{}>", excerpt(tag.name())), source.place());
+                before.meet(root, format!("<{}>", excerpt(tag.name())), source.location());
                 before.others.add(tag.local());
                 if before.others.count > limits.max_entities {
-                    return Err(too_many(limits, source.place()));
+                    return Err(too_many(limits, source.location()));
                 }
                 if !tag.empty {
-                    skip(source, &mut piece, limits).map_err(|flaw| before.flaw(flaw))?;
+                    skip(source, &mut piece, limits).map_err(|error| before.error(error))?;
                 }
             }
             Token::Text(text) | Token::CData(text) => {
-                before.meet(root, format!("text: \"{}\"", excerpt(text)), source.place());
+                before.meet(root, format!("text: \"{}\"", excerpt(text)), source.location());
             }
-            Token::Char(_) => before.meet(root, "text".to_owned(), source.place()),
+            Token::Char(_) => before.meet(root, "text".to_owned(), source.location()),
             Token::Close => {
                 let what = format!("the root element <{}> has no schema", excerpt(root));
-                return Err(before.flaw(Flaw::Root { what, place: source.place() }));
+                return Err(
+                    before.error(ValidationError::Root { what, location: source.location() })
+                );
             }
             Token::End => {
-                return Err(before.flaw(truncated("within the root element", source.place())));
+                return Err(before.error(truncated("within the root element", source.location())));
             }
         }
     }
@@ -165,10 +172,10 @@ fn find_schema<R: BufRead>(
 /// Reads up to the end tag of the element whose start tag has just been met, whatever it holds.
 #[cold]
 fn skip<R: BufRead>(
-    source: &mut Source<R>,
+    source: &mut XmlSource<R>,
     piece: &mut Vec<u8>,
-    limits: &Limits,
-) -> Result<(), Flaw> {
+    limits: &DocumentLimits,
+) -> Result<(), ValidationError> {
     let mut depth = 1usize;
     while depth > 0 {
         let raw = source.read(piece);
@@ -178,11 +185,11 @@ fn skip<R: BufRead>(
                 // the tokenizer remembers what is open
                 if depth > limits.max_depth {
                     let what = "elements are nested too deeply".to_owned();
-                    return Err(Flaw::TooLarge { what, place: source.place() });
+                    return Err(ValidationError::TooLarge { what, location: source.location() });
                 }
             }
             Token::Close => depth -= 1,
-            Token::End => return Err(truncated("within an element", source.place())),
+            Token::End => return Err(truncated("within an element", source.location())),
             _ => {}
         }
     }
@@ -194,9 +201,9 @@ const SHORT: usize = 64;
 
 /// Reads entities one by one, with everything that is used again for each.
 struct Entities<'a, R> {
-    source: &'a mut Source<R>,
+    source: &'a mut XmlSource<R>,
     types: &'a [EntityType],
-    limits: &'a Limits,
+    limits: &'a DocumentLimits,
     /// The number of elements between the root's start tag and the schema.
     before: u64,
     /// The current entity's number in the document, behind the schema.
@@ -213,7 +220,7 @@ struct Entities<'a, R> {
     unreadable: Vec<Count>,
     /// The columns whose first such value is in the current entity.
     firsts: Vec<usize>,
-    doubts: Doubts,
+    warnings: Warnings,
     others: Others,
 }
 
@@ -231,16 +238,16 @@ struct AllRead {
     /// Entities of declared types.
     declared: u64,
     unreadable: Vec<Count>,
-    doubts: Doubts,
+    warnings: Warnings,
     others: Others,
 }
 
 impl<'a, R: BufRead> Entities<'a, R> {
     fn new(
-        source: &'a mut Source<R>,
+        source: &'a mut XmlSource<R>,
         types: &'a [EntityType],
-        limits: &'a Limits,
-        doubts: Doubts,
+        limits: &'a DocumentLimits,
+        warnings: Warnings,
         others: Others,
     ) -> Self {
         let widest = types.iter().map(|t| t.fields.len()).max().unwrap_or_default();
@@ -257,13 +264,13 @@ impl<'a, R: BufRead> Entities<'a, R> {
             piece: Vec::new(),
             unreadable: vec![Count::default(); columns],
             firsts: Vec::new(),
-            doubts,
+            warnings,
             others,
         }
     }
 
     /// Up to and with the root's end tag.
-    fn read_all(mut self) -> Result<AllRead, Flaw> {
+    fn read_all(mut self) -> Result<AllRead, ValidationError> {
         let mut keys = Digests::default();
         let mut declared = 0;
         loop {
@@ -273,14 +280,14 @@ impl<'a, R: BufRead> Entities<'a, R> {
                     self.number += 1;
                     let number = self.number;
                     if self.before + number > self.limits.max_entities {
-                        return Err(too_many(self.limits, self.source.place()));
+                        return Err(too_many(self.limits, self.source.location()));
                     }
                     let name = tag.local();
                     let found = self.types.iter().enumerate().find(|(_, t)| t.name == name);
                     let Some((index, entity_type)) = found else {
                         let at = (self.source.offset(), number, None);
                         unknown(
-                            &mut self.doubts,
+                            &mut self.warnings,
                             at,
                             tag.name(),
                             "the schema has no such entity type",
@@ -288,7 +295,7 @@ impl<'a, R: BufRead> Entities<'a, R> {
                         self.others.add(name);
                         if !tag.empty {
                             skip(self.source, &mut self.piece, self.limits)
-                                .map_err(|flaw| flaw.within(number, None))?;
+                                .map_err(|error| error.within(number, None))?;
                         }
                         keys.push(NO_KEY);
                         continue;
@@ -296,7 +303,7 @@ impl<'a, R: BufRead> Entities<'a, R> {
                     declared += 1;
                     let (empty, started) = (tag.empty, self.source.offset());
                     let key = if empty { Ok(None) } else { self.read_entity(index, entity_type) };
-                    let key = key.map_err(|flaw| flaw.within(number, None))?;
+                    let key = key.map_err(|error| error.within(number, None))?;
                     if key.is_none() {
                         self.keyless(entity_type, started);
                     }
@@ -306,24 +313,28 @@ impl<'a, R: BufRead> Entities<'a, R> {
                 Token::Text(text) if markup::is_blank(text) => {}
                 Token::Aside => {}
                 Token::Text(text) | Token::CData(text) => {
-                    stray(&mut self.doubts, Place::at(self.source.offset()), text);
+                    stray(&mut self.warnings, Location::at(self.source.offset()), text);
                 }
                 Token::Char(c) => {
-                    let place = self.source.place();
-                    stray(&mut self.doubts, place, c.encode_utf8(&mut [0; 4]));
+                    let location = self.source.location();
+                    stray(&mut self.warnings, location, c.encode_utf8(&mut [0; 4]));
                 }
                 Token::End => {
-                    return Err(truncated("within the root element", self.source.place()));
+                    return Err(truncated("within the root element", self.source.location()));
                 }
             }
         }
-        let Self { unreadable, doubts, others, .. } = self;
-        Ok(AllRead { keys, declared, unreadable, doubts, others })
+        let Self { unreadable, warnings, others, .. } = self;
+        Ok(AllRead { keys, declared, unreadable, warnings, others })
     }
 
     /// Reads the entity whose start tag has just been met; answers the digest of its key, if its
     /// type has one and it has a value.
-    fn read_entity(&mut self, index: usize, entity_type: &EntityType) -> Result<Option<u64>, Flaw> {
+    fn read_entity(
+        &mut self,
+        index: usize,
+        entity_type: &EntityType,
+    ) -> Result<Option<u64>, ValidationError> {
         let mut key = None;
         let mut hint = 0;
         self.key.clear();
@@ -333,7 +344,12 @@ impl<'a, R: BufRead> Entities<'a, R> {
                 Token::Open(tag) => {
                     let Some((position, field)) = entity_type.field(tag, hint) else {
                         let at = (self.source.offset(), self.number, None);
-                        unknown(&mut self.doubts, at, tag.name(), "the schema has no such column");
+                        unknown(
+                            &mut self.warnings,
+                            at,
+                            tag.name(),
+                            "the schema has no such column",
+                        );
                         if !tag.empty {
                             skip(self.source, &mut self.piece, self.limits)?;
                         }
@@ -344,7 +360,7 @@ impl<'a, R: BufRead> Entities<'a, R> {
                     let number = entity_type.offset + position;
                     let present =
                         self.read_column((position, number), field, is_key, nil, empty)
-                            .map_err(|flaw| flaw.within(self.number, Some(&field.column.name)))?;
+                            .map_err(|error| error.within(self.number, Some(&field.column.name)))?;
                     // of a column given twice the first counts
                     if is_key && present && key.is_none() {
                         key = Some(digest(index, &self.value));
@@ -356,14 +372,14 @@ impl<'a, R: BufRead> Entities<'a, R> {
                 Token::Text(text) if markup::is_blank(text) => {}
                 Token::Aside => {}
                 Token::Text(text) | Token::CData(text) => {
-                    let place = self.source.place().within(self.number, None);
-                    stray(&mut self.doubts, place, text);
+                    let location = self.source.location().within(self.number, None);
+                    stray(&mut self.warnings, location, text);
                 }
                 Token::Char(c) => {
-                    let place = self.source.place().within(self.number, None);
-                    stray(&mut self.doubts, place, c.encode_utf8(&mut [0; 4]));
+                    let location = self.source.location().within(self.number, None);
+                    stray(&mut self.warnings, location, c.encode_utf8(&mut [0; 4]));
                 }
-                Token::End => return Err(truncated("within an entity", self.source.place())),
+                Token::End => return Err(truncated("within an entity", self.source.location())),
             }
         }
         if !self.firsts.is_empty() {
@@ -389,8 +405,8 @@ impl<'a, R: BufRead> Entities<'a, R> {
         let Some(field) = entity_type.key.and_then(|key| entity_type.fields.get(key)) else {
             return;
         };
-        let place = Place::at(started).within(self.number, Some(&field.column.name));
-        self.doubts.raise(Unproven::Keys, place, || "the entity has none".to_owned());
+        let location = Location::at(started).within(self.number, Some(&field.column.name));
+        self.warnings.raise(Unproven::Keys, location, || "the entity has none".to_owned());
     }
 
     /// Reads the value whose start tag has just been met; answers whether there is one: a nil is
@@ -403,7 +419,7 @@ impl<'a, R: BufRead> Entities<'a, R> {
         is_key: bool,
         nil: bool,
         empty: bool,
-    ) -> Result<bool, Flaw> {
+    ) -> Result<bool, ValidationError> {
         if let Some(last) = self.seen.get_mut(position.0)
             && std::mem::replace(last, self.number) == self.number
         {
@@ -428,8 +444,8 @@ impl<'a, R: BufRead> Entities<'a, R> {
     /// Notes that a column was given before in the current entity.
     #[cold]
     fn given_before(&mut self, field: &Field) {
-        let place = self.source.place().within(self.number, Some(&field.column.name));
-        self.doubts.raise(Unproven::Schema, place, || {
+        let location = self.source.location().within(self.number, Some(&field.column.name));
+        self.warnings.raise(Unproven::Schema, location, || {
             "the column was given before in this entity".to_owned()
         });
     }
@@ -450,7 +466,7 @@ impl<'a, R: BufRead> Entities<'a, R> {
         wanted: bool,
         field: &Field,
         nested: &mut bool,
-    ) -> Result<usize, Flaw> {
+    ) -> Result<usize, ValidationError> {
         let mut length = 0usize;
         loop {
             let mut encoded = [0; 4];
@@ -464,19 +480,19 @@ impl<'a, R: BufRead> Entities<'a, R> {
                     *nested = true;
                     if field.kind != Kind::Geography {
                         let at = (self.source.offset(), self.number, Some(field));
-                        unknown(&mut self.doubts, at, tag.name(), "a value holds no elements");
+                        unknown(&mut self.warnings, at, tag.name(), "a value holds no elements");
                     }
                     if !tag.empty {
                         skip(self.source, &mut self.piece, self.limits)?;
                     }
                     continue;
                 }
-                Token::End => return Err(truncated("within a value", self.source.place())),
+                Token::End => return Err(truncated("within a value", self.source.location())),
             };
             length += text.len();
             if length > self.limits.max_value_bytes {
                 let what = format!("a value of more than {} bytes", self.limits.max_value_bytes);
-                return Err(Flaw::TooLarge { what, place: self.source.place() });
+                return Err(ValidationError::TooLarge { what, location: self.source.location() });
             }
             // a short copy costs less than a branch that follows the columns' types
             if wanted || text.len() < SHORT {
@@ -523,11 +539,11 @@ fn digest(entity_type: usize, key: &str) -> u64 {
     }
 }
 
-/// In place of the digest of a key that there is not.
+/// Stands for the digest of a missing key.
 const NO_KEY: u64 = 0;
 
 /// Reads what may follow the root element, to the document's end.
-fn read_end<R: BufRead>(source: &mut Source<R>) -> Result<(), Flaw> {
+fn read_end<R: BufRead>(source: &mut XmlSource<R>) -> Result<(), ValidationError> {
     let mut piece = Vec::new();
     loop {
         let raw = source.read(&mut piece);
@@ -542,20 +558,21 @@ fn read_end<R: BufRead>(source: &mut Source<R>) -> Result<(), Flaw> {
             Token::Open(tag) => format!("with <{}>", excerpt(tag.name())),
             Token::Close => "with an end tag".to_owned(),
         };
-        return Err(Flaw::Trailing { what, place: source.place() });
+        return Err(ValidationError::Trailing { what, location: source.location() });
     }
 }
 
-/// Finds two entities with one key, given the digests in document order and the place where the
+/// Finds two entities with one key, given the digests in document order and the position where the
 /// document ends.
-fn check_unique(keys: &Digests, mut place: Place, doubts: &mut Doubts) {
+fn check_unique(keys: &Digests, mut location: Location, warnings: &mut Warnings) {
     let Some(twice) = keys.find_twice() else { return };
     let mut numbers =
         (1u64..).zip(keys.iter()).filter(|(_, key)| *key == twice).map(|(number, _)| number);
     let first = numbers.next().unwrap_or_default();
-    place.entity = numbers.next();
-    let second = place.entity.unwrap_or_default();
-    doubts.raise(Unproven::Keys, place, || format!("entities {first} and {second} have the same"));
+    location.entity = numbers.next();
+    let second = location.entity.unwrap_or_default();
+    warnings
+        .raise(Unproven::Keys, location, || format!("entities {first} and {second} have the same"));
 }
 
 /// Digests in document order, in blocks: one long vector would be copied as it grows, and leave a
@@ -604,27 +621,30 @@ impl Digests {
 }
 
 #[cold]
-fn too_many(limits: &Limits, place: Place) -> Flaw {
-    Flaw::TooLarge { what: format!("more than {} entities", limits.max_entities), place }
+fn too_many(limits: &DocumentLimits, location: Location) -> ValidationError {
+    ValidationError::TooLarge {
+        what: format!("more than {} entities", limits.max_entities),
+        location,
+    }
 }
 
 #[cold]
-fn truncated(what: &str, place: Place) -> Flaw {
-    Flaw::Truncated { what: what.to_owned(), place }
+fn truncated(what: &str, location: Location) -> ValidationError {
+    ValidationError::Truncated { what: what.to_owned(), location }
 }
 
 /// Notes an element that the schema does not declare, at a byte, in an entity, and in a column.
 #[cold]
 #[inline(never)]
 fn unknown(
-    doubts: &mut Doubts,
+    warnings: &mut Warnings,
     (offset, number, field): (u64, u64, Option<&Field>),
     name: &str,
     what: &'static str,
 ) {
     let column = field.map(|field| field.column.name.as_str());
-    let place = Place::at(offset).within(number, column);
-    doubts.raise(Unproven::Schema, place, || {
+    let location = Location::at(offset).within(number, column);
+    warnings.raise(Unproven::Schema, location, || {
         format!("unexpected element <{}>: {what}", excerpt(name))
     });
 }
@@ -632,8 +652,8 @@ fn unknown(
 /// Notes text where only elements belong.
 #[cold]
 #[inline(never)]
-fn stray(doubts: &mut Doubts, place: Place, text: &str) {
-    doubts.raise(Unproven::Schema, place, || {
+fn stray(warnings: &mut Warnings, location: Location, text: &str) {
+    warnings.raise(Unproven::Schema, location, || {
         format!("unexpected text \"{}\" between elements", excerpt(text))
     });
 }
