@@ -1,5 +1,5 @@
 //! The two clocks: wall time, for what people schedule and read, and monotonic time, for how long
-//! something took. Nothing compares one with the other but [`Steps`], which notices when they part.
+//! something took. Nothing compares one with the other but [`ClockSteps`], which notices when they part.
 //! Whoever decides by time gets it as an argument; the edges get it from here.
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -27,12 +27,12 @@ impl Clock {
     }
 
     /// Clocks that stand still until they are moved, for tests.
-    pub fn manual(start: DateTime<Utc>) -> (Clock, Hands) {
-        let hands = Hands {
+    pub fn manual(start: DateTime<Utc>) -> (Clock, MockClock) {
+        let mock = MockClock {
             wall: Arc::new(AtomicI64::new(start.timestamp_millis())),
             monotonic: Arc::new(AtomicI64::new(0)),
         };
-        let (wall, monotonic) = (hands.clone(), hands.clone());
+        let (wall, monotonic) = (mock.clone(), mock.clone());
         let clock = Clock {
             wall: Arc::new(move || wall.now()),
             monotonic: Arc::new(move || {
@@ -40,7 +40,7 @@ impl Clock {
                 Duration::from_millis(millis.unsigned_abs())
             }),
         };
-        (clock, hands)
+        (clock, mock)
     }
 
     /// The present instant.
@@ -63,21 +63,21 @@ impl fmt::Debug for Clock {
 
 /// Notices when the wall clock steps: when it moves by another amount than time that has passed.
 #[derive(Debug)]
-pub struct Steps {
+pub struct ClockSteps {
     wall: DateTime<Utc>,
     monotonic: Duration,
 }
 
-impl Steps {
+impl ClockSteps {
     /// Begins to compare the two.
-    pub fn new(clock: &Clock) -> Steps {
-        Steps { wall: clock.now(), monotonic: clock.monotonic() }
+    pub fn new(clock: &Clock) -> ClockSteps {
+        ClockSteps { wall: clock.now(), monotonic: clock.monotonic() }
     }
 
     /// How far the wall clock has stepped since this was last asked: forward if positive. `None`
     /// for no more than drift. A machine that was suspended looks like a step forward.
     pub fn step(&mut self, clock: &Clock) -> Option<TimeDelta> {
-        let now = Steps::new(clock);
+        let now = ClockSteps::new(clock);
         let passed = now.monotonic.saturating_sub(self.monotonic);
         let passed = TimeDelta::from_std(passed).unwrap_or(TimeDelta::MAX);
         let step = (now.wall - self.wall).checked_sub(&passed)?;
@@ -88,12 +88,12 @@ impl Steps {
 
 /// Moves manual clocks.
 #[derive(Debug, Clone)]
-pub struct Hands {
+pub struct MockClock {
     wall: Arc<AtomicI64>,
     monotonic: Arc<AtomicI64>,
 }
 
-impl Hands {
+impl MockClock {
     /// Lets time pass until `to`; an instant in the past sets the wall clock back.
     pub fn set(&self, to: DateTime<Utc>) {
         let by = to - self.now();
@@ -123,26 +123,26 @@ mod tests {
 
     #[test]
     fn a_step_is_what_the_wall_clock_moves_beyond_the_time_that_passes() {
-        let (clock, hands) = Clock::manual(DateTime::UNIX_EPOCH);
-        let mut steps = Steps::new(&clock);
-        hands.advance(TimeDelta::hours(5));
+        let (clock, mock) = Clock::manual(DateTime::UNIX_EPOCH);
+        let mut steps = ClockSteps::new(&clock);
+        mock.advance(TimeDelta::hours(5));
         assert_eq!(steps.step(&clock), None);
-        hands.jump(TimeDelta::hours(2));
-        hands.advance(TimeDelta::minutes(1));
+        mock.jump(TimeDelta::hours(2));
+        mock.advance(TimeDelta::minutes(1));
         assert_eq!(steps.step(&clock), Some(TimeDelta::hours(2)));
         assert_eq!(steps.step(&clock), None, "each step is told once");
-        hands.jump(TimeDelta::minutes(-30));
+        mock.jump(TimeDelta::minutes(-30));
         assert_eq!(steps.step(&clock), Some(TimeDelta::minutes(-30)));
-        hands.jump(TimeDelta::seconds(1));
+        mock.jump(TimeDelta::seconds(1));
         assert_eq!(steps.step(&clock), None, "drift");
     }
 
     #[test]
     fn setting_a_manual_clock_back_takes_no_time() {
-        let (clock, hands) = Clock::manual(DateTime::UNIX_EPOCH);
-        hands.set(DateTime::UNIX_EPOCH + TimeDelta::hours(1));
+        let (clock, mock) = Clock::manual(DateTime::UNIX_EPOCH);
+        mock.set(DateTime::UNIX_EPOCH + TimeDelta::hours(1));
         assert_eq!(clock.monotonic(), Duration::from_secs(3600));
-        hands.set(DateTime::UNIX_EPOCH);
+        mock.set(DateTime::UNIX_EPOCH);
         assert_eq!(
             (clock.now(), clock.monotonic()),
             (DateTime::UNIX_EPOCH, Duration::from_secs(3600))

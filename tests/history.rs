@@ -59,7 +59,7 @@ async fn ten_years_of_nights_stay_small() {
     let store = Store::open(&settings.state_dir, 0).await.unwrap();
     let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
     archive.prepare().unwrap();
-    let (clock, hands) = Clock::manual(begin());
+    let (clock, mock) = Clock::manual(begin());
     let mut maintenance = Maintenance::new(store.clone(), archive, clock);
     let database = settings.state_dir.join("nightjar.db");
     let mut connection =
@@ -75,7 +75,7 @@ async fn ten_years_of_nights_stay_small() {
             sqlx::query(statement).execute(&mut *night).await.unwrap();
         }
         night.commit().await.unwrap();
-        hands.set(midnight + TimeDelta::hours(28));
+        mock.set(midnight + TimeDelta::hours(28));
         // A week's jobs at a time: every night would take longer, and less space.
         if day % 7 == 6 {
             assert_eq!(maintenance.run_due(&settings, &[HISTORY]).await, ["history"]);

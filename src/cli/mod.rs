@@ -237,7 +237,7 @@ async fn reading<T>(
         let found = read(&reporter).await;
         reporter.close().await;
         // A process that has begun to write meanwhile has it open now: it is read beside that one.
-        if !store.is_some_and(|store| store.was_disturbed()) {
+        if !store.is_some_and(|store| store.was_modified()) {
             return Ok(found?);
         }
     }

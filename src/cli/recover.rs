@@ -7,7 +7,7 @@ use crate::engine::schedule_identity;
 use crate::files;
 use crate::settings::Settings;
 use crate::store::lock::{self, Held};
-use crate::store::{FILE, Kept, Store, copies};
+use crate::store::{ArchivedJob, FILE, Store, copies};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -176,7 +176,7 @@ pub(super) fn alone(settings: &Settings, only: Option<&Held>) -> Result<Alone, P
     let database =
         lock::try_take(&state_dir.join(LOCK)).map_err(|error| unusable(settings, error))?;
     match database {
-        Ok(database) if !lock::anybody_works(state_dir, only.or(daemon.as_ref())) => {
+        Ok(database) if !lock::any_worker_alive(state_dir, only.or(daemon.as_ref())) => {
             Ok(Alone { database, _daemon: daemon })
         }
         _ => Err(Problem::failed(
@@ -200,7 +200,7 @@ pub(super) async fn rebuild(
     };
     // All of it must be readable now: a number that is given twice would be a name given twice.
     let highest = archive.highest_job().map_err(cannot)?.max(highest);
-    let folder = copies::workshop(state_dir).map_err(cannot)?;
+    let folder = copies::rebuild_folder(state_dir).map_err(cannot)?;
     let mut from = None;
     for copy in copies::copies(state_dir) {
         copies::put_back(&folder, &copy).map_err(cannot)?;
@@ -210,7 +210,7 @@ pub(super) async fn rebuild(
                 break;
             }
             // An older one may be whole.
-            _ => drop(copies::workshop(state_dir).map_err(cannot)?),
+            _ => drop(copies::rebuild_folder(state_dir).map_err(cannot)?),
         }
     }
     let (store, copy) = match from {
@@ -224,7 +224,7 @@ pub(super) async fn rebuild(
         true => Some(copies::put_aside(state_dir, clock().now()).map_err(cannot)?),
         false => None,
     };
-    copies::take_from_workshop(state_dir).map_err(cannot)?;
+    copies::install_rebuilt(state_dir).map_err(cannot)?;
     trust(settings, true);
     let store = Store::open(state_dir, highest).await?;
     Ok(Rebuilt { store, set_aside, copy, adopted })
@@ -260,14 +260,14 @@ pub(super) async fn adopt(
         let account = source.map_or(String::new(), |source| source.account.clone());
         // Oldest first: of two that claim one scheduled time, the first has it.
         let kept = snapshots.into_iter().rev().map(|it| kept(it, account.clone())).collect();
-        adopted += store.adopt(kept, clock().now()).await?;
+        adopted += store.import_archived(kept, clock().now()).await?;
     }
     Ok(adopted)
 }
 
-fn kept(snapshot: Snapshot, account: String) -> Kept {
+fn kept(snapshot: Snapshot, account: String) -> ArchivedJob {
     let manifest = snapshot.manifest;
-    Kept {
+    ArchivedJob {
         job: manifest.job,
         source: manifest.source,
         account,

@@ -49,7 +49,7 @@ pub(super) async fn keep_alive(engine: &Engine) {
     let mut beat = tokio::time::interval((period / 2).max(Duration::from_millis(1)));
     loop {
         beat.tick().await;
-        if engine.since_last_turn() < HANGS {
+        if engine.since_last_tick() < HANGS {
             tell(&[NotifyState::Watchdog]);
         } else {
             tracing::error!("the engine hangs; systemd is left to end it");

@@ -1,7 +1,7 @@
 //! Fetching, proving and filing a result.
 
-use super::arrival::Arrival;
-use super::flights::Flight;
+use super::in_flight::StepHandle;
+use super::resumable::ResumableDownload;
 use super::step::Effect;
 use super::{Engine, Notice};
 use crate::archive::{Attempt, Interrupted, Received, Snapshot, SnapshotMeta, panic_message};
@@ -30,17 +30,17 @@ impl Engine {
         service: &Arc<dyn ExportService>,
         target: &Target,
         job: &Job,
-        flight: &Flight,
+        handle: &StepHandle,
     ) -> Option<Effect> {
         let name = Name::new(job.submitted_at.unwrap_or(job.created_at), job.id);
         if self.fails_at(Point::Fetch) {
             return None;
         }
-        let arrival = tokio::select! {
-            arrival = self.receive(source, service, target, job, name) => arrival,
-            () = flight.abandon.cancelled() => return None,
+        let received = tokio::select! {
+            received = self.receive(source, service, target, job, name) => received,
+            () = handle.cancel.cancelled() => return None,
         };
-        let (received, events) = match arrival {
+        let (received, events) = match received {
             Ok(arrived) => arrived,
             Err(outcome) => return Some(outcome.into()),
         };
@@ -99,7 +99,7 @@ impl Engine {
             self.notify(Notice::Receiving { job: job.id, bytes, length });
         };
         let notes = Mutex::new(std::mem::take(&mut download.notes));
-        let arrival = Arrival {
+        let resumable = ResumableDownload {
             service: &**service,
             target,
             url,
@@ -109,7 +109,7 @@ impl Engine {
             offset: 0,
         };
         archive
-            .receive(&source.name, name, attempt, &limits, arrival.chunks().boxed(), progress)
+            .receive(&source.name, name, attempt, &limits, resumable.chunks().boxed(), progress)
             .await
             .map(|received| {
                 let notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);

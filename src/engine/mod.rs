@@ -10,9 +10,9 @@
 //! out of each other's way, and only the lock of a worker tells whether it has died: a worker that is
 //! slow or stopped keeps what it holds, whatever the clocks say.
 
-mod arrival;
 mod fetch;
-mod flights;
+mod in_flight;
+mod resumable;
 mod run;
 mod schedule;
 mod step;
@@ -29,7 +29,7 @@ use crate::plan::backoff::Backoff;
 use crate::plan::quota::Quota;
 use crate::service::{ExportService, Target};
 use crate::settings::{Account, Settings, Source};
-use crate::store::{Limits, Store, lock};
+use crate::store::{AccountLimits, Store, lock};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -102,9 +102,9 @@ impl Plan {
     }
 
     /// What each source's account allows, for sources whose account has a service here.
-    fn limits(&self) -> BTreeMap<String, Limits> {
+    fn limits(&self) -> BTreeMap<String, AccountLimits> {
         let policy = self.policy();
-        let limits = |account: &Account| Limits {
+        let limits = |account: &Account| AccountLimits {
             quota: Quota {
                 max_in_process: account.max_in_process,
                 max_jobs_per_day: account.max_jobs_per_day,
@@ -145,8 +145,8 @@ struct Shared {
     started: DateTime<Utc>,
     plan: Mutex<Arc<Plan>>,
     observer: Observer,
-    /// When the loop last turned.
-    turned: Mutex<Instant>,
+    /// When the loop last last_tick.
+    last_tick: Mutex<Instant>,
     /// Bytes of results so far, decoded.
     received: AtomicU64,
     /// Attempts to make a snapshot so far.
@@ -171,7 +171,7 @@ impl Engine {
     ) -> Engine {
         let started = clock.now();
         let plan = Mutex::new(Arc::new(plan));
-        let turned = Mutex::new(Instant::now());
+        let last_tick = Mutex::new(Instant::now());
         Engine {
             shared: Arc::new(Shared {
                 store,
@@ -181,16 +181,16 @@ impl Engine {
                 started,
                 plan,
                 observer,
-                turned,
+                last_tick,
                 received: AtomicU64::new(0),
                 attempts: AtomicU64::new(0),
             }),
         }
     }
 
-    /// How long ago the loop last turned: a few seconds at most while it works.
-    pub fn since_last_turn(&self) -> Duration {
-        self.shared.turned.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    /// How long ago the loop last last_tick: a few seconds at most while it works.
+    pub fn since_last_tick(&self) -> Duration {
+        self.shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 
     /// How many bytes of results this engine has received, decoded.

@@ -1,13 +1,13 @@
 //! The loop that keeps an engine going.
 
-use super::flights::{Flight, Flights};
+use super::in_flight::{InFlight, StepHandle};
 use super::schedule::Agenda;
 use super::step::pause;
 use super::{Engine, Plan, target};
 use crate::archive::panic_message;
-use crate::clock::Steps;
+use crate::clock::ClockSteps;
 use crate::job::{FailureKind, Job, Outcome, Progress};
-use crate::store::{Claim, LONGEST_REMOTE_JOB, Limits, StoreError};
+use crate::store::{AccountLimits, Claim, LONGEST_REMOTE_JOB, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -21,15 +21,15 @@ const REQUESTS: usize = 64;
 const FETCHES: usize = 10;
 /// How often, whatever else happens, the wall clock is looked at, dead workers are looked for, and
 /// abandoned remote jobs are asked about.
-const ROUND: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_secs(60);
 /// The same while jobs are live.
-const ROUND_AT_WORK: Duration = Duration::from_secs(15);
+const SWEEP_BUSY: Duration = Duration::from_secs(15);
 /// How long to leave a database alone that cannot be used.
 const STORAGE_AGAIN: Duration = Duration::from_secs(5);
 /// How often other processes' writes are looked for.
-const GLANCE: Duration = Duration::from_secs(1);
+const POLL_CHANGES: Duration = Duration::from_secs(1);
 /// The same for a daemon without any live job.
-const GLANCE_AT_REST: Duration = Duration::from_secs(6);
+const POLL_CHANGES_IDLE: Duration = Duration::from_secs(6);
 /// How long a stopping engine waits for the answers to its submissions.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 /// How long it then waits for what cannot be interrupted.
@@ -54,35 +54,35 @@ impl Scope {
 }
 
 /// A step's end: of which job, and whether what came of it could be stored.
-type Landing = (i64, Result<(), StoreError>);
+type Finished = (i64, Result<(), StoreError>);
 
 /// The state of one run.
 #[derive(Debug)]
 pub(super) struct Run {
     scope: Scope,
     plan: Arc<Plan>,
-    limits: Arc<BTreeMap<String, Limits>>,
+    limits: Arc<BTreeMap<String, AccountLimits>>,
     agenda: Agenda,
-    flights: Flights,
-    steps: JoinSet<Landing>,
+    in_flight: InFlight,
+    steps: JoinSet<Finished>,
     /// Sources with live jobs that the plan does not know.
-    strangers: BTreeSet<String>,
+    unconfigured: BTreeSet<String>,
     /// Until then nothing falls due, unless another process writes.
     quiet_until: DateTime<Utc>,
     /// Whether any job is live, whoever works on it.
-    at_work: bool,
-    seen: Option<(SystemTime, u64)>,
+    busy: bool,
+    last_wal: Option<(SystemTime, u64)>,
     /// Whether anybody has written since the steps under way were last looked after.
-    unseen: bool,
+    unchecked: bool,
     /// When that was, by the monotonic clock.
-    glanced: Duration,
+    last_poll: Duration,
     /// When the last round was, by the monotonic clock.
-    round: Duration,
-    clock_steps: Steps,
+    last_sweep: Duration,
+    clock_steps: ClockSteps,
     /// Ends the question about orphans.
-    pub(super) asking: CancellationToken,
+    pub(super) orphan_query_stop: CancellationToken,
     /// The question about orphans, until it is answered: it is asked once at a time.
-    pub(super) asked: Option<JoinHandle<()>>,
+    pub(super) orphan_query: Option<JoinHandle<()>>,
 }
 
 impl Engine {
@@ -94,9 +94,9 @@ impl Engine {
     pub async fn run(&self, scope: Scope, stop: CancellationToken) -> Result<(), StoreError> {
         let mut run = self.begin(scope).await?;
         let ended = loop {
-            let every = if run.at_work { ROUND_AT_WORK } else { ROUND };
-            let round = self.since(run.round) >= every;
-            match self.turn(&mut run, round).await {
+            let every = if run.busy { SWEEP_BUSY } else { SWEEP };
+            let sweep = self.since(run.last_sweep) >= every;
+            match self.iterate(&mut run, sweep).await {
                 Ok(true) => break Ok(()),
                 Ok(false) => {}
                 Err(error) if error.is_storage() => {
@@ -108,17 +108,17 @@ impl Engine {
                 }
                 Err(error) => break Err(error),
             }
-            let rest = matches!(run.scope, Scope::Everything) && !run.at_work;
-            let glance = if rest { GLANCE_AT_REST } else { GLANCE };
-            let wait = (run.quiet_until - self.now()).to_std().unwrap_or_default().min(glance);
+            let rest = matches!(run.scope, Scope::Everything) && !run.busy;
+            let interval = if rest { POLL_CHANGES_IDLE } else { POLL_CHANGES };
+            let wait = (run.quiet_until - self.now()).to_std().unwrap_or_default().min(interval);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break Ok(()),
-                Some(step) = run.steps.join_next() => landed(&mut run, step),
+                Some(step) = run.steps.join_next() => step_finished(&mut run, step),
                 () = pause(wait) => {}
             }
             while let Some(step) = run.steps.try_join_next() {
-                landed(&mut run, step);
+                step_finished(&mut run, step);
             }
         };
         self.drain(run).await;
@@ -142,27 +142,27 @@ impl Engine {
             scope,
             limits: Arc::default(),
             agenda: Agenda::default(),
-            flights: Flights::default(),
+            in_flight: InFlight::default(),
             steps: JoinSet::new(),
-            strangers: BTreeSet::new(),
+            unconfigured: BTreeSet::new(),
             quiet_until: DateTime::UNIX_EPOCH,
-            at_work: true,
-            seen: None,
-            unseen: false,
-            glanced: self.shared.clock.monotonic(),
-            round: self.shared.clock.monotonic(),
-            clock_steps: Steps::new(&self.shared.clock),
-            asking: CancellationToken::new(),
-            asked: None,
+            busy: true,
+            last_wal: None,
+            unchecked: false,
+            last_poll: self.shared.clock.monotonic(),
+            last_sweep: self.shared.clock.monotonic(),
+            clock_steps: ClockSteps::new(&self.shared.clock),
+            orphan_query_stop: CancellationToken::new(),
+            orphan_query: None,
             plan,
         };
-        self.set_clock_right(&mut run, TimeDelta::zero()).await?;
-        self.take_up_plan(&mut run).await?;
-        self.bury_the_dead().await?;
+        self.correct_clock(&mut run, TimeDelta::zero()).await?;
+        self.apply_plan(&mut run).await?;
+        self.reap_dead_workers().await?;
         Ok(run)
     }
 
-    async fn take_up_plan(&self, run: &mut Run) -> Result<(), StoreError> {
+    async fn apply_plan(&self, run: &mut Run) -> Result<(), StoreError> {
         if matches!(run.scope, Scope::Everything) {
             run.agenda = self.begin_schedules(&run.plan).await?;
         }
@@ -170,49 +170,51 @@ impl Engine {
             self.shared.store.move_to_account(&source.name, &source.account).await?;
         }
         self.shared.store.reconsider_quota(self.now()).await?;
-        run.strangers.clear();
+        run.unconfigured.clear();
         run.limits = Arc::new(run.plan.limits());
         Ok(())
     }
 
     /// One turn of the loop; `true` when the scope is done. In a `round` it also looks for what no
     /// sign tells of: dead workers, abandoned remote jobs.
-    async fn turn(&self, run: &mut Run, round: bool) -> Result<bool, StoreError> {
-        *self.shared.turned.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    async fn iterate(&self, run: &mut Run, sweep: bool) -> Result<bool, StoreError> {
+        *self.shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let plan = self.plan();
         if !Arc::ptr_eq(&plan, &run.plan) {
             run.plan = plan;
-            self.take_up_plan(run).await?;
+            self.apply_plan(run).await?;
         }
         if let Some(step) = run.clock_steps.step(&self.shared.clock) {
             self.clock_stepped(run, step).await?;
         }
-        let glance = self.since(run.glanced) >= GLANCE;
-        let sign = self.shared.store.change_sign();
-        let written = sign != run.seen;
-        if run.flights.is_empty() && !written && !round && self.now() < run.quiet_until {
+        let poll = self.since(run.last_poll) >= POLL_CHANGES;
+        let sign = self.shared.store.wal_fingerprint();
+        let written = sign != run.last_wal;
+        if run.in_flight.is_empty() && !written && !sweep && self.now() < run.quiet_until {
             return match &run.scope {
-                Scope::Jobs(jobs) if glance => self.look_after(jobs, &mut run.glanced).await,
+                Scope::Jobs(jobs) if poll => {
+                    self.followed_jobs_ended(jobs, &mut run.last_poll).await
+                }
                 _ => Ok(false),
             };
         }
-        run.seen = sign;
-        run.unseen |= written;
+        run.last_wal = sign;
+        run.unchecked |= written;
         if matches!(run.scope, Scope::Everything) {
             let plan = Arc::clone(&run.plan);
             self.schedule_due(&plan, &mut run.agenda).await?;
         }
-        if round {
-            run.round = self.shared.clock.monotonic();
-            self.set_clock_right(run, TimeDelta::zero()).await?;
-            self.bury_the_dead().await?;
+        if sweep {
+            run.last_sweep = self.shared.clock.monotonic();
+            self.correct_clock(run, TimeDelta::zero()).await?;
+            self.reap_dead_workers().await?;
             self.release_idle(run).await?;
             self.ask_about_orphans(run);
         }
-        if !run.flights.is_empty() {
-            self.look_after_flights(run, round || glance && run.unseen).await?;
+        if !run.in_flight.is_empty() {
+            self.cancel_lost_steps(run, sweep || poll && run.unchecked).await?;
         } else if let Scope::Jobs(jobs) = &run.scope
-            && self.look_after(jobs, &mut run.glanced).await?
+            && self.followed_jobs_ended(jobs, &mut run.last_poll).await?
         {
             return Ok(true);
         }
@@ -221,17 +223,17 @@ impl Engine {
         }
         let next = self.next_due(run).await?.into_iter().chain(run.agenda.next()).min();
         run.quiet_until = next.unwrap_or(DateTime::<Utc>::MAX_UTC);
-        run.at_work = !run.flights.is_empty() || self.shared.store.any_live().await?;
+        run.busy = !run.in_flight.is_empty() || self.shared.store.any_live().await?;
         Ok(false)
     }
 
     /// Where anything may have been `written`, ends steps whose jobs were taken away: cancelled,
     /// usually.
-    async fn look_after_flights(&self, run: &mut Run, written: bool) -> Result<(), StoreError> {
+    async fn cancel_lost_steps(&self, run: &mut Run, written: bool) -> Result<(), StoreError> {
         if written {
-            run.glanced = self.shared.clock.monotonic();
-            run.unseen = false;
-            run.flights.keep_only(&self.shared.store.held(&self.shared.worker.name).await?);
+            run.last_poll = self.shared.clock.monotonic();
+            run.unchecked = false;
+            run.in_flight.keep_only(&self.shared.store.held(&self.shared.worker.name).await?);
         }
         Ok(())
     }
@@ -240,7 +242,7 @@ impl Engine {
     /// stored, or the step was given up. Nobody else may take them while the worker lives.
     async fn release_idle(&self, run: &Run) -> Result<(), StoreError> {
         let (store, owner) = (&self.shared.store, &self.shared.worker.name);
-        let at_work = run.flights.jobs();
+        let at_work = run.in_flight.jobs();
         if store.held(owner).await?.iter().any(|job| !at_work.contains(job)) {
             store.release_all(owner, &at_work).await?;
         }
@@ -249,9 +251,13 @@ impl Engine {
 
     /// Whether all these jobs have ended. Frees those that a worker held which died: whoever
     /// follows them must not be kept waiting.
-    async fn look_after(&self, jobs: &[i64], glanced: &mut Duration) -> Result<bool, StoreError> {
-        *glanced = self.shared.clock.monotonic();
-        self.bury_the_dead().await?;
+    async fn followed_jobs_ended(
+        &self,
+        jobs: &[i64],
+        last_poll: &mut Duration,
+    ) -> Result<bool, StoreError> {
+        *last_poll = self.shared.clock.monotonic();
+        self.reap_dead_workers().await?;
         self.all_ended(jobs).await
     }
 
@@ -267,8 +273,8 @@ impl Engine {
     }
 
     /// Corrects times that a wrong clock has left, after it stepped `forward` or at any time.
-    async fn set_clock_right(&self, run: &mut Run, forward: TimeDelta) -> Result<(), StoreError> {
-        if self.shared.store.set_clock_right(forward, self.now()).await? {
+    async fn correct_clock(&self, run: &mut Run, forward: TimeDelta) -> Result<(), StoreError> {
+        if self.shared.store.correct_clock(forward, self.now()).await? {
             tracing::warn!("the clock was set; due times and deadlines were corrected");
             run.quiet_until = DateTime::UNIX_EPOCH;
             if matches!(run.scope, Scope::Everything) {
@@ -288,7 +294,7 @@ impl Engine {
             Scope::Everything => step.max(TimeDelta::zero()),
             Scope::Jobs(_) => TimeDelta::zero(),
         };
-        self.set_clock_right(run, forward).await
+        self.correct_clock(run, forward).await
     }
 
     /// How long ago this was, by the monotonic clock.
@@ -297,19 +303,19 @@ impl Engine {
     }
 
     /// Frees what dead workers hold.
-    async fn bury_the_dead(&self) -> Result<(), StoreError> {
+    async fn reap_dead_workers(&self) -> Result<(), StoreError> {
         for owner in self.shared.store.lease_owners().await? {
             if !self.shared.worker.lives(&owner) {
                 let freed = self.shared.store.release_all(&owner, &[]).await?;
                 tracing::warn!(worker = owner, jobs = freed, "took over from a worker that died");
-                self.sweep_after(owner).await;
+                self.remove_leftovers(owner).await;
             }
         }
         Ok(())
     }
 
     /// Removes the unfinished files of a worker that died.
-    async fn sweep_after(&self, worker: String) {
+    async fn remove_leftovers(&self, worker: String) {
         let archive = self.shared.archive.clone();
         let swept = tokio::task::spawn_blocking(move || archive.sweep(|name| name != worker)).await;
         if let Ok(Err(error)) = swept {
@@ -318,21 +324,23 @@ impl Engine {
     }
 
     async fn next_due(&self, run: &Run) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let (requests, fetches) = run.flights.counts();
-        let strangers: Vec<String> = run.strangers.iter().cloned().collect();
+        let (requests, fetches) = run.in_flight.counts();
+        let unconfigured: Vec<String> = run.unconfigured.iter().cloned().collect();
         let store = &self.shared.store;
-        store.next_due(requests < REQUESTS, fetches < FETCHES, run.scope.only(), &strangers).await
+        store
+            .next_due(requests < REQUESTS, fetches < FETCHES, run.scope.only(), &unconfigured)
+            .await
     }
 
     /// While jobs wait for a place, asks about remote jobs that hold one though nobody waits for
     /// them: cancelled ones, usually. What has ended makes room.
     pub(super) fn ask_about_orphans(&self, run: &mut Run) {
-        if run.asked.as_ref().is_some_and(|asked| !asked.is_finished()) {
+        if run.orphan_query.as_ref().is_some_and(|asked| !asked.is_finished()) {
             return;
         }
         let (engine, plan) = (self.clone(), Arc::clone(&run.plan));
-        let stop = run.asking.clone();
-        run.asked = Some(tokio::spawn(async move {
+        let stop = run.orphan_query_stop.clone();
+        run.orphan_query = Some(tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 asked = engine.orphans(&plan) => {
@@ -363,7 +371,7 @@ impl Engine {
             };
             if ended {
                 tracing::info!(source = orphan.source, "an abandoned remote job has ended");
-                store.bury(orphan, self.now()).await?;
+                store.mark_ended(orphan, self.now()).await?;
             }
         }
         Ok(())
@@ -371,32 +379,32 @@ impl Engine {
 
     async fn claim(&self, run: &mut Run) -> Result<(), StoreError> {
         let now = self.now();
-        let (requests, fetches) = run.flights.counts();
+        let (requests, fetches) = run.in_flight.counts();
         let room = |most: usize, taken| u32::try_from(most.saturating_sub(taken)).unwrap_or(0);
         let claim = Claim {
             owner: self.shared.worker.name.clone(),
             requests: room(REQUESTS, requests),
             fetches: room(FETCHES, fetches),
             only: run.scope.only().map(<[i64]>::to_vec),
-            strangers: run.strangers.iter().cloned().collect(),
+            unconfigured: run.unconfigured.iter().cloned().collect(),
             limits: Arc::clone(&run.limits),
         };
         let claimed = self.shared.store.claim(claim, now).await?;
-        for job in claimed.strangers {
-            self.estrange(run, &job);
+        for job in claimed.unconfigured {
+            self.note_unconfigured(run, &job);
         }
         for decision in claimed.decided {
-            self.tell(&decision.job, &decision.events);
+            self.publish(&decision.job, &decision.events);
         }
         for job in claimed.jobs {
-            let flight = run.flights.begin(&job);
-            self.launch(run, job, flight);
+            let handle = run.in_flight.begin(&job);
+            self.launch(run, job, handle);
         }
         Ok(())
     }
 
-    fn estrange(&self, run: &mut Run, job: &Job) {
-        if run.strangers.insert(job.source.clone()) {
+    fn note_unconfigured(&self, run: &mut Run, job: &Job) {
+        if run.unconfigured.insert(job.source.clone()) {
             tracing::warn!(
                 job = job.id,
                 source = job.source,
@@ -407,21 +415,21 @@ impl Engine {
         }
     }
 
-    fn launch(&self, run: &mut Run, job: Job, flight: Flight) {
+    fn launch(&self, run: &mut Run, job: Job, handle: StepHandle) {
         let (engine, plan) = (self.clone(), Arc::clone(&run.plan));
         run.steps.spawn(async move {
             let id = job.id;
             let step = {
-                let (engine, plan, job, flight) =
-                    (engine.clone(), Arc::clone(&plan), job.clone(), flight.clone());
+                let (engine, plan, job, handle) =
+                    (engine.clone(), Arc::clone(&plan), job.clone(), handle.clone());
                 // Spawned apart, so that a panic ends the step alone.
-                tokio::spawn(async move { engine.work(&plan, job, &flight).await })
+                tokio::spawn(async move { engine.work(&plan, job, &handle).await })
             };
             let ended = match step.await {
                 Ok(ended) => ended,
                 Err(panicked) => {
                     let outcome = Outcome::Panicked(panic_message(panicked));
-                    engine.conclude(&plan, &job, outcome.into(), &flight).await
+                    engine.conclude(&plan, &job, outcome.into(), &handle).await
                 }
             };
             (id, ended)
@@ -430,18 +438,18 @@ impl Engine {
 
     /// Ends what is under way and frees every claim.
     async fn drain(&self, mut run: Run) {
-        run.asking.cancel();
-        run.flights.abandon_all();
+        run.orphan_query_stop.cancel();
+        run.in_flight.cancel_all();
         let answered = tokio::time::timeout(LAST_ANSWERS, async {
             while let Some(step) = run.steps.join_next().await {
-                landed(&mut run, step);
+                step_finished(&mut run, step);
             }
         });
         if answered.await.is_err() {
-            run.flights.hurry_all();
+            run.in_flight.abort_all();
             let rest = tokio::time::timeout(LAST_WRITES, async {
                 while let Some(step) = run.steps.join_next().await {
-                    landed(&mut run, step);
+                    step_finished(&mut run, step);
                 }
             });
             if rest.await.is_err() {
@@ -449,7 +457,7 @@ impl Engine {
             }
         }
         // What still writes keeps its job until the process has ended.
-        let writing = run.flights.jobs();
+        let writing = run.in_flight.jobs();
         let owner = &self.shared.worker.name;
         if let Err(error) = self.shared.store.release_all(owner, &writing).await {
             tracing::warn!(%error, "the jobs could not be freed; the next worker frees them");
@@ -471,12 +479,12 @@ impl Ticking {
     /// When the database cannot be used, or what came of a step could not be stored.
     pub async fn tick(&mut self) -> Result<usize, StoreError> {
         self.run.quiet_until = DateTime::UNIX_EPOCH;
-        self.engine.turn(&mut self.run, false).await?;
+        self.engine.iterate(&mut self.run, false).await?;
         let mut steps = 0;
         while let Some(step) = self.run.steps.join_next().await {
             steps += 1;
             if let Ok((job, result)) = step {
-                self.run.flights.end(job);
+                self.run.in_flight.end(job);
                 result?;
             }
         }
@@ -488,9 +496,9 @@ impl Ticking {
     ///
     /// # Errors
     /// When the database cannot be used.
-    pub async fn look_around(&mut self) -> Result<(), StoreError> {
-        self.engine.set_clock_right(&mut self.run, TimeDelta::zero()).await?;
-        self.engine.bury_the_dead().await?;
+    pub async fn sweep_now(&mut self) -> Result<(), StoreError> {
+        self.engine.correct_clock(&mut self.run, TimeDelta::zero()).await?;
+        self.engine.reap_dead_workers().await?;
         self.engine.release_idle(&self.run).await?;
         let plan = Arc::clone(&self.run.plan);
         self.engine.orphans(&plan).await?;
@@ -507,9 +515,9 @@ impl Ticking {
     }
 }
 
-fn landed(run: &mut Run, step: Result<Landing, JoinError>) {
+fn step_finished(run: &mut Run, step: Result<Finished, JoinError>) {
     let Ok((job, result)) = step else { return };
-    run.flights.end(job);
+    run.in_flight.end(job);
     run.quiet_until = DateTime::UNIX_EPOCH;
     if let Err(error) = result {
         tracing::error!(job, %error, "what came of a step could not be stored");

@@ -116,7 +116,7 @@ impl Engine {
         };
         let source_name = source.name.as_str();
         if due.missed && !source.catch_up {
-            store.pass_over(source_name, due.time, due.earlier + 1, now).await?;
+            store.record_missed(source_name, due.time, due.earlier + 1, now).await?;
             tracing::warn!(source = source_name, missed = %due.time, "missed; catch_up is off");
             return Ok(());
         }

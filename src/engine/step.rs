@@ -1,6 +1,6 @@
 //! One step of one job: the effect, the decision, and its application.
 
-use super::flights::Flight;
+use super::in_flight::StepHandle;
 use super::{Engine, Notice, Plan, target};
 use crate::failpoint::{self, Point};
 use crate::job::{self, Event, Failure, FailureKind, Job, Outcome, Progress, Step};
@@ -39,17 +39,17 @@ impl Engine {
         &self,
         plan: &Plan,
         job: Job,
-        flight: &Flight,
+        handle: &StepHandle,
     ) -> Result<(), StoreError> {
         let source = plan.settings.source(&job.source);
         let service = source.and_then(|source| plan.services.get(&source.account));
         let (Some(source), Some(service), Some(step)) = (source, service, job.step()) else {
             return self.shared.store.release(job.id, &self.shared.worker.name).await;
         };
-        let Some(effect) = self.perform(source, service, &job, step, flight).await else {
+        let Some(effect) = self.perform(source, service, &job, step, handle).await else {
             return Ok(());
         };
-        self.conclude(plan, &job, effect, flight).await
+        self.conclude(plan, &job, effect, handle).await
     }
 
     /// Decides what follows from what came of a job's step, and stores that.
@@ -58,7 +58,7 @@ impl Engine {
         plan: &Plan,
         job: &Job,
         effect: Effect,
-        flight: &Flight,
+        handle: &StepHandle,
     ) -> Result<(), StoreError> {
         let now = self.now();
         let mut decision = job::decide(job, &effect.outcome, &plan.policy(), now, random());
@@ -72,24 +72,24 @@ impl Engine {
                 (Err(error), Some(wait)) if error.is_storage() => {
                     tracing::error!(job = job.id, %error, "the database cannot be written");
                     tokio::select! {
-                        () = flight.hurry.cancelled() => return Err(error),
+                        () = handle.abort.cancelled() => return Err(error),
                         () = pause(*wait) => {}
                     }
                 }
                 (applied, _) => break applied?,
             }
         };
-        if !applied && !self.settle_late(&mut decision, job.remote, now).await? {
+        if !applied && !self.apply_late(&mut decision, job.remote, now).await? {
             return Ok(());
         }
-        self.tell(&decision.job, &decision.events);
+        self.publish(&decision.job, &decision.events);
         Ok(())
     }
 
     /// A decision that could not be applied, for the job was cancelled or taken away meanwhile: what
     /// it says of the archive and of the remote job is true all the same. Says whether the job has
     /// moved by it.
-    async fn settle_late(
+    async fn apply_late(
         &self,
         decision: &mut job::Decision,
         remote: Option<i64>,
@@ -107,7 +107,7 @@ impl Engine {
     }
 
     /// Logs that a job has moved, and tells whoever watches.
-    pub(super) fn tell(&self, job: &Job, events: &[Event]) {
+    pub(super) fn publish(&self, job: &Job, events: &[Event]) {
         log(job, events);
         self.notify(Notice::Moved { job, events });
     }
@@ -119,7 +119,7 @@ impl Engine {
         service: &Arc<dyn ExportService>,
         job: &Job,
         step: Step,
-        flight: &Flight,
+        handle: &StepHandle,
     ) -> Option<Effect> {
         let target = target(source);
         match step {
@@ -130,7 +130,7 @@ impl Engine {
                 let submission = service.submit(&target, self.now());
                 let answer = tokio::select! {
                     answer = submission => answer,
-                    () = flight.hurry.cancelled() => return None,
+                    () = handle.abort.cancelled() => return None,
                 };
                 if self.fails_at(Point::Submitted) {
                     return None;
@@ -141,9 +141,9 @@ impl Engine {
                 effect = self.poll(service, &target, job) => {
                     (!self.fails_at(Point::Polled)).then_some(effect)
                 }
-                () = flight.abandon.cancelled() => None,
+                () = handle.cancel.cancelled() => None,
             },
-            Step::Fetch => self.fetch(source, service, &target, job, flight).await,
+            Step::Fetch => self.fetch(source, service, &target, job, handle).await,
         }
     }
 

@@ -1,6 +1,6 @@
 use super::schedule::{Due, due};
 use super::*;
-use crate::clock::Hands;
+use crate::clock::MockClock;
 use crate::config::{self, Environment};
 use crate::job::{State, Step, Trigger};
 use crate::maintenance::{Maintenance, TASKS};
@@ -25,7 +25,7 @@ struct Machine {
     folder: TempDir,
     simulator: Simulator,
     clock: Clock,
-    hands: Hands,
+    mock: MockClock,
     extra: String,
     workers: u64,
 }
@@ -38,9 +38,9 @@ impl Machine {
         let more = (0..10).map(|number| stores(&format!("S{number}")));
         let all = [stores("One"), stores("Two")].into_iter().chain(more).collect();
         let simulator = Simulator::start(all).await.unwrap();
-        let (clock, hands) = Clock::manual(night());
+        let (clock, mock) = Clock::manual(night());
         let folder = TempDir::new().unwrap();
-        Machine { folder, simulator, clock, hands, extra: String::new(), workers: 0 }
+        Machine { folder, simulator, clock, mock, extra: String::new(), workers: 0 }
     }
 
     fn settings(&self) -> Settings {
@@ -96,7 +96,7 @@ impl Machine {
         for _ in 0..200 {
             engine.tick().await.unwrap();
             match store.next_due(true, true, None, &[]).await.unwrap() {
-                Some(due) => self.hands.set(due.max(self.clock.now())),
+                Some(due) => self.mock.set(due.max(self.clock.now())),
                 None => break,
             }
         }
@@ -129,7 +129,7 @@ fn claim(engine: &Engine) -> Claim {
         requests: 9,
         fetches: 9,
         only: None,
-        strangers: Vec::new(),
+        unconfigured: Vec::new(),
         limits: Arc::new(engine.plan().limits()),
     }
 }
@@ -140,7 +140,7 @@ async fn a_scheduled_time_becomes_a_proven_snapshot() {
     let (engine, store) = machine.start().await;
     engine.tick().await.unwrap();
     assert_eq!(store.live_jobs().await.unwrap(), []);
-    machine.hands.advance(TimeDelta::minutes(1));
+    machine.mock.advance(TimeDelta::minutes(1));
     let job = machine.until_quiet(&engine, &store).await;
     assert_eq!((job.state, job.trigger), (State::Archived, Trigger::Schedule));
     assert_eq!(job.scheduled_for, Some(night() + TimeDelta::minutes(1)));
@@ -163,9 +163,9 @@ async fn a_time_that_comes_while_a_job_is_live_is_skipped() {
     machine.extra = "[poll]\ndeadline = \"72h\"\n".into();
     let (engine, store) = machine.start().await;
     engine.tick().await.unwrap();
-    machine.hands.advance(TimeDelta::minutes(1));
+    machine.mock.advance(TimeDelta::minutes(1));
     engine.tick().await.unwrap();
-    machine.hands.advance(TimeDelta::days(1));
+    machine.mock.advance(TimeDelta::days(1));
     engine.tick().await.unwrap();
     let live = store.live_jobs().await.unwrap();
     assert_eq!(live.len(), 1);
@@ -179,7 +179,7 @@ async fn after_downtime_the_newest_missed_time_is_made_up_for_once() {
     engine.tick().await.unwrap();
     drop(engine);
     store.close().await;
-    machine.hands.advance(TimeDelta::days(3));
+    machine.mock.advance(TimeDelta::days(3));
     let (engine, store) = machine.start().await;
     let job = machine.until_quiet(&engine, &store).await;
     assert_eq!((job.state, job.trigger), (State::Archived, Trigger::CatchUp));
@@ -198,7 +198,7 @@ async fn without_catch_up_nothing_is_made_up_for() {
     engine.set_plan(machine.plan(&settings));
     engine.tick().await.unwrap();
     // The machine slept: the time came, and nobody met it.
-    machine.hands.advance(TimeDelta::hours(3));
+    machine.mock.advance(TimeDelta::hours(3));
     engine.tick().await.unwrap();
     assert_eq!(store.live_jobs().await.unwrap(), []);
     assert_eq!(store.cursor("one").await.unwrap().unwrap().cursor, night() + TimeDelta::minutes(1));
@@ -225,7 +225,7 @@ async fn a_lost_answer_holds_its_place_in_the_quota() {
     let (engine, store) = machine.start().await;
     store.job_for(by_hand(), night()).await.unwrap();
     engine.tick().await.unwrap();
-    machine.hands.advance(TimeDelta::seconds(30));
+    machine.mock.advance(TimeDelta::seconds(30));
     engine.tick().await.unwrap();
     let job = newest(&store).await;
     assert_eq!((job.state, job.attempts), (State::Queued, 1));
@@ -239,19 +239,19 @@ async fn a_clock_that_was_a_year_ahead_puts_nothing_off() {
     machine.extra = "[poll]\nmax = \"5m\"".to_owned();
     let (engine, store) = machine.start().await;
     engine.tick().await.unwrap();
-    machine.hands.advance(TimeDelta::days(365));
+    machine.mock.advance(TimeDelta::days(365));
     let ahead = machine.until_quiet(&engine, &store).await;
     assert_eq!(ahead.state, State::Archived);
     let (live, _) = store.job_for(by_hand(), machine.clock.now()).await.unwrap();
     engine.tick().await.unwrap();
 
-    machine.hands.set(night() + TimeDelta::minutes(1));
+    machine.mock.set(night() + TimeDelta::minutes(1));
     let mut ticking = engine.ticking().await.unwrap();
-    ticking.look_around().await.unwrap();
+    ticking.sweep_now().await.unwrap();
     ticking.tick().await.unwrap();
     let done = machine.until_quiet(&engine, &store).await;
     assert_eq!((done.id, done.state), (live.id, State::Archived));
-    machine.hands.set(night() + TimeDelta::days(1) + TimeDelta::minutes(1));
+    machine.mock.set(night() + TimeDelta::days(1) + TimeDelta::minutes(1));
     let next = machine.until_quiet(&engine, &store).await;
     assert!(next.id > live.id, "the next night has its job");
     assert_eq!(next.scheduled_for, Some(machine.clock.now().min(next.created_at)));
@@ -263,14 +263,14 @@ async fn a_clock_that_steps_back_an_hour_runs_nothing_twice() {
     let mut machine = Machine::new(Scenario::default()).await;
     let (engine, store) = machine.start().await;
     engine.tick().await.unwrap();
-    machine.hands.advance(TimeDelta::minutes(1));
+    machine.mock.advance(TimeDelta::minutes(1));
     let first = machine.until_quiet(&engine, &store).await;
-    machine.hands.set(night() - TimeDelta::hours(1));
+    machine.mock.set(night() - TimeDelta::hours(1));
     for _ in 0..3 {
         let mut ticking = engine.ticking().await.unwrap();
-        ticking.look_around().await.unwrap();
+        ticking.sweep_now().await.unwrap();
         ticking.tick().await.unwrap();
-        machine.hands.advance(TimeDelta::minutes(30));
+        machine.mock.advance(TimeDelta::minutes(30));
     }
     assert_eq!(newest(&store).await.id, first.id);
 }
@@ -293,7 +293,7 @@ async fn a_young_remote_job_that_is_not_found_holds_its_place() {
     engine.orphans(&plan).await.unwrap();
     engine.tick().await.unwrap();
     assert!(held().await, "it may be running, and just not be known yet");
-    machine.hands.advance(TimeDelta::minutes(16));
+    machine.mock.advance(TimeDelta::minutes(16));
     engine.orphans(&plan).await.unwrap();
     engine.tick().await.unwrap();
     assert!(!held().await);
@@ -328,7 +328,7 @@ async fn a_snapshot_that_was_filed_before_a_crash_is_taken_as_it_is() {
     let (engine, store) = machine.start().await;
     store.job_for(by_hand(), night()).await.unwrap();
     engine.tick().await.unwrap();
-    machine.hands.advance(TimeDelta::minutes(1));
+    machine.mock.advance(TimeDelta::minutes(1));
     engine.tick().await.unwrap();
     let job = newest(&store).await;
     assert_eq!(job.step(), Some(Step::Fetch));
@@ -336,9 +336,9 @@ async fn a_snapshot_that_was_filed_before_a_crash_is_taken_as_it_is() {
     let plan = engine.plan();
     let source = plan.settings.source("one").unwrap();
     let service = &plan.services["contoso"];
-    let flight = flights::Flight::default();
+    let handle = in_flight::StepHandle::default();
     assert_eq!(store.claim(claim(&engine), machine.clock.now()).await.unwrap().jobs.len(), 1);
-    let effect = engine.fetch(source, service, &target(source), &job, &flight).await.unwrap();
+    let effect = engine.fetch(source, service, &target(source), &job, &handle).await.unwrap();
     assert!(matches!(effect.outcome, crate::job::Outcome::Archived { .. }));
     drop(engine);
     let (engine, store) = machine.start().await;
@@ -357,12 +357,12 @@ async fn an_archive_that_cannot_be_written_is_waited_for() {
     let archive = machine.settings().archive_dir;
     store.job_for(by_hand(), night()).await.unwrap();
     engine.tick().await.unwrap();
-    machine.hands.advance(TimeDelta::minutes(1));
+    machine.mock.advance(TimeDelta::minutes(1));
     engine.tick().await.unwrap();
     std::fs::write(&archive, "in the way").unwrap();
     for _ in 0..20 {
         engine.tick().await.unwrap();
-        machine.hands.advance(TimeDelta::minutes(5));
+        machine.mock.advance(TimeDelta::minutes(5));
     }
     let job = newest(&store).await;
     assert_eq!((job.state, job.attempts), (State::Ready, 1));
@@ -378,7 +378,7 @@ async fn what_a_dead_worker_held_is_taken_over_at_once() {
     let (engine, store) = machine.start().await;
     store.job_for(by_hand(), night()).await.unwrap();
     engine.tick().await.unwrap();
-    machine.hands.advance(TimeDelta::minutes(1));
+    machine.mock.advance(TimeDelta::minutes(1));
     let claim = Claim { owner: "123-000000000000dead".into(), ..claim(&engine) };
     let claimed = store.claim(claim, machine.clock.now()).await.unwrap();
     assert_eq!(claimed.jobs.len(), 1);
@@ -397,10 +397,10 @@ async fn a_clock_that_steps_takes_nothing_from_a_worker_that_lives() {
         let held = store.claim(claim(&slow), machine.clock.now()).await.unwrap().jobs.remove(0);
         assert_eq!(held.state, state);
         for step in [TimeDelta::minutes(10), TimeDelta::days(400), TimeDelta::days(-400)] {
-            machine.hands.jump(step);
+            machine.mock.jump(step);
             assert_eq!(other.tick().await.unwrap(), 0);
             let mut ticking = other.ticking().await.unwrap();
-            ticking.look_around().await.unwrap();
+            ticking.sweep_now().await.unwrap();
             assert_eq!(ticking.tick().await.unwrap(), 0);
         }
         let now = store.job(held.id).await.unwrap().unwrap();
@@ -408,8 +408,8 @@ async fn a_clock_that_steps_takes_nothing_from_a_worker_that_lives() {
         assert!(store.holds(&slow.shared.worker.name, held.id).await.unwrap());
         // It wakes up and ends its step as if nothing had happened.
         let plan = slow.plan();
-        slow.work(&plan, held, &flights::Flight::default()).await.unwrap();
-        machine.hands.advance(TimeDelta::minutes(1));
+        slow.work(&plan, held, &in_flight::StepHandle::default()).await.unwrap();
+        machine.mock.advance(TimeDelta::minutes(1));
     }
     let job = newest(&store).await;
     assert_eq!((job.state, job.attempts), (State::Archived, 1));
@@ -426,9 +426,9 @@ async fn a_clock_that_is_set_back_does_not_delay_a_poll() {
     let mut ticking = engine.ticking().await.unwrap();
     ticking.tick().await.unwrap();
     assert_eq!(newest(&store).await.state, State::Waiting);
-    machine.hands.jump(TimeDelta::hours(-2));
+    machine.mock.jump(TimeDelta::hours(-2));
     assert_eq!(ticking.tick().await.unwrap(), 0, "not due yet");
-    machine.hands.advance(TimeDelta::seconds(6));
+    machine.mock.advance(TimeDelta::seconds(6));
     assert_eq!(ticking.tick().await.unwrap(), 1, "due by its own wait of five seconds");
     assert_eq!(newest(&store).await.polls, 1);
 }
@@ -441,14 +441,14 @@ async fn a_clock_that_is_set_forward_uses_up_no_deadline() {
     store.job_for(by_hand(), night()).await.unwrap();
     let mut ticking = engine.ticking().await.unwrap();
     ticking.tick().await.unwrap();
-    machine.hands.jump(TimeDelta::days(365));
+    machine.mock.jump(TimeDelta::days(365));
     for _ in 0..3 {
         ticking.tick().await.unwrap();
-        machine.hands.advance(TimeDelta::minutes(5));
+        machine.mock.advance(TimeDelta::minutes(5));
     }
     let job = newest(&store).await;
     assert!(matches!(job.state, State::Waiting), "{job:?}");
-    machine.hands.advance(TimeDelta::hours(25));
+    machine.mock.advance(TimeDelta::hours(25));
     ticking.tick().await.unwrap();
     let error = store.job(job.id).await.unwrap().unwrap().error.unwrap();
     assert_eq!(error.kind, crate::job::ErrorKind::Deadline);
@@ -462,7 +462,7 @@ async fn a_job_that_its_worker_holds_without_working_on_it_is_let_go() {
     assert_eq!(store.claim(claim(&engine), night()).await.unwrap().jobs.len(), 1);
     let mut ticking = engine.ticking().await.unwrap();
     assert_eq!(ticking.tick().await.unwrap(), 0);
-    ticking.look_around().await.unwrap();
+    ticking.sweep_now().await.unwrap();
     assert_eq!(store.held(&engine.shared.worker.name).await.unwrap(), Vec::<i64>::new());
 }
 
@@ -580,7 +580,7 @@ async fn a_job_that_is_cancelled_while_it_is_submitted_keeps_what_was_answered()
     store.job_for(by_hand(), now).await.unwrap();
     engine.tick().await.unwrap();
     assert!(newest(&store).await.hold.is_some());
-    engine.ticking().await.unwrap().look_around().await.unwrap();
+    engine.ticking().await.unwrap().sweep_now().await.unwrap();
     assert_eq!(machine.until_quiet(&engine, &store).await.state, State::Archived);
 }
 
@@ -647,13 +647,17 @@ async fn orphaned_remote_jobs_are_asked_about_once_at_a_time() {
     while machine.simulator.count(Kind::Status) == 0 {
         tokio::task::yield_now().await;
     }
-    let first = run.asked.as_ref().unwrap().id();
+    let first = run.orphan_query.as_ref().unwrap().id();
     engine.ask_about_orphans(&mut run);
-    assert_eq!(run.asked.as_ref().unwrap().id(), first, "the first question is not answered yet");
-    run.asking.cancel();
-    run.asked.take().unwrap().await.unwrap();
+    assert_eq!(
+        run.orphan_query.as_ref().unwrap().id(),
+        first,
+        "the first question is not answered yet"
+    );
+    run.orphan_query_stop.cancel();
+    run.orphan_query.take().unwrap().await.unwrap();
     engine.ask_about_orphans(&mut run);
-    assert!(run.asked.is_some());
+    assert!(run.orphan_query.is_some());
 }
 
 #[tokio::test]
@@ -681,7 +685,7 @@ async fn a_new_plan_s_sources_are_scheduled_from_then_on() {
     settings.sources.push(two);
     engine.set_plan(machine.plan(&settings));
     engine.tick().await.unwrap();
-    machine.hands.set(night() + TimeDelta::minutes(2));
+    machine.mock.set(night() + TimeDelta::minutes(2));
     engine.tick().await.unwrap();
     let sources: Vec<_> =
         store.live_jobs().await.unwrap().into_iter().map(|job| job.source).collect();
@@ -776,7 +780,7 @@ async fn retention_is_applied_at_four_and_not_before() {
     }
     let archive = engine.shared.archive.clone();
     let left = async |maintenance: &mut Maintenance, hours: i64| {
-        machine.hands.set(night() + TimeDelta::hours(hours));
+        machine.mock.set(night() + TimeDelta::hours(hours));
         maintenance.run_due(&settings, &TASKS).await;
         archive.names("one").unwrap().len()
     };

@@ -13,7 +13,7 @@ const DRIFT: TimeDelta = TimeDelta::seconds(5);
 /// `forward` is how far the clock has just stepped forward (zero otherwise). What counts from the
 /// past, such as the deadline, moves with it, for no such time has passed. Nothing that happened lies
 /// in the future, and the job is due no later than the wait that was decided for it.
-pub fn set_right(job: &Job, forward: TimeDelta, now: DateTime<Utc>) -> Option<Job> {
+pub fn corrected(job: &Job, forward: TimeDelta, now: DateTime<Utc>) -> Option<Job> {
     let mut right = job.clone();
     for since in [&mut right.first_submitted_at, &mut right.missing_since] {
         *since = since.map(|since| past(since.checked_add_signed(forward).unwrap_or(now), now));
@@ -52,7 +52,7 @@ mod tests {
             missing_since: Some(at(3)),
             ..job(State::Waiting)
         };
-        assert_eq!(set_right(&job, TimeDelta::zero(), at(0)), None);
+        assert_eq!(corrected(&job, TimeDelta::zero(), at(0)), None);
     }
 
     proptest! {
@@ -70,7 +70,7 @@ mod tests {
                 ..job(State::Waiting)
             };
             let (forward, now) = (TimeDelta::seconds(forward), at(0));
-            let right = set_right(&job, forward, now).unwrap_or_else(|| job.clone());
+            let right = corrected(&job, forward, now).unwrap_or_else(|| job.clone());
             prop_assert!(right.due_at <= now + right.wait + DRIFT);
             prop_assert!(right.due_at <= job.due_at, "nothing is put off");
             for since in [right.first_submitted_at, right.submitted_at, right.missing_since] {
@@ -78,7 +78,7 @@ mod tests {
             }
             // A step forward uses up no time.
             prop_assert!(right.first_submitted_at >= job.first_submitted_at.min(Some(now)));
-            prop_assert_eq!(set_right(&right, TimeDelta::zero(), now), None);
+            prop_assert_eq!(corrected(&right, TimeDelta::zero(), now), None);
         }
     }
 }

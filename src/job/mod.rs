@@ -14,7 +14,7 @@ mod outcome;
 #[cfg(test)]
 mod tests;
 
-pub use clock::set_right;
+pub use clock::corrected;
 pub use decide::{Decision, Event, Policy, RemoteEffect, decide, is_last_attempt, unanswered};
 pub use outcome::{Failure, FailureKind, OtherJob, Outcome, Polled, Progress, Submitted};
 

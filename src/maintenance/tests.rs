@@ -1,5 +1,5 @@
 use super::*;
-use crate::clock::Hands;
+use crate::clock::MockClock;
 use crate::config::{self, Environment};
 use crate::failpoint::{self, Point};
 use crate::store::copies;
@@ -19,13 +19,13 @@ fn noon() -> DateTime<Utc> {
 struct Machine {
     folder: TempDir,
     clock: Clock,
-    hands: Hands,
+    mock: MockClock,
 }
 
 impl Machine {
     fn new() -> Machine {
-        let (clock, hands) = Clock::manual(noon());
-        Machine { folder: TempDir::new().unwrap(), clock, hands }
+        let (clock, mock) = Clock::manual(noon());
+        Machine { folder: TempDir::new().unwrap(), clock, mock }
     }
 
     fn settings(&self) -> Settings {
@@ -68,18 +68,18 @@ async fn what_was_missed_while_the_machine_was_off_is_caught_up_at_the_next_star
     assert_eq!(machine.start().await.run_due(&settings, &TASKS).await, ALL);
     assert_eq!(machine.copies(), 1);
     // Started again on the same day: nothing is owed.
-    machine.hands.advance(TimeDelta::hours(2));
+    machine.mock.advance(TimeDelta::hours(2));
     let mut same_day = machine.start().await;
     assert_eq!(same_day.run_due(&settings, &TASKS).await, Vec::<&str>::new());
     // Off at four, on at nine.
-    machine.hands.advance(TimeDelta::hours(19));
+    machine.mock.advance(TimeDelta::hours(19));
     assert_eq!(machine.start().await.run_due(&settings, &TASKS).await, ALL);
     assert_eq!(machine.copies(), 2);
     // On at four.
-    machine.hands.advance(TimeDelta::hours(18));
+    machine.mock.advance(TimeDelta::hours(18));
     let mut daemon = machine.start().await;
     assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
-    machine.hands.advance(TimeDelta::hours(1));
+    machine.mock.advance(TimeDelta::hours(1));
     assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
     assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
 }
@@ -89,12 +89,12 @@ async fn a_clock_that_was_a_year_ahead_puts_nothing_off() {
     let machine = Machine::new();
     let settings = machine.settings();
     let mut daemon = machine.start().await;
-    machine.hands.advance(TimeDelta::days(365));
+    machine.mock.advance(TimeDelta::days(365));
     assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
-    machine.hands.set(noon());
+    machine.mock.set(noon());
     assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
     assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
-    machine.hands.advance(TimeDelta::hours(16));
+    machine.mock.advance(TimeDelta::hours(16));
     assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
 }
 
@@ -106,19 +106,19 @@ async fn a_task_that_fails_is_tried_again_later_and_keeps_no_other_from_its_turn
     let in_the_way = settings.state_dir.join("copies");
     fs::write(&in_the_way, "no folder").unwrap();
     assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
-    machine.hands.advance(TimeDelta::minutes(4));
+    machine.mock.advance(TimeDelta::minutes(4));
     assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
-    machine.hands.advance(TimeDelta::minutes(1));
+    machine.mock.advance(TimeDelta::minutes(1));
     assert_eq!(daemon.run_due(&settings, &TASKS).await, ["copy"]);
     // A restart forgets nothing of this.
     let mut daemon = machine.start().await;
-    machine.hands.advance(TimeDelta::minutes(9));
+    machine.mock.advance(TimeDelta::minutes(9));
     assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
     fs::remove_file(&in_the_way).unwrap();
-    machine.hands.advance(TimeDelta::minutes(1));
+    machine.mock.advance(TimeDelta::minutes(1));
     assert_eq!(daemon.run_due(&settings, &TASKS).await, ["copy"]);
     assert_eq!(machine.copies(), 1);
-    machine.hands.advance(TimeDelta::hours(15));
+    machine.mock.advance(TimeDelta::hours(15));
     assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
 }
 
@@ -165,7 +165,7 @@ async fn a_disk_that_takes_no_writes_costs_one_try_and_the_run_is_stored_later()
     full.store(false, Ordering::SeqCst);
     assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
     assert_eq!(daemon.store.maintenance_runs().await.unwrap()["copy"].failures, 1);
-    machine.hands.advance(TimeDelta::minutes(5));
+    machine.mock.advance(TimeDelta::minutes(5));
     assert_eq!(machine.start().await.run_due(&settings, &[COPY]).await, ["copy"]);
     assert_eq!(machine.copies(), 1);
 }

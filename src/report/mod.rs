@@ -17,7 +17,7 @@ use crate::engine::schedule_identity;
 use crate::job::{ErrorKind, Job, JobError, State};
 use crate::manifest::Name;
 use crate::settings::{Settings, Source};
-use crate::store::{Filter, Store, StoreError, Took};
+use crate::store::{Filter, JobDurations, Store, StoreError};
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::io;
@@ -320,7 +320,7 @@ pub struct Counts {
     /// Lines of timelines: source, kind, number.
     pub events: Vec<(String, String, i64)>,
     /// How long archived jobs took.
-    pub durations: Vec<Took>,
+    pub durations: Vec<JobDurations>,
 }
 
 /// What an account may start, and has started.

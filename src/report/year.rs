@@ -103,8 +103,8 @@ fn days(zone: Tz, now: DateTime<Utc>) -> Vec<(NaiveDate, DateTime<Utc>)> {
 
 /// The best that can be said of a day's jobs.
 fn became(jobs: &DayJobs) -> Option<NightState> {
-    let DayJobs { archived, told_apart, failed, .. } = *jobs;
-    match (archived, told_apart, failed) {
+    let DayJobs { archived, marked, failed, .. } = *jobs;
+    match (archived, marked, failed) {
         (1.., ..) => Some(NightState::Good),
         (_, 1.., _) => Some(NightState::Suspicious),
         (_, _, 1..) => Some(NightState::Failed),
@@ -244,9 +244,7 @@ mod tests {
 
     #[test]
     fn the_best_of_a_day_counts_and_a_suspicious_one_is_less_than_a_good_one() {
-        let jobs = |archived, told_apart, failed| {
-            became(&DayJobs { day: 0, archived, told_apart, failed })
-        };
+        let jobs = |archived, marked, failed| became(&DayJobs { day: 0, archived, marked, failed });
         assert_eq!(jobs(1, 1, 1), Some(NightState::Good));
         assert_eq!(jobs(0, 1, 1), Some(NightState::Suspicious));
         assert_eq!(jobs(0, 0, 1), Some(NightState::Failed));

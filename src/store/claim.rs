@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A remote job that is not known to have ended is presumed to hold its place this long: the
-/// service's documents put the longest job at 12 hours ("Bing Maps Data Source Limits").
+/// service's documents put the longest job at 12 hours ("Bing Maps Data Source AccountLimits").
 pub const LONGEST_REMOTE_JOB: TimeDelta = TimeDelta::hours(12);
 const DAY: TimeDelta = TimeDelta::hours(24);
 
@@ -29,9 +29,9 @@ pub struct Claim {
     /// Only these jobs, where given.
     pub only: Option<Vec<i64>>,
     /// No job of these sources: they are not in the worker's configuration.
-    pub strangers: Vec<String>,
+    pub unconfigured: Vec<String>,
     /// What the accounts of the sources allow, by source; a job of another source is left free.
-    pub limits: Arc<BTreeMap<String, Limits>>,
+    pub limits: Arc<BTreeMap<String, AccountLimits>>,
 }
 
 /// What a worker got.
@@ -40,14 +40,14 @@ pub struct Claimed {
     /// To be worked on now. A queued one among these has its intent to submit written.
     pub jobs: Vec<Job>,
     /// Of sources that the worker does not know; left free.
-    pub strangers: Vec<Job>,
+    pub unconfigured: Vec<Job>,
     /// What was decided about submissions that a dead worker had left unanswered.
     pub decided: Vec<Decision>,
 }
 
 /// What one account allows, and how to decide for its jobs.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct AccountLimits {
     /// Its quotas.
     pub quota: Quota,
     /// For a submission that a dead worker left unanswered.
@@ -76,7 +76,7 @@ impl Store {
                         (_, Some(_)) => claimed.jobs.push(job),
                         (_, None) => {
                             free(db, job.id, &claim.owner).await?;
-                            claimed.strangers.push(job);
+                            claimed.unconfigured.push(job);
                         }
                     }
                 }
@@ -177,13 +177,13 @@ impl Store {
         requests: bool,
         fetches: bool,
         only: Option<&[i64]>,
-        strangers: &[String],
+        unconfigured: &[String],
     ) -> Result<Option<DateTime<Utc>>> {
         let row = sqlx::query(NEXT_DUE)
             .bind(requests)
             .bind(fetches)
             .bind(only.map(list))
-            .bind(list(strangers))
+            .bind(list(unconfigured))
             .fetch_optional(&self.readers)
             .await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?.map(instant))
@@ -233,7 +233,7 @@ async fn lease(
             .bind(at(now))
             .bind(fetches)
             .bind(claim.only.as_deref().map(list))
-            .bind(list(&claim.strangers))
+            .bind(list(&claim.unconfigured))
             .bind(most)
             .fetch_all(&mut *db)
             .await?;
@@ -286,7 +286,7 @@ pub(super) async fn usage(
 async fn answer(
     db: &mut SqliteConnection,
     job: Job,
-    limits: &Limits,
+    limits: &AccountLimits,
     owner: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Decision>> {
@@ -303,7 +303,7 @@ async fn answer(
 async fn submit(
     db: &mut SqliteConnection,
     mut job: Job,
-    limits: &Limits,
+    limits: &AccountLimits,
     owner: &str,
     known: &mut BTreeMap<String, Usage>,
     now: DateTime<Utc>,

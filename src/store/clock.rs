@@ -20,10 +20,10 @@ const RECENT: i64 = 10_000;
 const NEWEST: i64 = 100;
 
 impl Store {
-    /// Sets right what a wrong clock has left: live jobs by [`job::set_right`], remote jobs that
+    /// Sets right what a wrong clock has left: live jobs by [`job::corrected`], remote jobs that
     /// were started in the future, schedules that are accounted for beyond tomorrow. `forward` is
     /// how far the clock has just stepped forward. Says whether there was anything.
-    pub async fn set_clock_right(&self, forward: TimeDelta, now: DateTime<Utc>) -> Result<bool> {
+    pub async fn correct_clock(&self, forward: TimeDelta, now: DateTime<Utc>) -> Result<bool> {
         let (ahead, far) = (at(now + AHEAD), at(now + FAR));
         let row = sqlx::query(
             "SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_due \
@@ -50,7 +50,7 @@ impl Store {
                 .fetch_all(&mut *db)
                 .await?;
                 for row in &rows {
-                    if let Some(job) = job::set_right(&row::job(row)?, forward, now) {
+                    if let Some(job) = job::corrected(&row::job(row)?, forward, now) {
                         write_times(db, &job).await?;
                     }
                 }

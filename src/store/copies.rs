@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// The folder of the copies, in the state folder.
 const FOLDER: &str = "copies";
 /// The folder in which a database is rebuilt, in the state folder.
-const WORKSHOP: &str = "rebuilding";
+const REBUILD_FOLDER: &str = "rebuilding";
 /// How many copies are kept.
 const KEPT: usize = 7;
 /// How the hidden name of a copy ends that is still being written.
@@ -182,8 +182,8 @@ pub fn put_aside(state_dir: &Path, now: DateTime<Utc>) -> io::Result<PathBuf> {
 
 /// An empty folder in the state folder, in which a database is rebuilt. What another rebuilding that
 /// did not come to its end has left there is removed.
-pub fn workshop(state_dir: &Path) -> io::Result<PathBuf> {
-    let folder = state_dir.join(WORKSHOP);
+pub fn rebuild_folder(state_dir: &Path) -> io::Result<PathBuf> {
+    let folder = state_dir.join(REBUILD_FOLDER);
     clear(&folder)?;
     files::make_folder(&folder)?;
     Ok(folder)
@@ -191,8 +191,8 @@ pub fn workshop(state_dir: &Path) -> io::Result<PathBuf> {
 
 /// Gives the database that was rebuilt, and is closed, its place, which must be empty; then removes
 /// the folder.
-pub fn take_from_workshop(state_dir: &Path) -> io::Result<()> {
-    let folder = state_dir.join(WORKSHOP);
+pub fn install_rebuilt(state_dir: &Path) -> io::Result<()> {
+    let folder = state_dir.join(REBUILD_FOLDER);
     settle(&folder.join(FILE), &state_dir.join(FILE))?;
     clear(&folder)
 }
@@ -225,5 +225,6 @@ fn settle(partial: &Path, path: &Path) -> io::Result<()> {
 pub fn is_suspect(state_dir: &Path) -> bool {
     let wal = state_dir.join(format!("{FILE}-wal"));
     mark(&state_dir.join(FILE)).exists()
-        || fs::metadata(wal).is_ok_and(|wal| wal.len() > 0) && !lock::anybody_works(state_dir, None)
+        || fs::metadata(wal).is_ok_and(|wal| wal.len() > 0)
+            && !lock::any_worker_alive(state_dir, None)
 }

@@ -45,7 +45,7 @@ pub struct DayJobs {
     /// Archived, and not among those to be told apart.
     pub archived: u32,
     /// Archived, and among those to be told apart.
-    pub told_apart: u32,
+    pub marked: u32,
     /// Failed.
     pub failed: u32,
 }
@@ -61,7 +61,7 @@ impl Store {
         &self,
         source: &str,
         starts: &[DateTime<Utc>],
-        told_apart: &BTreeSet<i64>,
+        marked: &BTreeSet<i64>,
     ) -> Result<Vec<DayJobs>> {
         let ends = starts.iter().skip(1).copied().map(at).chain([i64::MAX]);
         let days: Vec<_> = starts.iter().copied().map(at).zip(ends).collect();
@@ -78,7 +78,7 @@ impl Store {
         )
         .bind(source)
         .bind(serde_json::json!(days).to_string())
-        .bind(serde_json::json!(told_apart).to_string())
+        .bind(serde_json::json!(marked).to_string())
         .fetch_all(&self.readers)
         .await?;
         let count = |row: &sqlx::sqlite::SqliteRow, column| -> sqlx::Result<u32> {
@@ -88,7 +88,7 @@ impl Store {
             Ok(DayJobs {
                 day: usize::try_from(row.try_get::<i64, _>("day")?).unwrap_or(usize::MAX),
                 archived: count(row, "a")?,
-                told_apart: count(row, "t")?,
+                marked: count(row, "t")?,
                 failed: count(row, "f")?,
             })
         };
@@ -190,12 +190,12 @@ impl Store {
 
     /// How long archived jobs took, by source: for each bound of [`DURATIONS`] that any reached, the
     /// jobs below it and above the one before, and their time together.
-    pub async fn durations(&self) -> Result<Vec<Took>> {
+    pub async fn durations(&self) -> Result<Vec<JobDurations>> {
         let rows = sqlx::query("SELECT * FROM job_durations ORDER BY source, seconds")
             .fetch_all(&self.readers)
             .await?;
         let took = |row: &sqlx::sqlite::SqliteRow| {
-            Ok(Took {
+            Ok(JobDurations {
                 source: row.try_get("source")?,
                 bound: row.try_get("seconds")?,
                 jobs: row.try_get::<i64, _>("jobs")?.unsigned_abs(),
@@ -242,7 +242,7 @@ pub const DURATIONS: [u32; 10] = [10, 30, 60, 300, 900, 3600, 10_800, 21_600, 43
 
 /// Jobs of a source that took about as long.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Took {
+pub struct JobDurations {
     /// The source's name.
     pub source: String,
     /// They took no longer than this, in seconds; beyond [`DURATIONS`] a number larger than all.

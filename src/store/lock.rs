@@ -94,7 +94,7 @@ pub fn daemon(state_dir: &Path) -> io::Result<Result<Held, String>> {
 
 /// Whether any process works on jobs of this state folder: a daemon, unless its lock is `held` by
 /// whoever asks, or another worker.
-pub fn anybody_works(state_dir: &Path, held: Option<&Held>) -> bool {
+pub fn any_worker_alive(state_dir: &Path, held: Option<&Held>) -> bool {
     let taken = |path: &Path| path.exists() && matches!(try_take(path), Ok(Err(_)));
     let workers = state_dir.join("workers");
     let names = Folder::open(&workers).and_then(|folder| folder.entries());

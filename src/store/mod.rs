@@ -5,12 +5,12 @@
 //! an effect depends on (the intent to submit) is durable before the function returns, for
 //! `synchronous` is FULL.
 
-mod adopt;
 mod alarms;
 mod claim;
 mod clock;
 pub mod copies;
 mod history;
+mod import;
 mod jobs;
 pub mod lock;
 mod maintenance;
@@ -23,10 +23,10 @@ mod schedules;
 mod tests;
 mod writer;
 
-pub use adopt::Kept;
 pub use claim::LONGEST_REMOTE_JOB;
-pub use claim::{Claim, Claimed, Limits};
-pub use history::{DURATIONS, DayJobs, Filter, TimelineEvent, Took};
+pub use claim::{AccountLimits, Claim, Claimed};
+pub use history::{DURATIONS, DayJobs, Filter, JobDurations, TimelineEvent};
+pub use import::ArchivedJob;
 pub use jobs::{Cancelled, NewJob};
 pub use maintenance::LastRun;
 pub use orphans::Orphan;
@@ -227,7 +227,7 @@ impl Store {
     }
 
     /// The file that changes with every commit, by whichever process: a cheap sign to look again.
-    pub fn change_sign(&self) -> Option<(std::time::SystemTime, u64)> {
+    pub fn wal_fingerprint(&self) -> Option<(std::time::SystemTime, u64)> {
         let mut wal = self.path.clone().into_os_string();
         wal.push("-wal");
         let meta = fs::metadata(wal).ok()?;

@@ -54,7 +54,7 @@ impl Store {
     }
 
     /// It has ended at the service: its place is free.
-    pub async fn bury(&self, orphan: Orphan, now: DateTime<Utc>) -> Result<()> {
+    pub async fn mark_ended(&self, orphan: Orphan, now: DateTime<Utc>) -> Result<()> {
         self.write(move |db| {
             Box::pin(async move {
                 end_remote(db, orphan.remote, now).await?;

@@ -93,7 +93,7 @@ impl Store {
         match schema {
             Ok(true) => Ok(Some(store)),
             found => {
-                let disturbed = store.was_disturbed();
+                let disturbed = store.was_modified();
                 store.close().await;
                 match found {
                     // Somebody writes there now: it can be read as one that is in use.
@@ -107,7 +107,7 @@ impl Store {
 
     /// Whether somebody has begun to write to a database that was opened as one that nobody changes:
     /// then what was read is to be read again.
-    pub fn was_disturbed(&self) -> bool {
+    pub fn was_modified(&self) -> bool {
         let now = || Unchanging::of(&self.path).ok();
         self.unchanging.as_ref().is_some_and(|seen| now().as_ref() != Some(seen))
     }

@@ -112,7 +112,7 @@ impl Store {
     }
 
     /// Accounts for missed times that are not to be made up for.
-    pub async fn pass_over(
+    pub async fn record_missed(
         &self,
         source: &str,
         time: DateTime<Utc>,

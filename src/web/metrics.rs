@@ -256,7 +256,7 @@ impl Scrape {
             "Bytes of results that this process has received, decoded",
             [(Labels::new(), self.engine.received_bytes())],
         )?;
-        let turned = self.now - self.engine.since_last_turn();
+        let turned = self.now - self.engine.since_last_tick();
         out.gauge(
             "last_turn_timestamp_seconds",
             "When the working loop last turned: a few seconds ago, unless it hangs",

@@ -5,7 +5,7 @@ use crate::promises::{Promises, thoroughly};
 use crate::world::{Gate, Service, World, draw};
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use nightjar::archive::Archive;
-use nightjar::clock::{Clock, Hands};
+use nightjar::clock::{Clock, MockClock};
 use nightjar::config::{self, Environment};
 use nightjar::engine::{self, Engine, Ticking};
 use nightjar::failpoint::{self, Point, Watching};
@@ -221,7 +221,7 @@ pub(crate) struct Machine {
     settings: Settings,
     service: Service,
     clock: Clock,
-    hands: Hands,
+    mock: MockClock,
     fate: Arc<Mutex<Fate>>,
     died: Arc<Notify>,
     _watching: Watching,
@@ -257,8 +257,8 @@ impl Machine {
         let mut world = World::new(plan.seed, begin, plan.trouble);
         (world.max_in_process, world.max_jobs_per_day) =
             (plan.max_in_process, plan.max_jobs_per_day);
-        let (clock, hands) = Clock::manual(begin);
-        world.hands = Some(hands.clone());
+        let (clock, mock) = Clock::manual(begin);
+        world.mock = Some(mock.clone());
         world.is_clock_wrong = plan.jumps != Jumps::Never;
         let (fate, died) = (Arc::new(Mutex::new(Fate::default())), Arc::new(Notify::new()));
         let world = Arc::new(Mutex::new(world));
@@ -277,7 +277,7 @@ impl Machine {
             settings,
             service,
             clock,
-            hands,
+            mock,
             fate,
             died,
             _watching: watching,
@@ -360,7 +360,7 @@ impl Machine {
         self.jumps += 1;
         match self.plan.jumps == Jumps::Far && self.chance("within") < 0.7 {
             true => self.service.world().jump = Some(by),
-            false => self.hands.jump(by),
+            false => self.mock.jump(by),
         }
     }
 
@@ -424,11 +424,11 @@ impl Machine {
         if self.lives[which].is_none() {
             return self.pass(TimeDelta::seconds(10));
         }
-        let (jumps, looks_at) = (self.hands.now() - self.now(), self.now());
+        let (jumps, looks_at) = (self.mock.now() - self.now(), self.now());
         let turned = self.work(which);
         let next = match turned {
             Turned::Died => {
-                self.bury();
+                self.reap();
                 return self.pass(TimeDelta::seconds(1 + (self.chance("dead for") * 90.0) as i64));
             }
             Turned::Stopped(work) => {
@@ -437,7 +437,7 @@ impl Machine {
             }
             Turned::Done(next) => next,
         };
-        let is_set = jumps != self.hands.now() - self.now();
+        let is_set = jumps != self.mock.now() - self.now();
         self.check(which, next.is_ok() && !is_set && self.looked == looks_at);
         let longest = if self.is_calm { TimeDelta::hours(1) } else { TimeDelta::hours(2) };
         let wait = match next {
@@ -482,7 +482,7 @@ impl Machine {
                 let next = async {
                     ticking.tick().await?;
                     if looks {
-                        ticking.look_around().await?;
+                        ticking.sweep_now().await?;
                         maintenance.run_due(&settings, &tasks).await;
                     }
                     ticking.next().await
@@ -592,7 +592,7 @@ impl Machine {
     fn pass(&mut self, time: TimeDelta) {
         let time = TimeDelta::milliseconds(time.num_milliseconds());
         self.service.world().now += time;
-        self.hands.advance(time);
+        self.mock.advance(time);
         if self.is_calm && self.lives.iter().flatten().any(|it| it.stopped.is_none()) {
             self.promises.housekeeping.runs_well(time);
         }
@@ -646,7 +646,7 @@ impl Machine {
     }
 
     /// The process is gone, with all that it had not yet done.
-    fn bury(&mut self) {
+    fn reap(&mut self) {
         let archive = Archive::new(&self.settings.archive_dir, &self.settings.state_dir);
         self.promises.check_newest(&archive, &self.settings);
         // The fate is the machine's: the other process goes down with it.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
-use nightjar::clock::Hands;
+use nightjar::clock::MockClock;
 use nightjar::service::{
     Download, ExportService, Failure, FailureKind, OtherJob, Polled, Progress, Submitted, Target,
 };
@@ -137,7 +137,7 @@ pub(crate) struct World {
     /// The process that asks is dead: nothing more is heard of it.
     pub(crate) dead: bool,
     /// The machine's wall clock, and how far it is set during the next request.
-    pub(crate) hands: Option<Hands>,
+    pub(crate) mock: Option<MockClock>,
     /// Whether somebody sets that clock wrong: then nothing can be said of instants.
     pub(crate) is_clock_wrong: bool,
     pub(crate) jump: Option<TimeDelta>,
@@ -163,7 +163,7 @@ impl World {
             requests: 0,
             faults: 0,
             dead: false,
-            hands: None,
+            mock: None,
             is_clock_wrong: false,
             jump: None,
             answered: Vec::new(),
@@ -191,8 +191,8 @@ impl World {
 
     fn reach(&mut self) -> Result<(), Failure> {
         self.requests += 1;
-        if let (Some(hands), Some(jump)) = (&self.hands, self.jump.take()) {
-            hands.jump(jump);
+        if let (Some(mock), Some(jump)) = (&self.mock, self.jump.take()) {
+            mock.jump(jump);
         }
         if self.dead {
             return Err(Failure::new(FailureKind::Lost, "the process is dead"));

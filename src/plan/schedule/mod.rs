@@ -20,18 +20,18 @@
 //! - One with `*` or `*/n` for the hour is due at every instant at which the wall clock *shows* a
 //!   time that it names: on through both passes of a repeated hour, and not for a skipped one.
 //!
-//! The matching is the crate `cron`'s, asked about a wall clock that never changes (in `walls`):
+//! The matching is the crate `cron`'s, asked about a wall clock that never changes (in `wall_times`):
 //! given a zone, it skips times, repeats them, and answers with times in the past.
 
 mod fields;
-mod walls;
+mod wall_times;
 
 use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
 
 use fields::Fields;
 pub use fields::{Problem, ScheduleError};
-use walls::Walls;
+use wall_times::WallTimes;
 
 const SECOND: TimeDelta = TimeDelta::seconds(1);
 const DAY: TimeDelta = TimeDelta::days(1);
@@ -42,7 +42,7 @@ const DAY: TimeDelta = TimeDelta::days(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     text: String,
-    walls: Walls,
+    wall_times: WallTimes,
     /// The hour field begins with `*`: the schedule follows elapsed time through clock changes.
     follows_elapsed_time: bool,
 }
@@ -55,9 +55,9 @@ impl Schedule {
     /// names no day that exists.
     pub fn parse(text: &str) -> Result<Self, ScheduleError> {
         let fields = Fields::parse(text)?;
-        let walls = Walls::new(&fields)?;
+        let wall_times = WallTimes::new(&fields)?;
         let follows_elapsed_time = fields.hour.starred;
-        Ok(Self { text: text.trim().to_owned(), walls, follows_elapsed_time })
+        Ok(Self { text: text.trim().to_owned(), wall_times, follows_elapsed_time })
     }
 
     /// The line as it was written.
@@ -125,7 +125,7 @@ impl Schedule {
         // were reached in the first pass, and are passed over here.
         let mut wall = wall_clock(after, zone);
         loop {
-            wall = self.walls.after(wall)?;
+            wall = self.wall_times.after(wall)?;
             let instant = reached(wall, zone)?;
             if instant > after {
                 return Some(instant);
@@ -139,7 +139,7 @@ impl Schedule {
         loop {
             // While the clock is not changed, the wall time named next comes with this offset.
             let offset = offset(after + SECOND, zone);
-            let wall = self.walls.after(after.naive_utc() + offset)?;
+            let wall = self.wall_times.after(after.naive_utc() + offset)?;
             let instant = (wall - offset).and_utc();
             match next_change(after + SECOND, instant, zone) {
                 None => return Some(instant),
@@ -149,7 +149,7 @@ impl Schedule {
     }
 }
 
-/// The second that an instant lies in, held near the years that [`Walls`] knows, where adding an
+/// The second that an instant lies in, held near the years that [`WallTimes`] knows, where adding an
 /// offset cannot overflow.
 fn second(instant: DateTime<Utc>) -> i64 {
     const YEAR_1969: i64 = -31_536_000;

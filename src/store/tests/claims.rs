@@ -129,18 +129,18 @@ async fn a_clock_that_was_set_back_puts_nothing_off() {
     let waiting = store.job(job.id).await.unwrap().unwrap();
     assert_eq!((waiting.due_at, waiting.wait), (at(5), TimeDelta::seconds(5)));
     let none = TimeDelta::zero();
-    assert!(!store.set_clock_right(none, noon()).await.unwrap(), "the clock is right");
+    assert!(!store.correct_clock(none, noon()).await.unwrap(), "the clock is right");
     let back = at(-2 * 3600);
-    assert!(store.set_clock_right(none, back).await.unwrap());
+    assert!(store.correct_clock(none, back).await.unwrap());
     let right = store.job(job.id).await.unwrap().unwrap();
     assert_eq!(right.due_at, back + TimeDelta::seconds(5));
     assert_eq!((right.first_submitted_at, right.submitted_at), (Some(back), Some(back)));
     // The remote job's day and its place count from the right time too.
     assert_eq!(store.quota_used("contoso", back).await.unwrap(), (1, 1));
-    assert!(!store.set_clock_right(none, back).await.unwrap());
+    assert!(!store.correct_clock(none, back).await.unwrap());
     // Forward: the deadline is no nearer than it was.
     let hour = TimeDelta::hours(1);
-    assert!(store.set_clock_right(hour, back + hour).await.unwrap());
+    assert!(store.correct_clock(hour, back + hour).await.unwrap());
     let right = store.job(job.id).await.unwrap().unwrap();
     assert_eq!(right.first_submitted_at, Some(back + hour));
 }
@@ -236,11 +236,11 @@ async fn jobs_of_unknown_sources_are_left_alone() {
     let mut other = claim("a");
     other.limits = Arc::default();
     let claimed = store.claim(other, noon()).await.unwrap();
-    assert_eq!((claimed.jobs.len(), claimed.strangers.len()), (0, 1));
+    assert_eq!((claimed.jobs.len(), claimed.unconfigured.len()), (0, 1));
     assert_eq!(store.held("a").await.unwrap(), Vec::<i64>::new());
-    let strangers = vec!["stores".to_owned()];
-    assert_eq!(store.next_due(true, true, None, &strangers).await.unwrap(), None);
-    let blind = Claim { strangers, ..claim("a") };
+    let unconfigured = vec!["stores".to_owned()];
+    assert_eq!(store.next_due(true, true, None, &unconfigured).await.unwrap(), None);
+    let blind = Claim { unconfigured, ..claim("a") };
     assert_eq!(store.claim(blind, noon()).await.unwrap(), Claimed::default());
     store.move_to_account("stores", "fabrikam").await.unwrap();
     assert_eq!(store.job(job.id).await.unwrap().unwrap().account, "fabrikam");

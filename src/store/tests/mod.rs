@@ -103,10 +103,10 @@ fn claim_with(owner: &str, quota: Quota) -> Claim {
         requests: 10,
         fetches: 10,
         only: None,
-        strangers: Vec::new(),
+        unconfigured: Vec::new(),
         limits: Arc::new(
             ["stores", "one", "two", "three"]
-                .map(|source| (source.to_owned(), Limits { quota, policy: policy() }))
+                .map(|source| (source.to_owned(), AccountLimits { quota, policy: policy() }))
                 .into(),
         ),
     }

@@ -5,7 +5,7 @@ use super::*;
 /// The statements as they stand in this room's files.
 fn statements() -> Vec<String> {
     let files = [
-        include_str!("../adopt.rs"),
+        include_str!("../import.rs"),
         include_str!("../alarms.rs"),
         include_str!("../claim.rs"),
         include_str!("../history.rs"),

@@ -124,7 +124,7 @@ async fn events_that_belong_to_no_job_go_at_the_same_age() {
     let (_folder, store) = store().await;
     store.start_schedule("stores", "s", days_ago(1000)).await.unwrap();
     for ago in (300..700).rev() {
-        store.pass_over("stores", days_ago(ago), 1, days_ago(ago)).await.unwrap();
+        store.record_missed("stores", days_ago(ago), 1, days_ago(ago)).await.unwrap();
     }
     let pruned = store.prune_history(&NOBODY, noon()).await.unwrap();
     assert_eq!(pruned, PrunedHistory { jobs: 0, events: 299 });

@@ -31,8 +31,8 @@ async fn a_scheduled_time_is_accounted_for_once() {
 async fn missed_times_may_be_passed_over() {
     let (_folder, store) = store().await;
     store.start_schedule("stores", "0 2 * * * UTC", noon()).await.unwrap();
-    assert!(store.pass_over("stores", at(10), 2, at(100)).await.unwrap());
-    assert!(!store.pass_over("stores", at(10), 2, at(100)).await.unwrap());
+    assert!(store.record_missed("stores", at(10), 2, at(100)).await.unwrap());
+    assert!(!store.record_missed("stores", at(10), 2, at(100)).await.unwrap());
     assert_eq!(store.live_jobs().await.unwrap(), []);
 }
 
@@ -125,7 +125,7 @@ async fn two_processes_writing_at_once_lose_nothing() {
     };
     tokio::join!(make(one.clone(), "a"), make(two.clone(), "b"), make(one.clone(), "c"));
     assert_eq!(two.live_jobs().await.unwrap().len(), 120);
-    assert!(one.change_sign().is_some());
+    assert!(one.wal_fingerprint().is_some());
 }
 
 #[tokio::test]
@@ -357,7 +357,7 @@ async fn the_newest_copy_is_kept_and_stays_the_newest_although_a_clock_was_ahead
 async fn a_snapshot_is_adopted_once_and_ends_the_job_that_an_older_copy_knows_as_live() {
     let (_folder, store) = store().await;
     let live = made(&store, "stores").await;
-    let kept = |job, scheduled_for| Kept {
+    let kept = |job, scheduled_for| ArchivedJob {
         job,
         source: "stores".into(),
         account: "contoso".into(),
@@ -369,8 +369,8 @@ async fn a_snapshot_is_adopted_once_and_ends_the_job_that_an_older_copy_knows_as
         snapshot: "/archive/stores/x.json".into(),
     };
     let all = || vec![kept(live.id, None), kept(7, Some(at(0))), kept(9, Some(at(0)))];
-    assert_eq!(store.adopt(all(), at(30)).await.unwrap(), 3);
-    assert_eq!(store.adopt(all(), at(30)).await.unwrap(), 0);
+    assert_eq!(store.import_archived(all(), at(30)).await.unwrap(), 3);
+    assert_eq!(store.import_archived(all(), at(30)).await.unwrap(), 0);
     assert_eq!(store.live_jobs().await.unwrap(), []);
     let job = async |id| store.job(id).await.unwrap().unwrap();
     assert_eq!(job(live.id).await.state, crate::job::State::Archived);

@@ -6,62 +6,62 @@ use tokio_util::sync::CancellationToken;
 
 /// How a step under way is told to end early.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Flight {
+pub(super) struct StepHandle {
     /// Polls and downloads end: nothing is lost by asking again.
-    pub(super) abandon: CancellationToken,
+    pub(super) cancel: CancellationToken,
     /// Everything ends, a submission included: its answer is lost.
-    pub(super) hurry: CancellationToken,
+    pub(super) abort: CancellationToken,
 }
 
 /// The steps under way, by job.
 #[derive(Debug, Default)]
-pub(super) struct Flights {
-    aloft: BTreeMap<i64, (Step, Flight)>,
+pub(super) struct InFlight {
+    steps: BTreeMap<i64, (Step, StepHandle)>,
 }
 
-impl Flights {
-    pub(super) fn begin(&mut self, job: &Job) -> Flight {
-        let flight = Flight::default();
+impl InFlight {
+    pub(super) fn begin(&mut self, job: &Job) -> StepHandle {
+        let handle = StepHandle::default();
         if let Some(step) = job.step() {
-            self.aloft.insert(job.id, (step, flight.clone()));
+            self.steps.insert(job.id, (step, handle.clone()));
         }
-        flight
+        handle
     }
 
     pub(super) fn end(&mut self, job: i64) {
-        self.aloft.remove(&job);
+        self.steps.remove(&job);
     }
 
     /// The jobs.
     pub(super) fn jobs(&self) -> Vec<i64> {
-        self.aloft.keys().copied().collect()
+        self.steps.keys().copied().collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.aloft.is_empty()
+        self.steps.is_empty()
     }
 
     /// How many submit or poll, and how many fetch.
     pub(super) fn counts(&self) -> (usize, usize) {
-        let fetches = self.aloft.values().filter(|(step, _)| *step == Step::Fetch).count();
-        (self.aloft.len() - fetches, fetches)
+        let fetches = self.steps.values().filter(|(step, _)| *step == Step::Fetch).count();
+        (self.steps.len() - fetches, fetches)
     }
 
     /// Ends the steps of jobs that are no longer held: they were cancelled, or somebody else has
     /// taken them over.
     pub(super) fn keep_only(&self, held: &[i64]) {
-        for (job, (_, flight)) in &self.aloft {
+        for (job, (_, handle)) in &self.steps {
             if !held.contains(job) {
-                flight.abandon.cancel();
+                handle.cancel.cancel();
             }
         }
     }
 
-    pub(super) fn abandon_all(&self) {
-        self.aloft.values().for_each(|(_, flight)| flight.abandon.cancel());
+    pub(super) fn cancel_all(&self) {
+        self.steps.values().for_each(|(_, handle)| handle.cancel.cancel());
     }
 
-    pub(super) fn hurry_all(&self) {
-        self.aloft.values().for_each(|(_, flight)| flight.hurry.cancel());
+    pub(super) fn abort_all(&self) {
+        self.steps.values().for_each(|(_, handle)| handle.abort.cancel());
     }
 }

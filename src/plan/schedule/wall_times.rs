@@ -9,11 +9,11 @@ use super::fields::{Field, Fields, ScheduleError};
 
 /// Wall-clock times, as the union of what each part matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Walls {
+pub(super) struct WallTimes {
     parts: Vec<cron::Schedule>,
 }
 
-impl Walls {
+impl WallTimes {
     pub(super) fn new(fields: &Fields) -> Result<Self, ScheduleError> {
         let all = "*".to_owned();
         let day_of_month = list(&fields.day_of_month, 0);
@@ -32,9 +32,9 @@ impl Walls {
                 .parse()
                 .map_err(|error: cron::error::Error| ScheduleError::Matcher(error.to_string()))
         });
-        let walls = Self { parts: parts.collect::<Result<_, _>>()? };
-        match walls.after(DateTime::UNIX_EPOCH.naive_utc()) {
-            Some(_) => Ok(walls),
+        let times = Self { parts: parts.collect::<Result<_, _>>()? };
+        match times.after(DateTime::UNIX_EPOCH.naive_utc()) {
+            Some(_) => Ok(times),
             None => Err(never(fields)),
         }
     }

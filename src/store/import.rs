@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 /// A snapshot, as far as it tells of the job that made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct ArchivedJob {
     /// The job's number.
     pub job: i64,
     /// Its source.
@@ -35,14 +35,18 @@ pub struct Kept {
 impl Store {
     /// Makes an archived job of each snapshot whose job is unknown, or is not known to be archived.
     /// Says how many there were.
-    pub async fn adopt(&self, kept: Vec<Kept>, now: DateTime<Utc>) -> Result<usize> {
+    pub async fn import_archived(
+        &self,
+        archived: Vec<ArchivedJob>,
+        now: DateTime<Utc>,
+    ) -> Result<usize> {
         self.write(move |db| {
             Box::pin(async move {
-                let mut adopted = 0;
-                for kept in kept {
-                    adopted += usize::from(adopt(db, &kept, now).await?);
+                let mut imported = 0;
+                for archived in archived {
+                    imported += usize::from(import_archived(db, &archived, now).await?);
                 }
-                Ok(adopted)
+                Ok(imported)
             })
         })
         .await
@@ -76,13 +80,17 @@ impl Store {
     }
 }
 
-async fn adopt(db: &mut SqliteConnection, kept: &Kept, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let trigger = match kept.scheduled_for {
+async fn import_archived(
+    db: &mut SqliteConnection,
+    archived: &ArchivedJob,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let trigger = match archived.scheduled_for {
         Some(_) => Trigger::Schedule,
         None => Trigger::Manual,
     };
-    let snapshot = kept.snapshot.to_string_lossy().into_owned();
-    let expected = kept.expected.and_then(|expected| i64::try_from(expected).ok());
+    let snapshot = archived.snapshot.to_string_lossy().into_owned();
+    let expected = archived.expected.and_then(|expected| i64::try_from(expected).ok());
     // An older copy of the history may know the job as still under way.
     let changed = sqlx::query(
         "UPDATE jobs SET state = 'archived', finished_at = ?, snapshot = ?, hold_kind = NULL, \
@@ -90,10 +98,10 @@ async fn adopt(db: &mut SqliteConnection, kept: &Kept, now: DateTime<Utc>) -> sq
          error_kind = NULL, error_message = NULL \
          WHERE id = ? AND source = ? AND state <> 'archived'",
     )
-    .bind(at(kept.completed_at))
+    .bind(at(archived.completed_at))
     .bind(&snapshot)
-    .bind(kept.job)
-    .bind(&kept.source)
+    .bind(archived.job)
+    .bind(&archived.source)
     .execute(&mut *db)
     .await?
     .rows_affected();
@@ -110,14 +118,14 @@ async fn adopt(db: &mut SqliteConnection, kept: &Kept, now: DateTime<Utc>) -> sq
              ?6, ?7, ?7, 1, ?8, ?6, ?6, ?9, ?10 \
              WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)",
         )
-        .bind(kept.job)
-        .bind(&kept.source)
-        .bind(&kept.account)
+        .bind(archived.job)
+        .bind(&archived.source)
+        .bind(&archived.account)
         .bind(trigger.as_str())
-        .bind(kept.scheduled_for.map(at))
-        .bind(at(kept.submitted_at))
-        .bind(at(kept.completed_at))
-        .bind(&kept.remote_id)
+        .bind(archived.scheduled_for.map(at))
+        .bind(at(archived.submitted_at))
+        .bind(at(archived.completed_at))
+        .bind(&archived.remote_id)
         .bind(expected)
         .bind(&snapshot)
         .execute(&mut *db)
@@ -129,7 +137,7 @@ async fn adopt(db: &mut SqliteConnection, kept: &Kept, now: DateTime<Utc>) -> sq
             "INSERT INTO job_counts (source, state, jobs) VALUES (?, 'archived', 1) \
              ON CONFLICT (source, state) DO UPDATE SET jobs = jobs + 1",
         )
-        .bind(&kept.source)
+        .bind(&archived.source)
         .execute(&mut *db)
         .await?;
         // It was started, and counts against the quota for as long as any other.
@@ -137,17 +145,17 @@ async fn adopt(db: &mut SqliteConnection, kept: &Kept, now: DateTime<Utc>) -> sq
             "INSERT INTO remote_jobs (job, account, started_at, remote_id, ended_at) \
              VALUES (?, ?, ?, ?, ?)",
         )
-        .bind(kept.job)
-        .bind(&kept.account)
-        .bind(at(kept.submitted_at))
-        .bind(&kept.remote_id)
-        .bind(at(kept.completed_at))
+        .bind(archived.job)
+        .bind(&archived.account)
+        .bind(at(archived.submitted_at))
+        .bind(&archived.remote_id)
+        .bind(at(archived.completed_at))
         .execute(&mut *db)
         .await?;
     }
     if changed + added > 0 {
         let event = Event::new("archived", "found in the archive");
-        add_event(db, Some(kept.job), &kept.source, &event, now).await?;
+        add_event(db, Some(archived.job), &archived.source, &event, now).await?;
     }
     Ok(changed + added > 0)
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 
 /// A download under way.
-pub(super) struct Arrival<'a> {
+pub(super) struct ResumableDownload<'a> {
     pub(super) service: &'a dyn ExportService,
     pub(super) target: &'a Target,
     pub(super) url: &'a str,
@@ -19,15 +19,15 @@ pub(super) struct Arrival<'a> {
     pub(super) offset: u64,
 }
 
-impl<'a> Arrival<'a> {
+impl<'a> ResumableDownload<'a> {
     /// Its bytes. Where they break off, the rest is asked for after the wait of any failed request,
     /// and as often; then what broke off stays so.
     pub(super) fn chunks(self) -> impl Stream<Item = Result<Bytes, Failure>> + 'a {
-        stream::unfold(Some(self), |arrival| async move {
-            let mut arrival = arrival?;
-            let chunk = arrival.next().await?;
+        stream::unfold(Some(self), |download| async move {
+            let mut download = download?;
+            let chunk = download.next().await?;
             let goes_on = chunk.is_ok();
-            Some((chunk, goes_on.then_some(arrival)))
+            Some((chunk, goes_on.then_some(download)))
         })
     }
 
