@@ -42,9 +42,6 @@ pub struct SnapshotMeta {
     pub notes: Vec<String>,
 }
 
-/// A snapshot that has just been filed.
-pub type Filed = Snapshot;
-
 impl Archive {
     /// Files a proven download. When this returns, the snapshot is complete and on disk.
     pub fn file(
@@ -52,7 +49,7 @@ impl Archive {
         received: Received,
         summary: Summary,
         meta: SnapshotMeta,
-    ) -> io::Result<Filed> {
+    ) -> io::Result<Snapshot> {
         let folder = self.folder(&meta.source);
         let name = Name::new(meta.created_at, meta.job);
         if let Some(snapshot) = self.find(&meta.source, name) {

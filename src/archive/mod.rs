@@ -16,11 +16,11 @@ mod tests;
 mod verify;
 
 pub use catalogue::Snapshot;
-pub use filing::{Filed, SnapshotMeta};
-pub use pipeline::{Interrupted, Received, panic_message};
+pub use filing::SnapshotMeta;
+pub use pipeline::{ReceiveError, Received, panic_message};
 pub use prune::{Hold, RetentionDecision};
 pub use select::SelectError;
-pub use verify::{Finding, Reading, Severity, Verification};
+pub use verify::{Finding, Severity, Verification, VerifyProgress};
 
 use crate::files;
 use std::io;

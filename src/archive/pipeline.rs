@@ -86,7 +86,7 @@ impl Drop for Partial {
 
 /// Why a download did not arrive whole.
 #[derive(Debug)]
-pub enum Interrupted<E> {
+pub enum ReceiveError<E> {
     /// The stream broke.
     Remote(E),
     /// The file could not be written.
@@ -106,12 +106,12 @@ impl Archive {
         limits: &dataset::DocumentLimits,
         mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
         mut progress: impl FnMut(u64),
-    ) -> Result<Received, Interrupted<E>> {
+    ) -> Result<Received, ReceiveError<E>> {
         let folder = self.folder(source);
-        files::make_folder(&folder).map_err(Interrupted::Storage)?;
+        files::make_folder(&folder).map_err(ReceiveError::Storage)?;
         let path = folder.join(attempt.partial_name(&name.data()));
-        let partial = Partial::create(path.clone()).map_err(Interrupted::Storage)?;
-        let file = partial.file.try_clone().map_err(Interrupted::Storage)?;
+        let partial = Partial::create(path.clone()).map_err(ReceiveError::Storage)?;
+        let file = partial.file.try_clone().map_err(ReceiveError::Storage)?;
 
         let (to_validator, to_validate) = mpsc::unbounded_channel();
         let (to_hasher, to_hash) = mpsc::unbounded_channel();
@@ -124,7 +124,7 @@ impl Archive {
         let room = Arc::new(Semaphore::new(QUEUED as usize));
         let mut received: u64 = 0;
         'stream: while let Some(chunk) = chunks.next().await {
-            let mut chunk = chunk.map_err(Interrupted::Remote)?;
+            let mut chunk = chunk.map_err(ReceiveError::Remote)?;
             received += chunk.len() as u64;
             progress(received);
             while !chunk.is_empty() {
@@ -148,8 +148,8 @@ impl Archive {
         for to_thread in [to_validator, to_hasher, to_compressor] {
             let _ = to_thread.send(Piece::End);
         }
-        let stored = joined(compressor).await?.map_err(Interrupted::Storage)?;
-        let content = joined(hasher).await?.map_err(Interrupted::Storage)?;
+        let stored = joined(compressor).await?.map_err(ReceiveError::Storage)?;
+        let content = joined(hasher).await?.map_err(ReceiveError::Storage)?;
         // Whatever the validation stumbles over, the bytes are whole: they can be kept aside.
         let validation = validator.await.unwrap_or_else(|error| {
             Err(ValidationError::Io(io::Error::other(panic_message(error))))
@@ -159,8 +159,8 @@ impl Archive {
 }
 
 /// What a thread returns; its panic, should there be one, becomes an error.
-async fn joined<T, E>(thread: JoinHandle<T>) -> Result<T, Interrupted<E>> {
-    thread.await.map_err(|error| Interrupted::Panicked(panic_message(error)))
+async fn joined<T, E>(thread: JoinHandle<T>) -> Result<T, ReceiveError<E>> {
+    thread.await.map_err(|error| ReceiveError::Panicked(panic_message(error)))
 }
 
 /// What a task says that panicked.

@@ -18,17 +18,17 @@ fn at(hours: i64) -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 11, 25, 2, 0, 0).unwrap() + TimeDelta::hours(hours)
 }
 
-struct Place {
+struct Fixture {
     _folder: TempDir,
     archive: Archive,
 }
 
-impl Place {
-    fn new() -> Place {
+impl Fixture {
+    fn new() -> Fixture {
         let folder = TempDir::new().unwrap();
         let archive = Archive::new(&folder.path().join("archive"), folder.path());
         archive.prepare().unwrap();
-        Place { _folder: folder, archive }
+        Fixture { _folder: folder, archive }
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -120,74 +120,74 @@ fn document(entities: u64) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_snapshot_is_the_exact_bytes_under_private_names() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let document = document(50);
-    let snapshot = place.keep(&document, 1).await;
+    let snapshot = fixture.keep(&document, 1).await;
     assert_eq!(snapshot.manifest.entities, 50);
-    assert_eq!(snapshot.path, place.file("20261125T030000Z-1.json"));
-    assert_eq!(snapshot.data(), place.file("20261125T030000Z-1.xml.zst"));
+    assert_eq!(snapshot.path, fixture.file("20261125T030000Z-1.json"));
+    assert_eq!(snapshot.data(), fixture.file("20261125T030000Z-1.xml.zst"));
     assert_eq!(zstd::decode_all(File::open(snapshot.data()).unwrap()).unwrap(), document);
     assert_eq!(snapshot.manifest.content.bytes, document.len() as u64);
     let stored = fs::metadata(snapshot.data()).unwrap();
     assert_eq!(snapshot.manifest.stored.bytes, stored.len());
     assert_eq!(snapshot.manifest.stored.sha256, filing::digest(&snapshot.data()).unwrap());
     assert_eq!(stored.permissions().mode() & 0o777, 0o600);
-    let folder = fs::metadata(place.archive.folder("places")).unwrap();
+    let folder = fs::metadata(fixture.archive.folder("places")).unwrap();
     assert_eq!(folder.permissions().mode() & 0o777, 0o700);
-    let latest = fs::read_link(place.file("latest.json")).unwrap();
+    let latest = fs::read_link(fixture.file("latest.json")).unwrap();
     assert_eq!(latest, Path::new("20261125T030000Z-1.json"));
-    assert_eq!(place.verify(), Verification { ok: true, checked: 1, findings: Vec::new() });
-    assert_eq!(fs::read_dir(place.archive.folder("places")).unwrap().count(), 3);
+    assert_eq!(fixture.verify(), Verification { ok: true, checked: 1, findings: Vec::new() });
+    assert_eq!(fs::read_dir(fixture.archive.folder("places")).unwrap().count(), 3);
 }
 
 #[tokio::test]
 async fn identical_nights_are_hard_links_and_different_ones_are_not() {
-    let place = Place::new();
-    let first = place.keep(&document(50), 1).await;
-    let second = place.keep(&document(50), 2).await;
-    let third = place.keep(&document(51), 3).await;
+    let fixture = Fixture::new();
+    let first = fixture.keep(&document(50), 1).await;
+    let second = fixture.keep(&document(50), 2).await;
+    let third = fixture.keep(&document(51), 3).await;
     let inode = |snapshot: &Snapshot| fs::metadata(snapshot.data()).unwrap().ino();
     assert_eq!(inode(&first), inode(&second));
     assert_ne!(inode(&second), inode(&third));
     assert_eq!(second.manifest.same_content_as.as_deref(), Some("20261125T030000Z-1.json"));
     assert_eq!(third.manifest.same_content_as, None);
-    assert!(place.verify().ok);
+    assert!(fixture.verify().ok);
     // Each is whole by itself.
     fs::remove_file(&first.path).unwrap();
     fs::remove_file(first.data()).unwrap();
-    let left = place.verify();
+    let left = fixture.verify();
     assert_eq!((left.ok, left.checked, left.findings), (true, 2, Vec::new()));
 }
 
 #[tokio::test]
 async fn no_link_is_made_to_a_damaged_file() {
-    let place = Place::new();
-    let first = place.keep(&document(50), 1).await;
+    let fixture = Fixture::new();
+    let first = fixture.keep(&document(50), 1).await;
     let mut bytes = fs::read(first.data()).unwrap();
     bytes[100] ^= 1;
     fs::write(first.data(), bytes).unwrap();
-    let second = place.keep(&document(50), 2).await;
+    let second = fixture.keep(&document(50), 2).await;
     assert_eq!(second.manifest.same_content_as, None);
-    assert_eq!(place.findings(), ["damaged 20261125T030000Z-1.xml.zst"]);
+    assert_eq!(fixture.findings(), ["damaged 20261125T030000Z-1.xml.zst"]);
 }
 
 #[tokio::test]
 async fn a_download_that_breaks_leaves_nothing() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let document = Bytes::from(document(50));
     let chunks = stream::iter([Ok(document.slice(..5000)), Err("reset")]);
     let name = Name::new(at(1), 1);
     let limits = DocumentLimits::default();
-    let broken = place.archive.receive("places", name, attempt(1), &limits, chunks, |_| {}).await;
-    assert!(matches!(broken, Err(Interrupted::Remote("reset"))));
-    assert_eq!(fs::read_dir(place.archive.folder("places")).unwrap().count(), 0);
+    let broken = fixture.archive.receive("places", name, attempt(1), &limits, chunks, |_| {}).await;
+    assert!(matches!(broken, Err(ReceiveError::Remote("reset"))));
+    assert_eq!(fs::read_dir(fixture.archive.folder("places")).unwrap().count(), 0);
 }
 
 #[tokio::test]
 async fn what_is_too_large_is_not_read_to_its_end() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let limits = DocumentLimits { max_bytes: 100_000, ..DocumentLimits::default() };
-    let received = place.receive(&document(3000), 1, &limits).await;
+    let received = fixture.receive(&document(3000), 1, &limits).await;
     let error = received.validation.unwrap_err();
     assert!(matches!(error, crate::dataset::ValidationError::TooLarge { .. }), "{error}");
     assert!(received.content.bytes < 200_000, "{} bytes were read", received.content.bytes);
@@ -195,62 +195,62 @@ async fn what_is_too_large_is_not_read_to_its_end() {
 
 #[tokio::test]
 async fn what_fails_its_proof_is_kept_aside_the_newest_three() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let document = Data::first_places(20).damaged(Damage::Truncated).document();
     for job in 1..=5 {
-        let received = place.receive(&document, job, &DocumentLimits::default()).await;
+        let received = fixture.receive(&document, job, &DocumentLimits::default()).await;
         assert!(received.validation.is_err());
         let name = Name::new(at(job), job);
-        let kept = place.archive.quarantine("places", name, 1, received).unwrap();
+        let kept = fixture.archive.quarantine("places", name, 1, received).unwrap();
         assert_eq!(zstd::decode_all(File::open(kept).unwrap()).unwrap(), document);
     }
-    let quarantine = place.archive.quarantine.join("places");
+    let quarantine = fixture.archive.quarantine.join("places");
     assert_eq!(fs::read_dir(quarantine).unwrap().count(), 3);
-    assert_eq!(fs::read_dir(place.archive.folder("places")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(fixture.archive.folder("places")).unwrap().count(), 0);
 }
 
 #[tokio::test]
 async fn the_catalogue_is_read_from_the_folder_alone() {
-    let place = Place::new();
-    assert_eq!(place.archive.sources().unwrap(), Vec::<String>::new());
-    assert_eq!(place.archive.highest_job().unwrap(), 0);
-    assert!(place.archive.newest("places").unwrap().is_none());
-    place.keep(&document(10), 1).await;
-    place.keep(&document(12), 3).await;
-    assert_eq!(place.archive.sources().unwrap(), ["places"]);
-    assert_eq!(place.archive.highest_job().unwrap(), 3);
+    let fixture = Fixture::new();
+    assert_eq!(fixture.archive.sources().unwrap(), Vec::<String>::new());
+    assert_eq!(fixture.archive.highest_job().unwrap(), 0);
+    assert!(fixture.archive.newest("places").unwrap().is_none());
+    fixture.keep(&document(10), 1).await;
+    fixture.keep(&document(12), 3).await;
+    assert_eq!(fixture.archive.sources().unwrap(), ["places"]);
+    assert_eq!(fixture.archive.highest_job().unwrap(), 3);
     let jobs: Vec<_> =
-        place.archive.snapshots("places").unwrap().map(|one| one.manifest.job).collect();
+        fixture.archive.snapshots("places").unwrap().map(|one| one.manifest.job).collect();
     assert_eq!(jobs, [3, 1]);
-    assert_eq!(place.archive.baseline("places").unwrap(), Some(12));
-    place.edit("20261125T050000Z-3.json", |manifest| manifest.suspicious = vec!["few".into()]);
-    assert_eq!(place.archive.baseline("places").unwrap(), Some(10));
-    assert!(place.archive.find("places", Name::new(at(1), 1)).is_some());
-    assert!(place.archive.find("places", Name::new(at(1), 2)).is_none());
+    assert_eq!(fixture.archive.baseline("places").unwrap(), Some(12));
+    fixture.edit("20261125T050000Z-3.json", |manifest| manifest.suspicious = vec!["few".into()]);
+    assert_eq!(fixture.archive.baseline("places").unwrap(), Some(10));
+    assert!(fixture.archive.find("places", Name::new(at(1), 1)).is_some());
+    assert!(fixture.archive.find("places", Name::new(at(1), 2)).is_none());
 }
 
 #[tokio::test]
 async fn a_partial_file_belongs_to_one_attempt() {
-    let place = Place::new();
-    let first = place.receive(&document(50), 1, &DocumentLimits::default()).await;
+    let fixture = Fixture::new();
+    let first = fixture.receive(&document(50), 1, &DocumentLimits::default()).await;
     let name = Name::new(at(1), 1);
     let chunks = || stream::iter([Ok::<_, ()>(Bytes::from(document(9)))]);
     let limits = DocumentLimits::default();
     // The same attempt again finds its name taken; another one of the same job has another name.
-    let same = place.archive.receive("places", name, attempt(1), &limits, chunks(), |_| {});
-    let Err(Interrupted::Storage(error)) = same.await else { panic!("two have one file") };
+    let same = fixture.archive.receive("places", name, attempt(1), &limits, chunks(), |_| {});
+    let Err(ReceiveError::Storage(error)) = same.await else { panic!("two have one file") };
     assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
     let other = Attempt::new("2-0123456789abcdef", 1);
-    let second = place.archive.receive("places", name, other, &limits, chunks(), |_| {}).await;
+    let second = fixture.archive.receive("places", name, other, &limits, chunks(), |_| {}).await;
     // Whoever is filed first has the name. The other one is worthless, and harms nothing.
     let summary = first.validation.as_ref().unwrap().clone();
-    let filed = place.archive.file(first, summary, meta(1)).unwrap();
+    let filed = fixture.archive.file(first, summary, meta(1)).unwrap();
     let second = second.unwrap();
     let summary = second.validation.as_ref().unwrap().clone();
-    let again = place.archive.file(second, summary, meta(1)).unwrap();
+    let again = fixture.archive.file(second, summary, meta(1)).unwrap();
     assert_eq!((&again, again.manifest.entities), (&filed, 50));
-    assert_eq!(place.findings(), Vec::<String>::new());
-    assert_eq!(fs::read_dir(place.archive.folder("places")).unwrap().count(), 3);
+    assert_eq!(fixture.findings(), Vec::<String>::new());
+    assert_eq!(fs::read_dir(fixture.archive.folder("places")).unwrap().count(), 3);
 }
 
 #[tokio::test]
@@ -267,46 +267,46 @@ async fn a_partial_file_that_was_changed_or_replaced_is_not_filed() {
         |partial| fs::remove_file(partial).unwrap(),
     ];
     for change in changes {
-        let place = Place::new();
-        let received = place.receive(&document(50), 1, &DocumentLimits::default()).await;
+        let fixture = Fixture::new();
+        let received = fixture.receive(&document(50), 1, &DocumentLimits::default()).await;
         let summary = received.validation.as_ref().unwrap().clone();
         change(&received.partial.path);
-        assert!(place.archive.file(received, summary, meta(1)).is_err());
-        assert_eq!(place.archive.names("places").unwrap(), []);
+        assert!(fixture.archive.file(received, summary, meta(1)).is_err());
+        assert_eq!(fixture.archive.names("places").unwrap(), []);
     }
 }
 
 #[tokio::test]
 async fn unfinished_files_are_cleared_away_except_of_workers_that_live() {
-    let place = Place::new();
-    place.keep(&document(10), 1).await;
+    let fixture = Fixture::new();
+    fixture.keep(&document(10), 1).await;
     for job in [2, 3] {
         let name = attempt(job).partial_name(&Name::new(at(job), job).data());
-        fs::write(place.file(&name), "half").unwrap();
+        fs::write(fixture.file(&name), "half").unwrap();
     }
     // What an older version left says nothing of its worker.
-    fs::write(place.file(".20261125T060000Z-4.xml.zst.partial"), "half").unwrap();
-    assert_eq!(place.archive.sweep(|worker| worker == "3-0123456789abcdef").unwrap(), 2);
+    fs::write(fixture.file(".20261125T060000Z-4.xml.zst.partial"), "half").unwrap();
+    assert_eq!(fixture.archive.sweep(|worker| worker == "3-0123456789abcdef").unwrap(), 2);
     let kept = ".20261125T050000Z-3.xml.zst.3-0123456789abcdef-1.partial";
-    assert!(place.file(kept).exists());
-    assert_eq!(place.findings(), [format!("unfinished {kept}")]);
-    assert!(place.verify().ok);
+    assert!(fixture.file(kept).exists());
+    assert_eq!(fixture.findings(), [format!("unfinished {kept}")]);
+    assert!(fixture.verify().ok);
 }
 
 #[tokio::test]
 async fn every_flipped_bit_of_a_data_file_is_found() {
-    let place = Place::new();
-    let snapshot = place.keep(&document(3), 1).await;
+    let fixture = Fixture::new();
+    let snapshot = fixture.keep(&document(3), 1).await;
     let whole = fs::read(snapshot.data()).unwrap();
     for position in (0..whole.len()).step_by(whole.len() / 23) {
         let mut bytes = whole.clone();
         bytes[position] ^= 1 << (position % 8);
         fs::write(snapshot.data(), bytes).unwrap();
-        assert!(!place.verify().ok, "byte {position}");
+        assert!(!fixture.verify().ok, "byte {position}");
     }
     for length in [0, 1, whole.len() / 2, whole.len() - 1] {
         fs::write(snapshot.data(), &whole[..length]).unwrap();
-        assert_eq!(place.findings(), ["damaged 20261125T030000Z-1.xml.zst"], "{length} bytes");
+        assert_eq!(fixture.findings(), ["damaged 20261125T030000Z-1.xml.zst"], "{length} bytes");
     }
 }
 
@@ -329,26 +329,26 @@ async fn every_claim_of_a_manifest_is_checked() {
         ("unreadable", |it| it.unreadable[0].values += 1),
         ("first key", |it| it.unreadable[0].first_key = None),
     ];
-    let place = Place::new();
-    place.keep(&Data::first_places(3).damaged(Damage::BadValue).document(), 1).await;
-    let path = place.file("20261125T030000Z-1.json");
+    let fixture = Fixture::new();
+    fixture.keep(&Data::first_places(3).damaged(Damage::BadValue).document(), 1).await;
+    let path = fixture.file("20261125T030000Z-1.json");
     let whole = fs::read(&path).unwrap();
-    assert_eq!(place.findings(), Vec::<String>::new());
+    assert_eq!(fixture.findings(), Vec::<String>::new());
     for (what, change) in claims {
-        place.edit("20261125T030000Z-1.json", change);
-        let verification = place.verify();
+        fixture.edit("20261125T030000Z-1.json", change);
+        let verification = fixture.verify();
         assert!(!verification.ok, "{what}");
         assert!(verification.findings.iter().all(|it| it.kind == "claim"), "{what}");
         fs::write(&path, &whole).unwrap();
     }
     let digest: Change = |it| it.stored.sha256 = "0".repeat(64);
-    place.edit("20261125T030000Z-1.json", digest);
-    assert_eq!(place.findings(), ["damaged 20261125T030000Z-1.xml.zst"]);
+    fixture.edit("20261125T030000Z-1.json", digest);
+    assert_eq!(fixture.findings(), ["damaged 20261125T030000Z-1.xml.zst"]);
 }
 
 #[tokio::test]
 async fn what_is_unreadable_or_unproven_is_found_again_by_verify() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let damaged = |damage| Data::first_places(9).damaged(damage).document();
     let expected = [
         (Damage::BadValue, vec![], vec![("Latitude".to_owned(), 1)]),
@@ -360,7 +360,7 @@ async fn what_is_unreadable_or_unproven_is_found_again_by_verify() {
     ];
     for (job, (damage, unproven, unreadable)) in (1..).zip(expected) {
         let document = damaged(damage);
-        let snapshot = place.keep(&document, job).await;
+        let snapshot = fixture.keep(&document, job).await;
         assert_eq!(zstd::decode_all(File::open(snapshot.data()).unwrap()).unwrap(), document);
         let manifest = snapshot.manifest;
         let columns: Vec<_> =
@@ -368,46 +368,46 @@ async fn what_is_unreadable_or_unproven_is_found_again_by_verify() {
         assert_eq!((manifest.unproven, columns), (unproven, unreadable), "{damage:?}");
         assert_eq!(manifest.entities, 9, "{damage:?}");
     }
-    assert_eq!(place.verify(), Verification { ok: true, checked: 6, findings: Vec::new() });
+    assert_eq!(fixture.verify(), Verification { ok: true, checked: 6, findings: Vec::new() });
 }
 
 #[tokio::test]
 async fn manifests_of_older_versions_are_a_note_and_changed_ones_are_damaged() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     for job in 1..=2 {
-        place.keep(&document(10), job).await;
+        fixture.keep(&document(10), job).await;
     }
     let (old, new) = ("20261125T030000Z-1.json", "20261125T040000Z-2.json");
-    place.make_older(old);
-    let verification = place.verify();
+    fixture.make_older(old);
+    let verification = fixture.verify();
     assert!(verification.ok);
     let [note] = verification.findings.as_slice() else { panic!("{verification:?}") };
     assert_eq!((note.kind, note.severity), ("older", Severity::Note));
-    assert!(place.archive.select("places@1").is_ok());
+    assert!(fixture.archive.select("places@1").is_ok());
 
     // A value that stands nowhere else, in the newest one.
-    let text = fs::read_to_string(place.file(new)).unwrap();
-    fs::write(place.file(new), text.replace("20181f26", "20181f27")).unwrap();
-    assert!(!place.verify().ok);
-    assert_eq!(place.findings(), [format!("older {old}"), format!("manifest {new}")]);
-    let listed: Vec<_> = place.archive.snapshots("places").unwrap().collect();
+    let text = fs::read_to_string(fixture.file(new)).unwrap();
+    fs::write(fixture.file(new), text.replace("20181f26", "20181f27")).unwrap();
+    assert!(!fixture.verify().ok);
+    assert_eq!(fixture.findings(), [format!("older {old}"), format!("manifest {new}")]);
+    let listed: Vec<_> = fixture.archive.snapshots("places").unwrap().collect();
     assert_eq!(listed.len(), 1);
-    assert!(place.archive.select("places").is_err());
-    assert!(place.archive.find("places", Name::new(at(2), 2)).is_none());
-    assert_eq!(place.archive.baseline("places").unwrap(), Some(10));
-    assert_eq!(place.archive.highest_job().unwrap(), 2);
-    let third = place.keep(&document(10), 3).await;
+    assert!(fixture.archive.select("places").is_err());
+    assert!(fixture.archive.find("places", Name::new(at(2), 2)).is_none());
+    assert_eq!(fixture.archive.baseline("places").unwrap(), Some(10));
+    assert_eq!(fixture.archive.highest_job().unwrap(), 2);
+    let third = fixture.keep(&document(10), 3).await;
     assert_eq!(third.manifest.same_content_as.as_deref(), Some(old));
     let policy =
         Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
-    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
-    place.archive.prune(&plan).unwrap();
-    assert!(place.file(new).exists() && place.file("20261125T040000Z-2.xml.zst").exists());
+    let plan = fixture.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
+    fixture.archive.prune(&plan).unwrap();
+    assert!(fixture.file(new).exists() && fixture.file("20261125T040000Z-2.xml.zst").exists());
 }
 
 #[tokio::test]
 async fn the_largest_manifest_that_the_limits_allow_reads_back() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let name = |at: usize| format!("C{at:0>200}");
     let columns: String = (0..4095)
         .map(|at| format!("<xs:element name=\"{}\" type=\"xs:long\"/>", name(at)))
@@ -421,38 +421,38 @@ async fn the_largest_manifest_that_the_limits_allow_reads_back() {
          </xs:schema><E>{values}<K>{}</K></E></R>",
         "&#9;".repeat(300)
     );
-    let snapshot = place.keep(document.as_bytes(), 1).await;
+    let snapshot = fixture.keep(document.as_bytes(), 1).await;
     assert_eq!(snapshot.manifest.columns.len(), 4096);
     assert_eq!(snapshot.manifest.unreadable.len(), 4095);
-    assert_eq!(place.verify(), Verification { ok: true, checked: 1, findings: Vec::new() });
+    assert_eq!(fixture.verify(), Verification { ok: true, checked: 1, findings: Vec::new() });
 }
 
 #[tokio::test]
 async fn a_manifest_that_does_not_read_back_gets_no_name() {
-    let place = Place::new();
-    let received = place.receive(&document(3), 1, &DocumentLimits::default()).await;
+    let fixture = Fixture::new();
+    let received = fixture.receive(&document(3), 1, &DocumentLimits::default()).await;
     let summary = received.validation.as_ref().unwrap().clone();
     let notes = vec!["x".repeat(crate::manifest::LARGEST_MANIFEST)];
     let error =
-        place.archive.file(received, summary, SnapshotMeta { notes, ..meta(1) }).unwrap_err();
+        fixture.archive.file(received, summary, SnapshotMeta { notes, ..meta(1) }).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
-    assert_eq!(place.archive.names("places").unwrap(), []);
+    assert_eq!(fixture.archive.names("places").unwrap(), []);
 }
 
 #[tokio::test]
 async fn missing_foreign_and_unreadable_things_are_told_apart() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     for job in 1..=4i64 {
-        place.keep(&document(job.unsigned_abs()), job).await;
+        fixture.keep(&document(job.unsigned_abs()), job).await;
     }
-    fs::remove_file(place.file("20261125T030000Z-1.xml.zst")).unwrap();
-    fs::remove_file(place.file("20261125T040000Z-2.json")).unwrap();
-    fs::write(place.file("20261125T050000Z-3.json"), "{").unwrap();
-    fs::remove_file(place.file("latest.json")).unwrap();
-    fs::write(place.file("notes.txt"), "mine").unwrap();
-    fs::write(place.archive.root().join("stray"), "").unwrap();
+    fs::remove_file(fixture.file("20261125T030000Z-1.xml.zst")).unwrap();
+    fs::remove_file(fixture.file("20261125T040000Z-2.json")).unwrap();
+    fs::write(fixture.file("20261125T050000Z-3.json"), "{").unwrap();
+    fs::remove_file(fixture.file("latest.json")).unwrap();
+    fs::write(fixture.file("notes.txt"), "mine").unwrap();
+    fs::write(fixture.archive.root().join("stray"), "").unwrap();
     assert_eq!(
-        place.findings(),
+        fixture.findings(),
         [
             "foreign stray",
             "missing 20261125T030000Z-1.xml.zst",
@@ -462,7 +462,7 @@ async fn missing_foreign_and_unreadable_things_are_told_apart() {
             "foreign notes.txt",
         ]
     );
-    let verification = place.verify();
+    let verification = fixture.verify();
     assert_eq!((verification.ok, verification.checked), (false, 3));
     let errors: Vec<_> = verification
         .findings
@@ -475,27 +475,28 @@ async fn missing_foreign_and_unreadable_things_are_told_apart() {
 
 #[tokio::test]
 async fn swapped_data_files_are_found() {
-    let place = Place::new();
-    let (one, two) = (place.keep(&document(3), 1).await, place.keep(&document(4), 2).await);
+    let fixture = Fixture::new();
+    let (one, two) = (fixture.keep(&document(3), 1).await, fixture.keep(&document(4), 2).await);
     let (first, second) = (fs::read(one.data()).unwrap(), fs::read(two.data()).unwrap());
     fs::write(one.data(), second).unwrap();
     fs::write(two.data(), first).unwrap();
     assert_eq!(
-        place.findings(),
+        fixture.findings(),
         ["damaged 20261125T030000Z-1.xml.zst", "damaged 20261125T040000Z-2.xml.zst"]
     );
 }
 
 #[tokio::test]
 async fn a_hard_linked_file_is_read_once() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     for job in 1..=5 {
-        place.keep(&document(10), job).await;
+        fixture.keep(&document(10), job).await;
     }
     let files = AtomicUsize::new(0);
-    let verification = place.archive.verify(&["places".to_owned()], &|reading: Reading| {
-        files.store(reading.files, Ordering::SeqCst);
-    });
+    let verification =
+        fixture.archive.verify(&["places".to_owned()], &|reading: VerifyProgress| {
+            files.store(reading.files, Ordering::SeqCst);
+        });
     assert_eq!((verification.ok, verification.checked), (true, 5));
     assert_eq!(files.into_inner(), 1);
 }
@@ -511,60 +512,60 @@ fn an_archive_that_cannot_be_made_says_so() {
 }
 
 /// What stays when only the newest may, as names.
-fn names_left(place: &Place) -> Vec<String> {
-    let names = place.archive.names("places").unwrap();
+fn names_left(fixture: &Fixture) -> Vec<String> {
+    let names = fixture.archive.names("places").unwrap();
     names.iter().map(ToString::to_string).collect()
 }
 
 #[tokio::test]
 async fn pruning_removes_what_nothing_keeps_and_no_shared_bytes() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     for job in 1..=4 {
-        place.keep(&document(10), job).await;
+        fixture.keep(&document(10), job).await;
     }
     let policy =
         Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
     let held = Name::new(at(2), 2);
     let hold = Hold { reason: "the auditors".into(), since: at(9) };
-    place.archive.hold("places", held, &hold).unwrap();
-    assert_eq!(place.archive.hold_of("places", held), Some(hold));
-    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
+    fixture.archive.hold("places", held, &hold).unwrap();
+    assert_eq!(fixture.archive.hold_of("places", held), Some(hold));
+    let plan = fixture.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
     let reasons: Vec<_> = plan.iter().map(|decision| decision.reasons.join("; ")).collect();
     assert_eq!(reasons, ["last 1 of 1; newest good one", "", "held: the auditors", ""]);
-    assert_eq!(names_left(&place).len(), 4, "a plan removes nothing");
-    assert_eq!(place.archive.prune(&plan).unwrap(), 2);
-    assert_eq!(names_left(&place), ["20261125T060000Z-4", "20261125T040000Z-2"]);
-    assert_eq!(place.verify(), Verification { ok: true, checked: 2, findings: Vec::new() });
-    assert!(place.archive.unhold("places", held).unwrap());
-    assert!(!place.archive.unhold("places", held).unwrap());
-    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
-    assert_eq!(place.archive.prune(&plan).unwrap(), 1);
-    assert_eq!(place.archive.prune(&plan).unwrap(), 1, "a second time does no harm");
-    assert!(place.verify().ok);
+    assert_eq!(names_left(&fixture).len(), 4, "a plan removes nothing");
+    assert_eq!(fixture.archive.prune(&plan).unwrap(), 2);
+    assert_eq!(names_left(&fixture), ["20261125T060000Z-4", "20261125T040000Z-2"]);
+    assert_eq!(fixture.verify(), Verification { ok: true, checked: 2, findings: Vec::new() });
+    assert!(fixture.archive.unhold("places", held).unwrap());
+    assert!(!fixture.archive.unhold("places", held).unwrap());
+    let plan = fixture.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
+    assert_eq!(fixture.archive.prune(&plan).unwrap(), 1);
+    assert_eq!(fixture.archive.prune(&plan).unwrap(), 1, "a second time does no harm");
+    assert!(fixture.verify().ok);
 }
 
 #[tokio::test]
 async fn damaged_snapshots_are_neither_counted_nor_removed_by_retention() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     for job in 1..=3i64 {
-        place.keep(&document(10 + job.unsigned_abs()), job).await;
+        fixture.keep(&document(10 + job.unsigned_abs()), job).await;
     }
-    fs::remove_file(place.file("20261125T050000Z-3.xml.zst")).unwrap();
+    fs::remove_file(fixture.file("20261125T050000Z-3.xml.zst")).unwrap();
     let policy =
         Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
-    let plan = place.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
-    assert_eq!(place.archive.prune(&plan).unwrap(), 1);
-    assert_eq!(names_left(&place), ["20261125T050000Z-3", "20261125T040000Z-2"]);
+    let plan = fixture.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
+    assert_eq!(fixture.archive.prune(&plan).unwrap(), 1);
+    assert_eq!(names_left(&fixture), ["20261125T050000Z-3", "20261125T040000Z-2"]);
 }
 
 #[tokio::test]
 async fn a_snapshot_is_chosen_by_source_time_job_or_path() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     for job in [1, 3, 30] {
-        place.keep(&document(5), job).await;
+        fixture.keep(&document(5), job).await;
     }
-    let job = |text: &str| place.archive.select(text).map(|it| it.manifest.job);
-    let path = place.file("latest.json").display().to_string();
+    let job = |text: &str| fixture.archive.select(text).map(|it| it.manifest.job);
+    let path = fixture.file("latest.json").display().to_string();
     for (text, expected) in [
         ("places", 30),
         ("places@1", 1),

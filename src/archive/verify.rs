@@ -63,7 +63,7 @@ pub struct Verification {
 
 /// How far the reading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reading {
+pub struct VerifyProgress {
     /// Data files read to their end.
     pub done: usize,
     /// Data files to read.
@@ -74,7 +74,7 @@ pub struct Reading {
 const MOST_NAMED: usize = 1000;
 
 /// A manifest and the place of its data.
-struct Claimed {
+struct ManifestClaim {
     source: String,
     name: Name,
     path: PathBuf,
@@ -94,7 +94,11 @@ struct DataFile {
 impl Archive {
     /// Verifies these sources, or every folder of the archive where none is named. A named source
     /// without a folder is a source without snapshots.
-    pub fn verify(&self, only: &[String], progress: &(dyn Fn(Reading) + Sync)) -> Verification {
+    pub fn verify(
+        &self,
+        only: &[String],
+        progress: &(dyn Fn(VerifyProgress) + Sync),
+    ) -> Verification {
         let mut survey = Survey::default();
         if only.is_empty() {
             survey.root(self);
@@ -105,7 +109,7 @@ impl Archive {
         }
         read_all(&survey.files, progress);
         survey.compare();
-        survey.look_again(self);
+        survey.recheck(self);
         let mut findings = survey.findings;
         findings.sort_by(|a, b| (&a.source, &a.file, a.kind).cmp(&(&b.source, &b.file, b.kind)));
         Verification {
@@ -117,17 +121,17 @@ impl Archive {
 }
 
 /// Reads the files on a few threads.
-fn read_all(files: &[DataFile], progress: &(dyn Fn(Reading) + Sync)) {
+fn read_all(files: &[DataFile], progress: &(dyn Fn(VerifyProgress) + Sync)) {
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let threads = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-    progress(Reading { done: 0, files: files.len() });
+    progress(VerifyProgress { done: 0, files: files.len() });
     thread::scope(|scope| {
         for _ in 0..threads.min(files.len()) {
             scope.spawn(|| {
                 while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let _ = file.examined.set(file.examine());
                     let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                    progress(Reading { done, files: files.len() });
+                    progress(VerifyProgress { done, files: files.len() });
                 }
             });
         }
@@ -138,7 +142,7 @@ fn read_all(files: &[DataFile], progress: &(dyn Fn(Reading) + Sync)) {
 #[derive(Default)]
 struct Survey {
     checked: usize,
-    claims: Vec<Claimed>,
+    claims: Vec<ManifestClaim>,
     files: Vec<DataFile>,
     /// Which entry of `files` an inode is.
     inodes: HashMap<(u64, u64), usize>,
@@ -290,7 +294,7 @@ impl Survey {
             let data = folder.path().join(name.data());
             self.find(about, &data, "missing", Severity::Error, message);
         }
-        self.claims.push(Claimed { source: source.to_owned(), name, path, manifest, file });
+        self.claims.push(ManifestClaim { source: source.to_owned(), name, path, manifest, file });
     }
 
     /// The number of this snapshot's data file among those to read.
@@ -387,7 +391,7 @@ impl Survey {
 
     /// Looks once more at whatever was found: what a backup, a prune or a hold was changing
     /// meanwhile is no finding. A finding stands if the same is still so.
-    fn look_again(&mut self, archive: &Archive) {
+    fn recheck(&mut self, archive: &Archive) {
         let mut sources: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
         for finding in std::mem::take(&mut self.findings) {
             match &finding.source {
@@ -460,7 +464,10 @@ fn of_snapshot(file: &str) -> Option<Name> {
 }
 
 /// What a manifest says that cannot be so, whatever the data is.
-fn contradictions(claim: &Claimed, contents: &HashMap<(&str, String), &Manifest>) -> Vec<String> {
+fn contradictions(
+    claim: &ManifestClaim,
+    contents: &HashMap<(&str, String), &Manifest>,
+) -> Vec<String> {
     let manifest = &claim.manifest;
     let mut found = Vec::new();
     found.extend(catalogue::contradictions(manifest, claim.name, Some(&claim.source)));

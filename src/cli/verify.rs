@@ -3,7 +3,7 @@
 use super::output;
 use super::snapshots::known;
 use super::{Common, Problem, archive, exit};
-use crate::archive::{Reading, Severity, Verification};
+use crate::archive::{Severity, Verification, VerifyProgress};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, stderr};
@@ -24,7 +24,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} files read") {
         bar.set_style(style);
     }
-    let verification = archive(&settings).verify(&arguments.sources, &|reading: Reading| {
+    let verification = archive(&settings).verify(&arguments.sources, &|reading: VerifyProgress| {
         bar.set_length(reading.files as u64);
         bar.set_position(reading.done as u64);
     });

@@ -4,7 +4,7 @@ use super::in_flight::StepHandle;
 use super::resumable::ResumableDownload;
 use super::step::Effect;
 use super::{Engine, Notice};
-use crate::archive::{Attempt, Interrupted, Received, Snapshot, SnapshotMeta, panic_message};
+use crate::archive::{Attempt, ReceiveError, Received, Snapshot, SnapshotMeta, panic_message};
 use crate::dataset::{DocumentLimits, Summary};
 use crate::failpoint::Point;
 use crate::files;
@@ -115,10 +115,10 @@ impl Engine {
                 let notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
                 (received, notes.into_iter().map(|note| Event::new("note", note)).collect())
             })
-            .map_err(|interrupted: Interrupted<Failure>| match interrupted {
-                Interrupted::Remote(failure) => Outcome::Failed(failure),
-                Interrupted::Storage(error) => cannot_file(&error),
-                Interrupted::Panicked(message) => Outcome::Panicked(message),
+            .map_err(|error: ReceiveError<Failure>| match error {
+                ReceiveError::Remote(failure) => Outcome::Failed(failure),
+                ReceiveError::Storage(error) => cannot_file(&error),
+                ReceiveError::Panicked(message) => Outcome::Panicked(message),
             })
     }
 

@@ -20,15 +20,15 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// As many links as Linux itself follows on one path.
-const MOST_LINKS: u32 = 40;
+const MAX_LINKS: u32 = 40;
 const PRIVATE_FILE: Mode = Mode::from_raw_mode(0o600);
 const PRIVATE_FOLDER: Mode = Mode::from_raw_mode(0o700);
 
 /// An open folder.
 #[derive(Debug)]
 pub struct Folder {
-    /// Opened as a place only (`O_PATH`): that needs no right to list the folder.
-    place: OwnedFd,
+    /// Opened with `O_PATH`, which needs no right to list the folder.
+    fd: OwnedFd,
     path: PathBuf,
     owner: (Uid, Gid),
 }
@@ -70,8 +70,8 @@ fn kind_of(mode: RawMode) -> EntryKind {
     }
 }
 
-/// Opens a name as a place only: nothing is followed, nothing hangs, nothing happens to a device.
-fn place(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<(OwnedFd, Stat)> {
+/// Opens a name with `O_PATH`: it follows no link, never blocks and does nothing to a device.
+fn open_path(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<(OwnedFd, Stat)> {
     let found =
         openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     let stat = fstat(&found)?;
@@ -104,14 +104,14 @@ fn names(path: &Path) -> impl Iterator<Item = OsString> {
 /// Goes the path name by name.
 fn walk(path: &Path) -> io::Result<(OwnedFd, Stat)> {
     let begin = if path.is_absolute() { "/" } else { "." };
-    let (mut here, mut stat) = place_at_start(begin)?;
+    let (mut here, mut stat) = open_start(begin)?;
     let mut ahead: Vec<OsString> = names(path).collect();
     let mut links = 0;
     while let Some(name) = ahead.pop() {
-        let (next, found) = place(&here, &name)?;
+        let (next, found) = open_path(&here, &name)?;
         match kind_of(found.st_mode) {
             EntryKind::Folder => (here, stat) = (next, found),
-            EntryKind::Link if links == MOST_LINKS => return Err(Errno::LOOP.into()),
+            EntryKind::Link if links == MAX_LINKS => return Err(Errno::LOOP.into()),
             EntryKind::Link => {
                 if !may_follow(&found, &here)? {
                     return Err(untrusted(path, &name, found.st_uid));
@@ -125,7 +125,7 @@ fn walk(path: &Path) -> io::Result<(OwnedFd, Stat)> {
     Ok((here, stat))
 }
 
-fn place_at_start(begin: &str) -> io::Result<(OwnedFd, Stat)> {
+fn open_start(begin: &str) -> io::Result<(OwnedFd, Stat)> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let here = openat(CWD, begin, flags, Mode::empty())?;
     let stat = fstat(&here)?;
@@ -146,23 +146,23 @@ impl Folder {
     /// Opens a folder. A link on the way is followed where it belongs to root or to the program's
     /// own user; any other one is an error.
     pub fn open(path: &Path) -> io::Result<Folder> {
-        let (place, stat) = walk(path)?;
-        Ok(Folder { place, path: path.to_owned(), owner: owner(&stat) })
+        let (fd, stat) = walk(path)?;
+        Ok(Folder { fd, path: path.to_owned(), owner: owner(&stat) })
     }
 
     /// The folder of a file, and the file's name in it. Where the name is a link that may be
     /// followed, those of the file that it leads to.
     pub(super) fn of(path: &Path) -> io::Result<(Folder, OsString)> {
         let mut path = path.to_owned();
-        for _ in 0..MOST_LINKS {
+        for _ in 0..MAX_LINKS {
             let (folder, name) = split(&path)?;
             let folder = Folder::open(folder)?;
-            let (link, found) = match place(&folder.place, name) {
+            let (link, found) = match open_path(&folder.fd, name) {
                 Ok((link, found)) if kind_of(found.st_mode) == EntryKind::Link => (link, found),
                 Ok(_) | Err(Errno::NOENT) => return Ok((folder, name.to_owned())),
                 Err(error) => return Err(error.into()),
             };
-            if !may_follow(&found, &folder.place)? {
+            if !may_follow(&found, &folder.fd)? {
                 return Err(untrusted(&path, name, found.st_uid));
             }
             path = folder.path.join(target(&link)?);
@@ -179,17 +179,17 @@ impl Folder {
         let (above, name) = split(path)?;
         let above = Folder::make(above)?;
         failpoint::hit(Point::FolderMake, path)?;
-        match sys::mkdirat(&above.place, name, PRIVATE_FOLDER) {
+        match sys::mkdirat(&above.fd, name, PRIVATE_FOLDER) {
             // Another process was faster, or there is a link that leads nowhere.
             Err(Errno::EXIST) => return Folder::open(path),
             made => made?,
         }
-        let (place, found) = place(&above.place, name)?;
+        let (fd, found) = open_path(&above.fd, name)?;
         if kind_of(found.st_mode) != EntryKind::Folder {
             return Err(Errno::NOTDIR.into());
         }
-        let owner = above.give(&place, &found)?;
-        let folder = Folder { place, path: path.to_owned(), owner };
+        let owner = above.give(&fd, &found)?;
+        let folder = Folder { fd, path: path.to_owned(), owner };
         // The new name is on disk once the folder that holds it is.
         above.sync()?;
         Ok(folder)
@@ -198,10 +198,10 @@ impl Folder {
     /// Opens a folder in this one; no link.
     pub fn folder(&self, name: impl AsRef<OsStr>) -> io::Result<Folder> {
         let name = plain(name.as_ref())?;
-        let (place, found) = place(&self.place, name)?;
+        let (fd, found) = open_path(&self.fd, name)?;
         match kind_of(found.st_mode) {
             EntryKind::Folder => {
-                Ok(Folder { place, path: self.path.join(name), owner: owner(&found) })
+                Ok(Folder { fd, path: self.path.join(name), owner: owner(&found) })
             }
             EntryKind::Link => Err(untrusted(&self.path, name, found.st_uid)),
             EntryKind::File | EntryKind::Other => Err(Errno::NOTDIR.into()),
@@ -220,15 +220,15 @@ impl Folder {
 
     /// What is in it, as it is read: bounded memory, however much it is.
     pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
-        let listed = openat(&self.place, ".", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        let listed = openat(&self.fd, ".", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         let entries = sys::Dir::new(listed)?;
-        let again = self.place.try_clone()?;
+        let again = self.fd.try_clone()?;
         let entries = entries.map(move |entry| {
             let entry = entry?;
             let name = OsString::from_vec(entry.file_name().to_bytes().to_vec());
             let kind = match entry.file_type() {
                 // The file system does not say it here.
-                FileType::Unknown => match place(&again, &name) {
+                FileType::Unknown => match open_path(&again, &name) {
                     Ok((_, found)) => kind_of(found.st_mode),
                     // It is gone by now.
                     Err(_) => EntryKind::Other,
@@ -245,13 +245,13 @@ impl Folder {
 
     /// What a name in it is; a link is not followed.
     pub fn metadata(&self, name: impl AsRef<OsStr>) -> io::Result<Metadata> {
-        let (found, _) = place(&self.place, plain(name.as_ref())?)?;
+        let (found, _) = open_path(&self.fd, plain(name.as_ref())?)?;
         File::from(found).metadata()
     }
 
     /// Where a link in it leads.
     pub fn read_link(&self, name: impl AsRef<OsStr>) -> io::Result<PathBuf> {
-        let (link, found) = place(&self.place, plain(name.as_ref())?)?;
+        let (link, found) = open_path(&self.fd, plain(name.as_ref())?)?;
         if kind_of(found.st_mode) != EntryKind::Link {
             return Err(Errno::INVAL.into());
         }
@@ -291,14 +291,14 @@ impl Folder {
             | OFlags::NOFOLLOW
             | OFlags::NOCTTY
             | OFlags::CLOEXEC;
-        let made = openat(&self.place, plain(name.as_ref())?, flags, PRIVATE_FILE)?;
+        let made = openat(&self.fd, plain(name.as_ref())?, flags, PRIVATE_FILE)?;
         self.give(&made, &fstat(&made)?)?;
         Ok(File::from(made))
     }
 
     /// Removes a name; a link goes itself, not what it leads to.
     pub fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
-        Ok(sys::unlinkat(&self.place, plain(name.as_ref())?, AtFlags::empty())?)
+        Ok(sys::unlinkat(&self.fd, plain(name.as_ref())?, AtFlags::empty())?)
     }
 
     /// Gives a file another name, in this folder or another one. What has that name goes.
@@ -309,7 +309,7 @@ impl Folder {
         to: impl AsRef<OsStr>,
     ) -> io::Result<()> {
         let (from, to) = (plain(from.as_ref())?, plain(to.as_ref())?);
-        Ok(sys::renameat(&self.place, from, &folder.place, to)?)
+        Ok(sys::renameat(&self.fd, from, &folder.fd, to)?)
     }
 
     /// Gives a file one more name; a link is not followed.
@@ -320,14 +320,14 @@ impl Folder {
         new: impl AsRef<OsStr>,
     ) -> io::Result<()> {
         let (old, new) = (plain(old.as_ref())?, plain(new.as_ref())?);
-        Ok(sys::linkat(&self.place, old, &folder.place, new, AtFlags::empty())?)
+        Ok(sys::linkat(&self.fd, old, &folder.fd, new, AtFlags::empty())?)
     }
 
     /// Makes a symbolic link.
     pub fn symlink(&self, target: &Path, name: impl AsRef<OsStr>) -> io::Result<()> {
         let name = plain(name.as_ref())?;
-        sys::symlinkat(target, &self.place, name)?;
-        let (made, found) = place(&self.place, name)?;
+        sys::symlinkat(target, &self.fd, name)?;
+        let (made, found) = open_path(&self.fd, name)?;
         if kind_of(found.st_mode) == EntryKind::Link {
             self.give(&made, &found)?;
         }
@@ -338,14 +338,14 @@ impl Folder {
     pub fn sync(&self) -> io::Result<()> {
         failpoint::hit(Point::FolderSync, &self.path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(sys::fsync(openat(&self.place, ".", flags, Mode::empty())?)?)
+        Ok(sys::fsync(openat(&self.fd, ".", flags, Mode::empty())?)?)
     }
 
     /// Waits until nobody else holds this folder's lock, and holds it until the value goes. For
     /// steps that belong together; `None` where the file system has no such locks.
     pub fn lock(&self) -> Option<FolderLock> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let listed = File::from(openat(&self.place, ".", flags, Mode::empty()).ok()?);
+        let listed = File::from(openat(&self.fd, ".", flags, Mode::empty()).ok()?);
         listed.lock().ok()?;
         Some(FolderLock { _listed: listed })
     }
@@ -353,13 +353,13 @@ impl Folder {
     fn regular(&self, name: &OsStr, flags: OFlags) -> io::Result<(File, Stat)> {
         let name = plain(name)?;
         // Looked at before it is opened: to open a device may do something.
-        let (_, found) = place(&self.place, name)?;
+        let (_, found) = open_path(&self.fd, name)?;
         let refused = || not_regular(&self.path.join(name), kind_of(found.st_mode));
         if kind_of(found.st_mode) != EntryKind::File {
             return Err(refused());
         }
         let safely = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = openat(&self.place, name, flags | safely, Mode::empty())?;
+        let file = openat(&self.fd, name, flags | safely, Mode::empty())?;
         let found = fstat(&file)?;
         if kind_of(found.st_mode) != EntryKind::File {
             return Err(refused());
@@ -370,7 +370,7 @@ impl Folder {
     /// What root has made in a folder of another user belongs to that user, and the service can go
     /// on with it. Gives the owner that it has then.
     fn give(&self, made: impl AsFd, found: &Stat) -> io::Result<(Uid, Gid)> {
-        // Not if something else has taken its place meanwhile.
+        // Not if something else has replaced it meanwhile.
         let is_ours = geteuid().is_root() && found.st_uid == 0;
         if !is_ours || self.owner.0.is_root() {
             return Ok(owner(found));

@@ -13,16 +13,16 @@ fn morning(nights: i64) -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 11, 25, 9, 0, 0).unwrap() + TimeDelta::days(nights)
 }
 
-struct Place {
+struct Fixture {
     folder: TempDir,
     store: Store,
     archive: Archive,
     settings: Settings,
 }
 
-impl Place {
+impl Fixture {
     /// A source that is due every night at two, known since night 0.
-    async fn new() -> Place {
+    async fn new() -> Fixture {
         let folder = TempDir::new().unwrap();
         let text = r#"
             state_dir = "state"
@@ -51,7 +51,7 @@ impl Place {
             let identity = schedule_identity(source);
             store.account_up_to(&source.name, &identity, since, since).await.unwrap();
         }
-        Place { folder, store, archive, settings }
+        Fixture { folder, store, archive, settings }
     }
 
     /// Files a snapshot of a job, by a clock that says `at`.
@@ -89,60 +89,63 @@ impl Place {
 
 #[tokio::test]
 async fn a_source_that_is_suspicious_every_night_is_overdue() {
-    let place = Place::new().await;
-    place.keep(1, morning(1), false).await;
-    place.keep(2, morning(2), true).await;
-    let status = place.status(morning(2)).await;
+    let fixture = Fixture::new().await;
+    fixture.keep(1, morning(1), false).await;
+    fixture.keep(2, morning(2), true).await;
+    let status = fixture.status(morning(2)).await;
     // The night's grace is over at eight.
     assert_eq!(status.health, Health::Overdue);
     assert_eq!(status.last_success, Some(morning(1)));
     assert_eq!(status.suspicious, ["too few"]);
     assert!(status.snapshot.unwrap().ends_with("20261127T090000Z-2.json"));
     // Good again: the newest good one counts.
-    place.keep(3, morning(3), false).await;
-    place.keep(4, morning(3) + TimeDelta::hours(1), true).await;
-    let status = place.status(morning(3) + TimeDelta::hours(2)).await;
+    fixture.keep(3, morning(3), false).await;
+    fixture.keep(4, morning(3) + TimeDelta::hours(1), true).await;
+    let status = fixture.status(morning(3) + TimeDelta::hours(2)).await;
     assert_eq!((status.health, status.last_success), (Health::Suspicious, Some(morning(3))));
 }
 
 #[tokio::test]
 async fn a_source_whose_every_snapshot_is_suspicious_has_no_last_success() {
-    let place = Place::new().await;
-    place.keep(1, morning(1), true).await;
-    let status = place.status(morning(1)).await;
+    let fixture = Fixture::new().await;
+    fixture.keep(1, morning(1), true).await;
+    let status = fixture.status(morning(1)).await;
     assert_eq!((status.health, status.last_success), (Health::Overdue, None));
 }
 
 #[tokio::test]
 async fn a_snapshot_of_a_clock_that_was_ahead_does_not_keep_a_source_from_being_overdue() {
-    let place = Place::new().await;
-    place.keep(1, morning(1), false).await;
-    place.keep(2, morning(366), false).await;
-    let status = place.status(morning(2)).await;
+    let fixture = Fixture::new().await;
+    fixture.keep(1, morning(1), false).await;
+    fixture.keep(2, morning(366), false).await;
+    let status = fixture.status(morning(2)).await;
     assert_eq!((status.health, status.last_success), (Health::Overdue, Some(morning(1))));
     // Minutes ahead are no wrong clock.
-    let status = place.status(morning(366) - TimeDelta::minutes(4)).await;
+    let status = fixture.status(morning(366) - TimeDelta::minutes(4)).await;
     assert_eq!((status.health, status.last_success), (Health::Ok, Some(morning(366))));
     // The next one is the newest, and good.
-    place.keep(3, morning(2), false).await;
-    let status = place.status(morning(2)).await;
+    fixture.keep(3, morning(2), false).await;
+    let status = fixture.status(morning(2)).await;
     assert_eq!((status.health, status.last_success), (Health::Ok, Some(morning(2))));
     assert!(status.snapshot.unwrap().ends_with("20261127T090000Z-3.json"));
 }
 
 #[tokio::test]
 async fn a_source_whose_folder_cannot_be_read_does_not_hide_the_others() {
-    let place = Place::new().await;
-    std::os::unix::fs::symlink(place.folder.path().join("gone"), place.archive.folder("stores"))
-        .unwrap();
-    let reporter = Reporter::new(Some(place.store.clone()), place.archive.clone());
-    let shown = reporter.sources(&place.settings, morning(0)).await.unwrap();
+    let fixture = Fixture::new().await;
+    std::os::unix::fs::symlink(
+        fixture.folder.path().join("gone"),
+        fixture.archive.folder("stores"),
+    )
+    .unwrap();
+    let reporter = Reporter::new(Some(fixture.store.clone()), fixture.archive.clone());
+    let shown = reporter.sources(&fixture.settings, morning(0)).await.unwrap();
     let health: Vec<_> = shown.iter().map(|source| source.health).collect();
     assert_eq!(health, [Health::Failing, Health::New]);
     let error = shown[0].last_error.as_ref().unwrap();
     assert_eq!(error.kind, ErrorKind::Storage);
     assert!(error.message.contains("mount its disk"), "{error:?}");
     // People are told.
-    let alarms = reporter.alarms(&place.settings, morning(0)).await.unwrap();
+    let alarms = reporter.alarms(&fixture.settings, morning(0)).await.unwrap();
     assert!(alarms.iter().any(|alarm| alarm.about == "stores"), "{alarms:?}");
 }

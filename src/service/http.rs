@@ -26,11 +26,11 @@ use crate::tls::{self, CaFileError};
 /// The longest that the body of a control answer may take, however steadily it trickles.
 const CONTROL_DEADLINE: Duration = Duration::from_mins(5);
 /// How many content codings of one answer are undone.
-const MOST_CODINGS: usize = 2;
+const MAX_CODINGS: usize = 2;
 /// The most that a decoder gives at once, in bytes.
 const PIECE: usize = 64 << 10;
 /// How many characters of an error's causes are shown; others may have written some of them.
-const LONGEST_REASON: usize = 500;
+const MAX_REASON_CHARS: usize = 500;
 
 /// Why no HTTP client could be made.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,7 @@ pub struct HttpClients {
     /// Without a proxy.
     loopback: Pair,
     /// Why the system's certificates could not be loaded, if so: then none is trusted.
-    untrusting: Option<String>,
+    trust_error: Option<String>,
     connect_timeout: Duration,
     idle_timeout: Duration,
     fetch_deadline: Duration,
@@ -84,19 +84,19 @@ impl HttpClients {
         let connect_timeout = http.connect_timeout.min(http.idle_timeout);
         let base = || builder().connect_timeout(connect_timeout);
         let trusting = || base().tls_certs_merge(extra.iter().cloned());
-        let (outward, loopback, untrusting) = match (pair(trusting), &http.ca_file) {
+        let (outward, loopback, trust_error) = match (pair(trusting), &http.ca_file) {
             (Ok(outward), _) => (outward, pair(|| trusting().no_proxy()), None),
             (Err(error), Some(_)) => return Err(SetupError::Tls(reason(error))),
             (Err(error), None) => {
-                let untrusting = || base().tls_certs_only([]);
-                let outward = pair(untrusting).map_err(|e| SetupError::Tls(self::reason(e)))?;
-                (outward, pair(|| untrusting().no_proxy()), Some(reason(error)))
+                let without_roots = || base().tls_certs_only([]);
+                let outward = pair(without_roots).map_err(|e| SetupError::Tls(self::reason(e)))?;
+                (outward, pair(|| without_roots().no_proxy()), Some(reason(error)))
             }
         };
         Ok(Self {
             outward,
             loopback: loopback.map_err(|error| SetupError::Tls(reason(error)))?,
-            untrusting,
+            trust_error,
             connect_timeout,
             idle_timeout: http.idle_timeout,
             fetch_deadline: http.fetch_deadline,
@@ -115,7 +115,7 @@ impl HttpClients {
         accept: &'static str,
         part: Option<(u64, &Validator)>,
     ) -> Result<Response, Failure> {
-        let place = place(&url);
+        let host = host_and_port(&url);
         let pair = if is_loopback(&url) { &self.loopback } else { &self.outward };
         let client = match connection {
             Connection::Fresh => &pair.fresh,
@@ -135,41 +135,41 @@ impl HttpClients {
         match timeout(self.connect_timeout + self.idle_timeout, sending).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) if error.is_connect() || error.is_builder() => {
-                Err(self.not_sent(&place, error))
+                Err(self.not_sent(&host, error))
             }
             Ok(Err(error)) => Err(Failure::new(
                 FailureKind::Lost,
-                format!("{place} did not answer the request: {}", reason(error)),
+                format!("{host} did not answer the request: {}", reason(error)),
             )),
             Err(_) => Err(Failure::new(
                 FailureKind::Lost,
-                format!("{place} took the request, but did not answer in time ({:?})", {
+                format!("{host} took the request, but did not answer in time ({:?})", {
                     self.idle_timeout
                 }),
             )),
         }
     }
 
-    fn not_sent(&self, place: &str, error: reqwest::Error) -> Failure {
+    fn not_sent(&self, host: &str, error: reqwest::Error) -> Failure {
         if let Some(shortage) = shortage(&error) {
             return Failure::new(
                 FailureKind::Local,
                 format!(
-                    "{place} could not be asked: this machine has {shortage}; the job goes on by \
+                    "{host} could not be asked: this machine has {shortage}; the job goes on by \
                      itself when that is over"
                 ),
             );
         }
-        let mut message = format!("{place} could not be reached: ");
+        let mut message = format!("{host} could not be reached: ");
         if error.is_timeout() {
             let _ = write!(message, "no connection within {:?}", self.connect_timeout);
         } else {
             message.push_str(&reason(error));
         }
-        if let Some(untrusting) = &self.untrusting {
+        if let Some(trust_error) = &self.trust_error {
             let _ = write!(
                 message,
-                "; no certificate is trusted on this machine ({untrusting}): install the \
+                "; no certificate is trusted on this machine ({trust_error}): install the \
                  system's CA certificates or set http.ca_file"
             );
         }
@@ -219,12 +219,12 @@ impl HttpClients {
         .boxed()
     }
 
-    fn reading(&self, response: Response, until: Instant) -> Result<Decoding, Failure> {
+    fn reading(&self, response: Response, until: Instant) -> Result<DecodedBody, Failure> {
         let codings = codings(&response)?;
-        let reading = Reading { response, received: 0, idle: self.idle_timeout, until };
+        let reading = BodyReader { response, received: 0, idle: self.idle_timeout, until };
         Ok(match codings {
-            0 => Decoding::Plain(reading),
-            codings => Decoding::Unopened { reading, codings },
+            0 => DecodedBody::Plain(reading),
+            codings => DecodedBody::Unopened { reading, codings },
         })
     }
 }
@@ -248,7 +248,7 @@ fn codings(response: &Response) -> Result<usize, Failure> {
             }
         }
     }
-    if codings > MOST_CODINGS {
+    if codings > MAX_CODINGS {
         return refused(&format!("gzip,{codings}times"));
     }
     Ok(codings)
@@ -260,35 +260,35 @@ pub(crate) fn is_encoded(response: &Response) -> bool {
 }
 
 /// A body on its way in, its content encoding undone.
-enum Decoding {
-    Plain(Reading),
+enum DecodedBody {
+    Plain(BodyReader),
     /// Compressed so many times; nothing has come yet.
     Unopened {
-        reading: Reading,
+        reading: BodyReader,
         codings: usize,
     },
     Gzip(Box<dyn AsyncBufRead + Send + Unpin>),
     Ended,
 }
 
-impl Decoding {
+impl DecodedBody {
     /// The next bytes; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
-        match std::mem::replace(self, Decoding::Ended) {
-            Decoding::Ended => Ok(None),
-            Decoding::Plain(mut reading) => {
+        match std::mem::replace(self, DecodedBody::Ended) {
+            DecodedBody::Ended => Ok(None),
+            DecodedBody::Plain(mut reading) => {
                 let chunk = reading.next().await?;
-                *self = Decoding::Plain(reading);
+                *self = DecodedBody::Plain(reading);
                 Ok(chunk)
             }
-            Decoding::Unopened { mut reading, codings } => {
+            DecodedBody::Unopened { mut reading, codings } => {
                 // Some servers name an encoding for a body that is not there.
                 let Some(first) = reading.next().await? else { return Ok(None) };
-                *self = Decoding::Gzip(decoder(first, reading, codings));
+                *self = DecodedBody::Gzip(decoder(first, reading, codings));
                 self.decoded().await
             }
-            Decoding::Gzip(reader) => {
-                *self = Decoding::Gzip(reader);
+            DecodedBody::Gzip(reader) => {
+                *self = DecodedBody::Gzip(reader);
                 self.decoded().await
             }
         }
@@ -296,7 +296,7 @@ impl Decoding {
 
     /// What the decoder gives next, in pieces of bounded size however much a little may decode to.
     async fn decoded(&mut self) -> Result<Option<Bytes>, Failure> {
-        let Decoding::Gzip(reader) = self else { return Ok(None) };
+        let DecodedBody::Gzip(reader) = self else { return Ok(None) };
         let mut piece = BytesMut::with_capacity(PIECE);
         match reader.read_buf(&mut piece).await {
             Ok(0) => Ok(None),
@@ -320,7 +320,11 @@ impl Decoding {
 }
 
 /// Undoes gzip so many times: all members of it, and nothing but members.
-fn decoder(first: Bytes, reading: Reading, codings: usize) -> Box<dyn AsyncBufRead + Send + Unpin> {
+fn decoder(
+    first: Bytes,
+    reading: BodyReader,
+    codings: usize,
+) -> Box<dyn AsyncBufRead + Send + Unpin> {
     let rest = stream::unfold(Some(reading), |reading| async move {
         let mut reading = reading?;
         match reading.next().await {
@@ -339,7 +343,7 @@ fn decoder(first: Bytes, reading: Reading, codings: usize) -> Box<dyn AsyncBufRe
 }
 
 /// A body on its way in.
-struct Reading {
+struct BodyReader {
     response: Response,
     /// Bytes so far, as they came.
     received: u64,
@@ -347,7 +351,7 @@ struct Reading {
     until: Instant,
 }
 
-impl Reading {
+impl BodyReader {
     /// The next bytes; `None` at the end. The idle time runs only while this waits, so a slow
     /// reader is not mistaken for a silent service (reqwest's own read timeout does that).
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
@@ -431,7 +435,7 @@ fn install_tls() {
 }
 
 /// A URL's host, and its port where that is not the scheme's own.
-pub(crate) fn place(url: &Url) -> String {
+pub(crate) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or("a URL without a host");
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
@@ -492,5 +496,5 @@ pub fn reason(error: reqwest::Error) -> String {
         source = cause.source();
     }
     let said = if said.is_empty() { error.to_string() } else { said.join(": ") };
-    said.replace(char::is_control, " ").chars().take(LONGEST_REASON).collect()
+    said.replace(char::is_control, " ").chars().take(MAX_REASON_CHARS).collect()
 }

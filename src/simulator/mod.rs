@@ -52,8 +52,8 @@ pub use self::data::{Chunks, Data};
 pub use self::jobs::{RemoteJob, RemoteState};
 pub use self::request::{Host, Kind, Request};
 pub use self::scenario::{
-    Announced, Dates, Ending, ErrorBody, Fault, Limits, Location, OutputLabel, OutputUrl, Scenario,
-    StatusUrl,
+    AccountLimits, Announced, Dates, Ending, ErrorBody, Fault, Location, OutputLabel, OutputUrl,
+    Scenario, StatusUrl,
 };
 use self::world::World;
 
@@ -164,7 +164,7 @@ impl Simulator {
     }
 
     /// Makes the account's limits count; at the start there are none.
-    pub fn set_limits(&self, limits: Limits) {
+    pub fn set_limits(&self, limits: AccountLimits) {
         self.world().limits = Some(limits);
     }
 

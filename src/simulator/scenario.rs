@@ -313,7 +313,7 @@ pub enum OutputUrl {
 
 /// What the account may do, counted by the simulator over all its sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct AccountLimits {
     /// Jobs that have not ended.
     pub max_in_process: usize,
     /// Jobs created since the start, or since [`Simulator::next_day`](super::Simulator::next_day).
@@ -322,7 +322,7 @@ pub struct Limits {
     pub refusal: u16,
 }
 
-impl Default for Limits {
+impl Default for AccountLimits {
     /// An enterprise account's.
     fn default() -> Self {
         Self { max_in_process: 10, max_per_day: 50, refusal: 429 }

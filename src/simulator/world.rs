@@ -10,7 +10,9 @@ use super::answers::{Answer, Version, Workspace, atom, html_page};
 use super::data::Data;
 use super::jobs::{Job, RemoteState, segment, signature, versions};
 use super::request::{Request, Route};
-use super::scenario::{Ending, ErrorBody, Fault, Limits, Location, OutputUrl, Scenario, StatusUrl};
+use super::scenario::{
+    AccountLimits, Ending, ErrorBody, Fault, Location, OutputUrl, Scenario, StatusUrl,
+};
 
 const OVER_IN_PROCESS: &str =
     "The maximum number of jobs in process at one time for this account has been reached.";
@@ -24,7 +26,7 @@ pub(super) struct World {
     pub(super) sources: Vec<SimSource>,
     pub(super) jobs: Vec<Job>,
     pub(super) requests: Vec<Request>,
-    pub(super) limits: Option<Limits>,
+    pub(super) limits: Option<AccountLimits>,
     /// How many of the jobs were there when the day began.
     pub(super) jobs_before_today: usize,
     pub(super) peak_in_process: usize,

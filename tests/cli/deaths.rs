@@ -145,10 +145,10 @@ fn deaths_at_random_times_lose_nothing() {
         .set("accounts.contoso.max_in_process", 1000)
         .set("accounts.contoso.max_jobs_per_day", 100_000)
         .set("retention.keep_last", 1_000_000);
-    setup.service.set_limits(nightjar::simulator::Limits {
+    setup.service.set_limits(nightjar::simulator::AccountLimits {
         max_in_process: 1_000_000,
         max_per_day: 1_000_000,
-        ..nightjar::simulator::Limits::default()
+        ..nightjar::simulator::AccountLimits::default()
     });
     let mut random = fastrand::Rng::with_seed(7);
     for _ in 0..kills {

@@ -1,7 +1,7 @@
 //! What the account may do.
 
 use crate::harness::{Process, Setup, each, now, source, until};
-use nightjar::simulator::{ErrorBody, Fault, Limits, Scenario};
+use nightjar::simulator::{AccountLimits, ErrorBody, Fault, Scenario};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -55,7 +55,7 @@ fn jobs_in_process_never_exceed_the_accounts_number() {
     let slow = Scenario { pending_polls: 4, ..Scenario::default() };
     let setup = Setup::of((0..5).map(|n| source(&format!("s{n}"), slow.clone())).collect())
         .set("accounts.contoso.max_in_process", 2);
-    setup.service.set_limits(Limits { max_in_process: 2, ..Limits::default() });
+    setup.service.set_limits(AccountLimits { max_in_process: 2, ..AccountLimits::default() });
     setup.backup();
     assert_eq!(setup.service.peak_in_process(), 2);
     assert_eq!(setup.service.count(nightjar::simulator::Kind::Create), 5, "no refusal");

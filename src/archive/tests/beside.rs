@@ -9,9 +9,9 @@ const ONE: Retention =
     Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
 
 /// Verifies; once everything was listed and nothing read, something else happens.
-fn verify_while(place: &Place, happens: impl FnOnce() + Send) -> Verification {
+fn verify_while(fixture: &Fixture, happens: impl FnOnce() + Send) -> Verification {
     let happens = Mutex::new(Some(happens));
-    place.archive.verify(&[], &|_| {
+    fixture.archive.verify(&[], &|_| {
         let happens = happens.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(happens) = happens {
             happens();
@@ -20,11 +20,11 @@ fn verify_while(place: &Place, happens: impl FnOnce() + Send) -> Verification {
 }
 
 /// Lets `verify` list everything at this point of something else, which then goes on to its end.
-fn verify_at(place: &Place, point: Point, something: impl FnOnce()) -> Verification {
+fn verify_at(fixture: &Fixture, point: Point, something: impl FnOnce()) -> Verification {
     let (verified, result) = mpsc::channel();
-    let archive = place.archive.clone();
+    let archive = fixture.archive.clone();
     let verified = Arc::new(Mutex::new(Some(verified)));
-    let watching = failpoint::watch(place.archive.root(), move |at, _| {
+    let watching = failpoint::watch(fixture.archive.root(), move |at, _| {
         let verified = verified.lock().unwrap().take_if(|_| at == point);
         if let Some(verified) = verified {
             let (listed, has_listed) = mpsc::channel();
@@ -46,50 +46,50 @@ fn verify_at(place: &Place, point: Point, something: impl FnOnce()) -> Verificat
     result.recv().unwrap()
 }
 
-async fn four(contents: fn(i64) -> u64) -> Place {
-    let place = Place::new();
+async fn four(contents: fn(i64) -> u64) -> Fixture {
+    let fixture = Fixture::new();
     for job in 1..=4 {
-        place.keep(&document(contents(job)), job).await;
+        fixture.keep(&document(contents(job)), job).await;
     }
-    place
+    fixture
 }
 
-fn prune(place: &Place) {
-    let plan = place.archive.plan_pruning("places", &ONE, chrono_tz::UTC, at(9)).unwrap();
-    assert_eq!(place.archive.prune(&plan).unwrap(), 3);
+fn prune(fixture: &Fixture) {
+    let plan = fixture.archive.plan_pruning("places", &ONE, chrono_tz::UTC, at(9)).unwrap();
+    assert_eq!(fixture.archive.prune(&plan).unwrap(), 3);
 }
 
 const WHOLE: Verification = Verification { ok: true, checked: 1, findings: Vec::new() };
 
 #[tokio::test]
 async fn what_retention_removes_meanwhile_is_no_damage() {
-    let place = four(|job| job.unsigned_abs()).await;
-    assert_eq!(verify_while(&place, || prune(&place)), WHOLE);
+    let fixture = four(|job| job.unsigned_abs()).await;
+    assert_eq!(verify_while(&fixture, || prune(&fixture)), WHOLE);
 }
 
 #[tokio::test]
 async fn shared_bytes_are_read_by_a_name_that_stays() {
-    let place = four(|_| 5).await;
-    let verification = verify_while(&place, || prune(&place));
+    let fixture = four(|_| 5).await;
+    let verification = verify_while(&fixture, || prune(&fixture));
     assert_eq!((verification.ok, verification.findings), (true, Vec::new()));
 }
 
 #[tokio::test]
 async fn a_snapshot_that_is_half_removed_when_it_is_listed_is_no_finding() {
-    let place = four(|job| job.unsigned_abs()).await;
-    let verification = verify_at(&place, Point::PruneData, || prune(&place));
+    let fixture = four(|job| job.unsigned_abs()).await;
+    let verification = verify_at(&fixture, Point::PruneData, || prune(&fixture));
     assert_eq!((verification.ok, verification.findings), (true, Vec::new()));
 }
 
 #[tokio::test]
 async fn a_snapshot_that_is_half_filed_when_it_is_listed_is_no_finding() {
     for point in [Point::DataName, Point::ManifestWrite, Point::ManifestName, Point::LatestName] {
-        let place = Place::new();
-        place.keep(&document(3), 1).await;
-        let received = place.receive(&document(4), 2, &DocumentLimits::default()).await;
+        let fixture = Fixture::new();
+        fixture.keep(&document(3), 1).await;
+        let received = fixture.receive(&document(4), 2, &DocumentLimits::default()).await;
         let summary = received.validation.as_ref().unwrap().clone();
-        let verification = verify_at(&place, point, || {
-            place.archive.file(received, summary, meta(2)).unwrap();
+        let verification = verify_at(&fixture, point, || {
+            fixture.archive.file(received, summary, meta(2)).unwrap();
         });
         assert_eq!((verification.ok, verification.findings), (true, Vec::new()), "{point:?}");
     }
@@ -97,24 +97,24 @@ async fn a_snapshot_that_is_half_filed_when_it_is_listed_is_no_finding() {
 
 #[tokio::test]
 async fn a_hold_that_comes_and_goes_is_no_finding() {
-    let place = four(|job| job.unsigned_abs()).await;
+    let fixture = four(|job| job.unsigned_abs()).await;
     let name = Name::new(at(1), 1);
     let hold = Hold { reason: "the auditors".into(), since: at(9) };
-    let verification = verify_at(&place, Point::FileCreate, || {
-        place.archive.hold("places", name, &hold).unwrap();
+    let verification = verify_at(&fixture, Point::FileCreate, || {
+        fixture.archive.hold("places", name, &hold).unwrap();
     });
     assert_eq!(verification, Verification { checked: 4, ..WHOLE });
-    let verification = verify_while(&place, || {
-        place.archive.unhold("places", name).unwrap();
+    let verification = verify_while(&fixture, || {
+        fixture.archive.unhold("places", name).unwrap();
     });
     assert_eq!(verification, Verification { checked: 4, ..WHOLE });
 }
 
 #[tokio::test]
 async fn what_is_really_gone_stays_a_finding() {
-    let place = four(|job| job.unsigned_abs()).await;
-    let verification = verify_while(&place, || {
-        fs::remove_file(place.file("20261125T030000Z-1.xml.zst")).unwrap();
+    let fixture = four(|job| job.unsigned_abs()).await;
+    let verification = verify_while(&fixture, || {
+        fs::remove_file(fixture.file("20261125T030000Z-1.xml.zst")).unwrap();
     });
     let kinds: Vec<_> = verification.findings.iter().map(|finding| finding.kind).collect();
     assert_eq!((verification.ok, verification.checked, kinds), (false, 4, vec!["unreadable"]));
@@ -122,11 +122,11 @@ async fn what_is_really_gone_stays_a_finding() {
 
 #[tokio::test]
 async fn a_folder_full_of_other_things_is_told_in_few_words() {
-    let place = four(|_| 5).await;
+    let fixture = four(|_| 5).await;
     for number in 0..1010 {
-        fs::write(place.file(&format!("note-{number}")), "").unwrap();
+        fs::write(fixture.file(&format!("note-{number}")), "").unwrap();
     }
-    let verification = place.verify();
+    let verification = fixture.verify();
     assert_eq!((verification.ok, verification.findings.len()), (true, 1001));
     let rest = verification.findings.iter().find(|it| it.file.ends_with("places")).unwrap();
     assert_eq!(rest.message, "10 more things in it belong to no snapshot");

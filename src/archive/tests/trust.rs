@@ -8,8 +8,8 @@ use std::os::unix::fs::{lchown, symlink};
 const ONE: Retention =
     Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
 
-fn jobs(place: &Place) -> Vec<i64> {
-    place.archive.snapshots("places").unwrap().map(|one| one.manifest.job).collect()
+fn jobs(fixture: &Fixture) -> Vec<i64> {
+    fixture.archive.snapshots("places").unwrap().map(|one| one.manifest.job).collect()
 }
 
 #[tokio::test]
@@ -25,25 +25,25 @@ async fn a_manifest_that_contradicts_its_name_moves_nobody_to_touch_another_file
         ("the duplicate", |it| it.same_content_as = Some("../../x.json".into())),
     ];
     for (what, lie) in lies {
-        let place = Place::new();
+        let fixture = Fixture::new();
         for job in 1..=3i64 {
-            place.keep(&document(job.unsigned_abs()), job).await;
+            fixture.keep(&document(job.unsigned_abs()), job).await;
         }
-        let outside = place.archive.root().parent().unwrap().join("outside");
+        let outside = fixture.archive.root().parent().unwrap().join("outside");
         fs::write(&outside, "precious").unwrap();
-        place.edit("20261125T030000Z-1.json", lie);
+        fixture.edit("20261125T030000Z-1.json", lie);
         let name = Name::new(at(1), 1);
-        assert_eq!(jobs(&place), [3, 2], "{what}");
-        assert!(place.archive.find("places", name).is_none(), "{what}");
-        assert!(place.archive.select("places@1").is_err(), "{what}");
-        let plan = place.archive.plan_pruning("places", &ONE, chrono_tz::UTC, at(99)).unwrap();
-        assert_eq!(place.archive.prune(&plan).unwrap(), 1, "{what}");
+        assert_eq!(jobs(&fixture), [3, 2], "{what}");
+        assert!(fixture.archive.find("places", name).is_none(), "{what}");
+        assert!(fixture.archive.select("places@1").is_err(), "{what}");
+        let plan = fixture.archive.plan_pruning("places", &ONE, chrono_tz::UTC, at(99)).unwrap();
+        assert_eq!(fixture.archive.prune(&plan).unwrap(), 1, "{what}");
         assert!(outside.exists(), "{what}");
         // Neither what is good goes, nor what is damaged.
         for left in ["030000Z-1.json", "030000Z-1.xml.zst", "050000Z-3.json", "050000Z-3.xml.zst"] {
-            assert!(place.file(&format!("20261125T{left}")).exists(), "{what}: {left}");
+            assert!(fixture.file(&format!("20261125T{left}")).exists(), "{what}: {left}");
         }
-        let verification = place.verify();
+        let verification = fixture.verify();
         assert!(!verification.ok, "{what}");
         let about: Vec<_> =
             verification.findings.iter().filter_map(|it| it.snapshot.as_deref()).collect();
@@ -53,47 +53,47 @@ async fn a_manifest_that_contradicts_its_name_moves_nobody_to_touch_another_file
 
 #[tokio::test]
 async fn nothing_is_linked_to_what_a_contradictory_manifest_claims() {
-    let place = Place::new();
-    place.keep(&document(5), 1).await;
-    place.edit("20261125T030000Z-1.json", |it| it.stored.file = "../../outside".into());
-    let second = place.keep(&document(5), 2).await;
+    let fixture = Fixture::new();
+    fixture.keep(&document(5), 1).await;
+    fixture.edit("20261125T030000Z-1.json", |it| it.stored.file = "../../outside".into());
+    let second = fixture.keep(&document(5), 2).await;
     assert_eq!(second.manifest.same_content_as, None);
 }
 
 #[tokio::test]
 async fn a_path_that_is_no_manifest_s_name_is_not_read() {
-    let place = Place::new();
-    let snapshot = place.keep(&document(5), 1).await;
-    let copied = place.archive.root().join("manifest.json");
+    let fixture = Fixture::new();
+    let snapshot = fixture.keep(&document(5), 1).await;
+    let copied = fixture.archive.root().join("manifest.json");
     fs::copy(&snapshot.path, &copied).unwrap();
-    let error = place.archive.select(&copied.display().to_string()).unwrap_err().to_string();
+    let error = fixture.archive.select(&copied.display().to_string()).unwrap_err().to_string();
     assert!(error.contains("its name is not one of a manifest"), "{error}");
 }
 
 #[tokio::test]
 async fn newest_means_the_highest_job_whatever_the_clock_said() {
-    let place = Place::new();
-    place.keep(&document(10), 1).await;
-    place.keep_dated(&document(30), 2, at(24 * 365)).await;
-    assert_eq!(jobs(&place), [2, 1]);
-    let third = place.keep(&document(20), 3).await;
-    assert_eq!(jobs(&place), [3, 2, 1]);
-    assert_eq!(place.archive.newest("places").unwrap().unwrap(), third);
-    assert_eq!(place.archive.baseline("places").unwrap(), Some(20));
-    let latest = fs::read_link(place.file("latest.json")).unwrap();
+    let fixture = Fixture::new();
+    fixture.keep(&document(10), 1).await;
+    fixture.keep_dated(&document(30), 2, at(24 * 365)).await;
+    assert_eq!(jobs(&fixture), [2, 1]);
+    let third = fixture.keep(&document(20), 3).await;
+    assert_eq!(jobs(&fixture), [3, 2, 1]);
+    assert_eq!(fixture.archive.newest("places").unwrap().unwrap(), third);
+    assert_eq!(fixture.archive.baseline("places").unwrap(), Some(20));
+    let latest = fs::read_link(fixture.file("latest.json")).unwrap();
     assert_eq!(latest, Path::new("20261125T050000Z-3.json"));
-    assert_eq!(place.archive.select("places").unwrap().manifest.job, 3);
+    assert_eq!(fixture.archive.select("places").unwrap().manifest.job, 3);
     // Identical content is that of the newest one, too.
-    let fourth = place.keep(&document(20), 4).await;
+    let fourth = fixture.keep(&document(20), 4).await;
     assert_eq!(fourth.manifest.same_content_as.as_deref(), Some("20261125T050000Z-3.json"));
     // A time asks for the time that is in the name.
     for (text, job) in
         [("places@2026-11-25", 4), ("places@2030-01-01", 2), ("places@20261125T04", 1)]
     {
-        assert_eq!(place.archive.select(text).unwrap().manifest.job, job, "{text}");
+        assert_eq!(fixture.archive.select(text).unwrap().manifest.job, job, "{text}");
     }
-    assert!(place.verify().findings.is_empty());
-    let plan = place.archive.plan_pruning("places", &ONE, chrono_tz::UTC, at(9)).unwrap();
+    assert!(fixture.verify().findings.is_empty());
+    let plan = fixture.archive.plan_pruning("places", &ONE, chrono_tz::UTC, at(9)).unwrap();
     let stay: Vec<_> = plan.iter().filter(|decision| !decision.reasons.is_empty()).collect();
     let stay: Vec<_> = stay.iter().map(|decision| decision.snapshot.manifest.job).collect();
     assert_eq!(stay, [4, 2]);
@@ -101,61 +101,61 @@ async fn newest_means_the_highest_job_whatever_the_clock_said() {
 
 #[tokio::test]
 async fn data_of_another_length_is_damaged_and_never_the_one_that_stays() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     for job in 1..=3i64 {
-        place.keep(&document(10 + job.unsigned_abs()), job).await;
+        fixture.keep(&document(10 + job.unsigned_abs()), job).await;
     }
-    fs::write(place.file("20261125T050000Z-3.xml.zst"), "half").unwrap();
-    fs::write(place.file("20261125T030000Z-1.json"), "{").unwrap();
-    let plan = place.archive.plan_pruning("places", &ONE, chrono_tz::UTC, at(9)).unwrap();
+    fs::write(fixture.file("20261125T050000Z-3.xml.zst"), "half").unwrap();
+    fs::write(fixture.file("20261125T030000Z-1.json"), "{").unwrap();
+    let plan = fixture.archive.plan_pruning("places", &ONE, chrono_tz::UTC, at(9)).unwrap();
     let planned: Vec<_> = plan.iter().map(|decision| decision.snapshot.manifest.job).collect();
     assert_eq!(planned, [2]);
-    assert_eq!(place.archive.prune(&plan).unwrap(), 0);
-    assert!(place.file("20261125T030000Z-1.xml.zst").exists());
+    assert_eq!(fixture.archive.prune(&plan).unwrap(), 0);
+    assert!(fixture.file("20261125T030000Z-1.xml.zst").exists());
 }
 
 #[tokio::test]
 async fn a_hold_that_came_after_the_plan_is_respected() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     for job in 1..=3 {
-        place.keep(&document(5), job).await;
+        fixture.keep(&document(5), job).await;
     }
-    let plan = place.archive.plan_pruning("places", &ONE, chrono_tz::UTC, at(9)).unwrap();
+    let plan = fixture.archive.plan_pruning("places", &ONE, chrono_tz::UTC, at(9)).unwrap();
     let held = Name::new(at(1), 1);
     let hold = Hold { reason: "the auditors".into(), since: at(9) };
-    place.archive.hold("places", held, &hold).unwrap();
-    assert_eq!(place.archive.prune(&plan).unwrap(), 1);
-    assert_eq!(jobs(&place), [3, 1]);
+    fixture.archive.hold("places", held, &hold).unwrap();
+    assert_eq!(fixture.archive.prune(&plan).unwrap(), 1);
+    assert_eq!(jobs(&fixture), [3, 1]);
     // And what is gone cannot be held.
-    let error = place.archive.hold("places", Name::new(at(2), 2), &hold).unwrap_err();
+    let error = fixture.archive.hold("places", Name::new(at(2), 2), &hold).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
-    assert_eq!(place.findings(), Vec::<String>::new());
+    assert_eq!(fixture.findings(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn whatever_stands_in_a_hold_s_place_holds() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     for job in 1..=4 {
-        place.keep(&document(5), job).await;
+        fixture.keep(&document(5), job).await;
     }
-    let name = |job| place.file(&Name::new(at(job), job).hold());
+    let name = |job| fixture.file(&Name::new(at(job), job).hold());
     symlink("/etc/hostname", name(1)).unwrap();
     mkfifoat(CWD, name(2), Mode::RUSR).unwrap();
     fs::write(name(3), "not even JSON").unwrap();
     for job in 1..=3 {
-        let hold = place.archive.hold_of("places", Name::new(at(job), job));
+        let hold = fixture.archive.hold_of("places", Name::new(at(job), job));
         assert_eq!(hold.unwrap().reason, "the reason cannot be read", "{job}");
     }
-    assert_eq!(place.archive.hold_of("places", Name::new(at(4), 4)), None);
+    assert_eq!(fixture.archive.hold_of("places", Name::new(at(4), 4)), None);
 }
 
 #[tokio::test]
 async fn a_link_or_a_pipe_in_a_file_s_place_is_not_opened() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     for job in 1..=4i64 {
-        place.keep(&document(job.unsigned_abs()), job).await;
+        fixture.keep(&document(job.unsigned_abs()), job).await;
     }
-    let file = |job: i64, name: fn(&Name) -> String| place.file(&name(&Name::new(at(job), job)));
+    let file = |job: i64, name: fn(&Name) -> String| fixture.file(&name(&Name::new(at(job), job)));
     for (path, makes_link) in
         [(file(1, Name::data), true), (file(2, Name::manifest), true), (file(3, Name::data), false)]
     {
@@ -165,9 +165,9 @@ async fn a_link_or_a_pipe_in_a_file_s_place_is_not_opened() {
             false => mkfifoat(CWD, &path, Mode::RUSR).unwrap(),
         }
     }
-    let plan = place.archive.plan_pruning("places", &ONE, chrono_tz::UTC, at(9)).unwrap();
+    let plan = fixture.archive.plan_pruning("places", &ONE, chrono_tz::UTC, at(9)).unwrap();
     assert_eq!(plan.len(), 1);
-    let errors: Vec<_> = place
+    let errors: Vec<_> = fixture
         .verify()
         .findings
         .into_iter()
@@ -182,27 +182,27 @@ async fn a_link_or_a_pipe_in_a_file_s_place_is_not_opened() {
 
 #[tokio::test]
 async fn a_source_folder_that_is_a_link_to_a_bigger_disk_is_a_source_to_every_reader() {
-    let place = Place::new();
-    let disk = place.archive.root().parent().unwrap().join("disk");
+    let fixture = Fixture::new();
+    let disk = fixture.archive.root().parent().unwrap().join("disk");
     fs::create_dir(&disk).unwrap();
-    symlink(&disk, place.archive.folder("places")).unwrap();
-    place.keep(&document(5), 7).await;
+    symlink(&disk, fixture.archive.folder("places")).unwrap();
+    fixture.keep(&document(5), 7).await;
     assert_eq!(fs::read_dir(&disk).unwrap().count(), 3);
-    assert_eq!(place.archive.sources().unwrap(), ["places"]);
-    assert_eq!(place.archive.highest_job().unwrap(), 7);
-    assert_eq!(jobs(&place), [7]);
-    let verification = place.verify();
+    assert_eq!(fixture.archive.sources().unwrap(), ["places"]);
+    assert_eq!(fixture.archive.highest_job().unwrap(), 7);
+    assert_eq!(jobs(&fixture), [7]);
+    let verification = fixture.verify();
     assert_eq!((verification.ok, verification.checked), (true, 1));
     assert_eq!(verification.findings, []);
     fs::write(disk.join(".20261125T050000Z-3.xml.zst.partial"), "half").unwrap();
-    assert_eq!(place.archive.sweep(|_| false).unwrap(), 1);
+    assert_eq!(fixture.archive.sweep(|_| false).unwrap(), 1);
     // The disk is not mounted: that is no empty source, whose numbers may be used again.
     fs::remove_dir_all(&disk).unwrap();
-    assert_eq!(place.archive.sources().unwrap(), ["places"]);
-    assert!(place.archive.highest_job().is_err());
-    assert!(place.archive.names("places").is_err());
-    assert_eq!(place.findings(), ["unreadable places"]);
-    assert!(!place.verify().ok);
+    assert_eq!(fixture.archive.sources().unwrap(), ["places"]);
+    assert!(fixture.archive.highest_job().is_err());
+    assert!(fixture.archive.names("places").is_err());
+    assert_eq!(fixture.findings(), ["unreadable places"]);
+    assert!(!fixture.verify().ok);
 }
 
 #[tokio::test]
@@ -211,57 +211,57 @@ async fn another_user_s_link_is_no_source_folder_but_an_error_and_a_finding() {
         eprintln!("skipped: only root can make what belongs to another user");
         return;
     }
-    let place = Place::new();
-    let goal = place.archive.root().parent().unwrap().join("goal");
+    let fixture = Fixture::new();
+    let goal = fixture.archive.root().parent().unwrap().join("goal");
     fs::create_dir(&goal).unwrap();
     let precious = goal.join(".20261125T050000Z-3.xml.zst.partial");
     fs::write(&precious, "of root").unwrap();
-    let link = place.archive.folder("places");
+    let link = fixture.archive.folder("places");
     symlink(&goal, &link).unwrap();
     lchown(&link, Some(12_345), Some(12_345)).unwrap();
-    assert_eq!(place.archive.sources().unwrap(), ["places"]);
-    assert!(place.archive.highest_job().is_err());
-    assert!(place.archive.names("places").is_err());
-    assert!(place.archive.newest("places").is_err());
-    assert_eq!(place.archive.sweep(|_| false).unwrap(), 0);
+    assert_eq!(fixture.archive.sources().unwrap(), ["places"]);
+    assert!(fixture.archive.highest_job().is_err());
+    assert!(fixture.archive.names("places").is_err());
+    assert!(fixture.archive.newest("places").is_err());
+    assert_eq!(fixture.archive.sweep(|_| false).unwrap(), 0);
     assert!(precious.exists());
-    assert_eq!(place.findings(), ["unreadable places"]);
+    assert_eq!(fixture.findings(), ["unreadable places"]);
     let limits = DocumentLimits::default();
     let chunks = stream::iter([Ok::<_, ()>(Bytes::new())]);
     let received =
-        place.archive.receive("places", Name::new(at(1), 1), attempt(1), &limits, chunks, |_| {});
-    assert!(matches!(received.await, Err(Interrupted::Storage(_))));
+        fixture.archive.receive("places", Name::new(at(1), 1), attempt(1), &limits, chunks, |_| {});
+    assert!(matches!(received.await, Err(ReceiveError::Storage(_))));
     assert_eq!(fs::read_dir(&goal).unwrap().count(), 1);
 }
 
 #[tokio::test]
 async fn a_folder_that_no_configuration_can_name_is_no_source() {
-    let place = Place::new();
-    place.keep(&document(5), 1).await;
+    let fixture = Fixture::new();
+    fixture.keep(&document(5), 1).await;
     for odd in ["Places", "a b", "x@y", "..x", "new\nline", ".hidden"] {
-        fs::create_dir(place.archive.root().join(odd)).unwrap();
+        fs::create_dir(fixture.archive.root().join(odd)).unwrap();
     }
-    fs::create_dir(place.archive.root().join("gone")).unwrap();
-    assert_eq!(place.archive.sources().unwrap(), ["gone", "places"]);
-    let verification = place.verify();
+    fs::create_dir(fixture.archive.root().join("gone")).unwrap();
+    assert_eq!(fixture.archive.sources().unwrap(), ["gone", "places"]);
+    let verification = fixture.verify();
     assert!(verification.ok);
     assert_eq!(verification.findings.iter().filter(|it| it.kind == "foreign").count(), 6);
     for odd in ["", ".", "..", "../archive/places", "/etc"] {
-        assert!(place.archive.names(odd).is_err(), "{odd}");
-        assert!(place.archive.find(odd, Name::new(at(1), 1)).is_none(), "{odd}");
+        assert!(fixture.archive.names(odd).is_err(), "{odd}");
+        assert!(fixture.archive.find(odd, Name::new(at(1), 1)).is_none(), "{odd}");
     }
 }
 
 #[tokio::test]
 async fn the_highest_job_is_that_of_any_file() {
-    let place = Place::new();
-    place.keep(&document(5), 1).await;
+    let fixture = Fixture::new();
+    fixture.keep(&document(5), 1).await;
     for (file, job) in [
         ("20261125T030000Z-5.xml.zst", 5),
         ("20261125T030000Z-6.hold", 6),
         (".20261125T030000Z-7.xml.zst.partial", 7),
     ] {
-        fs::write(place.file(file), "").unwrap();
-        assert_eq!(place.archive.highest_job().unwrap(), job, "{file}");
+        fs::write(fixture.file(file), "").unwrap();
+        assert_eq!(fixture.archive.highest_job().unwrap(), job, "{file}");
     }
 }

@@ -9,7 +9,7 @@ use url::Url;
 /// Microsoft's documents name several hosts of the service, all under this domain.
 const DOMAIN: &str = "virtualearth.net";
 /// The longest address of the service that is kept, in bytes; servers take no longer ones.
-const LONGEST_LINK: usize = 8 << 10;
+const MAX_LINK_BYTES: usize = 8 << 10;
 
 /// All but what RFC 3986 leaves unreserved: a data source's name may hold any of ``~`!$^_={}``, and
 /// URL libraries disagree about some of them.
@@ -57,7 +57,7 @@ impl Addresses {
     /// and one to the account's host is asked over TLS where the endpoint is. `None` when it is no
     /// http address, or too long to be one.
     pub(super) fn link(&self, text: &str, base: &Url) -> Option<Url> {
-        if text.len() > LONGEST_LINK {
+        if text.len() > MAX_LINK_BYTES {
             return None;
         }
         let mut url = base.join(text.trim()).ok()?;
@@ -94,7 +94,7 @@ impl Addresses {
 
     /// The address as it is sent: with the key if and only if it is the account's and nobody can
     /// listen on the way.
-    pub(super) fn sealed(&self, url: &Url, key: &Key) -> Url {
+    pub(super) fn with_key(&self, url: &Url, key: &Key) -> Url {
         let mut url = without_key(url.clone());
         if self.owns(&url) && (url.scheme() == "https" || is_loopback(&url)) {
             url.query_pairs_mut().append_pair("key", key.expose());
@@ -146,9 +146,9 @@ mod tests {
         addresses("https://spatial.virtualearth.net/REST/v1")
     }
 
-    fn sealed(addresses: &Addresses, url: &str) -> String {
+    fn with_key(addresses: &Addresses, url: &str) -> String {
         let key = Key::new(KEY).unwrap();
-        addresses.sealed(&Url::parse(url).unwrap(), &key).into()
+        addresses.with_key(&Url::parse(url).unwrap(), &key).into()
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_key_goes_to_the_account_s_hosts_over_tls_alone() {
-        let with = |url: &str| sealed(&bing(), url).contains(KEY);
+        let with = |url: &str| with_key(&bing(), url).contains(KEY);
         assert!(with("https://spatial.virtualearth.net/x"));
         assert!(with("https://dev.virtualearth.net/x?a=b"));
         assert!(!with("http://spatial.virtualearth.net/x"));
@@ -181,16 +181,16 @@ mod tests {
     #[test]
     fn another_endpoint_has_one_host_and_port() {
         let local = addresses("http://127.0.0.1:4000/REST/v1");
-        assert!(sealed(&local, "http://127.0.0.1:4000/x").contains(KEY));
-        assert!(!sealed(&local, "http://127.0.0.1:4001/x").contains(KEY));
-        assert!(!sealed(&local, "http://localhost:4000/x").contains(KEY));
-        assert!(!sealed(&local, "https://spatial.virtualearth.net/x").contains(KEY));
+        assert!(with_key(&local, "http://127.0.0.1:4000/x").contains(KEY));
+        assert!(!with_key(&local, "http://127.0.0.1:4001/x").contains(KEY));
+        assert!(!with_key(&local, "http://localhost:4000/x").contains(KEY));
+        assert!(!with_key(&local, "https://spatial.virtualearth.net/x").contains(KEY));
     }
 
     #[test]
     fn an_existing_query_stays_and_an_existing_key_is_replaced() {
         assert_eq!(
-            sealed(&bing(), "https://spatial.virtualearth.net/x?a=%20b&Key=old&k%65y=older"),
+            with_key(&bing(), "https://spatial.virtualearth.net/x?a=%20b&Key=old&k%65y=older"),
             format!("https://spatial.virtualearth.net/x?a=%20b&key={KEY}")
         );
         assert_eq!(
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(link("http://storage.example/r").as_deref(), Some("http://storage.example/r"));
         assert_eq!(link("ftp://storage.example/r"), None);
         assert_eq!(link("mailto:somebody"), None);
-        assert_eq!(link(&format!("/{}", "x".repeat(LONGEST_LINK))), None);
+        assert_eq!(link(&format!("/{}", "x".repeat(MAX_LINK_BYTES))), None);
     }
 
     proptest! {
@@ -224,10 +224,10 @@ mod tests {
         fn no_foreign_address_ever_gets_the_key(url in "https?://[a-z.@:0-9]{1,30}/[a-zA-Z0-9?&=%/#]{0,20}") {
             let bing = bing();
             if let Ok(url) = Url::parse(&url) {
-                let sent = bing.sealed(&url, &Key::new(KEY).unwrap());
+                let sent = bing.with_key(&url, &Key::new(KEY).unwrap());
                 let ours = sent.host_str().is_some_and(is_bing) && sent.scheme() == "https";
                 prop_assert_eq!(sent.as_str().contains(KEY), ours && bing.owns(&sent));
-                let again = bing.sealed(&sent, &Key::new(KEY).unwrap());
+                let again = bing.with_key(&sent, &Key::new(KEY).unwrap());
                 prop_assert_eq!(sent, again);
             }
         }

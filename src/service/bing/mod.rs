@@ -1,17 +1,17 @@
 //! Bing Maps Spatial Data Services, the DataSourceDownload dataflow: create, status, result.
 
 mod address;
-mod judge;
+mod classify;
 #[cfg(test)]
 mod tests;
 mod text;
 mod wire;
 
 use self::address::{Addresses, as_json};
-use self::judge::{Answered, Asked, Judge};
+use self::classify::{Reply, RequestKind, ResponseClassifier};
 use self::text::{tidy, tidy_lines};
 use self::wire::{Answer, DataflowJob};
-use super::http::{Connection, HttpClients, is_encoded, place};
+use super::http::{Connection, HttpClients, host_and_port, is_encoded};
 use super::{
     Download, ExportService, Failure, FailureKind, OtherJob, Polled, Progress, Submitted, Target,
     Validator,
@@ -36,7 +36,7 @@ pub const LAST_DAY: NaiveDate = match NaiveDate::from_ymd_opt(2028, 6, 30) {
 const CONTROL_LIMIT: usize = 1 << 20;
 /// The most of an error log that is kept.
 const ERROR_LOG_LIMIT: usize = 64 << 10;
-const MOST_REDIRECTS: usize = 10;
+const MAX_REDIRECTS: usize = 10;
 const JSON: &str = "application/json";
 /// Result and log are not JSON; some hosts insist on being asked for what they have.
 const ANYTHING: &str = "application/xml, text/xml;q=0.9, */*;q=0.8";
@@ -66,8 +66,8 @@ impl Bing {
         }
     }
 
-    fn judge(&self, asked: Asked, now: DateTime<Utc>) -> Judge<'_> {
-        Judge { account: &self.account, key: &self.key, asked, now }
+    fn classifier(&self, request: RequestKind, now: DateTime<Utc>) -> ResponseClassifier<'_> {
+        ResponseClassifier { account: &self.account, key: &self.key, request, now }
     }
 
     /// Asks the account's own host and reads the whole answer. Redirects are followed by hand, and
@@ -78,22 +78,22 @@ impl Bing {
         connection: Connection,
         accept: &'static str,
         limit: usize,
-    ) -> Result<Answered, Failure> {
+    ) -> Result<Reply, Failure> {
         let mut url = url;
-        for _ in 0..=MOST_REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             if !self.addresses.owns(&url) {
                 return Err(Failure::new(
                     FailureKind::Protocol,
                     format!(
                         "the service points to {}, which is not the host of account {}; nothing \
                          is asked there",
-                        place(&url),
+                        host_and_port(&url),
                         self.account
                     ),
                 ));
             }
-            let sealed = self.addresses.sealed(&url, &self.key);
-            let response = self.clients.get(sealed, connection, accept, None).await?;
+            let with_key = self.addresses.with_key(&url, &self.key);
+            let response = self.clients.get(with_key, connection, accept, None).await?;
             match self.redirect(&response, &url)? {
                 Some(next) => url = next,
                 None => return self.read(response, url, limit).await,
@@ -102,7 +102,7 @@ impl Bing {
         Err(too_many_redirects(&url))
     }
 
-    async fn read(&self, response: Response, url: Url, limit: usize) -> Result<Answered, Failure> {
+    async fn read(&self, response: Response, url: Url, limit: usize) -> Result<Reply, Failure> {
         let header = |name| {
             let value = response.headers().get(name)?;
             Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
@@ -114,7 +114,7 @@ impl Bing {
             Ok((body, _)) => (body, None),
             Err(failure) => (Vec::new(), Some(failure)),
         };
-        Ok(Answered { url, status, location, retry_after, body, broken })
+        Ok(Reply { url, status, location, retry_after, body, broken })
     }
 
     /// Where a redirect leads; `None` for any other answer.
@@ -130,31 +130,31 @@ impl Bing {
             Some(next) => Ok(Some(next)),
             None => Err(Failure::new(
                 FailureKind::Protocol,
-                format!("{} redirects without a usable address", place(from)),
+                format!("{} redirects without a usable address", host_and_port(from)),
             )),
         }
     }
 
     async fn create(&self, target: &Target, now: DateTime<Utc>) -> Result<Submitted, Failure> {
         let url = self.addresses.create(target);
-        let answered =
+        let reply =
             self.ask(url, Connection::Fresh, JSON, CONTROL_LIMIT).await.map_err(|failure| {
-                // Sent and not answered: a job may exist.
+                // Sent, but no reply: a job may exist.
                 Failure { maybe_started: failure.kind == FailureKind::Lost, ..failure }
             })?;
-        let judge = self.judge(Asked::Create, now);
-        if !answered.is_success() {
-            return Err(judge.failure(&answered));
+        let classifier = self.classifier(RequestKind::Create, now);
+        if !reply.is_success() {
+            return Err(classifier.failure(&reply));
         }
-        let parsed = Answer::parse(&answered.body);
+        let parsed = Answer::parse(&reply.body);
         if let Ok(answer) = &parsed
-            && let Some(failure) = judge.contradiction(&answered, answer)
+            && let Some(failure) = classifier.contradiction(&reply, answer)
         {
             return Err(failure);
         }
         let job = parsed.as_ref().ok().and_then(|answer| answer.job.as_ref());
         let mut notes = Vec::new();
-        match self.status_url(&answered, job, &mut notes) {
+        match self.status_url(&reply, job, &mut notes) {
             Some(status_url) => {
                 if parsed.is_err() {
                     notes.push(
@@ -166,7 +166,7 @@ impl Bing {
                 let remote_id = job.and_then(|job| job.id.as_deref()).map(|id| self.tidy(id));
                 Ok(Submitted { remote_id, status_url: status_url.into(), notes })
             }
-            None => Err(Failure { maybe_started: true, ..self.unusable(&answered, &parsed, job) }),
+            None => Err(Failure { maybe_started: true, ..self.unusable(&reply, &parsed, job) }),
         }
     }
 
@@ -174,14 +174,14 @@ impl Bing {
     /// that names the job.
     fn status_url(
         &self,
-        answered: &Answered,
+        reply: &Reply,
         job: Option<&DataflowJob>,
         notes: &mut Vec<String>,
     ) -> Option<Url> {
         let resolve =
-            |text: &str| self.link(text, &answered.url).filter(|url| self.addresses.owns(url));
+            |text: &str| self.link(text, &reply.url).filter(|url| self.addresses.owns(url));
         let link = job.and_then(DataflowJob::status_link).and_then(resolve);
-        let header = answered.location.as_deref().and_then(resolve);
+        let header = reply.location.as_deref().and_then(resolve);
         let (Some(link), Some(header)) = (&link, &header) else { return link.or(header) };
         if link == header {
             return Some(link.clone());
@@ -203,15 +203,15 @@ impl Bing {
     /// A success that says nothing.
     fn unusable(
         &self,
-        answered: &Answered,
-        parsed: &Result<Answer, wire::NotAnAnswer>,
+        reply: &Reply,
+        parsed: &Result<Answer, wire::BodyProblem>,
         job: Option<&DataflowJob>,
     ) -> Failure {
-        let host = place(&answered.url);
-        if let Some(broken) = &answered.broken {
+        let host = host_and_port(&reply.url);
+        if let Some(broken) = &reply.broken {
             return broken.clone();
         }
-        let foreign = job.and_then(DataflowJob::status_link).or(answered.location.as_deref());
+        let foreign = job.and_then(DataflowJob::status_link).or(reply.location.as_deref());
         let message = match (parsed, foreign) {
             (Err(problem), None) => format!("{host} {}", problem.describe()),
             (_, Some(_)) => format!(
@@ -235,31 +235,31 @@ impl Bing {
         let url = Url::parse(status_url).map_err(|_| {
             Failure::new(FailureKind::Protocol, "the stored status address is none")
         })?;
-        let answered = self.ask(as_json(url), Connection::Pooled, JSON, CONTROL_LIMIT).await?;
-        let judge = self.judge(Asked::Status, now);
-        if !answered.is_success() {
-            return Err(judge.failure(&answered));
+        let reply = self.ask(as_json(url), Connection::Pooled, JSON, CONTROL_LIMIT).await?;
+        let classifier = self.classifier(RequestKind::Status, now);
+        if !reply.is_success() {
+            return Err(classifier.failure(&reply));
         }
-        if let Some(broken) = answered.broken {
+        if let Some(broken) = reply.broken {
             return Err(broken);
         }
-        let host = place(&answered.url);
+        let host = host_and_port(&reply.url);
         let protocol = |message: String| Failure::new(FailureKind::Protocol, message);
-        let answer = Answer::parse(&answered.body)
+        let answer = Answer::parse(&reply.body)
             .map_err(|problem| protocol(format!("{host} {}", problem.describe())))?;
-        if let Some(failure) = judge.contradiction(&answered, &answer) {
+        if let Some(failure) = classifier.contradiction(&reply, &answer) {
             return Err(failure);
         }
         let Some(job) = &answer.job else {
             return Err(protocol(format!("{host} answered about no job at all")));
         };
         let other = match (remote_id, job.id.as_deref().map(|id| self.tidy(id))) {
-            (Some(asked), Some(id)) if !asked.eq_ignore_ascii_case(&id) => {
+            (Some(expected), Some(id)) if !expected.eq_ignore_ascii_case(&id) => {
                 Some(OtherJob { id, created_at: job.created_at })
             }
             _ => None,
         };
-        let link = |text| self.link(text, &answered.url).map(String::from);
+        let link = |text| self.link(text, &reply.url).map(String::from);
         let word = job.status.as_deref().unwrap_or_default();
         let progress = match word.to_ascii_lowercase().as_str() {
             "completed" => Progress::Completed {
@@ -279,7 +279,7 @@ impl Bing {
             known => Progress::Pending {
                 known: ["pending", "created", "accepted", "running", "inprogress"].contains(&known),
                 word: self.tidy(word),
-                retry_after: judge.wish(&answered),
+                retry_after: classifier.requested_delay(&reply),
             },
         };
         Ok(Polled { progress, other, notes: Vec::new() })
@@ -305,8 +305,8 @@ impl Bing {
             .get(header::CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(JSON.as_bytes()));
         if !response.status().is_success() || is_json {
-            let answered = self.read(response, place_asked, CONTROL_LIMIT).await?;
-            return Err(self.judge(Asked::Result, now).failure(&answered));
+            let reply = self.read(response, place_asked, CONTROL_LIMIT).await?;
+            return Err(self.classifier(RequestKind::Result, now).failure(&reply));
         }
         Ok(Download {
             length: response.content_length().filter(|_| !is_encoded(&response)),
@@ -347,7 +347,7 @@ impl Bing {
             }),
             429 | 500..=599 => Err(Failure::new(
                 FailureKind::Unavailable,
-                format!("{} answers {}", place(&host), response.status()),
+                format!("{} answers {}", host_and_port(&host), response.status()),
             )),
             _ => Err(other("it has changed, or there are no ranges of it")),
         }
@@ -361,16 +361,19 @@ impl Bing {
         part: Option<(u64, &Validator)>,
     ) -> Result<(Response, Url), Failure> {
         let mut url = url;
-        for _ in 0..=MOST_REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             if url.scheme() != "https" && !is_loopback(&url) {
                 return Err(Failure::new(
                     FailureKind::Protocol,
-                    format!("the result lies on {} without TLS; it is not fetched", place(&url)),
+                    format!(
+                        "the result lies on {} without TLS; it is not fetched",
+                        host_and_port(&url)
+                    ),
                 ));
             }
-            let sealed = self.addresses.sealed(&url, &self.key);
-            let asked = self.clients.get(sealed, Connection::Pooled, ANYTHING, part);
-            let response = asked.await?;
+            let with_key = self.addresses.with_key(&url, &self.key);
+            let request = self.clients.get(with_key, Connection::Pooled, ANYTHING, part);
+            let response = request.await?;
             match self.redirect(&response, &url)? {
                 Some(next) => url = next,
                 None => return Ok((response, url)),
@@ -383,29 +386,29 @@ impl Bing {
         let url = Url::parse(url)
             .map_err(|_| Failure::new(FailureKind::Protocol, "its address is none"))?;
         let (response, url) = self.follow(url, None).await?;
-        let answered = self.read(response, url, ERROR_LOG_LIMIT).await?;
-        match (&answered.broken, answered.is_success()) {
-            (Some(broken), true) if answered.body.is_empty() => Err(broken.clone()),
+        let reply = self.read(response, url, ERROR_LOG_LIMIT).await?;
+        match (&reply.broken, reply.is_success()) {
+            (Some(broken), true) if reply.body.is_empty() => Err(broken.clone()),
             (_, true) => {
-                let text = String::from_utf8_lossy(&answered.body);
+                let text = String::from_utf8_lossy(&reply.body);
                 Ok(tidy_lines(&text, &self.key, ERROR_LOG_LIMIT))
             }
             (_, false) => Err(Failure::new(
                 FailureKind::NotFound,
-                format!("{} answers {}", place(&answered.url), answered.status),
+                format!("{} answers {}", host_and_port(&reply.url), reply.status),
             )),
         }
     }
 
     async fn versions(&self, target: &Target, now: DateTime<Utc>) -> Result<(), Failure> {
         let url = self.addresses.versions(target);
-        let answered = self.ask(url, Connection::Pooled, ANYTHING, CONTROL_LIMIT).await?;
-        let judge = self.judge(Asked::Versions, now);
-        if !answered.is_success() {
-            return Err(judge.failure(&answered));
+        let reply = self.ask(url, Connection::Pooled, ANYTHING, CONTROL_LIMIT).await?;
+        let classifier = self.classifier(RequestKind::Versions, now);
+        if !reply.is_success() {
+            return Err(classifier.failure(&reply));
         }
-        let answer = Answer::parse(&answered.body).ok();
-        let contradiction = answer.and_then(|answer| judge.contradiction(&answered, &answer));
+        let answer = Answer::parse(&reply.body).ok();
+        let contradiction = answer.and_then(|answer| classifier.contradiction(&reply, &answer));
         contradiction.map_or(Ok(()), Err)
     }
 
@@ -490,7 +493,7 @@ fn validator(response: &Response, begun: Instant) -> Option<Validator> {
 }
 
 fn too_many_redirects(url: &Url) -> Failure {
-    let message = format!("{} redirects more than {MOST_REDIRECTS} times", place(url));
+    let message = format!("{} redirects more than {MAX_REDIRECTS} times", host_and_port(url));
     Failure::new(FailureKind::Protocol, message)
 }
 

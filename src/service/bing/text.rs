@@ -63,7 +63,7 @@ fn is_invisible_order(character: char) -> bool {
 /// The service documents no status of its own for that (`Create a Download Job` and its kin know
 /// no 429), so the text must tell. Whole words, so that "limited to the master key" and "unlimited"
 /// do not count; and `429 Too Many Requests` alone is a status's name, no talk of limits.
-pub(super) fn speaks_of_limits(text: &str) -> bool {
+pub(super) fn mentions_limits(text: &str) -> bool {
     let text = text.to_lowercase().replace("429 too many requests", " ");
     text.contains("too many")
         || text.contains("maximum number")
@@ -138,7 +138,7 @@ mod tests {
             "Too many jobs are in process",
             "The maximum number of jobs was started",
         ] {
-            assert!(speaks_of_limits(text), "{text}");
+            assert!(mentions_limits(text), "{text}");
         }
         for text in [
             "Access is limited to the master key.",
@@ -147,7 +147,7 @@ mod tests {
             "unlimited accounts only",
             "",
         ] {
-            assert!(!speaks_of_limits(text), "{text}");
+            assert!(!mentions_limits(text), "{text}");
         }
     }
 

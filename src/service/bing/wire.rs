@@ -39,7 +39,7 @@ pub(super) struct Link {
 
 /// Why a body is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum NotAnAnswer {
+pub(super) enum BodyProblem {
     Empty,
     Html,
     Xml,
@@ -49,12 +49,12 @@ pub(super) enum NotAnAnswer {
 }
 
 impl Answer {
-    pub(super) fn parse(body: &[u8]) -> Result<Answer, NotAnAnswer> {
+    pub(super) fn parse(body: &[u8]) -> Result<Answer, BodyProblem> {
         let text = String::from_utf8_lossy(body);
         let text = text.trim_start_matches('\u{feff}').trim();
         let value: Value = serde_json::from_str(text).map_err(|error| unlike(text, &error))?;
         if !value.is_object() {
-            return Err(NotAnAnswer::Other);
+            return Err(BodyProblem::Other);
         }
         let job = value.get("resourceSets").and_then(Value::as_array).and_then(|sets| {
             let resources =
@@ -163,33 +163,33 @@ fn date(text: &str) -> Option<DateTime<Utc>> {
     iso().or_else(|_| DateTime::parse_from_rfc2822(without_weekday)).ok().map(|at| at.to_utc())
 }
 
-fn unlike(text: &str, error: &serde_json::Error) -> NotAnAnswer {
+fn unlike(text: &str, error: &serde_json::Error) -> BodyProblem {
     let begins =
         |with: &str| text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
     if text.is_empty() {
-        NotAnAnswer::Empty
+        BodyProblem::Empty
     } else if begins("<!doctype html") || begins("<html") {
-        NotAnAnswer::Html
+        BodyProblem::Html
     } else if begins("<") {
-        NotAnAnswer::Xml
+        BodyProblem::Xml
     } else if error.is_eof() {
-        NotAnAnswer::CutOff
+        BodyProblem::CutOff
     } else {
-        NotAnAnswer::Other
+        BodyProblem::Other
     }
 }
 
-impl NotAnAnswer {
-    /// As the end of a sentence that begins with what answered.
+impl BodyProblem {
+    /// The end of a sentence that begins with the host.
     pub(super) fn describe(&self) -> &'static str {
         match self {
-            NotAnAnswer::Empty => "answered with an empty body instead of JSON",
-            NotAnAnswer::Html => {
+            BodyProblem::Empty => "answered with an empty body instead of JSON",
+            BodyProblem::Html => {
                 "answered with an HTML page instead of JSON (a proxy or a login page in between?)"
             }
-            NotAnAnswer::Xml => "answered with XML instead of JSON",
-            NotAnAnswer::CutOff => "answered with JSON that breaks off",
-            NotAnAnswer::Other => "answered with something that is not its JSON",
+            BodyProblem::Xml => "answered with XML instead of JSON",
+            BodyProblem::CutOff => "answered with JSON that breaks off",
+            BodyProblem::Other => "answered with something that is not its JSON",
         }
     }
 }
@@ -249,11 +249,11 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_told_apart() {
         let kind = |body: &str| Answer::parse(body.as_bytes()).unwrap_err();
-        assert_eq!(kind(" "), NotAnAnswer::Empty);
-        assert_eq!(kind("<!DOCTYPE html><p>"), NotAnAnswer::Html);
-        assert_eq!(kind("<?xml version='1.0'?><Response/>"), NotAnAnswer::Xml);
-        assert_eq!(kind("{\"statusCode\":2"), NotAnAnswer::CutOff);
-        assert_eq!(kind("nonsense"), NotAnAnswer::Other);
-        assert_eq!(kind("[]"), NotAnAnswer::Other);
+        assert_eq!(kind(" "), BodyProblem::Empty);
+        assert_eq!(kind("<!DOCTYPE html><p>"), BodyProblem::Html);
+        assert_eq!(kind("<?xml version='1.0'?><Response/>"), BodyProblem::Xml);
+        assert_eq!(kind("{\"statusCode\":2"), BodyProblem::CutOff);
+        assert_eq!(kind("nonsense"), BodyProblem::Other);
+        assert_eq!(kind("[]"), BodyProblem::Other);
     }
 }

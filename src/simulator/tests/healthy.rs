@@ -168,7 +168,7 @@ async fn a_result_comes_compressed_chunked_or_in_part_where_it_is_asked_for() {
 async fn limits_count_jobs_until_they_end_whoever_asks_for_them() {
     let scenario = Scenario { create: vec![Fault::LostAnswer], ..Scenario::default() };
     let walk = Walk::new(Data::first_places(2), scenario).await;
-    walk.simulator.set_limits(Limits { max_in_process: 1, max_per_day: 2, refusal: 403 });
+    walk.simulator.set_limits(AccountLimits { max_in_process: 1, max_per_day: 2, refusal: 403 });
 
     assert!(walk.create().await.is_err());
     let mut refusals = 0;

@@ -135,8 +135,8 @@ async fn an_answer_that_trickles_for_ever_is_given_up() {
         let account = account(&host.url("/REST/v1"));
         let clients = HttpClients::new(&limits).unwrap();
         let bing = Bing::new(&account, Key::new(KEY).unwrap(), clients);
-        let asked = bing.poll(&target(), None, &host.url("/status"), noon()).await;
-        assert_eq!(asked.unwrap_err().kind, kind, "{said}");
+        let polled = bing.poll(&target(), None, &host.url("/status"), noon()).await;
+        assert_eq!(polled.unwrap_err().kind, kind, "{said}");
         let created = bing.submit(&target(), noon()).await.unwrap_err();
         assert!(created.maybe_started, "{created:?}");
     }
