@@ -91,7 +91,7 @@ pub(crate) async fn run(quick: bool) {
     let store = Store::open(&settings.state_dir, 0).await.unwrap();
     let empty = status(std::process::id(), "VmRSS");
     queue(&store, &settings).await;
-    let worker = lock::Worker::enrol(&settings.state_dir, 1).unwrap();
+    let worker = lock::Worker::register(&settings.state_dir, 1).unwrap();
     let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
     let account = &settings.accounts["bench"];
     let clients = HttpClients::new(&settings.http).unwrap();

@@ -79,7 +79,7 @@ pub(crate) async fn run(quick: bool) {
         let sync = syncs_a_second(folder.path());
         let store = Store::open(&settings.state_dir, 0).await.unwrap();
         let ids = queue(&store, &settings).await;
-        let worker = lock::Worker::enrol(&settings.state_dir, 1).unwrap();
+        let worker = lock::Worker::register(&settings.state_dir, 1).unwrap();
         let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
         let service = Instantly { document: data.document(), entities: data.entities() };
         let plan = Plan {

@@ -59,12 +59,13 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     let timed_out = arguments.timeout.map(|limit| stop_after(limit, &stop));
     let plan = plan(&settings, &sources.iter().map(|source| source.account.as_str()).collect())?;
     let store = open_store(&settings).await?;
-    let worker = lock::Worker::enrol(&settings.state_dir, fastrand::u64(..)).map_err(|error| {
-        Problem::failed(format!(
-            "cannot use the state folder {}: {error}",
-            settings.state_dir.display()
-        ))
-    })?;
+    let worker =
+        lock::Worker::register(&settings.state_dir, fastrand::u64(..)).map_err(|error| {
+            Problem::failed(format!(
+                "cannot use the state folder {}: {error}",
+                settings.state_dir.display()
+            ))
+        })?;
     sweep(&worker, &archive(&settings));
     let watch = Watch::new(store.clone());
     let jobs = queue(&store, &sources).await?;
@@ -96,7 +97,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
         }
     };
     if worked.as_ref().is_err_and(StoreError::is_damage) {
-        copies::suspect(&settings.state_dir.join(FILE));
+        copies::mark_suspect(&settings.state_dir.join(FILE));
     }
     worked?;
     watch.refresh(clock().now()).await?;

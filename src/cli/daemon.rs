@@ -48,7 +48,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     // A large database may have to be brought up to date, looked through, or made anew.
     systemd::tell(&[NotifyState::ExtendTimeoutUsec(OPENING)]);
     let store = recover::open(&settings, thoroughly, Some(&only)).await?;
-    let worker = lock::Worker::enrol(&settings.state_dir, fastrand::u64(..)).map_err(state)?;
+    let worker = lock::Worker::register(&settings.state_dir, fastrand::u64(..)).map_err(state)?;
     let archive = archive(&settings);
     sweep(&worker, &archive);
     let token = match settings.token.as_ref().map(config::read_secret).transpose() {
@@ -123,7 +123,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
         } => Ok(()),
     };
     if ended.as_ref().is_err_and(StoreError::is_damage) {
-        copies::suspect(&settings.state_dir.join(FILE));
+        copies::mark_suspect(&settings.state_dir.join(FILE));
     }
     tokio::join!(herald.finish(LAST_PINGS), async {
         if let Some(serving) = serving {

@@ -52,7 +52,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
     let _only = lock::daemon(&settings.state_dir).map_err(Problem::failed)?.map_err(|process| {
         Problem::failed(format!("process {process} works in {} already", folder.display()))
     })?;
-    let worker = lock::Worker::enrol(&settings.state_dir, fastrand::u64(..))
+    let worker = lock::Worker::register(&settings.state_dir, fastrand::u64(..))
         .map_err(|error| Problem::failed(format!("cannot use {}: {error}", folder.display())))?;
     let stop = stop_signal()?;
     let watch = Watch::new(store.clone());

@@ -4,7 +4,7 @@
 use super::clock;
 use crate::config;
 use crate::engine::Notice;
-use crate::job::{Event, Job, State};
+use crate::job::{Job, JobEvent, State};
 use crate::notify::{Channel, Message, Notifier, Phase, run_id};
 use crate::plan::alarms::news;
 use crate::report::Reporter;
@@ -233,7 +233,7 @@ async fn deliver(store: Store, notifier: Notifier, place: String, message: Messa
 }
 
 /// What a check is told about a job that has just moved.
-fn phase(job: &Job, events: &[Event]) -> Option<(Phase, String)> {
+fn phase(job: &Job, events: &[JobEvent]) -> Option<(Phase, String)> {
     let begun = || events.iter().find(|event| event.kind == "submitted");
     match job.state {
         State::Archived => {

@@ -214,7 +214,7 @@ fn archive(settings: &Settings) -> Archive {
 /// Removes what workers that died have left: their own files, and unfinished ones in the archive.
 fn sweep(worker: &lock::Worker, archive: &Archive) {
     worker.sweep();
-    match archive.sweep(|name| worker.lives(name)) {
+    match archive.sweep(|name| worker.is_alive(name)) {
         Ok(0) => {}
         Ok(files) => tracing::info!(files, "removed what interrupted downloads had left"),
         Err(error) => tracing::warn!(%error, "what interrupted downloads left stays for now"),

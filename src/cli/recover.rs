@@ -83,7 +83,7 @@ pub(super) async fn open(
 
 /// The database was looked through: the mark that asked for it goes.
 pub(super) fn trust(settings: &Settings, thoroughly: bool) {
-    if thoroughly && let Err(error) = copies::trust(&settings.state_dir) {
+    if thoroughly && let Err(error) = copies::clear_suspect(&settings.state_dir) {
         tracing::warn!(%error, "the database is whole, and will be looked through once more");
     }
 }
@@ -203,7 +203,7 @@ pub(super) async fn rebuild(
     let folder = copies::rebuild_folder(state_dir).map_err(cannot)?;
     let mut from = None;
     for copy in copies::copies(state_dir) {
-        copies::put_back(&folder, &copy).map_err(cannot)?;
+        copies::restore(&folder, &copy).map_err(cannot)?;
         match found(&folder, highest, true).await {
             Ok(Found::Whole(store)) => {
                 from = Some((store, copy));
@@ -221,7 +221,7 @@ pub(super) async fn rebuild(
     // Closed, it is one file.
     store.close().await;
     let set_aside = match path.exists() {
-        true => Some(copies::put_aside(state_dir, clock().now()).map_err(cannot)?),
+        true => Some(copies::move_aside(state_dir, clock().now()).map_err(cannot)?),
         false => None,
     };
     copies::install_rebuilt(state_dir).map_err(cannot)?;
@@ -255,7 +255,7 @@ pub(super) async fn adopt(
             let cursor = times.filter(|time| *time <= now).max();
             let cursor = cursor.unwrap_or(newest.manifest.created_at.min(now));
             let since = oldest.manifest.created_at.min(cursor);
-            store.account_up_to(&name, &schedule_identity(source), since, cursor).await?;
+            store.advance_schedule(&name, &schedule_identity(source), since, cursor).await?;
         }
         let account = source.map_or(String::new(), |source| source.account.clone());
         // Oldest first: of two that claim one scheduled time, the first has it.

@@ -146,8 +146,8 @@ fn receiving(length: Option<u64>) -> ProgressStyle {
 fn sentence(job: &Job, now: DateTime<Utc>) -> String {
     let next = (job.due_at - now).num_seconds();
     let next = if next > 0 { format!(", next look in {next} s") } else { String::new() };
-    if let Some(hold) = &job.hold {
-        return format!("{}{next}", hold.message);
+    if let Some(wait) = &job.waiting {
+        return format!("{}{next}", wait.message);
     }
     let polls = match job.polls {
         1 => "1 poll".to_owned(),

@@ -8,7 +8,7 @@ use crate::archive::{Attempt, ReceiveError, Received, Snapshot, SnapshotMeta, pa
 use crate::dataset::{DocumentLimits, Summary};
 use crate::failpoint::Point;
 use crate::files;
-use crate::job::{ErrorKind, Event, Job, Outcome, is_last_attempt};
+use crate::job::{ErrorKind, Job, JobEvent, Outcome, is_last_attempt};
 use crate::manifest::{Name, newly_unreadable, suspicions};
 use crate::service::{ExportService, Failure, Target};
 use crate::settings::Source;
@@ -73,7 +73,7 @@ impl Engine {
         target: &Target,
         job: &Job,
         name: Name,
-    ) -> Result<(Received, Vec<Event>), Outcome> {
+    ) -> Result<(Received, Vec<JobEvent>), Outcome> {
         let archive = &self.shared.archive;
         if let Some(snapshot) = archive.find(&source.name, name) {
             // Filed just before a crash or a full disk kept the job from saying so.
@@ -113,7 +113,7 @@ impl Engine {
             .await
             .map(|received| {
                 let notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
-                (received, notes.into_iter().map(|note| Event::new("note", note)).collect())
+                (received, notes.into_iter().map(|note| JobEvent::new("note", note)).collect())
             })
             .map_err(|error: ReceiveError<Failure>| match error {
                 ReceiveError::Remote(failure) => Outcome::Failed(failure),

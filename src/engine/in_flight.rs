@@ -1,6 +1,6 @@
 //! Steps under way.
 
-use crate::job::{Job, Step};
+use crate::job::{Job, JobStep};
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ pub(super) struct StepHandle {
 /// The steps under way, by job.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    steps: BTreeMap<i64, (Step, StepHandle)>,
+    steps: BTreeMap<i64, (JobStep, StepHandle)>,
 }
 
 impl InFlight {
@@ -43,7 +43,7 @@ impl InFlight {
 
     /// How many submit or poll, and how many fetch.
     pub(super) fn counts(&self) -> (usize, usize) {
-        let fetches = self.steps.values().filter(|(step, _)| *step == Step::Fetch).count();
+        let fetches = self.steps.values().filter(|(step, _)| *step == JobStep::Fetch).count();
         (self.steps.len() - fetches, fetches)
     }
 

@@ -24,7 +24,7 @@ pub use schedule::schedule_identity;
 
 use crate::archive::Archive;
 use crate::clock::Clock;
-use crate::job::{Event, Job, Policy};
+use crate::job::{Job, JobEvent, Policy};
 use crate::plan::backoff::Backoff;
 use crate::plan::quota::Quota;
 use crate::service::{ExportService, Target};
@@ -45,7 +45,7 @@ pub enum Notice<'a> {
         /// The job as it is now.
         job: &'a Job,
         /// What was added to its timeline.
-        events: &'a [Event],
+        events: &'a [JobEvent],
     },
     /// A result is arriving.
     Receiving {

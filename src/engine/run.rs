@@ -305,7 +305,7 @@ impl Engine {
     /// Frees what dead workers hold.
     async fn reap_dead_workers(&self) -> Result<(), StoreError> {
         for owner in self.shared.store.lease_owners().await? {
-            if !self.shared.worker.lives(&owner) {
+            if !self.shared.worker.is_alive(&owner) {
                 let freed = self.shared.store.release_all(&owner, &[]).await?;
                 tracing::warn!(worker = owner, jobs = freed, "took over from a worker that died");
                 self.remove_leftovers(owner).await;
@@ -380,11 +380,11 @@ impl Engine {
     async fn claim(&self, run: &mut Run) -> Result<(), StoreError> {
         let now = self.now();
         let (requests, fetches) = run.in_flight.counts();
-        let room = |most: usize, taken| u32::try_from(most.saturating_sub(taken)).unwrap_or(0);
+        let free = |most: usize, taken| u32::try_from(most.saturating_sub(taken)).unwrap_or(0);
         let claim = Claim {
             owner: self.shared.worker.name.clone(),
-            requests: room(REQUESTS, requests),
-            fetches: room(FETCHES, fetches),
+            requests: free(REQUESTS, requests),
+            fetches: free(FETCHES, fetches),
             only: run.scope.only().map(<[i64]>::to_vec),
             unconfigured: run.unconfigured.iter().cloned().collect(),
             limits: Arc::clone(&run.limits),

@@ -3,7 +3,7 @@
 use super::in_flight::StepHandle;
 use super::{Engine, Notice, Plan, target};
 use crate::failpoint::{self, Point};
-use crate::job::{self, Event, Failure, FailureKind, Job, Outcome, Progress, Step};
+use crate::job::{self, Failure, FailureKind, Job, JobEvent, JobStep, Outcome, Progress};
 use crate::service::ExportService;
 use crate::settings::Source;
 use crate::store::StoreError;
@@ -23,7 +23,7 @@ const STORE_AGAIN: [Duration; 4] = [
 #[derive(Debug)]
 pub(super) struct Effect {
     pub(super) outcome: Outcome,
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<JobEvent>,
 }
 
 impl From<Outcome> for Effect {
@@ -107,7 +107,7 @@ impl Engine {
     }
 
     /// Logs that a job has moved, and tells whoever watches.
-    pub(super) fn publish(&self, job: &Job, events: &[Event]) {
+    pub(super) fn publish(&self, job: &Job, events: &[JobEvent]) {
         log(job, events);
         self.notify(Notice::Moved { job, events });
     }
@@ -118,12 +118,12 @@ impl Engine {
         source: &Source,
         service: &Arc<dyn ExportService>,
         job: &Job,
-        step: Step,
+        step: JobStep,
         handle: &StepHandle,
     ) -> Option<Effect> {
         let target = target(source);
         match step {
-            Step::Submit => {
+            JobStep::Submit => {
                 if self.fails_at(Point::Submit) {
                     return None;
                 }
@@ -137,13 +137,13 @@ impl Engine {
                 }
                 Some(answer.map_or_else(Outcome::Failed, Outcome::Submitted).into())
             }
-            Step::Poll => tokio::select! {
+            JobStep::Poll => tokio::select! {
                 effect = self.poll(service, &target, job) => {
                     (!self.fails_at(Point::Polled)).then_some(effect)
                 }
                 () = handle.cancel.cancelled() => None,
             },
-            Step::Fetch => self.fetch(source, service, &target, job, handle).await,
+            JobStep::Fetch => self.fetch(source, service, &target, job, handle).await,
         }
     }
 
@@ -172,9 +172,9 @@ impl Engine {
             && let Progress::Aborted { error_log_url: Some(url), .. } = &polled.progress
         {
             events.push(match service.error_log(url).await {
-                Ok(text) => Event::new("error_log", text),
+                Ok(text) => JobEvent::new("error_log", text),
                 Err(failure) => {
-                    Event::new("note", format!("the error log could not be read: {failure}"))
+                    JobEvent::new("note", format!("the error log could not be read: {failure}"))
                 }
             });
         }
@@ -193,8 +193,8 @@ pub(super) fn random() -> f64 {
 }
 
 /// One line for each event of a job; only troubles are louder.
-fn log(job: &Job, events: &[Event]) {
-    for Event { kind, message, .. } in events {
+fn log(job: &Job, events: &[JobEvent]) {
+    for JobEvent { kind, message, .. } in events {
         let (id, source, state) = (job.id, job.source.as_str(), job.state.as_str());
         match *kind {
             "failed" => tracing::error!(job = id, source, state, event = kind, "{message}"),

@@ -2,7 +2,7 @@ use super::schedule::{Due, due};
 use super::*;
 use crate::clock::MockClock;
 use crate::config::{self, Environment};
-use crate::job::{State, Step, Trigger};
+use crate::job::{JobStep, State, Trigger};
 use crate::maintenance::{Maintenance, TASKS};
 use crate::plan::schedule::Schedule;
 use crate::secret::Key;
@@ -84,7 +84,7 @@ impl Machine {
         let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
         let store = Store::open(&settings.state_dir, 0).await.unwrap();
         self.workers += 1;
-        let worker = lock::Worker::enrol(&settings.state_dir, self.workers).unwrap();
+        let worker = lock::Worker::register(&settings.state_dir, self.workers).unwrap();
         let plan = self.plan(&settings);
         let engine =
             Engine::new(store.clone(), archive, worker, self.clock.clone(), plan, Arc::new(|_| {}));
@@ -230,7 +230,7 @@ async fn a_lost_answer_holds_its_place_in_the_quota() {
     let job = newest(&store).await;
     assert_eq!((job.state, job.attempts), (State::Queued, 1));
     assert_eq!(job.due_at, night() + TimeDelta::hours(12));
-    assert!(job.hold.unwrap().message.contains("in process"));
+    assert!(job.waiting.unwrap().message.contains("in process"));
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn a_young_remote_job_that_is_not_found_holds_its_place() {
     store.cancel(first.id, machine.clock.now()).await.unwrap();
     let (second, _) = store.job_for(by_hand(), night()).await.unwrap();
     engine.tick().await.unwrap();
-    let held = async || store.job(second.id).await.unwrap().unwrap().hold.is_some();
+    let held = async || store.job(second.id).await.unwrap().unwrap().waiting.is_some();
     let plan = engine.plan();
     engine.orphans(&plan).await.unwrap();
     engine.tick().await.unwrap();
@@ -308,7 +308,7 @@ async fn the_place_of_a_cancelled_job_comes_free_when_its_remote_job_ends() {
     store.cancel(first.id, machine.clock.now()).await.unwrap();
     let (second, _) = store.job_for(by_hand(), night()).await.unwrap();
     engine.tick().await.unwrap();
-    let held = async || store.job(second.id).await.unwrap().unwrap().hold.is_some();
+    let held = async || store.job(second.id).await.unwrap().unwrap().waiting.is_some();
     assert!(held().await);
     let plan = engine.plan();
     // Once it says pending, then that it is done.
@@ -331,7 +331,7 @@ async fn a_snapshot_that_was_filed_before_a_crash_is_taken_as_it_is() {
     machine.mock.advance(TimeDelta::minutes(1));
     engine.tick().await.unwrap();
     let job = newest(&store).await;
-    assert_eq!(job.step(), Some(Step::Fetch));
+    assert_eq!(job.step(), Some(JobStep::Fetch));
     // The file is there, and then the power goes.
     let plan = engine.plan();
     let source = plan.settings.source("one").unwrap();
@@ -366,7 +366,7 @@ async fn an_archive_that_cannot_be_written_is_waited_for() {
     }
     let job = newest(&store).await;
     assert_eq!((job.state, job.attempts), (State::Ready, 1));
-    assert!(job.hold.unwrap().message.contains("cannot be written"));
+    assert!(job.waiting.unwrap().message.contains("cannot be written"));
     std::fs::remove_file(&archive).unwrap();
     engine.tick().await.unwrap();
     assert_eq!(newest(&store).await.state, State::Archived);
@@ -467,7 +467,7 @@ async fn a_job_that_its_worker_holds_without_working_on_it_is_let_go() {
 }
 
 type Answer<'a, T> = futures_util::future::BoxFuture<'a, Result<T, crate::job::Failure>>;
-type Hook = Box<dyn Fn(Step) -> futures_util::future::BoxFuture<'static, ()> + Send + Sync>;
+type Hook = Box<dyn Fn(JobStep) -> futures_util::future::BoxFuture<'static, ()> + Send + Sync>;
 
 /// A service whose answers a test gets hold of before the engine does.
 struct Hooked {
@@ -485,7 +485,7 @@ impl Hooked {
         engine.set_plan(plan);
     }
 
-    fn answer<'a, T: Send + 'a>(&'a self, step: Step, answer: Answer<'a, T>) -> Answer<'a, T> {
+    fn answer<'a, T: Send + 'a>(&'a self, step: JobStep, answer: Answer<'a, T>) -> Answer<'a, T> {
         Box::pin(async move {
             let answer = answer.await;
             (self.answered)(step).await;
@@ -500,7 +500,7 @@ impl ExportService for Hooked {
         target: &'a Target,
         now: DateTime<Utc>,
     ) -> Answer<'a, crate::job::Submitted> {
-        self.answer(Step::Submit, self.inner.submit(target, now))
+        self.answer(JobStep::Submit, self.inner.submit(target, now))
     }
 
     fn poll<'a>(
@@ -510,7 +510,7 @@ impl ExportService for Hooked {
         status_url: &'a str,
         now: DateTime<Utc>,
     ) -> Answer<'a, crate::job::Polled> {
-        self.answer(Step::Poll, self.inner.poll(target, remote_id, status_url, now))
+        self.answer(JobStep::Poll, self.inner.poll(target, remote_id, status_url, now))
     }
 
     fn fetch<'a>(
@@ -519,7 +519,7 @@ impl ExportService for Hooked {
         result_url: &'a str,
         now: DateTime<Utc>,
     ) -> Answer<'a, crate::service::Download> {
-        self.answer(Step::Fetch, self.inner.fetch(target, result_url, now))
+        self.answer(JobStep::Fetch, self.inner.fetch(target, result_url, now))
     }
 
     fn error_log<'a>(&'a self, url: &'a str) -> Answer<'a, String> {
@@ -533,7 +533,7 @@ impl ExportService for Hooked {
 
 #[tokio::test]
 async fn a_step_that_always_panics_is_given_up_in_the_end() {
-    for at in [Step::Submit, Step::Poll, Step::Fetch] {
+    for at in [JobStep::Submit, JobStep::Poll, JobStep::Fetch] {
         let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
         let (engine, store) = machine.start().await;
         let panic = move |step| -> futures_util::future::BoxFuture<'static, ()> {
@@ -548,7 +548,7 @@ async fn a_step_that_always_panics_is_given_up_in_the_end() {
         assert_eq!(error.kind, crate::job::ErrorKind::Protocol);
         assert!(error.message.contains("panicked: a deterministic panic"), "{}", error.message);
         // A submission that panicked may have started a remote job.
-        assert_eq!(job.attempts, if at == Step::Submit { 3 } else { 1 });
+        assert_eq!(job.attempts, if at == JobStep::Submit { 3 } else { 1 });
     }
 }
 
@@ -561,7 +561,7 @@ async fn a_job_that_is_cancelled_while_it_is_submitted_keeps_what_was_answered()
     let cancel = move |step| -> futures_util::future::BoxFuture<'static, ()> {
         let store = history.clone();
         Box::pin(async move {
-            if step == Step::Submit {
+            if step == JobStep::Submit {
                 store.cancel(job.id, now).await.unwrap();
             }
         })
@@ -579,7 +579,7 @@ async fn a_job_that_is_cancelled_while_it_is_submitted_keeps_what_was_answered()
     engine.set_plan(plan);
     store.job_for(by_hand(), now).await.unwrap();
     engine.tick().await.unwrap();
-    assert!(newest(&store).await.hold.is_some());
+    assert!(newest(&store).await.waiting.is_some());
     engine.ticking().await.unwrap().sweep_now().await.unwrap();
     assert_eq!(machine.until_quiet(&engine, &store).await.state, State::Archived);
 }
@@ -593,7 +593,7 @@ async fn a_job_that_is_cancelled_while_its_result_arrives_files_nothing() {
     let cancel = move |step| -> futures_util::future::BoxFuture<'static, ()> {
         let store = history.clone();
         Box::pin(async move {
-            if step == Step::Fetch {
+            if step == JobStep::Fetch {
                 store.cancel(job.id, now).await.unwrap();
             }
         })
@@ -618,7 +618,7 @@ async fn a_raised_quota_is_noticed_by_a_reload_and_by_a_restart() {
         let (second, _) = store.job_for(by_hand(), machine.clock.now()).await.unwrap();
         engine.tick().await.unwrap();
         let waits = store.job(second.id).await.unwrap().unwrap();
-        assert_eq!(waits.hold.unwrap().why, crate::job::HoldKind::Quota);
+        assert_eq!(waits.waiting.unwrap().why, crate::job::WaitReason::Quota);
         assert!(waits.due_at > machine.clock.now() + TimeDelta::hours(23));
         if restarts {
             drop(engine);

@@ -1,8 +1,8 @@
 //! The one place where it is decided what follows from what came of a step.
 
 use super::{
-    ErrorKind, Failure, FailureKind, Hold, HoldKind, Job, JobError, OtherJob, Outcome, Polled,
-    Progress, State, Submitted,
+    ErrorKind, Failure, FailureKind, Job, JobError, OtherJob, Outcome, Polled, Progress, State,
+    Submitted, Wait, WaitReason,
 };
 use crate::plan::backoff::Backoff;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -39,7 +39,7 @@ pub struct Policy {
 
 /// One line of a job's timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct JobEvent {
     /// A word for programs.
     pub kind: &'static str,
     /// A sentence for people.
@@ -49,16 +49,16 @@ pub struct Event {
     pub reason: Option<String>,
 }
 
-impl Event {
+impl JobEvent {
     /// An event of this kind, a line of its own.
-    pub fn new(kind: &'static str, message: impl Into<String>) -> Event {
-        Event { kind, message: message.into(), reason: None }
+    pub fn new(kind: &'static str, message: impl Into<String>) -> JobEvent {
+        JobEvent { kind, message: message.into(), reason: None }
     }
 
     /// A wait for this reason, which may repeat. `rest` is what differs each time.
-    pub fn wait(kind: &'static str, reason: impl Into<String>, rest: &str) -> Event {
+    pub fn wait(kind: &'static str, reason: impl Into<String>, rest: &str) -> JobEvent {
         let reason = reason.into();
-        Event { kind, message: format!("{reason}{rest}"), reason: Some(reason) }
+        JobEvent { kind, message: format!("{reason}{rest}"), reason: Some(reason) }
     }
 }
 
@@ -84,7 +84,7 @@ pub struct Decision {
     /// The job as it is from now on.
     pub job: Job,
     /// What to add to its timeline.
-    pub events: Vec<Event>,
+    pub events: Vec<JobEvent>,
     /// What becomes of the remote job's record.
     pub remote: RemoteEffect,
 }
@@ -99,13 +99,13 @@ pub fn decide(
 ) -> Decision {
     let mut next = Next {
         decision: Decision { job: job.clone(), events: Vec::new(), remote: RemoteEffect::Keep },
-        held: job.hold.as_ref().map(|hold| hold.why),
+        previous_wait: job.waiting.as_ref().map(|wait| wait.why),
         policy,
         now,
         random,
     };
     next.decision.job.submitting = false;
-    next.decision.job.hold = None;
+    next.decision.job.waiting = None;
     match outcome {
         Outcome::Submitted(answer) => next.submitted(answer),
         Outcome::Polled(answer) => next.polled(answer),
@@ -119,7 +119,7 @@ pub fn decide(
             next.end(State::Archived);
         }
         Outcome::Unproven { kind, message } => next.replace(*kind, message),
-        Outcome::Storage(message) => next.own_trouble(HoldKind::Storage, message),
+        Outcome::Storage(message) => next.local_trouble(WaitReason::Storage, message),
         Outcome::Panicked(message) => next.panicked(message),
         Outcome::Failed(failure) => match job.state {
             State::Queued => next.submit_failed(failure),
@@ -159,7 +159,7 @@ fn is_past_deadline(job: &Job, policy: &Policy, now: DateTime<Utc>) -> bool {
 struct Next<'a> {
     decision: Decision,
     /// What the job was waiting for until now.
-    held: Option<HoldKind>,
+    previous_wait: Option<WaitReason>,
     policy: &'a Policy,
     now: DateTime<Utc>,
     random: f64,
@@ -167,7 +167,7 @@ struct Next<'a> {
 
 impl Next<'_> {
     fn event(&mut self, kind: &'static str, message: impl Into<String>) {
-        self.decision.events.push(Event::new(kind, message));
+        self.decision.events.push(JobEvent::new(kind, message));
     }
 
     fn due_in(&mut self, wait: Duration) {
@@ -190,20 +190,20 @@ impl Next<'_> {
     }
 
     /// The same step once more, `wait` from now.
-    fn hold_for(&mut self, why: HoldKind, message: &str, wait: Duration) {
+    fn wait_for(&mut self, why: WaitReason, message: &str, wait: Duration) {
         self.due_in(wait);
         let until = self.decision.job.due_at.format("%Y-%m-%dT%H:%M:%SZ");
-        let event = Event::wait(why.as_str(), message, &format!("; next try at {until}"));
+        let event = JobEvent::wait(why.as_str(), message, &format!("; next try at {until}"));
         self.decision.events.push(event);
-        self.decision.job.hold = Some(Hold { why, message: message.to_owned() });
+        self.decision.job.waiting = Some(Wait { why, message: message.to_owned() });
     }
 
     /// The same step once more after a trouble of this machine, which is nobody's failure and ends
     /// no job, however long it lasts.
-    fn own_trouble(&mut self, why: HoldKind, message: &str) {
+    fn local_trouble(&mut self, why: WaitReason, message: &str) {
         let wait = self.policy.retry.wait(self.decision.job.rounds, self.random);
         self.decision.job.rounds += 1;
-        self.hold_for(why, message, wait);
+        self.wait_for(why, message, wait);
     }
 
     /// The same step once more after a failure in passing.
@@ -211,7 +211,7 @@ impl Next<'_> {
         let backoff = self.policy.retry.wait(self.decision.job.failures, self.random);
         self.decision.job.failures += 1;
         let wait = no_sooner(backoff, failure.retry_after);
-        self.hold_for(HoldKind::Retry, &failure.message, wait);
+        self.wait_for(WaitReason::Retry, &failure.message, wait);
     }
 
     /// The same step once more, unless it has failed `most` times in a row now.
@@ -255,7 +255,7 @@ impl Next<'_> {
         job.missing_since = None;
         let backoff = self.policy.retry.wait(attempts.saturating_sub(1), self.random);
         let message = format!("{kind}: {message}; a fresh remote job takes its place");
-        self.hold_for(HoldKind::Retry, &message, no_sooner(backoff, retry_after));
+        self.wait_for(WaitReason::Retry, &message, no_sooner(backoff, retry_after));
     }
 
     fn deadline(&self) -> Option<DateTime<Utc>> {
@@ -323,9 +323,9 @@ impl Next<'_> {
                 self.decision.job.rounds += 1;
                 self.decision.job.failures = 0;
                 let wait = no_sooner(backoff, failure.retry_after);
-                self.hold_for(HoldKind::Limit, message, wait);
+                self.wait_for(WaitReason::Limit, message, wait);
             }
-            FailureKind::Local => self.own_trouble(HoldKind::Local, message),
+            FailureKind::Local => self.local_trouble(WaitReason::Local, message),
             FailureKind::Credentials => self.fail(ErrorKind::Credentials, message),
             FailureKind::NotFound => self.fail(ErrorKind::NotFound, message),
             FailureKind::Rejected => self.fail(ErrorKind::Rejected, message),
@@ -386,7 +386,7 @@ impl Next<'_> {
                 }
                 let wait = self.policy.poll.wait(self.decision.job.failures, self.random);
                 self.decision.job.failures += 1;
-                self.hold_for(HoldKind::Retry, message, wait);
+                self.wait_for(WaitReason::Retry, message, wait);
                 self.past_deadline(Some(message));
             }
             Progress::Aborted { message, .. } => {
@@ -421,19 +421,20 @@ impl Next<'_> {
             described(other),
             self.decision.job.remote_id.as_deref().unwrap_or("ours")
         );
-        let event = Event::wait("note", ANOTHER_JOB, &rest);
+        let event = JobEvent::wait("note", ANOTHER_JOB, &rest);
         let message = event.message.clone();
-        if self.held != Some(HoldKind::OtherJob) {
+        if self.previous_wait != Some(WaitReason::OtherJob) {
             self.decision.events.push(event);
         }
-        self.decision.job.hold = Some(Hold { why: HoldKind::OtherJob, message: message.clone() });
+        self.decision.job.waiting =
+            Some(Wait { why: WaitReason::OtherJob, message: message.clone() });
         self.past_deadline(Some(&message));
     }
 
     fn poll_failed(&mut self, failure: &Failure) {
         match failure.kind {
             // Whether the remote job is completed could not even be asked.
-            FailureKind::Local => return self.own_trouble(HoldKind::Local, &failure.message),
+            FailureKind::Local => return self.local_trouble(WaitReason::Local, &failure.message),
             FailureKind::NotFound => self.missing(failure, "status"),
             FailureKind::Credentials => self.accepted_key_refused(failure),
             FailureKind::Rejected => {
@@ -454,7 +455,7 @@ impl Next<'_> {
     fn fetch_failed(&mut self, failure: &Failure) {
         let most = self.policy.attempts;
         match failure.kind {
-            FailureKind::Local => self.own_trouble(HoldKind::Local, &failure.message),
+            FailureKind::Local => self.local_trouble(WaitReason::Local, &failure.message),
             FailureKind::NotFound => self.missing(failure, "result"),
             FailureKind::Credentials => self.accepted_key_refused(failure),
             FailureKind::Rejected => self.retry_up_to(most, ErrorKind::Rejected, failure),
@@ -509,7 +510,7 @@ impl Next<'_> {
                 if let Some(last) = last {
                     message.push_str(&format!("; the last answer: {last}"));
                 }
-                self.decision.job.hold = None;
+                self.decision.job.waiting = None;
                 self.fail(ErrorKind::Deadline, &message);
             }
             _ => self.not_past_deadline(),

@@ -15,7 +15,7 @@ mod outcome;
 mod tests;
 
 pub use clock::corrected;
-pub use decide::{Decision, Event, Policy, RemoteEffect, decide, is_last_attempt, unanswered};
+pub use decide::{Decision, JobEvent, Policy, RemoteEffect, decide, is_last_attempt, unanswered};
 pub use outcome::{Failure, FailureKind, OtherJob, Outcome, Polled, Progress, Submitted};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -135,16 +135,16 @@ pub struct JobError {
 
 /// What keeps a live job from going on before its `due_at`, for people to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
+pub struct Wait {
     /// What kind of wait it is.
-    pub why: HoldKind,
+    pub why: WaitReason,
     /// The sentence behind it.
     pub message: String,
 }
 
 words! {
     /// What a live job waits for, beside the service's own work.
-    HoldKind {
+    WaitReason {
         /// By its own count, the account has no room for a further remote job.
         Quota = "quota",
         /// The service says that a limit of the account is reached.
@@ -185,7 +185,7 @@ pub struct Job {
     /// further away than this.
     pub wait: TimeDelta,
     /// What it waits for until then, where that is not the service's own work.
-    pub hold: Option<Hold>,
+    pub waiting: Option<Wait>,
     /// Remote jobs that exist or may exist for it.
     pub attempts: u32,
     /// Status answers received, over all remote jobs.
@@ -220,11 +220,11 @@ pub struct Job {
 
 impl Job {
     /// The step that its state asks for; `None` once it has ended.
-    pub fn step(&self) -> Option<Step> {
+    pub fn step(&self) -> Option<JobStep> {
         match self.state {
-            State::Queued => Some(Step::Submit),
-            State::Waiting => Some(Step::Poll),
-            State::Ready => Some(Step::Fetch),
+            State::Queued => Some(JobStep::Submit),
+            State::Waiting => Some(JobStep::Poll),
+            State::Ready => Some(JobStep::Fetch),
             State::Archived | State::Failed | State::Cancelled => None,
         }
     }
@@ -232,7 +232,7 @@ impl Job {
 
 /// The one effect on the world that a state asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum JobStep {
     /// Ask the service to start a remote job.
     Submit,
     /// Ask how the remote job is doing.

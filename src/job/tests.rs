@@ -42,7 +42,7 @@ pub(super) fn job(state: State) -> Job {
         created_at: start(),
         finished_at: None,
         due_at: start(),
-        hold: None,
+        waiting: None,
         // A queued job is decided upon once its intent is written: that counts already.
         attempts: 1,
         polls: 0,
@@ -209,7 +209,7 @@ fn a_limit_of_the_account_is_waited_out_without_an_attempt() {
         assert_eq!(decision.job.state, State::Queued);
         assert_eq!(decision.job.attempts, 0);
         assert_eq!(decision.remote, RemoteEffect::Refused);
-        assert_eq!(decision.job.hold.as_ref().map(|hold| hold.why), Some(HoldKind::Limit));
+        assert_eq!(decision.job.waiting.as_ref().map(|wait| wait.why), Some(WaitReason::Limit));
         assert_eq!(seconds_until_due(&decision, 0), waits);
         job = decision.job;
     }
@@ -226,7 +226,7 @@ fn what_this_machine_lacks_costs_no_attempt_and_ends_no_job() {
             let decision = after(&job, failed(FailureKind::Local), 25 * 3600);
             assert_eq!((decision.job.state, decision.job.attempts), (state, attempts));
             assert_eq!((decision.job.failures, decision.job.polls), (0, 0));
-            assert_eq!(decision.job.hold.as_ref().map(|hold| hold.why), Some(HoldKind::Local));
+            assert_eq!(decision.job.waiting.as_ref().map(|wait| wait.why), Some(WaitReason::Local));
             waits.push(seconds_until_due(&decision, 25 * 3600));
             job = decision.job;
         }
@@ -316,13 +316,13 @@ fn any_other_answer_about_another_job_counts_as_pending_and_is_noted_once() {
         assert_eq!((first.job.rounds, first.job.polls, first.job.failures), (1, 1, 0));
         let [note] = first.events.as_slice() else { panic!("{first:?}") };
         assert_eq!(note.kind, "note");
-        let hold = first.job.hold.as_ref().unwrap();
-        assert_eq!((hold.why, &hold.message), (HoldKind::OtherJob, &note.message));
+        let wait = first.job.waiting.as_ref().unwrap();
+        assert_eq!((wait.why, &wait.message), (WaitReason::OtherJob, &note.message));
         let second = after(&first.job, answer(), 10);
         assert_eq!((second.job.state, second.events), (State::Waiting, Vec::new()));
         let late = after(&second.job, answer(), 24 * 3600);
         assert_eq!(ended_as(&late), Some(ErrorKind::Deadline));
-        assert_eq!(late.job.hold, None);
+        assert_eq!(late.job.waiting, None);
         assert!(late.job.error.unwrap().message.contains("xyz"));
     }
 }
@@ -471,7 +471,7 @@ fn a_full_disk_is_waited_out_for_as_long_as_it_takes() {
     for _ in 0..100 {
         let decision = after(&job, Outcome::Storage("full".into()), 0);
         assert_eq!(decision.job.state, State::Ready);
-        assert_eq!(decision.job.hold.as_ref().map(|hold| hold.why), Some(HoldKind::Storage));
+        assert_eq!(decision.job.waiting.as_ref().map(|wait| wait.why), Some(WaitReason::Storage));
         job = decision.job;
     }
     assert_eq!(job.attempts, 1);
@@ -564,15 +564,15 @@ proptest! {
         let mut now = start();
         for (queued, waiting, ready) in &outcomes {
             let outcome = match job.step() {
-                Some(Step::Submit) => {
+                Some(JobStep::Submit) => {
                     // As the claim does it.
                     job.attempts += 1;
                     job.submitting = true;
                     job.submitted_at = Some(now);
                     queued
                 }
-                Some(Step::Poll) => waiting,
-                Some(Step::Fetch) => ready,
+                Some(JobStep::Poll) => waiting,
+                Some(JobStep::Fetch) => ready,
                 None => break,
             };
             let decision = decide(&job, outcome, &policy, now, random);

@@ -2,7 +2,7 @@
 
 use super::{Health, ReportError, Reporter, SourceStatus};
 use crate::files;
-use crate::job::{ErrorKind, HoldKind, JobError};
+use crate::job::{ErrorKind, JobError, WaitReason};
 use crate::plan::alarms::{Alarm, AlarmKind, service_end};
 use crate::service::bing;
 use crate::settings::Settings;
@@ -72,15 +72,15 @@ fn of_source(source: &SourceStatus) -> Option<Alarm> {
 
 fn of_quota(source: &SourceStatus, now: DateTime<Utc>) -> Option<Alarm> {
     let job = source.live_job.as_ref()?;
-    let hold = job.hold.as_ref()?;
+    let wait = job.hold.as_ref()?;
     let until = job.due_at?;
-    let waits = matches!(hold.why, HoldKind::Quota | HoldKind::Limit);
+    let waits = matches!(wait.why, WaitReason::Quota | WaitReason::Limit);
     let long = until - now > LONG_WAIT || now - job.created_at > LONG_WAIT;
     (waits && long).then(|| Alarm {
         place: format!("quota/{}", job.account),
         kind: AlarmKind::Quota,
         about: job.account.clone(),
-        message: format!("backups wait for the account's quota: {}", hold.message),
+        message: format!("backups wait for the account's quota: {}", wait.message),
     })
 }
 
@@ -114,7 +114,7 @@ fn of_disks(settings: &Settings) -> Vec<Alarm> {
 
 /// Told for as long as the damaged database lies there: somebody should know.
 fn of_database(settings: &Settings) -> Option<Alarm> {
-    let aside = copies::set_aside(&settings.state_dir).into_iter().next()?;
+    let aside = copies::moved_aside(&settings.state_dir).into_iter().next()?;
     Some(Alarm {
         place: "database".to_owned(),
         kind: AlarmKind::Database,

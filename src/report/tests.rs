@@ -49,7 +49,7 @@ impl Fixture {
         for source in &settings.sources {
             let since = morning(0);
             let identity = schedule_identity(source);
-            store.account_up_to(&source.name, &identity, since, since).await.unwrap();
+            store.advance_schedule(&source.name, &identity, since, since).await.unwrap();
         }
         Fixture { folder, store, archive, settings }
     }

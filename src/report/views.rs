@@ -2,7 +2,7 @@
 
 use super::Health;
 use crate::archive::Snapshot;
-use crate::job::{Hold, Job, JobError, State, Trigger};
+use crate::job::{Job, JobError, State, Trigger, Wait};
 use crate::store::TimelineEvent;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
@@ -49,7 +49,7 @@ pub struct JobView {
     #[serde(serialize_with = "instant_or_null")]
     pub due_at: Option<DateTime<Utc>>,
     /// What it waits for until then, where that is not the service's own work.
-    pub hold: Option<Hold>,
+    pub hold: Option<Wait>,
     /// The present remote job's identifier.
     pub remote_id: Option<String>,
     /// Status answers.
@@ -74,7 +74,7 @@ impl From<Job> for JobView {
             scheduled_for: job.scheduled_for,
             created_at: job.created_at,
             finished_at: job.finished_at,
-            hold: job.hold,
+            hold: job.waiting,
             remote_id: job.remote_id,
             polls: job.polls,
             attempts: job.attempts,

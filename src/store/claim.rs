@@ -4,7 +4,7 @@
 use super::jobs::{add_event, record, update};
 use super::row::{self, at, instant};
 use super::{Result, Store};
-use crate::job::{self, Decision, Event, Hold, HoldKind, Job, Policy};
+use crate::job::{self, Decision, Job, JobEvent, Policy, Wait, WaitReason};
 use crate::plan::quota::{self, Quota, Room};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
@@ -65,11 +65,11 @@ impl Store {
                 let mut usage = BTreeMap::new();
                 for job in lease(db, &claim, now).await? {
                     match (job.step(), claim.limits.get(&job.source)) {
-                        (Some(job::Step::Submit), Some(limits)) if job.submitting => {
+                        (Some(job::JobStep::Submit), Some(limits)) if job.submitting => {
                             let decided = answer(db, job, limits, &claim.owner, now).await?;
                             claimed.decided.extend(decided);
                         }
-                        (Some(job::Step::Submit), Some(limits)) => {
+                        (Some(job::JobStep::Submit), Some(limits)) => {
                             let job = submit(db, job, limits, &claim.owner, &mut usage, now);
                             claimed.jobs.extend(job.await?);
                         }
@@ -316,7 +316,7 @@ async fn submit(
         quota::room(&limits.quota, &usage.presumed_ends, &usage.starts, now)
     {
         let reason = format!("waits for quota: {reason}");
-        wait_for_room(db, job, until, &reason, owner, now).await?;
+        wait_for_quota(db, job, until, &reason, owner, now).await?;
         return Ok(None);
     }
     usage.presumed_ends.push(now + LONGEST_REMOTE_JOB);
@@ -346,7 +346,7 @@ async fn submit(
     Ok(Some(job))
 }
 
-async fn wait_for_room(
+async fn wait_for_quota(
     db: &mut SqliteConnection,
     mut job: Job,
     until: Option<DateTime<Utc>>,
@@ -354,14 +354,14 @@ async fn wait_for_room(
     owner: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let news = job.hold.as_ref().is_none_or(|hold| hold.message != reason);
+    let is_new = job.waiting.as_ref().is_none_or(|wait| wait.message != reason);
     // At the latest: it is woken when a remote job of the account ends before that.
     job.due_at = until.unwrap_or(now + DAY);
     job.wait = (job.due_at - now).max(TimeDelta::zero());
-    job.hold = Some(Hold { why: HoldKind::Quota, message: reason.to_owned() });
-    if update(db, &job, job.state, owner).await? && news {
+    job.waiting = Some(Wait { why: WaitReason::Quota, message: reason.to_owned() });
+    if update(db, &job, job.state, owner).await? && is_new {
         let rest = format!("; until {}", job.due_at.format("%Y-%m-%dT%H:%M:%SZ"));
-        let event = Event::wait("quota", reason, &rest);
+        let event = JobEvent::wait("quota", reason, &rest);
         add_event(db, Some(job.id), &job.source, &event, now).await?;
     }
     Ok(())

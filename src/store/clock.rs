@@ -4,7 +4,7 @@
 use super::jobs::{add_event, wake};
 use super::row::{self, at};
 use super::{Result, Store};
-use crate::job::{self, Event, Job};
+use crate::job::{self, Job, JobEvent};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
@@ -74,7 +74,7 @@ impl Store {
                 for row in &moved {
                     let source: String = row.try_get(0)?;
                     let message = "the clock was far ahead: the schedule goes on from now";
-                    add_event(db, None, &source, &Event::new("note", message), now).await?;
+                    add_event(db, None, &source, &JobEvent::new("note", message), now).await?;
                 }
                 Ok(true)
             })

@@ -61,14 +61,14 @@ pub(super) async fn write_copy(database: &Path, copy: &Path) -> Result<()> {
     let written = async {
         files::create(&partial).map_err(failed)?;
         copy_to(database, &partial).await?;
-        settle(&partial, copy).map_err(failed)
+        publish(&partial, copy).map_err(failed)
     };
     let written = written.await;
     if let Err(error) = &written {
         // What could not be made need not be removed.
         let _ = files::remove(&partial);
         if error.is_damage() {
-            suspect(database);
+            mark_suspect(database);
         }
     }
     written
@@ -77,7 +77,7 @@ pub(super) async fn write_copy(database: &Path, copy: &Path) -> Result<()> {
 async fn copy_to(database: &Path, partial: &Path) -> Result<()> {
     // A connection of its own: a large database keeps no reader waiting, and no stop.
     let mut connection = SqliteConnection::connect_with(&options(database).read_only(true)).await?;
-    whole(database, &mut connection).await?;
+    check_whole(database, &mut connection).await?;
     sqlx::query("VACUUM INTO ?")
         .bind(partial.to_string_lossy().into_owned())
         .execute(&mut connection)
@@ -85,11 +85,11 @@ async fn copy_to(database: &Path, partial: &Path) -> Result<()> {
     connection.close().await?;
     let written = SqliteConnectOptions::new().filename(partial).read_only(true).immutable(true);
     let mut connection = SqliteConnection::connect_with(&written).await?;
-    whole(partial, &mut connection).await?;
+    check_whole(partial, &mut connection).await?;
     Ok(connection.close().await?)
 }
 
-async fn whole(database: &Path, connection: &mut SqliteConnection) -> Result<()> {
+async fn check_whole(database: &Path, connection: &mut SqliteConnection) -> Result<()> {
     let problems = problems(connection).await?;
     if problems.is_empty() {
         return Ok(());
@@ -100,14 +100,14 @@ async fn whole(database: &Path, connection: &mut SqliteConnection) -> Result<()>
 
 /// Leaves a mark beside a database that seems to be damaged: the next start looks it through before
 /// it trusts it. Where the mark cannot be written, the next look will find the same.
-pub fn suspect(database: &Path) {
+pub fn mark_suspect(database: &Path) {
     if let Err(error) = files::create(&mark(database)) {
         tracing::warn!(%error, "cannot leave a mark that the database is to be looked through");
     }
 }
 
 /// The database was looked through: what was suspected is settled.
-pub fn trust(state_dir: &Path) -> io::Result<()> {
+pub fn clear_suspect(state_dir: &Path) -> io::Result<()> {
     match files::remove(&mark(&state_dir.join(FILE))) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -144,7 +144,7 @@ pub fn copies(state_dir: &Path) -> Vec<PathBuf> {
 }
 
 /// The databases that were found damaged and set aside, newest first.
-pub fn set_aside(state_dir: &Path) -> Vec<PathBuf> {
+pub fn moved_aside(state_dir: &Path) -> Vec<PathBuf> {
     let is_aside = |name: &str| {
         let rest = name.strip_prefix(FILE).and_then(|rest| rest.strip_prefix(DAMAGED));
         rest.is_some_and(|stamp| !stamp.contains('-'))
@@ -167,7 +167,7 @@ fn named(folder: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
 }
 
 /// Gives the damaged database another name, its journal with it. Nothing may have it open.
-pub fn put_aside(state_dir: &Path, now: DateTime<Utc>) -> io::Result<PathBuf> {
+pub fn move_aside(state_dir: &Path, now: DateTime<Utc>) -> io::Result<PathBuf> {
     let aside = format!("{FILE}{DAMAGED}{}", now.format(STAMP));
     for part in ["-wal", "-shm", ""] {
         let (from, to) = (format!("{FILE}{part}"), format!("{aside}{part}"));
@@ -193,7 +193,7 @@ pub fn rebuild_folder(state_dir: &Path) -> io::Result<PathBuf> {
 /// the folder.
 pub fn install_rebuilt(state_dir: &Path) -> io::Result<()> {
     let folder = state_dir.join(REBUILD_FOLDER);
-    settle(&folder.join(FILE), &state_dir.join(FILE))?;
+    publish(&folder.join(FILE), &state_dir.join(FILE))?;
     clear(&folder)
 }
 
@@ -206,15 +206,15 @@ fn clear(folder: &Path) -> io::Result<()> {
 }
 
 /// Puts a copy in the place of a database in a folder, which must not be there.
-pub fn put_back(folder: &Path, copy: &Path) -> io::Result<()> {
+pub fn restore(folder: &Path, copy: &Path) -> io::Result<()> {
     let partial = folder.join(format!(".{FILE}{PARTIAL}"));
     let mut file = files::create(&partial)?;
     io::copy(&mut files::read(copy)?, &mut file)?;
-    settle(&partial, &folder.join(FILE))
+    publish(&partial, &folder.join(FILE))
 }
 
 /// Brings a whole file to disk, and only then gives it its name.
-fn settle(partial: &Path, path: &Path) -> io::Result<()> {
+fn publish(partial: &Path, path: &Path) -> io::Result<()> {
     files::read(partial)?.sync_all()?;
     files::rename(partial, path)?;
     path.parent().map_or(Ok(()), files::sync_folder)

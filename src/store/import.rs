@@ -4,7 +4,7 @@
 use super::jobs::add_event;
 use super::row::at;
 use super::{Result, Store};
-use crate::job::{Event, Trigger};
+use crate::job::{JobEvent, Trigger};
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteConnection;
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ impl Store {
     }
 
     /// Lets a source's schedule be accounted for up to this time at least.
-    pub async fn account_up_to(
+    pub async fn advance_schedule(
         &self,
         source: &str,
         schedule: &str,
@@ -154,7 +154,7 @@ async fn import_archived(
         .await?;
     }
     if changed + added > 0 {
-        let event = Event::new("archived", "found in the archive");
+        let event = JobEvent::new("archived", "found in the archive");
         add_event(db, Some(archived.job), &archived.source, &event, now).await?;
     }
     Ok(changed + added > 0)

@@ -2,7 +2,7 @@
 
 use super::row::{self, at};
 use super::{Result, Store};
-use crate::job::{Decision, Event, Job, RemoteEffect, State, Trigger};
+use crate::job::{Decision, Job, JobEvent, RemoteEffect, State, Trigger};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
@@ -83,8 +83,10 @@ impl Store {
                 .await?
                 .rows_affected();
                 if changed > 0 {
-                    let event =
-                        Event::new("archived", "the snapshot was in the archive before the cancel");
+                    let event = JobEvent::new(
+                        "archived",
+                        "the snapshot was in the archive before the cancel",
+                    );
                     add_event(db, Some(job.id), &job.source, &event, now).await?;
                 }
                 Ok(changed > 0)
@@ -111,7 +113,7 @@ impl Store {
                         "the service had accepted the submission as remote job {id}; its place in \
                          the quota is free when it ends"
                     );
-                    let event = Event::new("note", message);
+                    let event = JobEvent::new("note", message);
                     add_event(db, Some(job.id), &job.source, &event, now).await?;
                 }
                 record_remote(db, &decision, remote, now).await
@@ -136,7 +138,7 @@ impl Store {
                 .bind(id)
                 .execute(&mut *db)
                 .await?;
-                let event = Event::new("cancelled", "cancelled by hand");
+                let event = JobEvent::new("cancelled", "cancelled by hand");
                 add_event(db, Some(id), &job.source, &event, now).await?;
                 Ok(Cancelled::Now)
             })
@@ -195,7 +197,7 @@ pub(super) async fn insert(
     .fetch_one(&mut *db)
     .await?;
     let job = row::job(&row)?;
-    let event = Event::new("queued", new.note.clone());
+    let event = JobEvent::new("queued", new.note.clone());
     add_event(db, Some(job.id), &job.source, &event, now).await?;
     Ok(job)
 }
@@ -219,8 +221,8 @@ pub(super) async fn update(
     .bind(job.finished_at.map(at))
     .bind(at(job.due_at))
     .bind(job.wait.num_milliseconds())
-    .bind(job.hold.as_ref().map(|hold| hold.why.as_str()))
-    .bind(job.hold.as_ref().map(|hold| hold.message.as_str()))
+    .bind(job.waiting.as_ref().map(|wait| wait.why.as_str()))
+    .bind(job.waiting.as_ref().map(|wait| wait.message.as_str()))
     .bind(job.attempts)
     .bind(job.polls)
     .bind(job.rounds)
@@ -344,7 +346,7 @@ pub(super) async fn add_event(
     db: &mut SqliteConnection,
     job: Option<i64>,
     source: &str,
-    event: &Event,
+    event: &JobEvent,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     if let (Some(job), Some(reason)) = (job, &event.reason)

@@ -115,7 +115,7 @@ pub struct Worker {
 
 impl Worker {
     /// Enrols this process.
-    pub fn enrol(state_dir: &Path, unique: u64) -> io::Result<Worker> {
+    pub fn register(state_dir: &Path, unique: u64) -> io::Result<Worker> {
         let folder = state_dir.join("workers");
         files::make_folder(&folder)?;
         let name = format!("{}-{unique:016x}", std::process::id());
@@ -132,7 +132,7 @@ impl Worker {
     }
 
     /// Whether the worker of this name still lives. What a dead one left behind is removed.
-    pub fn lives(&self, name: &str) -> bool {
+    pub fn is_alive(&self, name: &str) -> bool {
         if name == self.name {
             return true;
         }
@@ -158,7 +158,7 @@ impl Worker {
         let entries = Folder::open(&self.folder).and_then(|folder| folder.entries());
         for entry in entries.into_iter().flatten().flatten() {
             if let Some(name) = entry.name.to_str() {
-                self.lives(name);
+                self.is_alive(name);
             }
         }
     }

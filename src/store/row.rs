@@ -1,6 +1,6 @@
 //! How values stand in rows: instants as milliseconds, words as text.
 
-use crate::job::{ErrorKind, Hold, HoldKind, Job, JobError, State, Trigger};
+use crate::job::{ErrorKind, Job, JobError, State, Trigger, Wait, WaitReason};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, Row};
@@ -45,7 +45,7 @@ fn count(row: &SqliteRow, column: &str) -> Result<u32, Error> {
 
 /// A row of `jobs`.
 pub(super) fn job(row: &SqliteRow) -> Result<Job, Error> {
-    let hold = word::<HoldKind>(row, "hold_kind")?.zip(row.try_get("hold_message")?);
+    let waiting = word::<WaitReason>(row, "hold_kind")?.zip(row.try_get("hold_message")?);
     let error = word::<ErrorKind>(row, "error_kind")?.zip(row.try_get("error_message")?);
     Ok(Job {
         id: row.try_get("id")?,
@@ -58,7 +58,7 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, Error> {
         finished_at: get_instant(row, "finished_at")?,
         due_at: needed(row, "due_at")?,
         wait: TimeDelta::milliseconds(row.try_get("wait_ms")?),
-        hold: hold.map(|(why, message)| Hold { why, message }),
+        waiting: waiting.map(|(why, message)| Wait { why, message }),
         attempts: count(row, "attempts")?,
         polls: count(row, "polls")?,
         rounds: count(row, "rounds")?,

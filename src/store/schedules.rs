@@ -4,7 +4,7 @@
 use super::jobs::{NewJob, add_event, insert, live_job};
 use super::row::{at, instant};
 use super::{Result, Store};
-use crate::job::{Event, Job};
+use crate::job::{Job, JobEvent};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
@@ -100,7 +100,7 @@ impl Store {
                         "the scheduled time {}{more} is skipped: this job is still live",
                         time.format("%Y-%m-%dT%H:%M:%SZ")
                     );
-                    let event = Event::new("skipped", message);
+                    let event = JobEvent::new("skipped", message);
                     add_event(db, Some(live.id), &new.source, &event, now).await?;
                     return Ok(Accounted::Skipped(live.id));
                 }
@@ -132,7 +132,7 @@ impl Store {
                         "{times} up to {} missed while no daemon ran; catch_up is off",
                         time.format("%Y-%m-%dT%H:%M:%SZ")
                     );
-                    add_event(db, None, &source, &Event::new("missed", message), now).await?;
+                    add_event(db, None, &source, &JobEvent::new("missed", message), now).await?;
                 }
                 Ok(moved)
             })

@@ -15,24 +15,24 @@ use tokio::sync::{Notify, mpsc, oneshot};
 const BATCH: usize = 256;
 
 /// Tells the one who waits: with the operation's own result, or with the commit's failure.
-type Answer = Box<dyn FnOnce(Result<(), Failure>) + Send>;
+type Answer = Box<dyn FnOnce(Result<(), CommitFailure>) + Send>;
 
 /// Why a commit failed.
 #[derive(Debug, Clone)]
-struct Failure {
+struct CommitFailure {
     message: String,
     /// Whether the database is damaged, rather than its disk full or failing.
     is_damage: bool,
 }
 
-impl Failure {
-    fn new(error: &sqlx::Error) -> Failure {
-        Failure { message: error.to_string(), is_damage: is_damage(error) }
+impl CommitFailure {
+    fn new(error: &sqlx::Error) -> CommitFailure {
+        CommitFailure { message: error.to_string(), is_damage: is_damage(error) }
     }
 }
 
-impl From<Failure> for StoreError {
-    fn from(Failure { message, is_damage }: Failure) -> StoreError {
+impl From<CommitFailure> for StoreError {
+    fn from(CommitFailure { message, is_damage }: CommitFailure) -> StoreError {
         match is_damage {
             true => StoreError::Corrupt(message),
             false => StoreError::Commit(message),
@@ -82,7 +82,7 @@ impl Writer {
                 let result = operation(connection).await;
                 let keep = result.is_ok();
                 if result.as_ref().is_err_and(is_damage) {
-                    copies::suspect(&path);
+                    copies::mark_suspect(&path);
                 }
                 let answer: Answer = Box::new(move |commit| {
                     let result = match (result, commit) {
@@ -130,7 +130,7 @@ async fn run(
         let (answers, commit) = transaction(&mut connection, &path, batch).await;
         commits.fetch_add(1, Ordering::Relaxed);
         if commit.as_ref().is_err_and(|failure| failure.is_damage) {
-            copies::suspect(&path);
+            copies::mark_suspect(&path);
         }
         for answer in answers {
             answer(commit.clone());
@@ -145,7 +145,7 @@ async fn transaction(
     connection: &mut SqliteConnection,
     path: &Path,
     batch: Vec<Operation>,
-) -> (Vec<Answer>, Result<(), Failure>) {
+) -> (Vec<Answer>, Result<(), CommitFailure>) {
     let begun = match failpoint::hit(Point::StoreBegin, path) {
         Ok(()) => connection.execute("BEGIN IMMEDIATE").await,
         Err(error) => Err(error.into()),
@@ -154,7 +154,7 @@ async fn transaction(
     if let Err(error) = begun {
         // Nothing may run outside a transaction: dropping the operations tells those who wait.
         tracing::warn!(%error, "the database cannot be written");
-        return (answers, Err(Failure::new(&error)));
+        return (answers, Err(CommitFailure::new(&error)));
     }
     for operation in batch {
         let savepoint = connection.execute("SAVEPOINT one").await;
@@ -168,7 +168,7 @@ async fn transaction(
         if let Err(error) = closed {
             // SQLite has given the whole transaction up (a full disk does that).
             let _ = connection.execute("ROLLBACK").await;
-            return (answers, Err(Failure::new(&error)));
+            return (answers, Err(CommitFailure::new(&error)));
         }
     }
     let committed = match failpoint::hit(Point::StoreCommit, path) {
@@ -176,10 +176,10 @@ async fn transaction(
         Err(error) => Err(error.into()),
     };
     match committed.map(|_| failpoint::hit(Point::StoreCommitted, path)) {
-        Ok(known) => (answers, known.map_err(|error| Failure::new(&error.into()))),
+        Ok(known) => (answers, known.map_err(|error| CommitFailure::new(&error.into()))),
         Err(error) => {
             let _ = connection.execute("ROLLBACK").await;
-            (answers, Err(Failure::new(&error)))
+            (answers, Err(CommitFailure::new(&error)))
         }
     }
 }

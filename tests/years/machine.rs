@@ -614,10 +614,10 @@ impl Machine {
         let begun = runtime.block_on(async {
             let used = archive.highest_job().map_err(io::Error::other)?;
             let store = Store::open(&settings.state_dir, used).await.map_err(io::Error::other)?;
-            let worker = lock::Worker::enrol(&settings.state_dir, workers)?;
+            let worker = lock::Worker::register(&settings.state_dir, workers)?;
             let name = worker.name.clone();
             worker.sweep();
-            archive.sweep(|name| worker.lives(name))?;
+            archive.sweep(|name| worker.is_alive(name))?;
             let quiet = Arc::new(|_: engine::Notice<'_>| {});
             let maintenance = Maintenance::new(store.clone(), archive.clone(), clock.clone());
             let engine = Engine::new(store.clone(), archive.clone(), worker, clock, plan, quiet);

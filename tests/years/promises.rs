@@ -5,7 +5,7 @@ use crate::machine::{Jumps, Plan, is_excused};
 use crate::world::{DOCUMENTS, Ending, Oddity, Service};
 use chrono::{DateTime, TimeDelta, Utc};
 use nightjar::archive::{Archive, Severity, Verification};
-use nightjar::job::{ErrorKind, HoldKind, Job, JobError, State};
+use nightjar::job::{ErrorKind, Job, JobError, State, WaitReason};
 use nightjar::settings::{Settings, Source};
 use nightjar::store::{Filter, LONGEST_REMOTE_JOB, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,7 +112,7 @@ impl Promises {
             self.answered.retain(|remote| world.remotes[*remote].ends > world.now);
             world.now
         };
-        let waits = |job: &Job| job.hold.as_ref().is_some_and(|it| it.why == HoldKind::Quota);
+        let waits = |job: &Job| job.waiting.as_ref().is_some_and(|it| it.why == WaitReason::Quota);
         if self.jumps != Jumps::Never || self.answered.is_empty() || !live.iter().any(waits) {
             return Ok(());
         }
@@ -130,13 +130,13 @@ impl Promises {
 
     /// Nothing is put off for longer than its own rule has it, whatever the clock did.
     fn check_due(&mut self, job: &Job, now: DateTime<Utc>, settings: &Settings) {
-        let quota = job.hold.as_ref().is_some_and(|hold| hold.why == HoldKind::Quota);
+        let quota = job.waiting.as_ref().is_some_and(|wait| wait.why == WaitReason::Quota);
         let longest = settings.poll.max.max(settings.retry.max);
         let longest = TimeDelta::from_std(longest).unwrap().max(TimeDelta::hours(1));
         // Up to five seconds more are no sign of a wrong clock.
         let longest = if quota { TimeDelta::hours(24) } else { longest } + TimeDelta::seconds(5);
         self.expect(job.due_at - now <= longest, || {
-            format!("job {} is put off by {}: {:?}", job.id, job.due_at - now, job.hold)
+            format!("job {} is put off by {}: {:?}", job.id, job.due_at - now, job.waiting)
         });
         // Whatever the service says, it is asked no sooner than the policy has it.
         let least = settings.poll.initial.mul_f64(1.0 - settings.poll.jitter).as_secs();

@@ -200,7 +200,7 @@ async fn database(settings: &Settings, now: DateTime<Utc>, found: &mut Findings)
             sources.ok()
         }
     };
-    if let Some(aside) = copies::set_aside(&settings.state_dir).first() {
+    if let Some(aside) = copies::moved_aside(&settings.state_dir).first() {
         found.warn(
             "database",
             format!("an earlier one was damaged and is kept as {}", aside.display()),

@@ -86,7 +86,7 @@ pub enum ScheduleError {
         /// The field as it was written.
         field: String,
         /// What is wrong.
-        problem: Problem,
+        problem: FieldProblem,
     },
     /// All is well formed, but no year has such a day.
     #[error("never fires: no {dates}")]
@@ -101,7 +101,7 @@ pub enum ScheduleError {
 
 /// What is wrong within a field.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Problem {
+pub enum FieldProblem {
     /// A number outside the field's range.
     #[error("{found} is out of range {min}-{max}")]
     OutOfRange {
@@ -218,7 +218,7 @@ impl Unit {
     }
 
     /// `*`, a value or a range, and perhaps a step.
-    fn item(&self, item: &str) -> Result<impl Iterator<Item = u32> + use<>, Problem> {
+    fn item(&self, item: &str) -> Result<impl Iterator<Item = u32> + use<>, FieldProblem> {
         let (range, step) = match item.split_once('/') {
             Some((range, step)) => (range, Some(positive(step)?)),
             None => (item, None),
@@ -227,7 +227,7 @@ impl Unit {
             (self.min, self.max)
         } else if let Some((from, to)) = range.split_once('-') {
             self.range(range, from, to).map_err(|problem| match problem {
-                Problem::NotUnderstood { .. } => self.not_understood(item),
+                FieldProblem::NotUnderstood { .. } => self.not_understood(item),
                 other => other,
             })?
         } else {
@@ -237,7 +237,7 @@ impl Unit {
         Ok((from..=to).step_by(step.unwrap_or(1)))
     }
 
-    fn range(&self, range: &str, from: &str, to: &str) -> Result<(u32, u32), Problem> {
+    fn range(&self, range: &str, from: &str, to: &str) -> Result<(u32, u32), FieldProblem> {
         let (first, mut last) = (self.value(from)?, self.value(to)?);
         // "fri-sun" can only mean the Sunday that ends the week.
         if last < first && last == self.min {
@@ -251,25 +251,29 @@ impl Unit {
         // The alias of the least value closes the first part, so the second begins above it.
         let restart = self.min + u32::from(self.alias_of_min.is_some());
         let (head, tail) = (part(first, self.max), part(restart, last));
-        Err(Problem::Backwards { found: range.to_owned(), instead: format!("{head},{tail}") })
+        Err(FieldProblem::Backwards { found: range.to_owned(), instead: format!("{head},{tail}") })
     }
 
-    fn value(&self, text: &str) -> Result<u32, Problem> {
+    fn value(&self, text: &str) -> Result<u32, FieldProblem> {
         let (min, max) = (self.min, self.max);
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             // Digits that do not fit a number are out of range as well.
             let value = text.parse().ok().filter(|value| (min..=max).contains(value));
-            return value.ok_or_else(|| Problem::OutOfRange { found: text.to_owned(), min, max });
+            return value.ok_or_else(|| FieldProblem::OutOfRange {
+                found: text.to_owned(),
+                min,
+                max,
+            });
         }
         if let Some(value) = self.named(text) {
             return Ok(value);
         }
         if is_extension(text) {
-            return Err(Problem::Extension(text.to_owned()));
+            return Err(FieldProblem::Extension(text.to_owned()));
         }
         match (self.names.first(), self.names.last()) {
             (Some(first), Some(last)) if text.bytes().any(|byte| byte.is_ascii_alphabetic()) => {
-                Err(Problem::UnknownName { found: text.to_owned(), first, last, min, max })
+                Err(FieldProblem::UnknownName { found: text.to_owned(), first, last, min, max })
             }
             _ => Err(self.not_understood(text)),
         }
@@ -286,15 +290,15 @@ impl Unit {
         if Some(value) == self.alias_of_min { self.min } else { value }
     }
 
-    fn not_understood(&self, found: &str) -> Problem {
-        Problem::NotUnderstood { found: found.to_owned(), min: self.min, max: self.max }
+    fn not_understood(&self, found: &str) -> FieldProblem {
+        FieldProblem::NotUnderstood { found: found.to_owned(), min: self.min, max: self.max }
     }
 }
 
-fn positive(step: &str) -> Result<usize, Problem> {
+fn positive(step: &str) -> Result<usize, FieldProblem> {
     let digits = step.bytes().all(|byte| byte.is_ascii_digit());
     let number = step.parse().ok().filter(|step| digits && *step > 0);
-    number.ok_or_else(|| Problem::Step(step.to_owned()))
+    number.ok_or_else(|| FieldProblem::Step(step.to_owned()))
 }
 
 /// Whether a value is of the forms that other schedulers add: `?`, `L`, `5L`, `15W`, `LW`, `5#2`.

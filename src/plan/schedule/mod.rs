@@ -30,7 +30,7 @@ use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
 
 use fields::Fields;
-pub use fields::{Problem, ScheduleError};
+pub use fields::{FieldProblem, ScheduleError};
 use wall_times::WallTimes;
 
 const SECOND: TimeDelta = TimeDelta::seconds(1);

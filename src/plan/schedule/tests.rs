@@ -137,7 +137,7 @@ fn mistakes_are_named_with_what_is_allowed() {
 fn extensions_and_broken_items_are_refused() {
     for item in ["?", "L", "5L", "15W", "LW", "5#2", "l-3", "fri#1", "?/2"] {
         let error = Schedule::parse(&format!("0 0 {item} * *")).unwrap_err();
-        let ScheduleError::Field { problem: Problem::Extension(_), .. } = error else {
+        let ScheduleError::Field { problem: FieldProblem::Extension(_), .. } = error else {
             panic!("{item}: {error}");
         };
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::job::{
-    Failure, FailureKind, HoldKind, Outcome, Polled, Progress, State, Submitted, decide,
+    Failure, FailureKind, Outcome, Polled, Progress, State, Submitted, WaitReason, decide,
 };
 
 fn accepted() -> Outcome {
@@ -27,9 +27,9 @@ async fn apply(
     store.apply(decision, job.state, owner, now).await.unwrap()
 }
 
-async fn hold_of(store: &Store, id: i64) -> (Option<HoldKind>, DateTime<Utc>) {
+async fn hold_of(store: &Store, id: i64) -> (Option<WaitReason>, DateTime<Utc>) {
     let job = store.job(id).await.unwrap().unwrap();
-    (job.hold.map(|hold| hold.why), job.due_at)
+    (job.waiting.map(|wait| wait.why), job.due_at)
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_quota_that_may_have_changed_is_reconsidered() {
     let daily = |most| claim_with("a", Quota { max_in_process: 10, max_jobs_per_day: most });
     let (_one, two) = (made(&store, "one").await, made(&store, "two").await);
     assert_eq!(store.claim(daily(1), noon()).await.unwrap().jobs.len(), 1);
-    assert_eq!(hold_of(&store, two.id).await, (Some(HoldKind::Quota), at(24 * 3600)));
+    assert_eq!(hold_of(&store, two.id).await, (Some(WaitReason::Quota), at(24 * 3600)));
     store.reconsider_quota(at(5)).await.unwrap();
     assert_eq!(store.claim(daily(2), at(5)).await.unwrap().jobs.len(), 1);
 }
@@ -162,7 +162,7 @@ async fn the_quota_in_process_holds_until_a_remote_job_ends() {
     let (one, two) = (made(&store, "one").await, made(&store, "two").await);
     let first = store.claim(tight(), noon()).await.unwrap().jobs;
     assert_eq!(first.iter().map(|job| job.id).collect::<Vec<_>>(), [one.id]);
-    assert_eq!(hold_of(&store, two.id).await, (Some(HoldKind::Quota), at(12 * 3600)));
+    assert_eq!(hold_of(&store, two.id).await, (Some(WaitReason::Quota), at(12 * 3600)));
     assert_eq!(store.job(two.id).await.unwrap().unwrap().attempts, 0);
 
     apply(&store, &first[0], accepted(), "a", at(1)).await;
@@ -194,7 +194,7 @@ async fn the_daily_quota_counts_what_was_lost_and_not_what_was_refused() {
     apply(&store, &lost, Outcome::Failed(silence), "a", at(6)).await;
     assert_eq!(store.claim(daily(), at(60)).await.unwrap().jobs, []);
     let (why, until) = hold_of(&store, lost.id).await;
-    assert_eq!((why, until), (Some(HoldKind::Quota), at(5 + 24 * 3600)));
+    assert_eq!((why, until), (Some(WaitReason::Quota), at(5 + 24 * 3600)));
     assert_eq!(store.claim(daily(), until).await.unwrap().jobs.len(), 1);
 }
 

@@ -45,7 +45,7 @@ impl Store {
                         ("completed", "the export is ready after 3 polls"),
                         (state.as_str(), "what came of it"),
                     ] {
-                        let event = crate::job::Event::new(kind, message);
+                        let event = crate::job::JobEvent::new(kind, message);
                         super::jobs::add_event(db, Some(job.id), &new.source, &event, time).await?;
                     }
                     sqlx::query(

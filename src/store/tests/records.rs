@@ -1,5 +1,5 @@
 use super::*;
-use crate::job::{Event, State};
+use crate::job::{JobEvent, State};
 use std::os::unix::fs::PermissionsExt;
 
 #[tokio::test]
@@ -267,18 +267,18 @@ fn locks_end_with_their_holders() {
 #[test]
 fn a_worker_lives_as_long_as_its_process_holds_its_file() {
     let folder = TempDir::new().unwrap();
-    let me = lock::Worker::enrol(folder.path(), 1).unwrap();
-    let other = lock::Worker::enrol(folder.path(), 2).unwrap();
+    let me = lock::Worker::register(folder.path(), 1).unwrap();
+    let other = lock::Worker::register(folder.path(), 2).unwrap();
     let name = other.name.clone();
-    assert!(me.lives(&me.name));
-    assert!(me.lives(&name));
+    assert!(me.is_alive(&me.name));
+    assert!(me.is_alive(&name));
     drop(other);
-    assert!(!me.lives(&name));
+    assert!(!me.is_alive(&name));
     // One that was killed leaves its file, without the lock.
     fs::write(folder.path().join("workers").join("123-000000000000dead"), "").unwrap();
     me.sweep();
     assert!(!folder.path().join("workers").join("123-000000000000dead").exists());
-    assert!(me.lives(&me.name));
+    assert!(me.is_alive(&me.name));
 }
 
 #[tokio::test]
@@ -332,9 +332,9 @@ async fn the_newest_seven_copies_are_kept_and_each_is_whole() {
     let mode = fs::metadata(&kept[0]).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
     store.close().await;
-    let aside = copies::put_aside(folder.path(), at(0)).unwrap();
-    assert_eq!(copies::set_aside(folder.path()), [aside]);
-    copies::put_back(folder.path(), &kept[0]).unwrap();
+    let aside = copies::move_aside(folder.path(), at(0)).unwrap();
+    assert_eq!(copies::moved_aside(folder.path()), [aside]);
+    copies::restore(folder.path(), &kept[0]).unwrap();
     let back = Store::open(folder.path(), 0).await.unwrap();
     assert_eq!(back.integrity().await.unwrap(), Vec::<String>::new());
     assert_eq!(back.live_jobs().await.unwrap().len(), 1);
@@ -381,8 +381,8 @@ async fn a_snapshot_is_adopted_once_and_ends_the_job_that_an_older_copy_knows_as
     assert_eq!(counts, [("stores".to_owned(), "archived".to_owned(), 3)]);
     assert_eq!(made(&store, "stores").await.id, 10);
 
-    store.account_up_to("stores", "daily", at(0), at(100)).await.unwrap();
-    store.account_up_to("stores", "daily", at(0), at(50)).await.unwrap();
+    store.advance_schedule("stores", "daily", at(0), at(100)).await.unwrap();
+    store.advance_schedule("stores", "daily", at(0), at(50)).await.unwrap();
     let cursor = store.cursor("stores").await.unwrap().unwrap();
     assert_eq!((cursor.since, cursor.cursor), (at(0), at(100)));
 }
@@ -391,7 +391,7 @@ async fn a_snapshot_is_adopted_once_and_ends_the_job_that_an_older_copy_knows_as
 async fn waits_in_a_row_for_one_reason_are_one_line_with_a_count() {
     let (_folder, store) = store().await;
     let job = made(&store, "stores").await;
-    let add = async |event: Event, seconds: i64| {
+    let add = async |event: JobEvent, seconds: i64| {
         let add = store.write(move |db| {
             Box::pin(async move {
                 super::super::jobs::add_event(db, Some(job.id), "stores", &event, at(seconds)).await
@@ -399,15 +399,15 @@ async fn waits_in_a_row_for_one_reason_are_one_line_with_a_count() {
         });
         add.await.unwrap();
     };
-    let wait = |reason: &str, until| Event::wait("limit", reason, &format!("; until {until}"));
+    let wait = |reason: &str, until| JobEvent::wait("limit", reason, &format!("; until {until}"));
     // Two reasons that take turns repeat, too.
     for second in 1..=100 {
         let reason = ["full", "busy"][usize::try_from(second % 2).unwrap()];
         add(wait(reason, second), second).await;
     }
-    add(Event::wait("retry", "full", "; until 101"), 101).await;
-    add(Event::new("note", "full"), 102).await;
-    add(Event::new("note", "full"), 103).await;
+    add(JobEvent::wait("retry", "full", "; until 101"), 101).await;
+    add(JobEvent::new("note", "full"), 102).await;
+    add(JobEvent::new("note", "full"), 103).await;
     add(wait("full", 104), 104).await;
 
     let lines = store.timeline(job.id).await.unwrap();
@@ -519,7 +519,7 @@ async fn of_a_damaged_database_no_copy_is_taken_and_the_good_ones_stay() {
     let left = fs::read_dir(folder.path().join("copies")).unwrap().count();
     assert_eq!(left, 7, "an unfinished copy is left");
     assert!(copies::is_suspect(folder.path()));
-    copies::trust(folder.path()).unwrap();
+    copies::clear_suspect(folder.path()).unwrap();
     store.close().await;
     assert!(!copies::is_suspect(folder.path()));
 }
