@@ -1,6 +1,6 @@
 //! A machine: a clock, a disk, a folder that outlives its processes, and the processes.
 
-use crate::housekeeping::is_off;
+use crate::maintenance::is_off;
 use crate::promises::{Promises, thoroughly};
 use crate::world::{Gate, Service, World, draw};
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
@@ -54,7 +54,7 @@ pub(crate) struct Plan {
     bad_disk: bool,
     /// What retention keeps, if it is not everything.
     pub(crate) pruning: Option<&'static str>,
-    /// Whether the machine is off every night while housekeeping is due.
+    /// Whether the machine is off every night while maintenance is due.
     is_off_at_four: bool,
     zone: &'static str,
     max_in_process: usize,
@@ -165,7 +165,7 @@ impl fmt::Display for Tally {
 
 /// What a process's effects meet: a disk that may fail, or the process's death.
 #[derive(Debug, Default)]
-struct Fate {
+struct Faults {
     /// After so many more effects the process is dead.
     dies_after: Option<u32>,
     is_dead: bool,
@@ -184,7 +184,7 @@ struct Daemon {
 type Work = Pin<Box<dyn Future<Output = (Daemon, Result<Option<DateTime<Utc>>, StoreError>)>>>;
 
 /// A process. It is either at rest or at work.
-struct Life {
+struct Process {
     runtime: Runtime,
     /// At rest.
     daemon: Option<Daemon>,
@@ -207,7 +207,7 @@ struct Stopped {
 }
 
 /// How a turn of a process ended.
-enum Turned {
+enum TickResult {
     Died,
     /// In the middle of a request.
     Stopped(Work),
@@ -222,10 +222,10 @@ pub(crate) struct Machine {
     service: Service,
     clock: Clock,
     mock: MockClock,
-    fate: Arc<Mutex<Fate>>,
+    faults: Arc<Mutex<Faults>>,
     died: Arc<Notify>,
     _watching: Watching,
-    lives: Vec<Option<Life>>,
+    processes: Vec<Option<Process>>,
     workers: u64,
     ticks: u64,
     deaths: u64,
@@ -260,25 +260,25 @@ impl Machine {
         let (clock, mock) = Clock::manual(begin);
         world.mock = Some(mock.clone());
         world.is_clock_wrong = plan.jumps != Jumps::Never;
-        let (fate, died) = (Arc::new(Mutex::new(Fate::default())), Arc::new(Notify::new()));
+        let (faults, died) = (Arc::new(Mutex::new(Faults::default())), Arc::new(Notify::new()));
         let world = Arc::new(Mutex::new(world));
         let service = Service { world, gate: Arc::default(), worker: 0 };
         let watching = {
-            let (fate, died, service) = (Arc::clone(&fate), Arc::clone(&died), service.clone());
+            let (faults, died, service) = (Arc::clone(&faults), Arc::clone(&died), service.clone());
             failpoint::watch(folder.path(), move |point, path| {
-                meet(&fate, &died, &service, point, path)
+                meet(&faults, &died, &service, point, path)
             })
         };
         Machine {
             promises: Promises::new(&plan),
-            lives: (0..if plan.two { 2 } else { 1 }).map(|_| None).collect(),
+            processes: (0..if plan.two { 2 } else { 1 }).map(|_| None).collect(),
             plan,
             _folder: folder,
             settings,
             service,
             clock,
             mock,
-            fate,
+            faults,
             died,
             _watching: watching,
             workers: 0,
@@ -319,22 +319,22 @@ impl Machine {
     fn happen(&mut self) {
         if self.chance("death") * 100.0 < self.plan.deaths {
             let effects = (self.chance("when") * 25.0) as u32;
-            self.fate.lock().unwrap().dies_after = Some(effects);
+            self.faults.lock().unwrap().dies_after = Some(effects);
         }
         if self.plan.bad_disk && self.chance("disk") < 0.03 {
-            self.fate.lock().unwrap().failing = 1 + (self.chance("how often") * 6.0) as u32;
+            self.faults.lock().unwrap().failing = 1 + (self.chance("how often") * 6.0) as u32;
         }
         let rate = if self.plan.jumps == Jumps::Far { 0.02 } else { 0.005 };
         if self.chance("jump") < rate {
             self.set_clock();
         }
         if self.plan.stops && self.chance("stop") < 0.02 {
-            let which = (self.chance("which stops") * self.lives.len() as f64) as usize;
-            let is_any_stopped = self.lives.iter().flatten().any(|it| it.stopped.is_some());
-            if let Some(life) = &self.lives[which]
+            let which = (self.chance("which stops") * self.processes.len() as f64) as usize;
+            let is_any_stopped = self.processes.iter().flatten().any(|it| it.stopped.is_some());
+            if let Some(process) = &self.processes[which]
                 && !is_any_stopped
             {
-                life.gate.close();
+                process.gate.close();
             }
         }
         if self.chance("hand") < 0.05 {
@@ -370,11 +370,11 @@ impl Machine {
             &self.settings.sources[(self.chance("which") * self.plan.sources as f64) as usize];
         let (name, account) = (source.name.clone(), source.account.clone());
         let (now, cancels) = (self.clock.now(), self.chance("cancel") < 0.5);
-        let Some(life) = self.lives.iter().flatten().find(|it| it.stopped.is_none()) else {
+        let Some(process) = self.processes.iter().flatten().find(|it| it.stopped.is_none()) else {
             return;
         };
-        let store = life.store.clone();
-        let done = life.runtime.block_on(async {
+        let store = process.store.clone();
+        let done = process.runtime.block_on(async {
             let live = store.live_jobs().await?.into_iter().find(|job| job.source == name);
             match live {
                 Some(job) if cancels => store.cancel(job.id, now).await.map(drop),
@@ -391,7 +391,7 @@ impl Machine {
 
     /// Somebody cancels a job while the process that works on it is stopped in the middle of that.
     fn cancel_in_the_middle(&mut self) {
-        let stopped = self.lives.iter().flatten().find_map(|it| it.stopped.as_ref());
+        let stopped = self.processes.iter().flatten().find_map(|it| it.stopped.as_ref());
         let Some(job) = stopped.and_then(|stopped| stopped.jobs.first().copied()) else { return };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let cancelled = runtime.block_on(async {
@@ -408,34 +408,34 @@ impl Machine {
     fn turn(&mut self) {
         self.ticks += 1;
         if self.plan.is_off_at_four && is_off(self.clock.now(), self.settings.timezone) {
-            (0..self.lives.len()).for_each(|which| self.end(which));
+            (0..self.processes.len()).for_each(|which| self.end(which));
             return self.pass(TimeDelta::minutes(20));
         }
-        let mut which = self.ticks as usize % self.lives.len();
+        let mut which = self.ticks as usize % self.processes.len();
         if let Some(wakes) = self.wakes(which) {
-            which = (which + 1) % self.lives.len();
+            which = (which + 1) % self.processes.len();
             if self.wakes(which).is_some() {
                 return self.pass(wakes - self.now());
             }
         }
-        if self.lives[which].is_none() {
-            self.lives[which] = self.start();
+        if self.processes[which].is_none() {
+            self.processes[which] = self.start();
         }
-        if self.lives[which].is_none() {
+        if self.processes[which].is_none() {
             return self.pass(TimeDelta::seconds(10));
         }
         let (jumps, looks_at) = (self.mock.now() - self.now(), self.now());
         let turned = self.work(which);
         let next = match turned {
-            Turned::Died => {
+            TickResult::Died => {
                 self.reap();
                 return self.pass(TimeDelta::seconds(1 + (self.chance("dead for") * 90.0) as i64));
             }
-            Turned::Stopped(work) => {
+            TickResult::Stopped(work) => {
                 self.stop(which, work);
                 return self.pass(TimeDelta::milliseconds(10));
             }
-            Turned::Done(next) => next,
+            TickResult::Done(next) => next,
         };
         let is_set = jumps != self.mock.now() - self.now();
         self.check(which, next.is_ok() && !is_set && self.looked == looks_at);
@@ -449,8 +449,8 @@ impl Machine {
             }
         };
         // Of two processes the other one may have something to do before that.
-        let wakes = (0..self.lives.len()).find_map(|which| self.wakes(which));
-        let others_turn = which + 1 != self.lives.len() && wakes.is_none();
+        let wakes = (0..self.processes.len()).find_map(|which| self.wakes(which));
+        let others_turn = which + 1 != self.processes.len() && wakes.is_none();
         let wait = wakes.map_or(wait, |wakes| wait.min(wakes - self.now()));
         let least = TimeDelta::milliseconds(10);
         self.pass(if others_turn { least } else { wait.max(least) });
@@ -458,23 +458,23 @@ impl Machine {
 
     /// When a process that is stopped goes on, by true time.
     fn wakes(&self, which: usize) -> Option<DateTime<Utc>> {
-        let until = self.lives[which].as_ref()?.stopped.as_ref()?.until;
+        let until = self.processes[which].as_ref()?.stopped.as_ref()?.until;
         (until > self.now()).then_some(until)
     }
 
     /// Lets a process work until its tick is done, it dies, or it is stopped.
-    fn work(&mut self, which: usize) -> Turned {
+    fn work(&mut self, which: usize) -> TickResult {
         let looks = self.ticks.is_multiple_of(7) || self.now() - self.looked > TimeDelta::hours(1);
         if looks {
             self.looked = self.now();
         }
-        let Some(life) = &mut self.lives[which] else { return Turned::Died };
+        let Some(process) = &mut self.processes[which] else { return TickResult::Died };
         let settings = self.settings.clone();
         // The whole history is looked at in the end: none of it may be removed.
         let tasks = [maintenance::RETENTION, maintenance::COPY];
-        let mut work: Work = match (life.stopped.take(), life.daemon.take()) {
+        let mut work: Work = match (process.stopped.take(), process.daemon.take()) {
             (Some(stopped), _) => {
-                life.gate.open();
+                process.gate.open();
                 stopped.work
             }
             (None, Some(mut daemon)) => Box::pin(async move {
@@ -492,35 +492,35 @@ impl Machine {
             }),
             (None, None) => unreachable!("a process is at rest or at work"),
         };
-        let (fate, died) = (Arc::clone(&self.fate), Arc::clone(&self.died));
-        let (gate, store, worker) = (Arc::clone(&life.gate), &life.store, &life.worker);
-        let done = life.runtime.block_on(async {
+        let (faults, died) = (Arc::clone(&self.faults), Arc::clone(&self.died));
+        let (gate, store, worker) = (Arc::clone(&process.gate), &process.store, &process.worker);
+        let done = process.runtime.block_on(async {
             tokio::select! {
                 biased;
-                () = death(&fate, &died) => None,
+                () = death(&faults, &died) => None,
                 done = &mut work => Some(done),
                 () = gate.stops() => {
                     // Whatever else it does ends first: nobody is stopped within a transaction,
                     // which would stop all others too.
                     tokio::select! {
                         biased;
-                        () = death(&fate, &died) => None,
+                        () = death(&faults, &died) => None,
                         done = &mut work => Some(done),
                         () = holds_one(store, worker) => None,
                     }
                 }
             }
         });
-        if self.fate.lock().unwrap().is_dead {
-            let _entered = life.runtime.enter();
+        if self.faults.lock().unwrap().is_dead {
+            let _entered = process.runtime.enter();
             drop(work);
-            return Turned::Died;
+            return TickResult::Died;
         }
         match done {
-            None => Turned::Stopped(work),
+            None => TickResult::Stopped(work),
             Some((daemon, next)) => {
-                life.daemon = Some(daemon);
-                Turned::Done(next)
+                process.daemon = Some(daemon);
+                TickResult::Done(next)
             }
         }
     }
@@ -530,26 +530,27 @@ impl Machine {
         self.stops += 1;
         let minutes = 1.0 * 400.0_f64.powf(self.chance("stopped for"));
         let until = self.now() + TimeDelta::seconds((minutes * 60.0) as i64);
-        let Some(life) = &mut self.lives[which] else { return };
+        let Some(process) = &mut self.processes[which] else { return };
         // What it has started by now is its job's, whoever makes another job meanwhile.
-        let started = self.promises.check_remote_jobs(&life.store, &self.service);
-        drop(life.runtime.block_on(started));
-        let jobs = life.runtime.block_on(life.store.held(&life.worker)).unwrap_or_default();
-        life.stopped = Some(Stopped { work, jobs, until });
+        let started = self.promises.check_remote_jobs(&process.store, &self.service);
+        drop(process.runtime.block_on(started));
+        let jobs =
+            process.runtime.block_on(process.store.held(&process.worker)).unwrap_or_default();
+        process.stopped = Some(Stopped { work, jobs, until });
     }
 
     /// The promises, after a tick of this process. Due times must be right where it has just looked
     /// whether the clock is, and nobody has set it since.
     fn check(&mut self, which: usize, is_right: bool) {
-        let Some(life) = &self.lives[which] else { return };
-        let Life { runtime, store, archive, number, .. } = life;
+        let Some(process) = &self.processes[which] else { return };
+        let Process { runtime, store, archive, number, .. } = process;
         self.promises.answered(&self.service, *number);
         let now = self.clock.now();
         let checked =
             self.promises.check(store, archive, &self.settings, &self.service, now, is_right);
         // What a failing disk keeps from being read is looked at next time.
         drop(runtime.block_on(checked));
-        for stopped in self.lives.iter().flatten() {
+        for stopped in self.processes.iter().flatten() {
             if let Some(Stopped { jobs, .. }) = &stopped.stopped {
                 let kept = self.promises.is_left_alone(store, &stopped.worker, jobs);
                 drop(runtime.block_on(kept));
@@ -593,13 +594,13 @@ impl Machine {
         let time = TimeDelta::milliseconds(time.num_milliseconds());
         self.service.world().now += time;
         self.mock.advance(time);
-        if self.is_calm && self.lives.iter().flatten().any(|it| it.stopped.is_none()) {
-            self.promises.housekeeping.runs_well(time);
+        if self.is_calm && self.processes.iter().flatten().any(|it| it.stopped.is_none()) {
+            self.promises.maintenance.runs_well(time);
         }
     }
 
     /// A process begins as a daemon does; `None` when it could not.
-    fn start(&mut self) -> Option<Life> {
+    fn start(&mut self) -> Option<Process> {
         self.workers += 1;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let settings = self.settings.clone();
@@ -624,9 +625,9 @@ impl Machine {
             let ticking = engine.ticking().await.map_err(io::Error::other)?;
             Ok::<_, io::Error>((Daemon { ticking, maintenance }, store, engine, name))
         });
-        let is_dead = self.fate.lock().unwrap().is_dead;
+        let is_dead = self.faults.lock().unwrap().is_dead;
         match begun {
-            Ok((daemon, store, engine, worker)) if !is_dead => Some(Life {
+            Ok((daemon, store, engine, worker)) if !is_dead => Some(Process {
                 runtime,
                 daemon: Some(daemon),
                 number: self.workers,
@@ -649,15 +650,15 @@ impl Machine {
     fn reap(&mut self) {
         let archive = Archive::new(&self.settings.archive_dir, &self.settings.state_dir);
         self.promises.check_newest(&archive, &self.settings);
-        // The fate is the machine's: the other process goes down with it.
-        (0..self.lives.len()).for_each(|other| self.end(other));
+        // The whole machine is down: its other process ends too.
+        (0..self.processes.len()).for_each(|other| self.end(other));
         self.revive();
     }
 
     /// Ends a process, with all that it had not yet done.
     fn end(&mut self, which: usize) {
-        if let Some(life) = self.lives[which].take() {
-            let Life { runtime, daemon, stopped, store, _engine, .. } = life;
+        if let Some(process) = self.processes[which].take() {
+            let Process { runtime, daemon, stopped, store, _engine, .. } = process;
             {
                 let _entered = runtime.enter();
                 drop((daemon, stopped, store, _engine));
@@ -668,10 +669,10 @@ impl Machine {
 
     /// The next process may have effects again.
     fn revive(&mut self) {
-        let mut fate = self.fate.lock().unwrap();
-        self.deaths += u64::from(fate.is_dead);
-        (fate.is_dead, fate.dies_after) = (false, None);
-        drop(fate);
+        let mut faults = self.faults.lock().unwrap();
+        self.deaths += u64::from(faults.is_dead);
+        (faults.is_dead, faults.dies_after) = (false, None);
+        drop(faults);
         let mut world = self.service.world();
         world.dead = false;
         world.answered.clear();
@@ -681,17 +682,17 @@ impl Machine {
     fn calm_down(&mut self) {
         self.service.world().trouble = 0.0;
         {
-            let mut fate = self.fate.lock().unwrap();
-            (fate.dies_after, fate.failing) = (None, 0);
+            let mut faults = self.faults.lock().unwrap();
+            (faults.dies_after, faults.failing) = (None, 0);
         }
         (self.plan.deaths, self.plan.bad_disk, self.plan.jumps) = (0.0, false, Jumps::Never);
         (self.plan.stops, self.is_calm) = (false, true);
         self.service.world().jump = None;
         let now = self.now();
-        for life in self.lives.iter_mut().flatten() {
-            match &mut life.stopped {
+        for process in self.processes.iter_mut().flatten() {
+            match &mut process.stopped {
                 Some(stopped) => stopped.until = now,
-                None => life.gate.open(),
+                None => process.gate.open(),
             }
         }
         let begun = self.clock.now();
@@ -705,18 +706,18 @@ impl Machine {
 
     fn finish(mut self) -> (Tally, Vec<String>) {
         let settings = self.settings.clone();
-        if self.promises.hold() && self.lives[0].is_none() {
-            self.lives[0] = self.start();
+        if self.promises.hold() && self.processes[0].is_none() {
+            self.processes[0] = self.start();
         }
         if self.promises.hold()
-            && let Some(Life { runtime, store, archive, .. }) = &mut self.lives[0]
+            && let Some(Process { runtime, store, archive, .. }) = &mut self.processes[0]
         {
             let (since, service) = (self.calm_since, &self.service);
             let checked = thoroughly(store, archive, &settings, since, service, &mut self.promises);
             runtime.block_on(checked);
         }
         let (stops, jumps) = (self.stops, self.jumps);
-        let pruned = self.promises.housekeeping.pruned;
+        let pruned = self.promises.maintenance.pruned;
         let world = self.service.world();
         let tally = Tally {
             nights: u64::try_from(self.plan.days).unwrap() * self.plan.sources as u64,
@@ -725,20 +726,20 @@ impl Machine {
             deaths: self.deaths,
             requests: world.requests,
             faults: world.faults,
-            disk_faults: self.fate.lock().unwrap().failures,
+            disk_faults: self.faults.lock().unwrap().failures,
             stops,
             jumps,
             pruned,
         };
         drop(world);
-        (0..self.lives.len()).for_each(|which| self.end(which));
+        (0..self.processes.len()).for_each(|which| self.end(which));
         (tally, self.promises.broken)
     }
 }
 
 /// Waits for the process's end. An earlier one's may still be heard of.
-async fn death(fate: &Mutex<Fate>, died: &Notify) {
-    while !fate.lock().unwrap().is_dead {
+async fn death(faults: &Mutex<Faults>, died: &Notify) {
+    while !faults.lock().unwrap().is_dead {
         died.notified().await;
     }
 }
@@ -753,21 +754,21 @@ async fn holds_one(store: &Store, worker: &str) {
 /// What a process meets at a point: nothing, a failing disk, or its end. After its end nothing that
 /// it does has an effect.
 fn meet(
-    fate: &Mutex<Fate>,
+    faults: &Mutex<Faults>,
     died: &Notify,
     service: &Service,
     point: Point,
     path: &Path,
 ) -> io::Result<()> {
-    let mut fate = fate.lock().unwrap();
-    if let Some(left) = &mut fate.dies_after {
+    let mut faults = faults.lock().unwrap();
+    if let Some(left) = &mut faults.dies_after {
         match left.checked_sub(1) {
             Some(fewer) => *left = fewer,
-            None => fate.is_dead = true,
+            None => faults.is_dead = true,
         }
     }
-    if fate.is_dead {
-        drop(fate);
+    if faults.is_dead {
+        drop(faults);
         service.world().dead = true;
         died.notify_one();
         return Err(io::Error::other("the process is dead"));
@@ -777,9 +778,9 @@ fn meet(
         Point::Submit | Point::Submitted | Point::Polled | Point::Fetch | Point::Settle
     );
     let of_archive = of_disk && !path.to_string_lossy().contains("nightjar.db");
-    if of_archive && fate.failing > 0 {
-        fate.failing -= 1;
-        fate.failures += 1;
+    if of_archive && faults.failing > 0 {
+        faults.failing -= 1;
+        faults.failures += 1;
         return Err(io::Error::from(io::ErrorKind::StorageFull));
     }
     Ok(())

@@ -25,8 +25,8 @@
     reason = "a test that is surprised shall fail there and then"
 )]
 
-mod housekeeping;
 mod machine;
+mod maintenance;
 mod promises;
 mod world;
 

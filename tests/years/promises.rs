@@ -1,7 +1,7 @@
 //! What is promised, and how it is seen that a promise is broken.
 
-use crate::housekeeping::Housekeeping;
 use crate::machine::{Jumps, Plan, is_excused};
+use crate::maintenance::MaintenanceChecks;
 use crate::world::{DOCUMENTS, Ending, Oddity, Service};
 use chrono::{DateTime, TimeDelta, Utc};
 use nightjar::archive::{Archive, Severity, Verification};
@@ -24,7 +24,7 @@ pub(crate) struct Promises {
     jumps: Jumps,
     pruning: bool,
     /// What retention and the copies promise.
-    pub(crate) housekeeping: Housekeeping,
+    pub(crate) maintenance: MaintenanceChecks,
     /// Remote jobs that have been looked at.
     seen: usize,
     /// How many remote jobs came to exist for each job.
@@ -42,7 +42,7 @@ impl Promises {
             jobs: 0,
             jumps: plan.jumps,
             pruning: plan.pruning.is_some(),
-            housekeeping: Housekeeping::default(),
+            maintenance: MaintenanceChecks::default(),
             seen: 0,
             started: BTreeMap::new(),
             answered: Vec::new(),
@@ -84,10 +84,10 @@ impl Promises {
         for job in live.iter().filter(|_| is_right) {
             self.check_due(job, now, settings);
         }
-        let mut housekeeping = std::mem::take(&mut self.housekeeping);
+        let mut maintenance = std::mem::take(&mut self.maintenance);
         let truth = service.world().now;
-        housekeeping.look(archive, settings, now, truth, self);
-        self.housekeeping = housekeeping;
+        maintenance.look(archive, settings, now, truth, self);
+        self.maintenance = maintenance;
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl Promises {
         for id in jobs {
             let is_live = store.job(*id).await?.is_some_and(|job| !job.state.is_final());
             self.expect(!is_live || held.contains(id), || {
-                format!("job {id} was taken from worker {worker}, which is stopped and lives")
+                format!("job {id} was taken from worker {worker}, which is stopped and processes")
             });
         }
         Ok(())
@@ -253,10 +253,10 @@ pub(crate) async fn thoroughly(
     let jobs = store.jobs(&Filter { limit: ALL, ..Filter::default() }).await.unwrap();
     promises.jobs = jobs.len() as u64;
     promises.verified(&archive.verify(&[], &|_| {}));
-    let housekeeping = std::mem::take(&mut promises.housekeeping);
+    let maintenance = std::mem::take(&mut promises.maintenance);
     let is_clock_right = promises.jumps == Jumps::Never;
-    housekeeping.finish(store, settings, is_clock_right, promises).await;
-    promises.housekeeping = housekeeping;
+    maintenance.finish(store, settings, is_clock_right, promises).await;
+    promises.maintenance = maintenance;
     for source in &settings.sources {
         let name = &source.name;
         let of_source: Vec<_> = jobs.iter().filter(|job| job.source == *name).collect();

@@ -27,7 +27,7 @@ struct Seen {
 
 /// Watches what goes.
 #[derive(Debug, Default)]
-pub(crate) struct Housekeeping {
+pub(crate) struct MaintenanceChecks {
     snapshots: BTreeMap<String, BTreeMap<Name, Seen>>,
     copies: BTreeSet<PathBuf>,
     /// For how long a process has run without trouble.
@@ -37,7 +37,7 @@ pub(crate) struct Housekeeping {
     pub(crate) pruned: u64,
 }
 
-impl Housekeeping {
+impl MaintenanceChecks {
     /// Time passes without trouble while a process runs.
     pub(crate) fn runs_well(&mut self, time: TimeDelta) {
         self.calm += time;
