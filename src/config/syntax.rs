@@ -56,16 +56,16 @@ fn line_start(text: &str, at: usize) -> usize {
     text.get(..text.floor_char_boundary(at)).and_then(|it| it.rfind('\n')).map_or(0, |it| it + 1)
 }
 
-/// The message for the mistakes that nearly everybody makes once, or else the parser's own. None
-/// of the parser's messages contains text of the file.
+/// A plain message for common mistakes, or else the parser's own. None of the parser's messages
+/// contains text of the file.
 fn in_plain_words<'m>(message: &'m str, text: &str, at: usize) -> &'m str {
     let rest = text.get(at..).and_then(|rest| rest.lines().next()).unwrap_or_default().trim();
     match message.split_once(',').map_or(message, |(what, _)| what) {
         "string values must be quoted" if rest.is_empty() || rest.starts_with('#') => {
             "the value is missing"
         }
-        "string values must be quoted" => "a text must stand in quotes, such as \"text\"",
-        "invalid basic string" => "the text has no closing quote, expected `\"`",
+        "string values must be quoted" => "a string must be in quotes, such as \"text\"",
+        "invalid basic string" => "the string has no closing quote, expected `\"`",
         "key with no value" => "found no `=`, expected NAME = VALUE",
         "unexpected key or value" => "found more after the value, expected the line to end",
         _ => message,

@@ -19,7 +19,7 @@ use crate::settings::{Listen, MailSecurity, is_loopback};
 /// The kind of a value, with its article.
 pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
-        DeValue::String(_) => "a text",
+        DeValue::String(_) => "a string",
         DeValue::Integer(_) => "an integer",
         DeValue::Float(_) => "a float",
         DeValue::Boolean(_) => "a boolean",
@@ -54,7 +54,7 @@ pub(super) fn holds_key(text: &str) -> bool {
 pub(super) fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
     if holds_key(text) {
-        return "a text that looks like a key".to_owned();
+        return "a string that looks like a key".to_owned();
     }
     let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
     if text.chars().count() > SHOWN {
@@ -65,7 +65,7 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// A text.
 pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
-    value.as_str().ok_or_else(|| format!("found {}, expected a text in quotes", kind(value)))
+    value.as_str().ok_or_else(|| format!("found {}, expected a string in quotes", kind(value)))
 }
 
 /// `true` or `false`.
@@ -172,7 +172,7 @@ pub(super) fn path(folder: &Path) -> impl Fn(&DeValue<'_>) -> Result<PathBuf, St
     move |value| match text(value)? {
         "" => Err("found an empty text, expected a path".to_owned()),
         text if text.contains('\0') => {
-            Err("found a text with a NUL character, expected a path".to_owned())
+            Err("found a string with a NUL character, expected a path".to_owned())
         }
         text => Ok(folder.join(text)),
     }

@@ -111,13 +111,13 @@ fn a_known_key_in_the_wrong_table_is_shown_its_place() {
 #[test]
 fn a_value_of_the_wrong_type_says_what_was_found_and_expected() {
     for (text, message) in [
-        ("state_dir = 5", "1:13: `state_dir`: found an integer, expected a text in quotes"),
-        ("archive_dir = true", "1:15: `archive_dir`: found a boolean, expected a text in quotes"),
-        ("timezone = []", "1:12: `timezone`: found an array, expected a text in quotes"),
+        ("state_dir = 5", "1:13: `state_dir`: found an integer, expected a string in quotes"),
+        ("archive_dir = true", "1:15: `archive_dir`: found a boolean, expected a string in quotes"),
+        ("timezone = []", "1:12: `timezone`: found an array, expected a string in quotes"),
         ("web = true", "1:7: `web`: found a boolean, expected the table [web]"),
         ("[[web]]", "1:1: `web`: found an array, expected the table [web]"),
         ("accounts = 1.5", "1:12: `accounts`: found a float, expected tables [accounts.NAME]"),
-        ("accounts.a = \"x\"", "1:14: `a`: found a text, expected a table [accounts.NAME]"),
+        ("accounts.a = \"x\"", "1:14: `a`: found a string, expected a table [accounts.NAME]"),
         (
             "[sources]",
             "1:1: `sources`: found a table, expected tables that each begin with [[sources]]",
@@ -126,7 +126,10 @@ fn a_value_of_the_wrong_type_says_what_was_found_and_expected() {
             "sources = [1]",
             "1:12: `sources`: found an integer, expected tables that each begin with [[sources]]",
         ),
-        ("[poll]\nfactor = \"2\"", "2:10: `factor`: found a text, expected a number of at least 1"),
+        (
+            "[poll]\nfactor = \"2\"",
+            "2:10: `factor`: found a string, expected a number of at least 1",
+        ),
         (
             "[poll]\ninitial = 2024-01-01",
             "2:11: `initial`: found a date or time, expected a duration such as \"90s\"",
@@ -148,7 +151,7 @@ fn a_value_of_the_wrong_type_says_what_was_found_and_expected() {
     }
     finds(
         &source_with("catch_up = \"yes\""),
-        &["9:12: `catch_up`: found a text, expected true or false"],
+        &["9:12: `catch_up`: found a string, expected true or false"],
     );
 }
 
@@ -158,7 +161,7 @@ fn a_value_out_of_bounds_says_which_are_allowed() {
         ("state_dir = \"\"", "1:13: `state_dir`: found an empty text, expected a path"),
         (
             "state_dir = \"a\\u0000\"",
-            "1:13: `state_dir`: found a text with a NUL character, expected a path",
+            "1:13: `state_dir`: found a string with a NUL character, expected a path",
         ),
         ("[poll]\nfactor = 0.9", "2:10: `factor`: found 0.9, expected a number of at least 1"),
         ("[poll]\nfactor = inf", "2:10: `factor`: found inf, expected a number of at least 1"),
@@ -511,7 +514,7 @@ run = "tell"
              <ops@example.org>\"",
             "17:6: `to`: found an empty array, expected at least one mailbox",
             "21:7: `run`: found the program `tell`, expected its whole path, beginning with /",
-            "24:7: `run`: found a text, expected a program and its arguments such as \
+            "24:7: `run`: found a string, expected a program and its arguments such as \
              [\"/usr/local/bin/tell\", \"ops\"]",
         ],
     );

@@ -7,11 +7,11 @@ fn what_is_no_toml_is_said_in_plain_words() {
     for (text, message) in [
         (
             "timezone = Europe/Berlin",
-            "1:12: not TOML: a text must stand in quotes, such as \"text\"",
+            "1:12: not TOML: a string must be in quotes, such as \"text\"",
         ),
         ("timezone = ", "1:11: not TOML: the value is missing"),
         ("timezone = # UTC", "1:12: not TOML: the value is missing"),
-        ("timezone = \"UTC", "1:16: not TOML: the text has no closing quote, expected `\"`"),
+        ("timezone = \"UTC", "1:16: not TOML: the string has no closing quote, expected `\"`"),
         ("timezone \"UTC\"", "1:10: not TOML: found no `=`, expected NAME = VALUE"),
         (
             "timezone = \"UTC\" \"x\"",
@@ -30,10 +30,10 @@ fn lines_that_are_no_toml_do_not_hide_the_mistakes_of_others() {
     finds(
         text,
         &[
-            "1:12: not TOML: a text must stand in quotes, such as \"text\"",
+            "1:12: not TOML: a string must be in quotes, such as \"text\"",
             "3:1: unknown key `intial` in [poll], did you mean `initial`?",
-            "4:7: not TOML: a text must stand in quotes, such as \"text\"",
-            "6:8: not TOML: a text must stand in quotes, such as \"text\"",
+            "4:7: not TOML: a string must be in quotes, such as \"text\"",
+            "6:8: not TOML: a string must be in quotes, such as \"text\"",
             "7:12: `schedule`: found `daily`: expected five fields (minute hour day-of-month month \
              day-of-week) or six with seconds first, found 1",
         ],
