@@ -239,7 +239,7 @@ mod tests {
     struct CaUsedAsEndEntity;
 
     #[test]
-    fn every_error_of_a_certificate_has_a_sentence() {
+    fn every_certificate_error_is_explained() {
         use rustls::{CertificateError as E, OtherError};
         let expected = ServerName::try_from("example.org").unwrap();
         let presented = ["a", "b", "c", "d", "e"].map(|it| format!("DnsName(\"{it}.example\")"));
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn other_errors_of_tls_have_a_sentence_too_and_other_errors_none() {
+    fn tls_errors_are_explained_and_other_errors_are_not() {
         use rustls::{Error as E, InvalidMessage};
         for (error, words) in [
             (E::AlertReceived(AlertDescription::ProtocolVersion), "1.2 or 1.3"),

@@ -141,7 +141,7 @@ async fn a_snapshot_is_the_exact_bytes_under_private_names() {
 }
 
 #[tokio::test]
-async fn identical_nights_are_hard_links_and_different_ones_are_not() {
+async fn identical_snapshots_are_hard_linked_and_different_ones_are_not() {
     let fixture = Fixture::new();
     let first = fixture.keep(&document(50), 1).await;
     let second = fixture.keep(&document(50), 2).await;
@@ -184,7 +184,7 @@ async fn a_download_that_breaks_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_is_not_read_to_its_end() {
+async fn an_oversized_download_stops_at_the_limit() {
     let fixture = Fixture::new();
     let limits = DocumentLimits { max_bytes: 100_000, ..DocumentLimits::default() };
     let received = fixture.receive(&document(3000), 1, &limits).await;
@@ -194,7 +194,7 @@ async fn what_is_too_large_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn what_fails_its_proof_is_kept_aside_the_newest_three() {
+async fn the_newest_three_failed_downloads_are_quarantined() {
     let fixture = Fixture::new();
     let document = Data::first_places(20).damaged(Damage::Truncated).document();
     for job in 1..=5 {
@@ -210,7 +210,7 @@ async fn what_fails_its_proof_is_kept_aside_the_newest_three() {
 }
 
 #[tokio::test]
-async fn the_catalogue_is_read_from_the_folder_alone() {
+async fn the_catalogue_is_read_from_the_directory_alone() {
     let fixture = Fixture::new();
     assert_eq!(fixture.archive.sources().unwrap(), Vec::<String>::new());
     assert_eq!(fixture.archive.highest_job().unwrap(), 0);
@@ -277,7 +277,7 @@ async fn a_partial_file_that_was_changed_or_replaced_is_not_filed() {
 }
 
 #[tokio::test]
-async fn unfinished_files_are_cleared_away_except_of_workers_that_live() {
+async fn unfinished_files_are_removed_unless_their_worker_is_alive() {
     let fixture = Fixture::new();
     fixture.keep(&document(10), 1).await;
     for job in [2, 3] {
@@ -311,7 +311,7 @@ async fn every_flipped_bit_of_a_data_file_is_found() {
 }
 
 #[tokio::test]
-async fn every_claim_of_a_manifest_is_checked() {
+async fn every_manifest_field_is_checked_against_the_data() {
     type Change = fn(&mut Manifest);
     let claims: [(&str, Change); 14] = [
         ("entities", |it| it.entities += 1),
@@ -347,7 +347,7 @@ async fn every_claim_of_a_manifest_is_checked() {
 }
 
 #[tokio::test]
-async fn what_is_unreadable_or_unproven_is_found_again_by_verify() {
+async fn verify_finds_the_same_unreadable_and_unproven_parts() {
     let fixture = Fixture::new();
     let damaged = |damage| Data::first_places(9).damaged(damage).document();
     let expected = [
@@ -428,7 +428,7 @@ async fn the_largest_manifest_that_the_limits_allow_reads_back() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_does_not_read_back_gets_no_name() {
+async fn a_manifest_that_does_not_read_back_is_not_published() {
     let fixture = Fixture::new();
     let received = fixture.receive(&document(3), 1, &DocumentLimits::default()).await;
     let summary = received.validation.as_ref().unwrap().clone();
@@ -440,7 +440,7 @@ async fn a_manifest_that_does_not_read_back_gets_no_name() {
 }
 
 #[tokio::test]
-async fn missing_foreign_and_unreadable_things_are_told_apart() {
+async fn missing_foreign_and_unreadable_files_are_distinguished() {
     let fixture = Fixture::new();
     for job in 1..=4i64 {
         fixture.keep(&document(job.unsigned_abs()), job).await;
@@ -502,7 +502,7 @@ async fn a_hard_linked_file_is_read_once() {
 }
 
 #[test]
-fn an_archive_that_cannot_be_made_says_so() {
+fn an_archive_that_cannot_be_created_is_an_error() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
@@ -518,7 +518,7 @@ fn names_left(fixture: &Fixture) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn pruning_removes_what_nothing_keeps_and_no_shared_bytes() {
+async fn pruning_removes_only_unretained_snapshots_and_keeps_shared_data() {
     let fixture = Fixture::new();
     for job in 1..=4 {
         fixture.keep(&document(10), job).await;

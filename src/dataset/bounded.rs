@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_piece_has_a_fresh_budget() {
+    fn a_new_piece_has_a_new_budget() {
         let mut reader = Bounded::new(&b"0123456789"[..], 100, 4);
         assert_eq!(reader.fill_buf().unwrap(), b"0123");
         reader.consume(4);

@@ -95,7 +95,7 @@ fn a_summary_says_what_the_document_holds() {
 }
 
 #[test]
-fn every_lawful_way_to_write_a_document_passes() {
+fn every_valid_way_to_write_a_document_passes() {
     let cases = [
         ("no entities", document("")),
         ("a byte order mark", format!("\u{FEFF}{}", document(""))),
@@ -207,7 +207,7 @@ fn several_entity_types_have_their_own_columns_and_keys() {
 }
 
 #[test]
-fn a_document_that_is_something_else_is_told_apart() {
+fn other_kinds_of_documents_are_recognised() {
     for (text, fragment) in [
         ("", "the document is empty"),
         (" \n", "no root element"),
@@ -240,7 +240,7 @@ fn a_document_that_is_something_else_is_told_apart() {
 }
 
 #[test]
-fn every_way_to_be_ill_formed_is_found() {
+fn every_kind_of_malformed_document_is_found() {
     let not_utf8 = |bytes: &[u8]| {
         let text = shop("<Name>@@</Name>");
         let (before, after) = text.split_once("@@").unwrap();
@@ -325,7 +325,7 @@ fn nothing_may_follow_the_root_element() {
 }
 
 #[test]
-fn a_schema_that_lacks_or_contradicts_something_leaves_a_doubt() {
+fn an_incomplete_or_contradictory_schema_leaves_a_warning() {
     use Unproven::{Keys, Schema};
     let good = document("<Shop><EntityID>1</EntityID><Size>1</Size></Shop>");
     for (from, to, unproven, fragment) in [
@@ -367,7 +367,7 @@ fn entities_under_another_name_than_the_schemas_are_counted_all_the_same() {
 }
 
 #[test]
-fn an_element_or_text_out_of_place_leaves_a_doubt_with_its_entity() {
+fn a_misplaced_element_or_text_leaves_a_warning_with_its_entity() {
     use Unproven::Schema;
     let warning = warned(
         document("<Shop><EntityID>1</EntityID></Shop>\n<Ship/>"),
@@ -439,7 +439,7 @@ fn values_that_do_not_read_as_their_type_are_counted_for_each_column() {
 }
 
 #[test]
-fn keys_are_present_and_unique_or_leave_a_doubt() {
+fn missing_and_duplicate_keys_leave_a_warning() {
     let with = |keys: &[&str]| {
         document(&keys.iter().map(|key| format!("<Shop>{key}</Shop>")).collect::<String>())
     };

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_of_a_key_prints_on_one_line() {
+    fn a_displayed_key_fits_on_one_line() {
         let first_key = Some("a\n\u{1b}[2J".to_owned());
         let one = Unreadable { column: "Size".into(), values: 1, first_key };
         assert_eq!(one.to_string(), "1 value of column Size (first: key \"a\\n\\u{1b}[2J\")");

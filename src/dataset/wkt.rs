@@ -112,7 +112,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_the_service_writes_or_documents_passes() {
+    fn geographies_as_the_service_writes_them_pass() {
         for text in [
             "POINT (-122.3 47.6)",
             "point(-122.3 47.6)",
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_does_not() {
+    fn damaged_geographies_fail() {
         for text in [
             "",
             "POINT",

@@ -31,7 +31,7 @@ fn planted(target: &Path, link: &Path) {
 }
 
 #[test]
-fn what_is_made_is_private() {
+fn created_files_are_private() {
     let folder = TempDir::new().unwrap();
     let inner = folder.path().join("a/b");
     make_folder(&inner).unwrap();
@@ -60,7 +60,7 @@ fn an_opened_file_keeps_what_it_holds_and_a_created_one_does_not() {
 }
 
 #[test]
-fn root_leaves_nothing_that_the_folder_s_owner_cannot_use() {
+fn files_made_by_root_belong_to_the_directorys_owner() {
     let folder = TempDir::new().unwrap();
     let ours = fs::metadata(folder.path()).unwrap().uid();
     // Only root can give a folder away; anybody else makes files of its own.
@@ -79,7 +79,7 @@ fn root_leaves_nothing_that_the_folder_s_owner_cannot_use() {
 }
 
 #[test]
-fn relative_paths_and_those_with_dots_lead_where_they_say() {
+fn relative_paths_and_paths_with_dots_resolve_correctly() {
     assert!(Folder::open(Path::new(".")).is_ok());
     assert!(Folder::open(Path::new("src")).is_ok());
     let folder = TempDir::new().unwrap();
@@ -179,7 +179,7 @@ fn root_opens_no_file_of_root_by_another_name_in_a_user_s_folder() {
 }
 
 #[test]
-fn a_pipe_a_device_or_a_folder_is_no_file_and_nothing_waits_for_it() {
+fn pipes_devices_and_directories_are_refused_without_blocking() {
     let top = TempDir::new().unwrap();
     let pipe = top.path().join("pipe");
     mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
@@ -192,7 +192,7 @@ fn a_pipe_a_device_or_a_folder_is_no_file_and_nothing_waits_for_it() {
 }
 
 #[test]
-fn a_folder_that_was_opened_stays_what_it_is_when_its_path_leads_elsewhere() {
+fn an_opened_directory_stays_the_same_when_its_path_changes() {
     let top = TempDir::new().unwrap();
     let path = |name: &str| top.path().join(name);
     make_folder(&path("stores")).unwrap();

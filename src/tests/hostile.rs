@@ -191,7 +191,7 @@ fn agree(summary: &dataset::Summary, theirs: &roxmltree::Document<'_>) {
 /// A document that is whole is well-formed for another reader too; what that one refuses is never
 /// archived.
 #[test]
-fn a_document_is_proven_only_if_another_reader_agrees() {
+fn a_document_is_valid_only_if_another_parser_agrees() {
     let [proven, warned, refused] = [(); 3].map(|()| std::cell::Cell::new(0));
     attack("document", &XML, |input| {
         let ours = dataset::validate(input, &DocumentLimits::default());
@@ -216,7 +216,7 @@ fn a_document_is_proven_only_if_another_reader_agrees() {
 }
 
 #[test]
-fn any_line_is_a_schedule_or_none() {
+fn any_line_is_a_schedule_or_an_error() {
     let words = [
         "*",
         "/",
@@ -249,7 +249,7 @@ fn any_line_is_a_schedule_or_none() {
 }
 
 #[test]
-fn any_configuration_is_read_or_its_mistakes_are_shown() {
+fn any_configuration_is_read_or_reported_as_invalid() {
     let words = [
         "[[sources]]",
         "[accounts.",
@@ -320,7 +320,7 @@ fn any_manifest_is_read_or_refused() {
 
 /// What would take hours, were any of it quadratic.
 #[test]
-fn what_is_large_or_deep_is_read_in_one_pass() {
+fn large_and_deeply_nested_inputs_take_linear_time() {
     let head = |columns: &str, more: &str| {
         format!(
             "<MainRoot><xs:schema id=\"S\" xmlns:xs=\"http://www.w3.org/2001/XMLSchema\" \

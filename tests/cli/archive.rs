@@ -141,7 +141,7 @@ fn a_byte_order_mark_is_kept() {
 }
 
 #[test]
-fn what_the_service_does_not_announce_is_not_expected() {
+fn a_count_the_service_does_not_announce_is_not_expected() {
     each([Announced::Zero, Announced::Absent, Announced::Empty], |announced| {
         let setup = Setup::with(Scenario { announced: announced.clone(), ..Scenario::default() });
         setup.backup();
@@ -153,7 +153,7 @@ fn what_the_service_does_not_announce_is_not_expected() {
 }
 
 #[test]
-fn identical_nights_are_links_to_the_same_bytes() {
+fn identical_snapshots_share_their_data_file() {
     let setup = Setup::healthy();
     (0..3).for_each(|_| drop(setup.backup()));
     let manifests = setup.manifests("stores");
@@ -178,7 +178,7 @@ fn identical_nights_are_links_to_the_same_bytes() {
 }
 
 #[test]
-fn another_night_is_stored_by_itself() {
+fn a_changed_document_is_stored_separately() {
     let setup = Setup::healthy();
     setup.backup();
     setup.service.set_data("Stores", Data::first_places(21));
@@ -215,7 +215,7 @@ fn a_shrunken_snapshot_is_archived_with_a_warning_and_is_no_baseline() {
 }
 
 #[test]
-fn fewer_entities_than_the_least_are_suspicious() {
+fn fewer_entities_than_min_entities_are_suspicious() {
     let setup = Setup::healthy();
     setup.service.set_data("Stores", Data::first_places(0));
     setup.backup();
@@ -227,7 +227,7 @@ fn fewer_entities_than_the_least_are_suspicious() {
 }
 
 #[test]
-fn the_newest_three_failed_downloads_are_kept_aside_and_never_in_the_archive() {
+fn the_newest_three_failed_downloads_are_quarantined_outside_the_archive() {
     let damaged = |entities| Data::first_places(entities).damaged(Damage::Mismatched);
     let setup = Setup::with(Scenario {
         next_documents: (21..26).map(damaged).collect(),
@@ -244,7 +244,7 @@ fn the_newest_three_failed_downloads_are_kept_aside_and_never_in_the_archive() {
 }
 
 #[test]
-fn after_a_damaged_download_a_fresh_remote_job_may_succeed() {
+fn after_a_damaged_download_a_new_remote_job_may_succeed() {
     let setup = Setup::with(Scenario {
         next_documents: vec![Data::first_places(20).damaged(Damage::Truncated)],
         ..Scenario::default()
@@ -305,7 +305,7 @@ fn values_that_do_not_read_as_their_type_are_archived_counted_and_suspicious_onc
 }
 
 #[test]
-fn broken_keys_and_undeclared_elements_are_tried_again_and_archived_in_the_end() {
+fn broken_keys_and_undeclared_elements_are_retried_and_finally_archived() {
     each(
         [
             (Damage::DuplicateKey, "keys"),
@@ -337,7 +337,7 @@ fn broken_keys_and_undeclared_elements_are_tried_again_and_archived_in_the_end()
 }
 
 #[test]
-fn a_fresh_remote_job_may_bring_what_is_proven() {
+fn a_new_remote_job_may_return_a_valid_document() {
     let setup = Setup::with(Scenario {
         next_documents: vec![Data::first_places(20).damaged(Damage::DuplicateKey)],
         ..Scenario::default()
@@ -367,7 +367,7 @@ fn results_on_other_hosts_and_under_odd_names_are_fetched() {
 }
 
 #[test]
-fn the_archive_alone_tells_the_snapshots_and_ids_go_on_after_the_database_is_lost() {
+fn after_database_loss_snapshots_come_from_the_archive_and_job_ids_continue() {
     let setup = Setup::healthy();
     setup.backup();
     setup.backup();
@@ -385,7 +385,7 @@ fn the_archive_alone_tells_the_snapshots_and_ids_go_on_after_the_database_is_los
 }
 
 #[test]
-fn the_archive_may_lie_elsewhere() {
+fn the_archive_directory_is_configurable() {
     let setup = Setup::healthy();
     let elsewhere = setup.path("elsewhere");
     let setup = setup.set("archive_dir", elsewhere.display().to_string());

@@ -95,7 +95,7 @@ fn assert_nowhere_on_disk(setup: &Setup) {
     }
 }
 
-fn assert_told_to_the_account_alone(setup: &Setup) {
+fn assert_sent_only_to_the_account(setup: &Setup) {
     let requests = setup.service.requests();
     assert!(requests.iter().any(|it| it.host == Host::Storage), "the storage host was asked");
     for request in requests {
@@ -131,7 +131,7 @@ fn setup() -> Setup {
 }
 
 #[test]
-fn the_key_is_nowhere_after_backups_that_succeed_and_fail() {
+fn the_key_leaks_nowhere_when_backups_succeed_or_fail() {
     let setup = setup();
     let check = |what: &str, done: &Done| {
         assert_unmarked(&format!("standard output of {what}"), &done.stdout);
@@ -167,11 +167,11 @@ fn the_key_is_nowhere_after_backups_that_succeed_and_fail() {
     }
     assert_eq!(states.iter().filter(|it| it.contains("failed")).count(), 9, "{states:?}");
     assert_nowhere_on_disk(&setup);
-    assert_told_to_the_account_alone(&setup);
+    assert_sent_only_to_the_account(&setup);
 }
 
 #[test]
-fn the_key_is_nowhere_while_a_daemon_works() {
+fn the_key_leaks_nowhere_while_a_daemon_runs() {
     let port = free_port();
     let setup = setup().set("web.listen", format!("127.0.0.1:{port}"));
     setup.queue();
@@ -196,11 +196,11 @@ fn the_key_is_nowhere_while_a_daemon_works() {
     let done = daemon.stop(Signal::TERM);
     assert_unmarked("the daemon's output", &(done.stdout + &done.stderr));
     assert_nowhere_on_disk(&setup);
-    assert_told_to_the_account_alone(&setup);
+    assert_sent_only_to_the_account(&setup);
 }
 
 #[test]
-fn a_key_in_the_links_of_the_service_is_neither_kept_nor_carried_elsewhere() {
+fn a_key_in_the_services_links_is_neither_stored_nor_sent_to_other_hosts() {
     let names = ["Status", "Result", "Stored", "Well"];
     let setup = Setup::of(names.map(|name| source(name, Scenario::default())).into())
         .set("http.lost_after", "100ms")
@@ -227,5 +227,5 @@ fn a_key_in_the_links_of_the_service_is_neither_kept_nor_carried_elsewhere() {
     let archived = setup.json(&["jobs", "--state", "archived"]);
     assert_eq!(archived.as_array().unwrap().len(), 3, "{archived}");
     assert_nowhere_on_disk(&setup);
-    assert_told_to_the_account_alone(&setup);
+    assert_sent_only_to_the_account(&setup);
 }

@@ -108,7 +108,7 @@ fn a_file_of_certificates_that_has_none_or_a_damaged_one_is_a_mistake() {
 }
 
 #[test]
-fn what_the_service_alone_can_see_is_a_warning() {
+fn a_file_only_the_service_can_read_is_a_warning() {
     let setup = complete();
     fs::set_permissions(setup.path("hook"), fs::Permissions::from_mode(0o644)).unwrap();
     fs::set_permissions(setup.path("token"), fs::Permissions::from_mode(0o644)).unwrap();

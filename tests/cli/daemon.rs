@@ -43,7 +43,7 @@ fn a_time_that_comes_while_a_job_is_live_is_a_skip_in_its_timeline() {
 }
 
 #[test]
-fn a_run_missed_during_downtime_is_caught_up_once_unless_told_otherwise() {
+fn a_run_missed_during_downtime_is_caught_up_once_unless_configured_otherwise() {
     let setup = Setup::of(vec![
         source("Caught", Scenario::default()),
         source("Uncaught", Scenario::default()),
@@ -165,7 +165,7 @@ fn cancelling_beside_a_fetch_ends_it_within_seconds() {
 }
 
 #[test]
-fn a_hangup_brings_a_new_configuration() {
+fn sighup_reloads_the_configuration() {
     let mut setup =
         Setup::of(vec![source("One", Scenario::default()), source("Two", Scenario::default())]);
     setup.change("sources.one.schedule", EVERY_SECOND);
@@ -182,7 +182,7 @@ fn a_hangup_brings_a_new_configuration() {
 }
 
 #[test]
-fn a_hangup_with_a_bad_configuration_changes_nothing() {
+fn sighup_with_an_invalid_configuration_changes_nothing() {
     let setup = Setup::healthy().set("sources.stores.schedule", EVERY_SECOND);
     let good = setup.config_text();
     let mut daemon = setup.start(&["daemon"]);
@@ -199,7 +199,7 @@ fn a_hangup_with_a_bad_configuration_changes_nothing() {
 }
 
 #[test]
-fn a_reload_applies_what_it_can_and_names_what_must_wait() {
+fn a_reload_names_the_settings_that_need_a_restart() {
     let mut setup = Setup::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
     let daemon = setup.start(&["daemon"]);
     setup.queue();

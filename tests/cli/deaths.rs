@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// What must be true after any number of deaths, once a backup has succeeded again. `deaths` may
 /// each have cost one remote job.
-fn promises_hold(setup: &Setup, deaths: usize) {
+fn assert_guarantees(setup: &Setup, deaths: usize) {
     let jobs = setup.jobs();
     let number = |job: &Value, field: &str| usize::try_from(job[field].as_u64().unwrap()).unwrap();
     for job in &jobs {
@@ -96,7 +96,7 @@ fn a_death_at_any_point_loses_nothing() {
             let done = setup.run(&[command]);
             assert_eq!(done.code, 0, "after a death at {}: {done:?}", point.name());
             if command == "backup" {
-                promises_hold(&setup, 1);
+                assert_guarantees(&setup, 1);
             } else {
                 assert_eq!(setup.run(&["verify"]).code, 0);
                 assert_eq!(setup.manifests("stores").len(), 1);
@@ -127,7 +127,7 @@ fn a_job_whose_daemon_dies_is_finished_by_the_backup_that_follows_it() {
             (!daemon.is_running() || rests).then_some(())
         });
         drop(daemon);
-        promises_hold(&setup, 1);
+        assert_guarantees(&setup, 1);
     });
 }
 

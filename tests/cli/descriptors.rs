@@ -13,7 +13,7 @@ fn limit(process: u32, most: Option<u64>) {
 }
 
 #[test]
-fn exhausted_descriptors_are_waited_out_and_cost_no_attempt() {
+fn exhausted_file_descriptors_cost_no_attempt() {
     let setup = Setup::healthy().set("retry.attempts", 1).set("retry.job_attempts", 1);
     let daemon = setup.start(&["daemon"]);
     setup.queue();

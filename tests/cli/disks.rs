@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use std::fs;
 
 #[test]
-fn a_disk_that_fails_for_a_while_costs_time_and_nothing_else() {
+fn a_temporary_disk_failure_only_costs_time() {
     let cases = [
         ("file.create@3x2", "EROFS"),
         ("data.write@1x2", "ENOSPC"),
@@ -40,7 +40,7 @@ fn a_disk_that_fails_for_a_while_costs_time_and_nothing_else() {
 }
 
 #[test]
-fn a_full_disk_is_told_with_what_to_do() {
+fn a_full_disk_is_reported_with_advice() {
     let setup = Setup::healthy();
     let mut backup = setup.command(&["backup"]);
     backup.env("NIGHTJAR_FAILPOINT", "data.write@1x2=ENOSPC");
@@ -51,7 +51,7 @@ fn a_full_disk_is_told_with_what_to_do() {
 }
 
 #[test]
-fn a_database_that_cannot_be_written_for_a_while_loses_no_answer() {
+fn a_temporarily_unwritable_database_loses_no_response() {
     each(["store.begin@5x2", "store.commit@5x2", "store.commit@7x2"], |place| {
         let setup = Setup::with(Scenario { pending_polls: 1, ..Scenario::default() });
         let mut backup = setup.command(&["backup"]);
@@ -65,7 +65,7 @@ fn a_database_that_cannot_be_written_for_a_while_loses_no_answer() {
 }
 
 #[test]
-fn without_hard_links_each_night_is_a_whole_copy() {
+fn without_hard_links_each_snapshot_is_a_full_copy() {
     let setup = Setup::healthy();
     setup.backup();
     let mut backup = setup.command(&["backup"]);
@@ -77,7 +77,7 @@ fn without_hard_links_each_night_is_a_whole_copy() {
 }
 
 #[test]
-fn a_folder_removed_under_the_daemon_is_made_again() {
+fn a_directory_removed_under_the_daemon_is_recreated() {
     let setup = Setup::healthy();
     let daemon = setup.start(&["daemon"]);
     setup.queue();

@@ -23,7 +23,7 @@ fn checks(troubles: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn a_house_in_order_has_nothing_to_mend() {
+fn a_healthy_setup_has_no_findings() {
     let setup = Setup::healthy().set("notify.ping", "http://127.0.0.1:9/");
     setup.backup();
     let daemon = setup.start(&["daemon"]);
@@ -39,7 +39,7 @@ fn a_house_in_order_has_nothing_to_mend() {
 }
 
 #[test]
-fn each_trouble_is_found_with_its_fix() {
+fn each_problem_is_found_with_its_fix() {
     let setup = Setup::healthy();
     setup.backup();
     fs::set_permissions(setup.path("contoso.key"), fs::Permissions::from_mode(0o644)).unwrap();
@@ -106,7 +106,7 @@ fn a_first_configuration_is_written_from_flags_and_works() {
 }
 
 #[test]
-fn what_init_is_not_given_is_named_and_nothing_is_written() {
+fn init_names_missing_flags_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("etc/config.toml");
     for (arguments, said) in [

@@ -36,7 +36,7 @@ fn fetching(result: Vec<Fault>) -> Setup {
 }
 
 #[test]
-fn an_aborted_job_is_replaced_within_its_bound_and_keeps_the_error_log() {
+fn an_aborted_remote_job_is_replaced_within_job_attempts_and_keeps_the_error_log() {
     let setup = Setup::with(Scenario {
         ending: Ending::aborted("The geocoder is on strike"),
         ..Scenario::default()
@@ -116,7 +116,7 @@ fn a_request_that_the_service_calls_bad_is_rejected_at_once() {
 }
 
 #[test]
-fn a_service_that_stays_away_is_unavailable_after_the_attempts() {
+fn a_service_that_stays_down_is_unavailable_after_all_attempts() {
     let setup = creating(vec![Fault::http(503); 9]).set("retry.attempts", 4);
     let job = failed(&setup);
     assert_eq!(job["error"]["kind"], "unavailable");
@@ -142,7 +142,7 @@ fn a_service_that_was_never_reached_has_no_remote_jobs() {
 }
 
 #[test]
-fn what_passes_is_waited_for() {
+fn temporary_failures_are_retried() {
     let setup = Setup::with(Scenario {
         create: vec![Fault::http(503), Fault::BodySays(500)],
         status: vec![Fault::http(500), Fault::Refused, Fault::None, Fault::LostAnswer],
@@ -155,7 +155,7 @@ fn what_passes_is_waited_for() {
 }
 
 #[test]
-fn a_lost_answer_counts_as_a_remote_job() {
+fn a_lost_response_counts_as_a_remote_job() {
     let setup = creating(vec![Fault::LostAnswer]);
     let job = archived(&setup);
     assert_eq!(job["attempts"], 2);
@@ -163,7 +163,7 @@ fn a_lost_answer_counts_as_a_remote_job() {
 }
 
 #[test]
-fn lost_answers_end_with_the_bound_on_remote_jobs() {
+fn lost_responses_end_at_the_limit_of_remote_jobs() {
     let setup =
         creating(vec![Fault::LostAnswer; 9]).set("retry.job_attempts", 2).set("retry.attempts", 8);
     let job = failed(&setup);
@@ -173,7 +173,7 @@ fn lost_answers_end_with_the_bound_on_remote_jobs() {
 }
 
 #[test]
-fn aborted_lost_and_damaged_remote_jobs_share_one_bound() {
+fn aborted_lost_and_damaged_remote_jobs_share_one_limit() {
     let setup = Setup::with(Scenario {
         create: vec![Fault::LostAnswer],
         ending: Ending::aborted("No"),
@@ -292,7 +292,7 @@ fn a_status_url_on_another_host_is_a_protocol_error_and_is_not_asked() {
 }
 
 #[test]
-fn xml_in_spite_of_the_question_is_a_protocol_error() {
+fn xml_despite_a_request_for_json_is_a_protocol_error() {
     let setup = asking(vec![Fault::Xml; 99]).set("poll.deadline", "10s");
     assert_eq!(failed(&setup)["error"]["kind"], "protocol");
 }
@@ -312,7 +312,7 @@ fn notes_of_another(setup: &Setup, job: &Value) -> usize {
 }
 
 #[test]
-fn another_id_in_an_answer_is_told_but_loses_no_backup() {
+fn another_id_in_a_response_is_noted_but_loses_no_backup() {
     let setup = asking(vec![Fault::OtherId]);
     let job = archived(&setup);
     assert_eq!(job["attempts"], 1);
@@ -332,7 +332,7 @@ fn a_completed_job_of_another_id_is_taken_when_it_is_no_older_than_ours() {
 }
 
 #[test]
-fn an_older_or_undated_job_of_another_id_counts_as_pending_until_ours_is_told() {
+fn an_older_or_undated_job_of_another_id_counts_as_pending_until_ours_is_reported() {
     let wrong_weekday = created(-10).replacen(['M', 'T', 'W', 'F', 'S'], "X", 1);
     each(
         [Some(created(-10)), Some(wrong_weekday), Some("yesterday".to_owned()), None],
@@ -351,7 +351,7 @@ fn an_older_or_undated_job_of_another_id_counts_as_pending_until_ours_is_told() 
 }
 
 #[test]
-fn what_another_job_aborts_with_is_no_end_of_ours_before_its_deadline() {
+fn another_jobs_abort_does_not_end_ours_before_its_deadline() {
     let fault = Fault::OtherIdCreated(Some(created(0)));
     let setup = Setup::with(Scenario {
         pending_polls: 0,
@@ -374,7 +374,7 @@ fn an_unknown_status_word_means_pending() {
 }
 
 #[test]
-fn a_status_that_can_never_be_asked_ends_the_job_at_the_latest_at_its_deadline() {
+fn a_job_with_an_unusable_status_url_ends_by_its_deadline() {
     each([Fault::Refused, Fault::http(503)], |fault| {
         let setup = asking(vec![fault.clone(); 999])
             .set("retry.job_attempts", 1)
@@ -430,7 +430,7 @@ fn another_version_can_be_named() {
 }
 
 #[test]
-fn a_download_that_breaks_off_goes_on_where_it_was_when_the_file_is_the_same() {
+fn an_interrupted_download_resumes_if_the_file_is_unchanged() {
     let scenario = Scenario {
         ranges: true,
         gzip: false,

@@ -82,7 +82,7 @@ fn memory(process: &Process) -> u64 {
 }
 
 #[test]
-fn half_sent_requests_keep_neither_readers_nor_backups_out() {
+fn half_sent_requests_block_neither_readers_nor_backups() {
     let page = Page::started(Setup::healthy(), |setup| with_files(setup, 100));
     let half_sent: Vec<TcpStream> = (0..300)
         .map(|number| {
@@ -137,7 +137,7 @@ fn a_socket_file_has_the_same_limits() {
 }
 
 #[test]
-fn a_request_that_never_becomes_whole_is_given_up() {
+fn an_incomplete_request_times_out() {
     let page = Page::of(Setup::healthy());
     let mut stream = page.connect();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-More: ").unwrap();
@@ -156,7 +156,7 @@ fn a_request_that_never_becomes_whole_is_given_up() {
 }
 
 #[test]
-fn readers_that_read_nothing_hold_little_and_make_room() {
+fn stalled_readers_use_little_memory_and_are_evicted() {
     let page = Page::of(with_history(12_000));
     assert_eq!(page.get("/api/jobs?limit=10000").status, 200);
     let before = memory(&page.daemon);
@@ -180,7 +180,7 @@ fn readers_that_read_nothing_hold_little_and_make_room() {
 }
 
 #[test]
-fn backups_notice_nothing_of_a_flooded_page() {
+fn a_flooded_page_does_not_disturb_backups() {
     let page = Page::of(with_history(12_000));
     let (over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -332,7 +332,7 @@ fn odd_requests_are_answered_cheaply() {
 }
 
 #[test]
-fn what_follows_a_request_s_head_is_not_read() {
+fn a_request_body_is_not_read() {
     let page = Page::of(Setup::healthy());
     for (line, status) in [("GET /healthz", 200), ("POST /healthz", 405)] {
         let mut stream = page.connect();

@@ -33,7 +33,7 @@ fn fill(path: &Path) {
 }
 
 #[test]
-fn a_job_waits_for_room_and_then_goes_on() {
+fn a_job_waits_for_free_space_and_then_continues() {
     let setup = Setup::healthy();
     let disk = setup.path("disk");
     let Some(_mount) = Mount::at(&disk, "256k") else {
@@ -69,7 +69,7 @@ fn a_job_waits_for_room_and_then_goes_on() {
 }
 
 #[test]
-fn a_daemon_outlives_a_full_disk_under_its_database() {
+fn a_daemon_survives_a_full_disk_under_its_database() {
     let setup = Setup::with(Scenario { ending: Ending::Never, ..Scenario::default() });
     let disk = setup.path("disk");
     let Some(_mount) = Mount::at(&disk, "16m") else {

@@ -93,7 +93,7 @@ fn root_follows_no_link_of_the_service_s_user() {
 }
 
 #[test]
-fn root_leaves_a_service_whose_links_it_refused_as_it_was() {
+fn root_changes_nothing_after_refusing_the_services_links() {
     if !is_root() {
         return;
     }
@@ -108,7 +108,7 @@ fn root_leaves_a_service_whose_links_it_refused_as_it_was() {
 }
 
 #[test]
-fn an_administrator_s_links_to_a_bigger_disk_go_on_working() {
+fn an_administrators_links_to_another_disk_keep_working() {
     let setup = Setup::healthy();
     for folder in ["state", "disk/archive", "disk/stores"] {
         fs::create_dir_all(setup.path(folder)).unwrap();

@@ -66,7 +66,7 @@ fn change(setup: &Setup, statement: &'static str) {
 }
 
 #[test]
-fn where_nothing_was_ever_backed_up_nothing_is_made() {
+fn read_only_commands_create_nothing_before_the_first_backup() {
     let setup = Setup::healthy();
     let seen = look(&setup);
     assert!(!setup.path("state").exists());
@@ -74,7 +74,7 @@ fn where_nothing_was_ever_backed_up_nothing_is_made() {
 }
 
 #[test]
-fn a_database_that_nobody_has_open_is_read_as_it_lies_there() {
+fn a_closed_database_is_read_in_place() {
     let setup = Setup::healthy();
     setup.backup();
     let seen = look(&setup);
@@ -84,7 +84,7 @@ fn a_database_that_nobody_has_open_is_read_as_it_lies_there() {
 }
 
 #[test]
-fn a_database_that_a_killed_daemon_has_left_open_is_read_with_its_journal() {
+fn a_database_left_by_a_killed_daemon_is_read_with_its_journal() {
     let setup = Setup::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
     let daemon = setup.start(&["daemon"]);
     setup.queue();
@@ -110,7 +110,7 @@ fn a_database_in_use_is_read_beside_the_daemon() {
 }
 
 #[test]
-fn another_user_and_a_folder_that_cannot_be_written_are_no_obstacle() {
+fn read_only_commands_work_for_another_user_and_in_a_read_only_directory() {
     let setup = Setup::healthy();
     setup.backup();
     let state = setup.path("state");
@@ -150,7 +150,7 @@ fn another_user_and_a_folder_that_cannot_be_written_are_no_obstacle() {
 }
 
 #[test]
-fn another_schema_is_named_with_what_to_do_and_stays_as_it_is() {
+fn another_schema_version_is_reported_and_left_unchanged() {
     for (statement, said) in [
         (
             "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)",

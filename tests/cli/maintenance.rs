@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use std::fs;
 
 #[test]
-fn what_no_daemon_was_there_to_do_at_four_is_done_soon_after_the_start() {
+fn maintenance_missed_at_four_runs_soon_after_startup() {
     let mut setup = Setup::healthy();
     for rule in ["keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"] {
         setup.change(&format!("retention.{rule}"), 0);

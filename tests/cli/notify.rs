@@ -66,7 +66,7 @@ fn request(stream: &mut TcpStream) -> Option<(String, String)> {
     Some((head.split(' ').nth(1)?.to_owned(), String::from_utf8(body).ok()?))
 }
 
-fn telling(setup: Setup, listener: &Listener) -> Setup {
+fn notifying(setup: Setup, listener: &Listener) -> Setup {
     let mut webhook = toml::Table::new();
     webhook.insert("url".into(), format!("{}/hook", listener.url).into());
     setup
@@ -76,9 +76,9 @@ fn telling(setup: Setup, listener: &Listener) -> Setup {
 }
 
 #[test]
-fn a_good_backup_is_pinged_when_it_begins_and_after_its_proof_and_nothing_else_is_said() {
+fn a_successful_backup_only_pings_at_its_start_and_after_validation() {
     let listener = Listener::new();
-    let setup = telling(Setup::healthy(), &listener);
+    let setup = notifying(Setup::healthy(), &listener);
     setup.backup();
     assert_eq!(listener.pings("/stores"), ["/stores/start", "/stores"]);
     assert_eq!(listener.pings("/all"), ["/all/start", "/all"]);
@@ -99,7 +99,7 @@ fn a_good_backup_is_pinged_when_it_begins_and_after_its_proof_and_nothing_else_i
 fn a_backup_in_the_foreground_is_pinged_while_it_is_still_going_on() {
     let listener = Listener::new();
     let scenario = Scenario { pending_polls: 1_000_000, ..Scenario::default() };
-    let setup = telling(Setup::with(scenario), &listener);
+    let setup = notifying(Setup::with(scenario), &listener);
     let mut backup = setup.start(&["backup"]);
     until("its beginning", || (listener.pings("/stores") == ["/stores/start"]).then_some(()));
     assert!(backup.is_running());
@@ -110,10 +110,10 @@ fn a_backup_in_the_foreground_is_pinged_while_it_is_still_going_on() {
 }
 
 #[test]
-fn a_failure_is_told_once_and_so_is_its_end() {
+fn a_failure_and_its_recovery_are_announced_once_each() {
     let listener = Listener::new();
     let scenario = Scenario { ending: Ending::aborted("No"), ..Scenario::default() };
-    let setup = telling(Setup::with(scenario), &listener).set("retry.job_attempts", 1);
+    let setup = notifying(Setup::with(scenario), &listener).set("retry.job_attempts", 1);
     for _ in 0..2 {
         assert_eq!(setup.run(&["backup"]).code, 1);
     }
@@ -142,10 +142,10 @@ fn a_failure_is_told_once_and_so_is_its_end() {
 }
 
 #[test]
-fn the_daemon_tells_as_soon_as_a_job_has_failed() {
+fn the_daemon_sends_an_alert_as_soon_as_a_job_fails() {
     let listener = Listener::new();
     let scenario = Scenario { ending: Ending::aborted("No"), ..Scenario::default() };
-    let setup = telling(Setup::with(scenario), &listener).set("retry.job_attempts", 1);
+    let setup = notifying(Setup::with(scenario), &listener).set("retry.job_attempts", 1);
     let daemon = setup.start(&["daemon"]);
     setup.queue();
     let message = until("a message", || listener.messages("/hook").into_iter().next());
@@ -163,9 +163,9 @@ fn the_daemon_tells_as_soon_as_a_job_has_failed() {
 }
 
 #[test]
-fn a_refused_key_and_a_source_that_is_gone_are_told_as_such() {
+fn a_refused_key_and_a_missing_source_are_announced_as_such() {
     let listener = Listener::new();
-    let setup = telling(Setup::healthy(), &listener);
+    let setup = notifying(Setup::healthy(), &listener);
     std::fs::write(setup.path("contoso.key"), "another-key").unwrap();
     assert_eq!(setup.run(&["backup"]).code, 1);
     assert_eq!(listener.messages("/hook")[0]["kind"], "credentials");
@@ -178,7 +178,7 @@ fn a_refused_key_and_a_source_that_is_gone_are_told_as_such() {
 }
 
 #[test]
-fn nobody_who_cannot_be_told_keeps_a_backup_from_success() {
+fn an_unreachable_notification_channel_does_not_fail_a_backup() {
     let setup = Setup::healthy()
         .set("notify.try_timeout", "50ms")
         .set("notify.disk_low", "1000 TiB")
@@ -197,9 +197,9 @@ fn nobody_who_cannot_be_told_keeps_a_backup_from_success() {
 }
 
 #[test]
-fn a_test_message_reaches_every_channel_and_says_how_that_went() {
+fn a_test_message_reaches_every_channel_and_reports_the_results() {
     let listener = Listener::new();
-    let setup = telling(Setup::healthy(), &listener);
+    let setup = notifying(Setup::healthy(), &listener);
     let done = setup.run(&["notify", "test"]);
     assert_eq!(done.code, 0, "{done:?}");
     let place = listener.url.trim_start_matches("http://");
@@ -223,9 +223,9 @@ fn a_test_message_reaches_every_channel_and_says_how_that_went() {
 }
 
 #[test]
-fn a_nearly_full_disk_is_told_and_so_is_room() {
+fn low_disk_space_and_its_recovery_are_announced() {
     let listener = Listener::new();
-    let setup = telling(Setup::healthy(), &listener).set("notify.disk_low", "1000 TiB");
+    let setup = notifying(Setup::healthy(), &listener).set("notify.disk_low", "1000 TiB");
     setup.backup();
     setup.backup();
     let messages = listener.messages("/hook");
@@ -239,9 +239,9 @@ fn a_nearly_full_disk_is_told_and_so_is_room() {
 }
 
 #[test]
-fn a_database_that_was_set_aside_is_told_until_it_is_removed() {
+fn a_set_aside_database_is_announced_until_it_is_removed() {
     let listener = Listener::new();
-    let setup = telling(Setup::healthy(), &listener).set("notify.remind_every", "1h");
+    let setup = notifying(Setup::healthy(), &listener).set("notify.remind_every", "1h");
     setup.backup();
     // A file that was set aside stands for a damaged database until somebody removes it.
     std::fs::write(setup.path("state/nightjar.db.damaged-20261125T120000Z"), "x").unwrap();
@@ -277,7 +277,7 @@ fn nothing_for_this_machine_goes_through_a_proxy() {
         let (url, asked) = proxy();
         let listener = Listener::new();
         let scenario = Scenario { ending: Ending::aborted("No"), ..Scenario::default() };
-        let setup = telling(Setup::with(scenario), &listener).set("retry.job_attempts", 1);
+        let setup = notifying(Setup::with(scenario), &listener).set("retry.job_attempts", 1);
         let run = |setup: &Setup, arguments: &[&str]| {
             let mut command = setup.command(arguments);
             command.envs(names.map(|name| (name, url.as_str())));
@@ -300,7 +300,7 @@ fn nothing_for_this_machine_goes_through_a_proxy() {
 }
 
 #[test]
-fn a_redirect_is_no_success_and_leads_nowhere() {
+fn a_redirect_is_not_followed_and_not_a_success() {
     let target = Listener::new();
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/secret", socket.local_addr().unwrap());

@@ -50,7 +50,7 @@ fn every_contradiction_of_the_documents_is_survived() {
 }
 
 #[test]
-fn polls_are_status_answers_and_failures_to_ask_are_none() {
+fn only_status_responses_count_as_polls() {
     let status = vec![Fault::http(503), Fault::http(404)];
     let setup = Setup::with(Scenario { status, ..Scenario::default() });
     setup.backup();
@@ -108,7 +108,7 @@ fn a_source_cannot_leave_the_archive_by_its_name() {
 }
 
 #[test]
-fn a_syntax_error_has_its_place_in_the_json() {
+fn a_syntax_error_has_its_position_in_the_json() {
     let setup = Setup::healthy();
     setup.write_config(&format!("{}\n[poll\n", setup.config_text()));
     let done = setup.run(&["check", "--json"]);
@@ -121,7 +121,7 @@ fn a_syntax_error_has_its_place_in_the_json() {
 }
 
 #[test]
-fn a_refused_key_in_an_online_check_is_told_in_one_document() {
+fn a_refused_key_in_an_online_check_is_reported_in_one_document() {
     let setup = Setup::healthy();
     crate::harness::private_file(&setup.path("contoso.key"), "not-the-key");
     let done = setup.run(&["check", "--online", "--json"]);
@@ -142,7 +142,7 @@ fn four_backups_at_once_on_a_new_state_folder_get_along() {
 }
 
 #[test]
-fn a_state_folder_that_cannot_be_is_told_and_no_success() {
+fn an_impossible_state_directory_is_an_error() {
     let setup = Setup::healthy();
     let state = setup.path("contoso.key/state").display().to_string();
     let setup = setup.set("state_dir", state.clone());
@@ -154,7 +154,7 @@ fn a_state_folder_that_cannot_be_is_told_and_no_success() {
 }
 
 #[test]
-fn what_is_kept_aside_is_private() {
+fn quarantined_files_are_private() {
     let setup = Setup::with(Scenario {
         announced: nightjar::simulator::Announced::OffBy(1),
         ..Scenario::default()
@@ -168,7 +168,7 @@ fn what_is_kept_aside_is_private() {
 }
 
 #[test]
-fn a_cancelled_job_is_asked_about_no_more() {
+fn a_cancelled_job_is_no_longer_polled() {
     let setup = Setup::with(Scenario {
         ending: Ending::Never,
         status_url: StatusUrl::ById,
@@ -192,7 +192,7 @@ fn a_cancelled_job_is_asked_about_no_more() {
 }
 
 #[test]
-fn a_schedule_survives_kills_without_a_time_coming_twice() {
+fn a_schedule_survives_kills_without_running_twice() {
     let setup = Setup::healthy().set("sources.stores.schedule", "* * * * * *");
     for _ in 0..4 {
         let before = setup.jobs().len();

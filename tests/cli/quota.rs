@@ -32,7 +32,7 @@ fn limits(status: u16, retry_after: &str) -> Fault {
 }
 
 #[test]
-fn a_job_over_the_days_quota_stays_queued_and_its_backup_waits_and_says_so() {
+fn a_job_over_the_daily_quota_stays_queued_and_its_backup_says_that_it_waits() {
     let setup = Setup::healthy().set("accounts.contoso.max_jobs_per_day", 1);
     setup.backup();
     let mut backup = setup.start(&["backup"]);
@@ -63,7 +63,7 @@ fn jobs_in_process_never_exceed_the_accounts_number() {
 }
 
 #[test]
-fn a_refusal_that_speaks_of_limits_is_waited_out_and_costs_nothing() {
+fn a_quota_refusal_is_waited_out_and_costs_no_attempt() {
     each([429, 403], |status| {
         let setup =
             Setup::with(Scenario { create: vec![limits(status, "1")], ..Scenario::default() })
@@ -93,7 +93,7 @@ fn a_job_that_the_service_refuses_for_its_limits_stays_queued() {
 }
 
 #[test]
-fn a_service_that_wants_no_wait_is_asked_no_sooner_than_configured() {
+fn a_zero_retry_after_does_not_shorten_the_configured_backoff() {
     let past = "Thu, 01 Jan 2026 00:00:00 GMT";
     let unavailable = |when: &str| vec![Fault::retry_after(503, when); 99];
     let healthy = Scenario::default;
@@ -146,7 +146,7 @@ fn refusals_for_one_reason_are_one_line_of_the_timeline_with_a_count() {
 }
 
 #[test]
-fn a_lost_answer_uses_quota_up() {
+fn a_lost_response_uses_quota() {
     let setup = Setup::with(Scenario { create: vec![Fault::LostAnswer], ..Scenario::default() })
         .set("accounts.contoso.max_jobs_per_day", 1);
     let backup = setup.start(&["backup"]);

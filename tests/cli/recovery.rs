@@ -109,7 +109,7 @@ fn what_was_started_before_the_loss_counts_against_the_quota_after_it() {
 }
 
 #[test]
-fn a_backup_finds_a_lost_database_made_anew() {
+fn a_backup_rebuilds_a_lost_database() {
     let setup = Setup::healthy();
     setup.backup();
     let before = archived(&setup);
@@ -122,7 +122,7 @@ fn a_backup_finds_a_lost_database_made_anew() {
 }
 
 #[test]
-fn a_damaged_database_is_set_aside_and_made_anew_from_its_copy() {
+fn a_damaged_database_is_set_aside_and_restored_from_its_copy() {
     let setup = Setup::healthy();
     setup
         .service
@@ -154,7 +154,7 @@ fn a_damaged_database_is_set_aside_and_made_anew_from_its_copy() {
 }
 
 #[test]
-fn what_is_no_database_is_set_aside_whoever_comes() {
+fn a_file_that_is_not_a_database_is_set_aside_by_any_command() {
     let nonsense = "this is no database, and long enough to be looked at ".repeat(100);
     let setup = Setup::healthy();
     fs::create_dir_all(setup.path("state")).unwrap();
@@ -172,7 +172,7 @@ fn what_is_no_database_is_set_aside_whoever_comes() {
 }
 
 #[test]
-fn commands_that_look_leave_nothing_open() {
+fn read_only_commands_leave_the_database_closed() {
     let setup = Setup::healthy();
     setup.backup();
     for arguments in [&["jobs"][..], &["job", "1"], &["status"], &["doctor", "--offline"]] {
@@ -184,7 +184,7 @@ fn commands_that_look_leave_nothing_open() {
 }
 
 #[test]
-fn a_database_that_was_left_open_is_whole_and_stays() {
+fn a_database_left_open_is_intact_and_kept() {
     let setup = Setup::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
     let daemon = setup.start(&["daemon"]);
     setup.queue();
@@ -199,7 +199,7 @@ fn a_database_that_was_left_open_is_whole_and_stays() {
 }
 
 #[test]
-fn of_two_that_find_the_database_lost_at_once_one_rebuilds_it_and_both_go_on() {
+fn of_two_processes_that_find_the_database_missing_one_rebuilds_it() {
     let setup = Setup::of(vec![
         source("Stores", Scenario::default()),
         source("Depots", Scenario::default()),
@@ -224,7 +224,7 @@ fn of_two_that_find_the_database_lost_at_once_one_rebuilds_it_and_both_go_on() {
 }
 
 #[test]
-fn damage_that_was_met_while_running_is_looked_for_at_the_next_start() {
+fn damage_found_while_running_is_checked_at_the_next_start() {
     let setup = Setup::healthy();
     setup.backup();
     let before = archived(&setup);
@@ -240,7 +240,7 @@ fn damage_that_was_met_while_running_is_looked_for_at_the_next_start() {
 }
 
 #[test]
-fn what_an_interrupted_rebuilding_has_left_is_no_database() {
+fn the_remains_of_an_interrupted_rebuild_are_not_used() {
     let setup = Setup::healthy();
     setup.backup();
     let before = archived(&setup);

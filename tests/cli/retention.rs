@@ -45,7 +45,7 @@ fn a_dry_run_shows_the_plan_that_is_then_carried_out() {
 }
 
 #[test]
-fn a_held_snapshot_stays_until_it_is_let_go() {
+fn a_held_snapshot_stays_until_it_is_released() {
     let setup = setup();
     assert_eq!(setup.run(&["hold", "stores@1", "--reason", "the auditors"]).code, 0);
     let held: Vec<bool> = setup

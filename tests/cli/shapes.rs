@@ -48,7 +48,7 @@ fn before_the_first_backup_every_list_is_an_empty_array() {
 }
 
 #[test]
-fn a_job_tells_all_that_the_contract_names() {
+fn a_job_has_every_documented_member() {
     let setup = Setup::healthy();
     let before = now();
     setup.backup();
@@ -87,7 +87,7 @@ fn one_job_is_shown_with_its_timeline() {
 }
 
 #[test]
-fn a_failed_job_tells_its_kind_and_a_message() {
+fn a_failed_job_has_an_error_kind_and_a_message() {
     let setup = Setup::with(Scenario { create: vec![Fault::http(400)], ..Scenario::default() });
     assert_eq!(setup.run(&["backup"]).code, 1);
     let job = setup.job();
@@ -121,7 +121,7 @@ fn jobs_come_newest_first_and_can_be_chosen_by_source_state_and_number() {
 }
 
 #[test]
-fn fifty_jobs_are_listed_unless_told_otherwise() {
+fn fifty_jobs_are_listed_by_default() {
     let setup = Setup::of((0..52).map(|n| source(&format!("s{n}"), Scenario::default())).collect());
     assert_eq!(setup.queue().len(), 52);
     assert_eq!(setup.jobs().len(), 50);
@@ -129,7 +129,7 @@ fn fifty_jobs_are_listed_unless_told_otherwise() {
 }
 
 #[test]
-fn a_snapshot_tells_all_that_the_contract_names() {
+fn a_snapshot_has_every_documented_member() {
     let setup = Setup::healthy();
     setup.backup();
     setup.backup();
@@ -175,7 +175,7 @@ fn only_status(setup: &Setup) -> Value {
 }
 
 #[test]
-fn a_source_never_due_yet_is_new_and_no_alarm() {
+fn a_source_never_due_yet_is_new_and_not_a_problem() {
     let setup = Setup::healthy();
     let status = only_status(&setup);
     assert_eq!(status["source"], "stores");
@@ -201,7 +201,7 @@ fn a_source_with_a_good_backup_is_ok() {
 }
 
 #[test]
-fn a_source_whose_last_job_failed_is_failing_and_an_alarm() {
+fn a_source_whose_last_job_failed_is_failing_and_a_problem() {
     let setup = Setup::healthy();
     setup.backup();
     setup
@@ -217,7 +217,7 @@ fn a_source_whose_last_job_failed_is_failing_and_an_alarm() {
 }
 
 #[test]
-fn a_source_with_a_suspicious_snapshot_says_so_without_an_alarm() {
+fn a_source_with_a_suspicious_snapshot_is_suspicious_but_not_a_problem() {
     let setup = Setup::healthy();
     setup.backup();
     setup.service.set_data("Stores", Data::first_places(3));
@@ -273,7 +273,7 @@ fn a_valid_configuration_is_shown_with_the_next_three_runs_of_each_source() {
 }
 
 #[test]
-fn every_mistake_of_a_configuration_is_told_at_once_with_its_place() {
+fn all_configuration_mistakes_are_reported_at_once_with_their_position() {
     let setup = Setup::healthy();
     let text = setup
         .config_text()
@@ -328,7 +328,7 @@ fn a_verified_archive_is_ok_and_counted() {
 }
 
 #[test]
-fn what_damage_and_counts_do_to_a_job_is_told_in_its_kind() {
+fn damage_and_wrong_counts_give_the_documented_error_kind() {
     // One source for each fault, so that one run tells them all.
     let corrupt = [
         Damage::Truncated,

@@ -32,19 +32,19 @@ fn stopped_while(scenario: Scenario, kind: Kind, attempts: usize) {
 }
 
 #[test]
-fn a_daemon_stops_during_a_stalled_download_and_the_next_one_goes_on() {
+fn a_daemon_stops_during_a_stalled_download_and_the_next_one_continues() {
     let result = vec![Fault::StalledAfter(1000)];
     stopped_while(Scenario { result, ..Scenario::default() }, Kind::Result, 1);
 }
 
 #[test]
-fn a_daemon_stops_during_a_silent_status_and_the_next_one_goes_on() {
+fn a_daemon_stops_during_a_silent_poll_and_the_next_one_continues() {
     let status = vec![Fault::Silence];
     stopped_while(Scenario { status, ..Scenario::default() }, Kind::Status, 1);
 }
 
 #[test]
-fn a_daemon_stops_during_a_silent_submit_and_the_next_one_goes_on() {
+fn a_daemon_stops_during_a_silent_submit_and_the_next_one_continues() {
     // The remote job exists, and nobody will ever know its name.
     let create = vec![Fault::Silence];
     stopped_while(Scenario { create, ..Scenario::default() }, Kind::Create, 2);
@@ -108,7 +108,7 @@ fn a_submit_cut_short_by_a_kill_is_never_repeated_beyond_the_bound() {
 }
 
 #[test]
-fn a_backup_stops_during_a_stalled_download_and_the_next_one_goes_on() {
+fn a_backup_stops_during_a_stalled_download_and_the_next_one_continues() {
     each([Signal::TERM, Signal::INT], |signal| {
         let result = vec![Fault::StalledAfter(1000)];
         let setup = Setup::with(Scenario { result, ..Scenario::default() });
@@ -153,7 +153,7 @@ fn an_idle_daemon_stops_at_once() {
 }
 
 #[test]
-fn readers_of_the_page_do_not_keep_a_daemon_from_stopping() {
+fn open_page_connections_do_not_delay_shutdown() {
     let port = crate::harness::free_port();
     let setup = Setup::healthy().set("web.listen", format!("127.0.0.1:{port}"));
     let daemon = setup.start(&["daemon"]);
@@ -208,7 +208,7 @@ fn a_daemon_killed_at_any_moment_is_replaced_by_one_that_finishes() {
 }
 
 #[test]
-fn what_a_killed_download_left_is_cleaned_up() {
+fn the_remains_of_a_killed_download_are_removed() {
     let setup =
         Setup::with(Scenario { result: vec![Fault::StalledAfter(2000)], ..Scenario::default() });
     setup.queue();

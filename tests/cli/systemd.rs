@@ -45,7 +45,7 @@ impl Manager {
 }
 
 #[test]
-fn readiness_status_reload_and_stopping_are_told() {
+fn readiness_status_reload_and_stopping_are_sent_to_the_service_manager() {
     let setup = Setup::with(Scenario { pending_polls: 1, ..Scenario::default() });
     let mut manager = Manager::new(&setup);
     let mut command = setup.command(&["daemon"]);
@@ -70,7 +70,7 @@ fn readiness_status_reload_and_stopping_are_told() {
 }
 
 #[test]
-fn a_service_manager_in_the_abstract_namespace_is_told_too() {
+fn a_service_manager_in_the_abstract_namespace_is_notified_too() {
     let setup = Setup::healthy();
     let (mut manager, name) = Manager::abstractly();
     let mut command = setup.command(&["daemon"]);
@@ -83,7 +83,7 @@ fn a_service_manager_in_the_abstract_namespace_is_told_too() {
 }
 
 #[test]
-fn a_watchdog_hears_from_a_working_loop() {
+fn a_working_loop_pings_the_watchdog() {
     let setup = Setup::healthy();
     let mut manager = Manager::new(&setup);
     let mut command = setup.command(&["daemon"]);
@@ -96,7 +96,7 @@ fn a_watchdog_hears_from_a_working_loop() {
 }
 
 #[test]
-fn a_watchdog_of_somebody_else_is_left_alone() {
+fn the_watchdog_of_another_process_is_ignored() {
     let setup = Setup::healthy();
     let mut manager = Manager::new(&setup);
     let mut command = setup.command(&["daemon"]);

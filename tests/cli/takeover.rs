@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 #[test]
-fn a_backup_that_joined_goes_on_when_the_daemon_dies() {
+fn a_backup_that_joined_continues_when_the_daemon_dies() {
     let setup = Setup::with(Scenario { ending: Ending::Never, ..Scenario::default() });
     setup.queue();
     let daemon = setup.start(&["daemon"]);
@@ -49,7 +49,7 @@ fn a_backup_that_finishes_anothers_download_leaves_nothing_of_the_first() {
 }
 
 #[test]
-fn a_kill_while_a_snapshot_is_filed_leaves_all_or_nothing() {
+fn a_kill_while_a_snapshot_is_filed_leaves_a_whole_snapshot_or_none() {
     let setup = Setup::with(Scenario { pending_polls: 0, ..Scenario::default() });
     let mut random = fastrand::Rng::with_seed(5);
     for night in 0..10 {
@@ -82,7 +82,7 @@ fn a_kill_while_a_snapshot_is_filed_leaves_all_or_nothing() {
 }
 
 #[test]
-fn a_hangup_brings_a_new_key() {
+fn sighup_reloads_the_key() {
     let setup = Setup::healthy();
     private_file(&setup.path("contoso.key"), "yesterdays-key");
     let id = setup.queue()[0];
@@ -100,7 +100,7 @@ fn a_hangup_brings_a_new_key() {
 }
 
 #[test]
-fn a_hangup_during_a_fetch_disturbs_it_not() {
+fn sighup_does_not_disturb_a_fetch() {
     let result = vec![Fault::StalledAfter(1000)];
     let setup = Setup::with(Scenario { result, ..Scenario::default() })
         .set("http.idle_timeout", "2s")

@@ -9,7 +9,7 @@ fn endless() -> Scenario {
 }
 
 #[test]
-fn a_backup_that_takes_too_long_fails_and_its_job_goes_on_with_the_next_one() {
+fn a_backup_that_times_out_fails_and_the_next_one_continues_its_job() {
     let setup = Setup::with(endless()).set("poll.max", "1s");
     let done = setup.run(&["backup", "--timeout", "1500ms"]);
     assert_eq!(done.code, 1, "{done:?}");
@@ -24,7 +24,7 @@ fn a_backup_that_takes_too_long_fails_and_its_job_goes_on_with_the_next_one() {
 }
 
 #[test]
-fn what_is_unfinished_counts_as_failed_beside_what_succeeded() {
+fn unfinished_jobs_count_as_failed_beside_successful_ones() {
     let setup = Setup::of(vec![source("Stores", Scenario::default()), source("Depots", endless())]);
     setup.run(&["backup", "stores"]);
     let done = setup.run(&["backup", "--timeout", "6s"]);
@@ -41,7 +41,7 @@ fn a_backup_that_is_done_in_time_does_not_wait_for_the_rest_of_it() {
 }
 
 #[test]
-fn a_limit_that_makes_no_sense_is_wrong_usage() {
+fn an_invalid_timeout_is_a_usage_error() {
     let setup = Setup::healthy();
     for arguments in [
         &["backup", "--timeout", "soon"][..],

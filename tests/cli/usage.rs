@@ -9,7 +9,7 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn help_is_no_mistake_and_comes_on_standard_output() {
+fn help_exits_0_and_prints_to_standard_output() {
     let commands = [
         "daemon",
         "backup",
@@ -32,7 +32,7 @@ fn help_is_no_mistake_and_comes_on_standard_output() {
 }
 
 #[test]
-fn wrong_usage_ends_with_2() {
+fn a_usage_error_exits_with_2() {
     for arguments in [&[][..], &["fly"], &["jobs", "--colour"], &["job", "seven"], &["job"]] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -41,7 +41,7 @@ fn wrong_usage_ends_with_2() {
 }
 
 #[test]
-fn an_unknown_job_is_no_success() {
+fn an_unknown_job_is_an_error() {
     let setup = Setup::healthy();
     setup.backup();
     for command in ["job", "cancel", "retry"] {
@@ -53,7 +53,7 @@ fn an_unknown_job_is_no_success() {
 }
 
 #[test]
-fn a_configuration_that_is_not_there_ends_with_2_and_is_named() {
+fn a_missing_configuration_exits_with_2_and_is_named() {
     for command in ["daemon", "backup", "check", "status", "jobs", "snapshots", "verify"] {
         let output = run(&["--config", "/nowhere/nightjar.toml", command]);
         assert_eq!(output.status.code(), Some(2), "{command}");
@@ -63,7 +63,7 @@ fn a_configuration_that_is_not_there_ends_with_2_and_is_named() {
 }
 
 #[test]
-fn a_bad_configuration_ends_with_2_and_all_its_mistakes() {
+fn an_invalid_configuration_exits_with_2_and_lists_all_mistakes() {
     let setup = Setup::healthy();
     let text = setup
         .config_text()
@@ -168,7 +168,7 @@ fn configuration_and_state_folder_are_found_through_the_environment() {
 }
 
 #[test]
-fn the_daemon_logs_one_json_object_a_line_unless_told_otherwise() {
+fn the_daemon_logs_one_json_object_a_line_by_default() {
     let setup = Setup::healthy();
     for format in [None, Some("text")] {
         setup.queue();
@@ -186,7 +186,7 @@ fn the_daemon_logs_one_json_object_a_line_unless_told_otherwise() {
 }
 
 #[test]
-fn a_demo_makes_one_whole_backup_with_nothing_set_up() {
+fn a_demo_makes_one_backup_without_any_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let output = bare_command().arg("demo").current_dir(folder.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

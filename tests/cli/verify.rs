@@ -97,7 +97,7 @@ fn damaged_and_missing_data_are_errors() {
 }
 
 #[test]
-fn files_that_belong_to_nobody_are_warnings() {
+fn files_that_belong_to_no_snapshot_are_warnings() {
     let setup = archive_of(&["orphaned", "visited", "sound"]);
     let orphan = data(&setup, "orphaned");
     let manifest = manifest(&setup, "orphaned");
@@ -116,7 +116,7 @@ fn files_that_belong_to_nobody_are_warnings() {
 }
 
 #[test]
-fn a_manifest_that_claims_something_else_is_an_error() {
+fn a_manifest_that_contradicts_its_data_is_an_error() {
     let wrong_hash = json!("0".repeat(64));
     let claims: Vec<(&str, &str, Value)> = vec![
         ("entities", "/entities", json!(19)),
@@ -153,7 +153,7 @@ fn a_manifest_that_claims_something_else_is_an_error() {
 }
 
 #[test]
-fn a_manifest_without_a_promised_member_or_with_a_changed_byte_is_damaged() {
+fn a_manifest_without_a_required_member_or_with_a_changed_byte_is_damaged() {
     let members = ["remote_id", "scheduled_for", "expected_entities", "same_content_as"];
     let sealed_names = members.map(|member| format!("sealed-{member}"));
     let older_names = members.map(|member| format!("older-{member}"));
@@ -213,7 +213,7 @@ fn damage_to_shared_bytes_is_found_in_every_snapshot_that_shares_them() {
 }
 
 #[test]
-fn after_damage_the_next_backup_is_whole_by_itself() {
+fn after_damage_the_next_backup_is_stored_in_full() {
     let setup = Setup::healthy();
     setup.backup();
     let path = data(&setup, "stores");

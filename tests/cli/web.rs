@@ -149,7 +149,7 @@ fn a_source_a_job_and_a_snapshot_have_pages_that_link_to_each_other() {
 }
 
 #[test]
-fn a_token_is_asked_for_where_there_is_one() {
+fn a_configured_token_is_required() {
     let setup = Setup::healthy();
     crate::harness::private_file(&setup.path("page.token"), "t0ken\n");
     let token = setup.path("page.token").display().to_string();
@@ -195,7 +195,7 @@ fn a_socket_file_is_served_and_removed() {
 }
 
 #[test]
-fn pages_take_nothing_from_elsewhere() {
+fn pages_load_nothing_from_other_hosts() {
     let setup = Setup::healthy();
     setup.backup();
     let page = Page::of(setup);
@@ -213,7 +213,7 @@ fn pages_take_nothing_from_elsewhere() {
 }
 
 #[test]
-fn what_is_in_flight_is_told_as_it_happens() {
+fn live_jobs_are_streamed_as_they_change() {
     let page = Page::of(Setup::with(Scenario { pending_polls: 2, ..Scenario::default() }));
     let mut stream = TcpStream::connect(("127.0.0.1", page.port)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -345,7 +345,7 @@ fn metrics_in(text: &str) -> std::collections::BTreeSet<String> {
 }
 
 #[test]
-fn rules_dashboard_and_documentation_name_metrics_that_there_are() {
+fn rules_dashboard_and_documentation_name_existing_metrics() {
     let setup = Setup::healthy();
     setup.backup();
     let page = Page::of(setup);
@@ -370,7 +370,7 @@ fn rules_dashboard_and_documentation_name_metrics_that_there_are() {
 }
 
 #[test]
-fn metrics_come_in_the_format_that_is_asked_for() {
+fn metrics_come_in_the_requested_format() {
     let setup = Setup::healthy();
     setup.backup();
     let page = Page::of(setup);

@@ -62,27 +62,27 @@ fn prune(fixture: &Fixture) {
 const WHOLE: Verification = Verification { ok: true, checked: 1, findings: Vec::new() };
 
 #[tokio::test]
-async fn what_retention_removes_meanwhile_is_no_damage() {
+async fn snapshots_removed_by_retention_during_verify_are_not_findings() {
     let fixture = four(|job| job.unsigned_abs()).await;
     assert_eq!(verify_while(&fixture, || prune(&fixture)), WHOLE);
 }
 
 #[tokio::test]
-async fn shared_bytes_are_read_by_a_name_that_stays() {
+async fn shared_data_is_read_through_a_remaining_link() {
     let fixture = four(|_| 5).await;
     let verification = verify_while(&fixture, || prune(&fixture));
     assert_eq!((verification.ok, verification.findings), (true, Vec::new()));
 }
 
 #[tokio::test]
-async fn a_snapshot_that_is_half_removed_when_it_is_listed_is_no_finding() {
+async fn a_half_removed_snapshot_is_not_a_finding() {
     let fixture = four(|job| job.unsigned_abs()).await;
     let verification = verify_at(&fixture, Point::PruneData, || prune(&fixture));
     assert_eq!((verification.ok, verification.findings), (true, Vec::new()));
 }
 
 #[tokio::test]
-async fn a_snapshot_that_is_half_filed_when_it_is_listed_is_no_finding() {
+async fn a_half_filed_snapshot_is_not_a_finding() {
     for point in [Point::DataName, Point::ManifestWrite, Point::ManifestName, Point::LatestName] {
         let fixture = Fixture::new();
         fixture.keep(&document(3), 1).await;
@@ -96,7 +96,7 @@ async fn a_snapshot_that_is_half_filed_when_it_is_listed_is_no_finding() {
 }
 
 #[tokio::test]
-async fn a_hold_that_comes_and_goes_is_no_finding() {
+async fn a_hold_added_and_removed_during_verify_is_not_a_finding() {
     let fixture = four(|job| job.unsigned_abs()).await;
     let name = Name::new(at(1), 1);
     let hold = Hold { reason: "the auditors".into(), since: at(9) };
@@ -111,7 +111,7 @@ async fn a_hold_that_comes_and_goes_is_no_finding() {
 }
 
 #[tokio::test]
-async fn what_is_really_gone_stays_a_finding() {
+async fn missing_data_stays_a_finding() {
     let fixture = four(|job| job.unsigned_abs()).await;
     let verification = verify_while(&fixture, || {
         fs::remove_file(fixture.file("20261125T030000Z-1.xml.zst")).unwrap();
@@ -121,7 +121,7 @@ async fn what_is_really_gone_stays_a_finding() {
 }
 
 #[tokio::test]
-async fn a_folder_full_of_other_things_is_told_in_few_words() {
+async fn many_foreign_files_are_summarised() {
     let fixture = four(|_| 5).await;
     for number in 0..1010 {
         fs::write(fixture.file(&format!("note-{number}")), "").unwrap();

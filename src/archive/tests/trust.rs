@@ -13,7 +13,7 @@ fn jobs(fixture: &Fixture) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_manifest_that_contradicts_its_name_moves_nobody_to_touch_another_file() {
+async fn a_manifest_that_contradicts_its_name_affects_no_other_file() {
     type Change = fn(&mut Manifest);
     let lies: [(&str, Change); 7] = [
         ("another snapshot's data", |it| it.stored.file = "20261125T050000Z-3.xml.zst".into()),
@@ -52,7 +52,7 @@ async fn a_manifest_that_contradicts_its_name_moves_nobody_to_touch_another_file
 }
 
 #[tokio::test]
-async fn nothing_is_linked_to_what_a_contradictory_manifest_claims() {
+async fn nothing_is_linked_to_a_file_named_by_a_contradictory_manifest() {
     let fixture = Fixture::new();
     fixture.keep(&document(5), 1).await;
     fixture.edit("20261125T030000Z-1.json", |it| it.stored.file = "../../outside".into());
@@ -61,7 +61,7 @@ async fn nothing_is_linked_to_what_a_contradictory_manifest_claims() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_no_manifest_s_name_is_not_read() {
+async fn a_path_without_a_manifest_name_is_not_read() {
     let fixture = Fixture::new();
     let snapshot = fixture.keep(&document(5), 1).await;
     let copied = fixture.archive.root().join("manifest.json");
@@ -71,7 +71,7 @@ async fn a_path_that_is_no_manifest_s_name_is_not_read() {
 }
 
 #[tokio::test]
-async fn newest_means_the_highest_job_whatever_the_clock_said() {
+async fn newest_means_the_highest_job_regardless_of_the_clock() {
     let fixture = Fixture::new();
     fixture.keep(&document(10), 1).await;
     fixture.keep_dated(&document(30), 2, at(24 * 365)).await;
@@ -100,7 +100,7 @@ async fn newest_means_the_highest_job_whatever_the_clock_said() {
 }
 
 #[tokio::test]
-async fn data_of_another_length_is_damaged_and_never_the_one_that_stays() {
+async fn data_with_a_wrong_length_is_damaged_and_never_the_retained_snapshot() {
     let fixture = Fixture::new();
     for job in 1..=3i64 {
         fixture.keep(&document(10 + job.unsigned_abs()), job).await;
@@ -115,7 +115,7 @@ async fn data_of_another_length_is_damaged_and_never_the_one_that_stays() {
 }
 
 #[tokio::test]
-async fn a_hold_that_came_after_the_plan_is_respected() {
+async fn a_hold_added_after_planning_is_respected() {
     let fixture = Fixture::new();
     for job in 1..=3 {
         fixture.keep(&document(5), job).await;
@@ -133,7 +133,7 @@ async fn a_hold_that_came_after_the_plan_is_respected() {
 }
 
 #[tokio::test]
-async fn whatever_stands_in_a_hold_s_place_holds() {
+async fn anything_at_the_path_of_a_hold_counts_as_a_hold() {
     let fixture = Fixture::new();
     for job in 1..=4 {
         fixture.keep(&document(5), job).await;
@@ -150,7 +150,7 @@ async fn whatever_stands_in_a_hold_s_place_holds() {
 }
 
 #[tokio::test]
-async fn a_link_or_a_pipe_in_a_file_s_place_is_not_opened() {
+async fn a_link_or_a_pipe_instead_of_a_file_is_not_opened() {
     let fixture = Fixture::new();
     for job in 1..=4i64 {
         fixture.keep(&document(job.unsigned_abs()), job).await;
@@ -181,7 +181,7 @@ async fn a_link_or_a_pipe_in_a_file_s_place_is_not_opened() {
 }
 
 #[tokio::test]
-async fn a_source_folder_that_is_a_link_to_a_bigger_disk_is_a_source_to_every_reader() {
+async fn a_source_directory_may_be_a_link_to_another_disk() {
     let fixture = Fixture::new();
     let disk = fixture.archive.root().parent().unwrap().join("disk");
     fs::create_dir(&disk).unwrap();
@@ -206,7 +206,7 @@ async fn a_source_folder_that_is_a_link_to_a_bigger_disk_is_a_source_to_every_re
 }
 
 #[tokio::test]
-async fn another_user_s_link_is_no_source_folder_but_an_error_and_a_finding() {
+async fn a_source_directory_that_is_another_users_link_is_an_error_and_a_finding() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: only root can make what belongs to another user");
         return;
@@ -235,7 +235,7 @@ async fn another_user_s_link_is_no_source_folder_but_an_error_and_a_finding() {
 }
 
 #[tokio::test]
-async fn a_folder_that_no_configuration_can_name_is_no_source() {
+async fn a_directory_without_a_valid_source_name_is_not_a_source() {
     let fixture = Fixture::new();
     fixture.keep(&document(5), 1).await;
     for odd in ["Places", "a b", "x@y", "..x", "new\nline", ".hidden"] {

@@ -221,7 +221,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_foreign_address_ever_gets_the_key(url in "https?://[a-z.@:0-9]{1,30}/[a-zA-Z0-9?&=%/#]{0,20}") {
+        fn no_other_host_ever_gets_the_key(url in "https?://[a-z.@:0-9]{1,30}/[a-zA-Z0-9?&=%/#]{0,20}") {
             let bing = bing();
             if let Ok(url) = Url::parse(&url) {
                 let sent = bing.with_key(&url, &Key::new(KEY).unwrap());

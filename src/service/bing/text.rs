@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn talk_of_limits_is_told_from_other_refusals() {
+    fn quota_refusals_are_recognised_by_their_text() {
         for text in [
             "You have exceeded your daily job limit.",
             "QUOTA reached",
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_page_shows_has_no_tags_scripts_or_styles() {
+    fn the_visible_text_of_a_page_has_no_tags_scripts_or_styles() {
         let page = "<style>p{max:limit}</style><p>Too <b>bad</b></p><SCRIPT>quota()</SCRIPT>.<br";
         let shown = visible(page);
         assert_eq!(shown.split_whitespace().collect::<Vec<_>>(), ["Too", "bad", "."]);

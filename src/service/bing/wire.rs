@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_told_apart() {
+    fn invalid_bodies_are_classified() {
         let kind = |body: &str| Answer::parse(body.as_bytes()).unwrap_err();
         assert_eq!(kind(" "), BodyProblem::Empty);
         assert_eq!(kind("<!DOCTYPE html><p>"), BodyProblem::Html);

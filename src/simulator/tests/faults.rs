@@ -75,7 +75,7 @@ async fn errors_come_with_every_kind_of_body_and_say_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn answers_can_differ_from_the_documents_in_everything_that_means_nothing() {
+async fn responses_can_differ_from_the_documents_in_irrelevant_details() {
     let scenario = Scenario {
         created_status: 200,
         byte_order_mark: true,
@@ -154,7 +154,7 @@ async fn every_form_of_status_url_and_location_leads_to_the_job() {
 }
 
 #[tokio::test]
-async fn a_misspelt_result_path_is_served_as_it_is_given_or_as_it_is_meant() {
+async fn a_misspelt_result_path_is_served_as_configured() {
     for (output_url, as_given) in [
         (OutputUrl::Documented, 200),
         (OutputUrl::Download, 200),
@@ -188,7 +188,7 @@ async fn an_aborted_job_says_why_and_links_to_its_error_log() {
 }
 
 #[tokio::test]
-async fn bodies_break_and_stall_where_they_are_told_to() {
+async fn bodies_break_and_stall_where_configured() {
     let result = vec![
         Fault::BrokenHalfway,
         Fault::BrokenAfter(1000),

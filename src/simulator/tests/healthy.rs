@@ -68,7 +68,7 @@ async fn each_create_request_starts_a_job_and_a_shared_status_url_means_the_newe
 }
 
 #[tokio::test]
-async fn a_key_is_wanted_and_its_case_matters_where_other_case_does_not() {
+async fn a_key_is_required_and_only_its_case_matters() {
     let name = "a`b^c={d}";
     let source = SimSource::new(ACCESS, name, KEY, Data::first_places(2));
     let simulator = Simulator::start(vec![source]).await.unwrap();
@@ -94,7 +94,7 @@ async fn a_key_is_wanted_and_its_case_matters_where_other_case_does_not() {
 }
 
 #[tokio::test]
-async fn the_result_is_not_there_before_the_job_is_completed_nor_without_the_key() {
+async fn the_result_needs_a_completed_job_and_the_key() {
     let walk = Walk::well().await;
     let status = link(&json(walk.create().await).await, "self").unwrap();
     let result = format!("{status}/output/succeeded");
@@ -165,7 +165,7 @@ async fn a_result_comes_compressed_chunked_or_in_part_where_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn limits_count_jobs_until_they_end_whoever_asks_for_them() {
+async fn limits_count_jobs_until_they_end() {
     let scenario = Scenario { create: vec![Fault::LostAnswer], ..Scenario::default() };
     let walk = Walk::new(Data::first_places(2), scenario).await;
     walk.simulator.set_limits(AccountLimits { max_in_process: 1, max_per_day: 2, refusal: 403 });
@@ -205,7 +205,7 @@ async fn jobs_export_what_the_source_had_when_they_were_created() {
 }
 
 #[tokio::test]
-async fn the_lists_name_sources_and_their_versions_which_can_be_asked_for() {
+async fn the_lists_name_sources_and_their_versions() {
     let walk = Walk::well().await;
     let endpoint = walk.simulator.endpoint();
     let sources = walk.get(&format!("{endpoint}/data?key={KEY}")).await.unwrap();

@@ -7,7 +7,7 @@ fn pending(url: &str) -> String {
 }
 
 #[tokio::test]
-async fn any_success_with_a_link_is_one_and_asks_as_documented() {
+async fn any_2xx_with_a_link_is_a_success() {
     for status in [200, 201, 202] {
         let host = Host::saying(answer(status, &[], &pending(OWN))).await;
         let target = Target { version: Some("0123".into()), ..target() };
@@ -42,7 +42,7 @@ async fn the_location_header_serves_where_the_link_is_missing() {
 }
 
 #[tokio::test]
-async fn of_two_addresses_the_one_that_names_the_job_is_asked() {
+async fn of_two_status_urls_the_one_with_the_job_id_is_used() {
     let location = ["location: /status/8ccf2a5b"];
     let by_name = pending("http://127.0.0.1:PPPPP/status/Stores");
     let submitted = created(answer(201, &location, &by_name)).await.unwrap();
@@ -53,7 +53,7 @@ async fn of_two_addresses_the_one_that_names_the_job_is_asked() {
 }
 
 #[tokio::test]
-async fn a_foreign_status_address_is_not_asked_and_may_have_cost_a_job() {
+async fn a_status_url_on_another_host_is_not_used_and_may_have_cost_a_job() {
     for url in ["https://elsewhere.example/status", "http://localhost:PPPPP/status"] {
         let failure = created(answer(201, &[], &pending(url))).await.unwrap_err();
         assert_eq!((failure.kind, failure.maybe_started), (FailureKind::Protocol, true));
@@ -68,7 +68,7 @@ async fn a_byte_order_mark_and_new_members_change_nothing() {
 }
 
 #[tokio::test]
-async fn refusals_are_told_apart_and_start_nothing() {
+async fn refusals_are_classified_and_start_no_job() {
     let said = |text: &str| format!(r#"{{"statusCode":0,"errorDetails":["{text}"]}}"#);
     for (status, body, kind) in [
         (400, said("bad request"), FailureKind::Rejected),
@@ -94,7 +94,7 @@ async fn refusals_are_told_apart_and_start_nothing() {
 }
 
 #[tokio::test]
-async fn what_the_body_says_wins_over_the_status() {
+async fn the_status_in_the_body_wins_over_the_http_status() {
     for (body, kind) in [
         (r#"{"statusCode":401,"errorDetails":["x"]}"#, FailureKind::Credentials),
         (r#"{"statusCode":500}"#, FailureKind::Unavailable),
@@ -110,7 +110,7 @@ async fn what_the_body_says_wins_over_the_status() {
 }
 
 #[tokio::test]
-async fn a_success_that_says_nothing_may_have_cost_a_job() {
+async fn a_success_without_content_may_have_cost_a_job() {
     for (body, words) in [
         ("", "empty body"),
         ("<!DOCTYPE html><p>Welcome", "HTML page"),
@@ -125,7 +125,7 @@ async fn a_success_that_says_nothing_may_have_cost_a_job() {
 }
 
 #[tokio::test]
-async fn a_request_is_sent_once_whatever_comes_of_it() {
+async fn a_request_is_sent_only_once() {
     let cut = b"HTTP/1.1 201 Created\r\ncontent-length: 999\r\n\r\n{\"statusCode\"".to_vec();
     for say in [Say::Nothing, Say::Silence, Say::Bytes(cut), Say::Bytes(b"HTTP/1.1 2".to_vec())] {
         let host = Host::new(vec![say.clone()]).await;
@@ -136,13 +136,13 @@ async fn a_request_is_sent_once_whatever_comes_of_it() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_does_no_harm_where_the_header_says_enough() {
+async fn a_truncated_body_is_accepted_if_the_headers_suffice() {
     let cut = b"HTTP/1.1 201 Created\r\nlocation: /s/1\r\ncontent-length: 999\r\n\r\n{".to_vec();
     assert!(created(cut).await.unwrap().status_url.ends_with("/s/1"));
 }
 
 #[tokio::test]
-async fn a_host_that_is_not_there_was_asked_nothing() {
+async fn an_unreachable_host_received_no_request() {
     let port = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
@@ -154,7 +154,7 @@ async fn a_host_that_is_not_there_was_asked_nothing() {
 }
 
 #[tokio::test]
-async fn the_service_s_wish_is_read_in_both_forms_and_capped() {
+async fn retry_after_is_read_in_both_forms_and_capped() {
     for (header, seconds) in [
         ("retry-after: 120", Some(120)),
         ("retry-after: 99999", Some(3600)),

@@ -41,7 +41,7 @@ async fn a_content_encoding_is_undone_and_leaves_no_length() {
 }
 
 #[tokio::test]
-async fn a_result_that_breaks_off_is_no_result() {
+async fn a_truncated_result_is_an_error() {
     let half = zipped(&"<Root>text</Root>".repeat(500));
     for bytes in [
         with_body("content-length: 999", b"<Root>"),
@@ -57,7 +57,7 @@ async fn a_result_that_breaks_off_is_no_result() {
 }
 
 #[tokio::test]
-async fn an_encoding_that_is_broken_makes_no_sense() {
+async fn a_broken_content_encoding_is_a_protocol_error() {
     let head = "content-encoding: gzip\r\ncontent-length: 12";
     let host = Host::saying(with_body(head, b"not gzip at ")).await;
     assert_eq!(fetched(&host, "/r").await.unwrap_err().kind, FailureKind::Protocol);
@@ -89,7 +89,7 @@ async fn every_member_of_gzip_is_undone_under_any_of_its_names() {
 }
 
 #[tokio::test]
-async fn what_follows_gzip_is_not_dropped_in_silence() {
+async fn bytes_after_gzip_are_an_error() {
     let whole = zipped("<Root>text</Root>");
     for rest in [b"garbage".as_slice(), b"<html>", &[0; 20], &[0x1f]] {
         let failure = decoded("gzip", &[&whole, rest].concat()).await.unwrap_err();
@@ -111,7 +111,7 @@ async fn what_follows_gzip_is_not_dropped_in_silence() {
 }
 
 #[tokio::test]
-async fn an_encoding_that_nobody_asked_for_is_refused_by_its_name() {
+async fn an_unrequested_encoding_is_refused_by_name() {
     for (name, shown) in [("br", "br"), ("gzip, zstd", "zstd"), ("gzip,gzip,gzip", "gzip,3times")] {
         let failure = decoded(name, &zipped("<Root/>")).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Protocol, "{name}");
@@ -120,8 +120,7 @@ async fn an_encoding_that_nobody_asked_for_is_refused_by_its_name() {
 }
 
 #[tokio::test]
-async fn a_little_that_decodes_to_very_much_comes_in_pieces_and_a_control_answer_ends_at_its_limit()
-{
+async fn a_decompression_bomb_comes_in_pieces_and_a_control_response_ends_at_its_limit() {
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     for _ in 0..64 {
         bomb.write_all(&[b' '; 1 << 20]).unwrap();
@@ -181,7 +180,7 @@ async fn a_result_without_tls_elsewhere_is_not_fetched() {
 }
 
 #[tokio::test]
-async fn json_in_place_of_a_result_is_an_error_and_says_which() {
+async fn json_instead_of_a_result_is_an_error() {
     let json = ["content-type: application/json; charset=utf-8"];
     for (body, kind) in [
         (r#"{"statusCode":401}"#, FailureKind::Credentials),
@@ -248,7 +247,7 @@ async fn the_rest_of_the_same_file_is_asked_for_with_its_tag() {
 }
 
 #[tokio::test]
-async fn another_file_or_another_part_is_not_taken_for_the_rest() {
+async fn another_file_or_range_is_not_accepted_as_the_rest() {
     for rest in [
         answer(200, &["etag: \"a2\""], "0123456789"),
         part("bytes 5-9/10", "\"a2\"", "56789"),
@@ -287,7 +286,7 @@ async fn without_a_strong_tag_and_ranges_nothing_can_be_resumed() {
 }
 
 #[tokio::test]
-async fn a_result_that_trickles_is_given_up_at_its_deadline() {
+async fn a_trickling_result_ends_at_its_deadline() {
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n<Root>".to_vec();
     let host = Host::new(vec![Say::Trickle(head)]).await;
     let brief = Http { fetch_deadline: Duration::from_secs(3), ..http() };

@@ -19,7 +19,7 @@ fn echoes() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn nothing_that_the_client_says_holds_the_key() {
+async fn no_message_of_the_client_contains_the_key() {
     for status in [200, 201, 400, 401, 403, 404, 429, 500, 503] {
         for body in echoes() {
             let host = Host::saying(answer(status, &[], &body)).await;
@@ -44,7 +44,7 @@ async fn nothing_that_the_client_says_holds_the_key() {
 }
 
 #[tokio::test]
-async fn an_address_that_cannot_be_asked_is_not_shown_with_its_key() {
+async fn an_unusable_url_is_not_shown_with_its_key() {
     let bing = client("http://127.0.0.1:9/REST/v1");
     for url in [
         format!("http://127.0.0.1:9/x?key={KEY}"),

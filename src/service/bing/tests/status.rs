@@ -21,7 +21,7 @@ async fn the_status_is_asked_for_as_json_with_the_key_beside_what_was_there() {
 }
 
 #[tokio::test]
-async fn every_word_for_still_at_work_is_known_and_others_are_taken_as_one() {
+async fn unknown_status_words_count_as_pending() {
     for word in ["Pending", "pending", "Created", "Accepted", "Running", "InProgress"] {
         let expected = Progress::Pending { word: word.into(), known: true, retry_after: None };
         assert_eq!(progress(&format!(r#""status":"{word}""#)).await, expected);
@@ -105,7 +105,7 @@ async fn an_answer_about_another_job_says_whose_it_is_and_of_when() {
 }
 
 #[tokio::test]
-async fn answers_that_make_no_sense_are_told_apart() {
+async fn invalid_responses_are_classified() {
     for (body, words) in [
         (String::new(), "empty body"),
         ("<html>".into(), "HTML page"),
@@ -121,7 +121,7 @@ async fn answers_that_make_no_sense_are_told_apart() {
 }
 
 #[tokio::test]
-async fn an_answer_that_trickles_for_ever_is_given_up() {
+async fn a_trickling_response_times_out() {
     let brief = Duration::from_millis(400);
     let limits =
         Http { connect_timeout: brief, idle_timeout: brief, fetch_deadline: brief * 3, ..http() };
@@ -144,7 +144,7 @@ async fn an_answer_that_trickles_for_ever_is_given_up() {
 }
 
 #[tokio::test]
-async fn failing_to_ask_is_told_apart_from_a_refusal() {
+async fn failing_to_poll_differs_from_a_refusal() {
     for (status, kind) in [
         (404, FailureKind::NotFound),
         (401, FailureKind::Credentials),

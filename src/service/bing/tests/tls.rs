@@ -70,7 +70,7 @@ async fn a_private_authority_is_trusted_where_it_is_configured() {
 }
 
 #[tokio::test]
-async fn an_unknown_authority_or_a_wrong_name_is_not_talked_to() {
+async fn an_unknown_authority_or_a_wrong_name_is_refused() {
     let folder = tempfile::TempDir::new().unwrap();
     let authority = folder.path().join("ca.pem");
     let (port, _server) = serve("localhost", 4000, &authority).await;
@@ -90,7 +90,7 @@ async fn an_unknown_authority_or_a_wrong_name_is_not_talked_to() {
 }
 
 #[tokio::test]
-async fn what_is_no_server_s_certificate_or_no_tls_at_all_is_told_in_words() {
+async fn unusable_certificates_and_plain_http_are_explained() {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("ca.pem");
     // As people make them: an authority that serves by itself.
@@ -117,7 +117,7 @@ async fn what_is_no_server_s_certificate_or_no_tls_at_all_is_told_in_words() {
 }
 
 #[tokio::test]
-async fn a_name_that_nobody_knows_is_told_as_such() {
+async fn an_unknown_host_name_is_reported_as_such() {
     // RFC 6761: there is never such a name
     let failure =
         client("https://nightjar.invalid/REST/v1").submit(&target(), noon()).await.unwrap_err();
@@ -126,7 +126,7 @@ async fn a_name_that_nobody_knows_is_told_as_such() {
 }
 
 #[test]
-fn an_unusable_authority_is_named() {
+fn an_unusable_ca_file_is_named() {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("ca.pem");
     for (text, words) in [
