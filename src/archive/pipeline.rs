@@ -53,11 +53,11 @@ pub struct Received {
 #[derive(Debug)]
 pub(super) struct Partial {
     pub(super) path: PathBuf,
-    file: File,
+    pub(super) file: File,
 }
 
 impl Partial {
-    fn create(path: PathBuf) -> io::Result<Partial> {
+    pub(super) fn create(path: PathBuf) -> io::Result<Partial> {
         let file = files::create_new(&path)?;
         Ok(Partial { path, file })
     }

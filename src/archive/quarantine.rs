@@ -1,8 +1,9 @@
 //! Downloads that failed their proof, kept aside for whoever looks into it.
 
-use super::Archive;
+use super::examine::examine;
 use super::filing::give_name;
-use super::pipeline::Received;
+use super::pipeline::{Partial, Received};
+use super::{Archive, Attempt};
 use crate::failpoint::{self, Point};
 use crate::files::{self, Folder};
 use crate::manifest::{DATA_SUFFIX, Name};
@@ -13,17 +14,21 @@ use std::path::PathBuf;
 const KEPT: usize = 3;
 
 impl Archive {
-    /// Keeps a failed download aside, as received, and removes the source's oldest ones.
+    /// Keeps a failed download aside, as received, and removes the source's oldest ones. `is_whole`
+    /// marks one that may still be archived: everything announced is there, and only its keys or
+    /// its schema are not proven.
     pub fn quarantine(
         &self,
         source: &str,
         name: Name,
         attempt: u32,
+        is_whole: bool,
         received: Received,
     ) -> io::Result<PathBuf> {
         let folder = self.quarantine.join(source);
         files::make_folder(&folder)?;
-        let path = folder.join(format!("{name}-{attempt}{DATA_SUFFIX}"));
+        let whole = if is_whole { WHOLE } else { "" };
+        let path = folder.join(format!("{name}-{attempt}{whole}{DATA_SUFFIX}"));
         failpoint::hit(Point::Aside, &path)?;
         let from = &received.partial.path;
         received.partial.check(received.stored.bytes)?;
@@ -35,7 +40,7 @@ impl Archive {
         let mut kept: Vec<(Name, u32, String)> = Vec::new();
         for entry in folder.entries()? {
             let Ok(file) = entry?.name.into_string() else { continue };
-            kept.extend(attempt_of(&file).map(|(name, attempt)| (name, attempt, file)));
+            kept.extend(attempt_of(&file).map(|(name, attempt, _)| (name, attempt, file)));
         }
         // By job and attempt: a clock may have been wrong.
         kept.sort();
@@ -47,8 +52,47 @@ impl Archive {
     }
 }
 
-/// The snapshot that was not to be and the attempt, in the name of a file that was kept aside.
-fn attempt_of(file: &str) -> Option<(Name, u32)> {
-    let (name, attempt) = file.strip_suffix(DATA_SUFFIX)?.rsplit_once('-')?;
-    Some((name.parse().ok()?, attempt.parse().ok()?))
+impl Archive {
+    /// Takes the newest download of this job that was kept aside whole, as if it had just been
+    /// received; `None` where there is none. `max_bytes` bounds the document. The file that was kept
+    /// aside stays.
+    pub fn requeue(
+        &self,
+        source: &str,
+        job: i64,
+        attempt: Attempt,
+        max_bytes: u64,
+    ) -> io::Result<Option<(Name, Received)>> {
+        let folder = match Folder::open(&self.quarantine.join(source)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            folder => folder?,
+        };
+        let mut newest: Option<(Name, u32, String)> = None;
+        for entry in folder.entries()? {
+            let Ok(file) = entry?.name.into_string() else { continue };
+            let found = attempt_of(&file).filter(|(name, _, whole)| *whole && name.job() == job);
+            newest = newest.max(found.map(|(name, attempt, _)| (name, attempt, file)));
+        }
+        let Some((name, _, file)) = newest else { return Ok(None) };
+        let path = self.folder(source).join(attempt.partial_name(&name.data()));
+        let mut partial = Partial::create(path)?;
+        io::copy(&mut folder.read(file)?, &mut partial.file)?;
+        partial.file.sync_all()?;
+        let examined = examine(&partial.path, max_bytes)?;
+        let Ok((content, summary)) = examined.content else { return Ok(None) };
+        let stored = examined.stored;
+        Ok(Some((name, Received { partial, attempt, content, stored, validation: Ok(summary) })))
+    }
+}
+
+/// How the name of a download that may still be archived ends, before the ending of all data.
+const WHOLE: &str = "-whole";
+
+/// The snapshot that was not to be, the attempt, and whether it is whole, in the name of a file that
+/// was kept aside.
+fn attempt_of(file: &str) -> Option<(Name, u32, bool)> {
+    let stem = file.strip_suffix(DATA_SUFFIX)?;
+    let whole = stem.strip_suffix(WHOLE);
+    let (name, attempt) = whole.unwrap_or(stem).rsplit_once('-')?;
+    Some((name.parse().ok()?, attempt.parse().ok()?, whole.is_some()))
 }

@@ -201,7 +201,7 @@ async fn the_newest_three_failed_downloads_are_quarantined() {
         let received = fixture.receive(&document, job, &DocumentLimits::default()).await;
         assert!(received.validation.is_err());
         let name = Name::new(at(job), job);
-        let kept = fixture.archive.quarantine("places", name, 1, received).unwrap();
+        let kept = fixture.archive.quarantine("places", name, 1, false, received).unwrap();
         assert_eq!(zstd::decode_all(File::open(kept).unwrap()).unwrap(), document);
     }
     let quarantine = fixture.archive.quarantine.join("places");

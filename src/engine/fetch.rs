@@ -3,12 +3,12 @@
 use super::in_flight::StepHandle;
 use super::resumable::ResumableDownload;
 use super::step::Effect;
-use super::{Engine, Notice};
+use super::{Engine, Notice, Plan};
 use crate::archive::{Attempt, ReceiveError, Received, Snapshot, SnapshotMeta, panic_message};
 use crate::dataset::{DocumentLimits, Summary};
 use crate::failpoint::Point;
 use crate::files;
-use crate::job::{ErrorKind, Job, JobEvent, Outcome, is_last_attempt};
+use crate::job::{ErrorKind, Job, JobEvent, Outcome, Policy, is_last_attempt};
 use crate::manifest::{Name, newly_unreadable, suspicions};
 use crate::service::{ExportService, Failure, Target};
 use crate::settings::Source;
@@ -26,6 +26,7 @@ impl Engine {
     /// Fetches the job's result into the archive; `None` when it was abandoned on the way.
     pub(super) async fn fetch(
         &self,
+        plan: &Plan,
         source: &Source,
         service: &Arc<dyn ExportService>,
         target: &Target,
@@ -37,7 +38,7 @@ impl Engine {
             return None;
         }
         let received = tokio::select! {
-            received = self.receive(source, service, target, job, name) => received,
+            received = self.receive(plan, source, service, target, job, name) => received,
             () = handle.cancel.cancelled() => return None,
         };
         let (received, events) = match received {
@@ -55,8 +56,9 @@ impl Engine {
         }
         // From here on it is not interrupted: what was fetched is filed.
         let (engine, source, job) = (self.clone(), source.clone(), job.clone());
-        let settled =
-            tokio::task::spawn_blocking(move || engine.settle(&source, &job, name, received)).await;
+        let policy = plan.policy();
+        let settle = move || engine.settle(&policy, &source, &job, name, received);
+        let settled = tokio::task::spawn_blocking(settle).await;
         let outcome = match settled {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => cannot_file(&error),
@@ -68,6 +70,7 @@ impl Engine {
     /// Everything up to the proof.
     async fn receive(
         &self,
+        plan: &Plan,
         source: &Source,
         service: &Arc<dyn ExportService>,
         target: &Target,
@@ -77,7 +80,7 @@ impl Engine {
         let archive = &self.shared.archive;
         if let Some(snapshot) = archive.find(&source.name, name) {
             // Filed just before a crash or a full disk kept the job from saying so.
-            return Err(archived(&snapshot, "found in the archive already, complete and proven"));
+            return Err(archived(&snapshot, "found in the archive already, complete"));
         }
         let url = job.result_url.as_deref().unwrap_or_default();
         files::make_folder(archive.root()).map_err(|error| cannot_file(&error))?;
@@ -88,10 +91,8 @@ impl Engine {
         self.check_space(length.unwrap_or(0) / PRESUMED_RATIO)?;
         let number = self.shared.attempts.fetch_add(1, Ordering::Relaxed);
         let attempt = Attempt::new(&self.shared.worker.name, number);
-        let limits = DocumentLimits {
-            max_bytes: self.plan().settings.http.max_bytes,
-            ..DocumentLimits::default()
-        };
+        let limits =
+            DocumentLimits { max_bytes: plan.settings.http.max_bytes, ..DocumentLimits::default() };
         let mut before = 0;
         let progress = |bytes: u64| {
             self.shared.received.fetch_add(bytes.saturating_sub(before), Ordering::Relaxed);
@@ -103,7 +104,7 @@ impl Engine {
             service: &**service,
             target,
             url,
-            policy: self.plan().policy(),
+            policy: plan.policy(),
             download,
             notes: &|note| notes.lock().unwrap_or_else(PoisonError::into_inner).push(note),
             offset: 0,
@@ -127,8 +128,8 @@ impl Engine {
         let free = self.shared.archive.free_space().map_err(|error| cannot_file(&error))?;
         if free < needed {
             return Err(Outcome::Storage(format!(
-                "the archive's disk is full: {free} bytes are free in {}, about {needed} are \
-                 needed; make room, the job goes on by itself",
+                "the archive's disk is full: fewer than the {needed} bytes that are needed are free \
+                 in {}; make room, the job goes on by itself",
                 self.shared.archive.root().display()
             )));
         }
@@ -138,12 +139,13 @@ impl Engine {
     /// Files what can be archived; keeps aside what cannot, or not yet.
     fn settle(
         &self,
+        policy: &Policy,
         source: &Source,
         job: &Job,
         name: Name,
         received: Received,
     ) -> io::Result<Outcome> {
-        let is_last = is_last_attempt(job, &self.plan().policy(), self.now());
+        let is_last = is_last_attempt(job, policy, self.now());
         let (kind, problem) = match &received.validation {
             Ok(summary) => match refusal(summary, job.expected, is_last) {
                 Some(refusal) => refusal,
@@ -154,12 +156,55 @@ impl Engine {
             },
             Err(error) => (ErrorKind::Corrupt, error.to_string()),
         };
-        let kept = self.shared.archive.quarantine(&source.name, name, job.attempts, received);
+        // What was announced is there, and only its keys or its schema are not proven.
+        let is_whole = kind == ErrorKind::Corrupt && received.validation.is_ok();
+        let archive = &self.shared.archive;
+        let kept = archive.quarantine(&source.name, name, job.attempts, is_whole, received);
         let place = match kept {
             Ok(path) => format!("kept aside as {}", path.display()),
             Err(error) => format!("it could not be kept aside: {error}"),
         };
         Ok(Outcome::Unproven { kind, message: format!("{problem} ({place})") })
+    }
+
+    /// Archives the job's newest document that was quarantined although it was whole, for the job
+    /// fails otherwise. `None` where there is none, or it cannot be archived.
+    pub(super) async fn file_quarantined(&self, plan: &Plan, job: &Job) -> Option<Outcome> {
+        let source = plan.settings.source(&job.source)?.clone();
+        if !self.shared.store.holds(&self.shared.worker.name, job.id).await.ok()? {
+            return None;
+        }
+        let number = self.shared.attempts.fetch_add(1, Ordering::Relaxed);
+        let attempt = Attempt::new(&self.shared.worker.name, number);
+        let (engine, job, limit) = (self.clone(), job.clone(), plan.settings.http.max_bytes);
+        let filed = tokio::task::spawn_blocking(move || {
+            let archive = &engine.shared.archive;
+            let Some((name, received)) = archive.requeue(&source.name, job.id, attempt, limit)?
+            else {
+                return Ok(None);
+            };
+            let Ok(summary) = &received.validation else { return Ok(None) };
+            let summary = summary.clone();
+            // Of an earlier remote job: its id and its announced number are no longer the job's.
+            let earlier = Job {
+                submitted_at: Some(name.created_at()),
+                remote_id: None,
+                expected: None,
+                ..job
+            };
+            engine.file(&source, &earlier, received, summary).map(Some)
+        });
+        match filed.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the quarantined document could not be archived");
+                None
+            }
+            Err(panicked) => {
+                tracing::error!(error = panic_message(panicked), "archiving failed");
+                None
+            }
+        }
     }
 
     fn file(

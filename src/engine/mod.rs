@@ -23,14 +23,14 @@ pub use run::{Scope, Ticking};
 pub use schedule::schedule_identity;
 
 use crate::archive::Archive;
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockSteps};
 use crate::job::{Job, JobEvent, Policy};
 use crate::plan::backoff::Backoff;
 use crate::plan::quota::Quota;
 use crate::service::{ExportService, Target};
 use crate::settings::{Account, Settings, Source};
 use crate::store::{AccountLimits, Store, lock};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -151,6 +151,18 @@ struct Shared {
     received: AtomicU64,
     /// Attempts to make a snapshot so far.
     attempts: AtomicU64,
+    clock_watch: tokio::sync::Mutex<ClockWatch>,
+}
+
+/// What is known of the wall clock's steps.
+struct ClockWatch {
+    steps: ClockSteps,
+    /// Whether the clock has stepped and the database does not know yet.
+    pending: bool,
+    /// How far forward, altogether, of what is pending.
+    forward: TimeDelta,
+    /// How often anything was corrected.
+    corrections: u64,
 }
 
 impl fmt::Debug for Engine {
@@ -171,6 +183,12 @@ impl Engine {
     ) -> Engine {
         let started = clock.now();
         let plan = Mutex::new(Arc::new(plan));
+        let clock_watch = tokio::sync::Mutex::new(ClockWatch {
+            steps: ClockSteps::new(&clock),
+            pending: false,
+            forward: TimeDelta::zero(),
+            corrections: 0,
+        });
         let last_tick = Mutex::new(Instant::now());
         Engine {
             shared: Arc::new(Shared {
@@ -184,6 +202,7 @@ impl Engine {
                 last_tick,
                 received: AtomicU64::new(0),
                 attempts: AtomicU64::new(0),
+                clock_watch,
             }),
         }
     }

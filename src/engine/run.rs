@@ -5,7 +5,6 @@ use super::schedule::Agenda;
 use super::step::pause;
 use super::{Engine, Plan, target};
 use crate::archive::panic_message;
-use crate::clock::ClockSteps;
 use crate::job::{FailureKind, Job, Outcome, Progress};
 use crate::store::{AccountLimits, Claim, LONGEST_REMOTE_JOB, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -78,7 +77,8 @@ pub(super) struct Run {
     last_poll: Duration,
     /// When the last round was, by the monotonic clock.
     last_sweep: Duration,
-    clock_steps: ClockSteps,
+    /// How often the clock had been corrected when the due times were last read.
+    corrections: u64,
     /// Ends the question about orphans.
     pub(super) orphan_query_stop: CancellationToken,
     /// The question about orphans, until it is answered: it is asked once at a time.
@@ -151,12 +151,12 @@ impl Engine {
             unchecked: false,
             last_poll: self.shared.clock.monotonic(),
             last_sweep: self.shared.clock.monotonic(),
-            clock_steps: ClockSteps::new(&self.shared.clock),
+            corrections: 0,
             orphan_query_stop: CancellationToken::new(),
             orphan_query: None,
             plan,
         };
-        self.correct_clock(&mut run, TimeDelta::zero()).await?;
+        self.correct_clock(&mut run, true).await?;
         self.apply_plan(&mut run).await?;
         self.reap_dead_workers().await?;
         Ok(run)
@@ -177,16 +177,18 @@ impl Engine {
 
     /// One turn of the loop; `true` when the scope is done. In a `round` it also looks for what no
     /// sign tells of: dead workers, abandoned remote jobs.
-    async fn iterate(&self, run: &mut Run, sweep: bool) -> Result<bool, StoreError> {
+    pub(super) async fn iterate(&self, run: &mut Run, sweep: bool) -> Result<bool, StoreError> {
         *self.shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let plan = self.plan();
         if !Arc::ptr_eq(&plan, &run.plan) {
-            run.plan = plan;
-            self.apply_plan(run).await?;
+            let before = std::mem::replace(&mut run.plan, plan);
+            if let Err(error) = self.apply_plan(run).await {
+                // Not applied: the next try finds it new again.
+                run.plan = before;
+                return Err(error);
+            }
         }
-        if let Some(step) = run.clock_steps.step(&self.shared.clock) {
-            self.clock_stepped(run, step).await?;
-        }
+        self.correct_clock(run, sweep).await?;
         let poll = self.since(run.last_poll) >= POLL_CHANGES;
         let sign = self.shared.store.wal_fingerprint();
         let written = sign != run.last_wal;
@@ -206,7 +208,6 @@ impl Engine {
         }
         if sweep {
             run.last_sweep = self.shared.clock.monotonic();
-            self.correct_clock(run, TimeDelta::zero()).await?;
             self.reap_dead_workers().await?;
             self.release_idle(run).await?;
             self.ask_about_orphans(run);
@@ -272,10 +273,11 @@ impl Engine {
         Ok(true)
     }
 
-    /// Corrects times that a wrong clock has left, after it stepped `forward` or at any time.
-    async fn correct_clock(&self, run: &mut Run, forward: TimeDelta) -> Result<(), StoreError> {
-        if self.shared.store.correct_clock(forward, self.now()).await? {
-            tracing::warn!("the clock was set; due times and deadlines were corrected");
+    /// Corrects times that a wrong clock has left, and reads the due times again if there were any.
+    async fn correct_clock(&self, run: &mut Run, sweep: bool) -> Result<(), StoreError> {
+        let corrections = self.check_clock(sweep).await?;
+        if corrections != run.corrections {
+            run.corrections = corrections;
             run.quiet_until = DateTime::UNIX_EPOCH;
             if matches!(run.scope, Scope::Everything) {
                 run.agenda = Agenda::of(&run.plan);
@@ -284,17 +286,26 @@ impl Engine {
         Ok(())
     }
 
-    /// The wall clock has stepped.
-    async fn clock_stepped(&self, run: &mut Run, step: TimeDelta) -> Result<(), StoreError> {
-        let seconds = step.num_seconds();
-        tracing::warn!(seconds, "the clock has stepped, or the machine was suspended");
-        run.quiet_until = DateTime::UNIX_EPOCH;
-        // A daemon runs once at most: a step moves deadlines once.
-        let forward = match run.scope {
-            Scope::Everything => step.max(TimeDelta::zero()),
-            Scope::Jobs(_) => TimeDelta::zero(),
-        };
-        self.correct_clock(run, forward).await
+    /// Corrects what a step of the wall clock has left; in a `sweep`, also what was left before
+    /// this engine began. Says how often there was anything to correct.
+    pub(super) async fn check_clock(&self, sweep: bool) -> Result<u64, StoreError> {
+        let mut watch = self.shared.clock_watch.lock().await;
+        if let Some(step) = watch.steps.step(&self.shared.clock) {
+            let seconds = step.num_seconds();
+            tracing::warn!(seconds, "the clock has stepped, or the machine was suspended");
+            watch.pending = true;
+            watch.forward = (watch.forward + step).max(TimeDelta::zero());
+        }
+        if watch.pending || sweep {
+            let corrected = self.shared.store.correct_clock(watch.forward, self.now()).await?;
+            if corrected {
+                tracing::warn!("the clock was set; due times and deadlines were corrected");
+            }
+            watch.corrections += u64::from(corrected || watch.pending);
+            // Only now: what could not be stored is corrected by the next try.
+            (watch.pending, watch.forward) = (false, TimeDelta::zero());
+        }
+        Ok(watch.corrections)
     }
 
     /// How long ago this was, by the monotonic clock.
@@ -497,7 +508,7 @@ impl Ticking {
     /// # Errors
     /// When the database cannot be used.
     pub async fn sweep_now(&mut self) -> Result<(), StoreError> {
-        self.engine.correct_clock(&mut self.run, TimeDelta::zero()).await?;
+        self.engine.correct_clock(&mut self.run, true).await?;
         self.engine.reap_dead_workers().await?;
         self.engine.release_idle(&self.run).await?;
         let plan = Arc::clone(&self.run.plan);

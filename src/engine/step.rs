@@ -46,7 +46,7 @@ impl Engine {
         let (Some(source), Some(service), Some(step)) = (source, service, job.step()) else {
             return self.shared.store.release(job.id, &self.shared.worker.name).await;
         };
-        let Some(effect) = self.perform(source, service, &job, step, handle).await else {
+        let Some(effect) = self.perform(plan, source, service, &job, step, handle).await else {
             return Ok(());
         };
         self.conclude(plan, &job, effect, handle).await
@@ -60,8 +60,23 @@ impl Engine {
         effect: Effect,
         handle: &StepHandle,
     ) -> Result<(), StoreError> {
-        let now = self.now();
+        // The clock may have been set while the step was under way.
+        if let Err(error) = self.check_clock(false).await {
+            tracing::warn!(%error, "whether the clock was set is not known");
+        }
+        let mut job = job.clone();
+        if let Ok(Some(stored)) = self.shared.store.job(job.id).await {
+            job.first_submitted_at = stored.first_submitted_at;
+            job.submitted_at = stored.submitted_at;
+            job.missing_since = stored.missing_since;
+        }
+        let (job, now) = (&job, self.now());
         let mut decision = job::decide(job, &effect.outcome, &plan.policy(), now, random());
+        if decision.job.state == job::State::Failed
+            && let Some(outcome) = self.file_quarantined(plan, job).await
+        {
+            decision = job::archived_instead(decision, &outcome);
+        }
         decision.events.splice(0..0, effect.events);
         let mut tries = STORE_AGAIN.iter().chain(STORE_AGAIN.last().into_iter().cycle());
         let applied = loop {
@@ -115,6 +130,7 @@ impl Engine {
     /// The effect; `None` when it was abandoned.
     async fn perform(
         &self,
+        plan: &Plan,
         source: &Source,
         service: &Arc<dyn ExportService>,
         job: &Job,
@@ -143,7 +159,7 @@ impl Engine {
                 }
                 () = handle.cancel.cancelled() => None,
             },
-            JobStep::Fetch => self.fetch(source, service, &target, job, handle).await,
+            JobStep::Fetch => self.fetch(plan, source, service, &target, job, handle).await,
         }
     }
 

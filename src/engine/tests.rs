@@ -8,7 +8,7 @@ use crate::plan::schedule::Schedule;
 use crate::secret::Key;
 use crate::service::bing::Bing;
 use crate::service::http::HttpClients;
-use crate::simulator::{Data, Ending, Fault, Kind, Scenario, SimSource, Simulator};
+use crate::simulator::{Damage, Data, Ending, Fault, Kind, Scenario, SimSource, Simulator};
 use crate::store::{Claim, Filter, NewJob};
 use chrono::{TimeDelta, TimeZone};
 use std::path::Path;
@@ -338,7 +338,8 @@ async fn a_snapshot_that_was_filed_before_a_crash_is_taken_as_it_is() {
     let service = &plan.services["contoso"];
     let handle = in_flight::StepHandle::default();
     assert_eq!(store.claim(claim(&engine), machine.clock.now()).await.unwrap().jobs.len(), 1);
-    let effect = engine.fetch(source, service, &target(source), &job, &handle).await.unwrap();
+    let effect =
+        engine.fetch(&plan, source, service, &target(source), &job, &handle).await.unwrap();
     assert!(matches!(effect.outcome, crate::job::Outcome::Archived { .. }));
     drop(engine);
     let (engine, store) = machine.start().await;
@@ -452,6 +453,79 @@ async fn a_clock_that_is_set_forward_uses_up_no_deadline() {
     ticking.tick().await.unwrap();
     let error = store.job(job.id).await.unwrap().unwrap().error.unwrap();
     assert_eq!(error.kind, crate::job::ErrorKind::Deadline);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_forward_during_a_request_uses_up_no_deadline() {
+    let failing = Scenario {
+        status: vec![Fault::Refused, Fault::Refused],
+        ending: Ending::Never,
+        ..Scenario::default()
+    };
+    let mut machine = Machine::new(failing).await;
+    let (engine, store) = machine.start().await;
+    store.job_for(by_hand(), night()).await.unwrap();
+    engine.tick().await.unwrap();
+    machine.mock.advance(TimeDelta::minutes(1));
+    let held = store.claim(claim(&engine), machine.clock.now()).await.unwrap().jobs.remove(0);
+    assert_eq!(held.state, State::Waiting);
+    // The machine sleeps with the request under way, which then fails.
+    machine.mock.jump(TimeDelta::days(2));
+    engine.work(&engine.plan(), held, &in_flight::StepHandle::default()).await.unwrap();
+    let job = newest(&store).await;
+    assert_eq!(job.state, State::Waiting, "{:?}", job.error);
+    assert_eq!(job.first_submitted_at, Some(night() + TimeDelta::days(2)));
+}
+
+#[tokio::test]
+async fn a_plan_that_could_not_be_applied_is_applied_by_the_next_try() {
+    let mut machine = Machine::new(Scenario::default()).await;
+    let (engine, store) = machine.start().await;
+    let mut run = engine.begin(Scope::Everything).await.unwrap();
+    let mut settings = machine.settings();
+    settings.sources[0].name = "two".into();
+    engine.set_plan(machine.plan(&settings));
+    let failing = {
+        let database = machine.settings().state_dir.join(crate::store::FILE);
+        crate::failpoint::watch(&database, |point, _| match point {
+            crate::failpoint::Point::StoreBegin => Err(std::io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        })
+    };
+    assert!(engine.iterate(&mut run, false).await.unwrap_err().is_storage());
+    drop(failing);
+    assert!(!engine.iterate(&mut run, false).await.unwrap());
+    assert!(store.cursor("two").await.unwrap().is_some(), "the new source is scheduled");
+}
+
+#[tokio::test]
+async fn a_whole_document_is_archived_when_later_remote_jobs_come_to_nothing() {
+    let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
+    machine.simulator.set_data("One", Data::first_places(20).damaged(Damage::DuplicateKey));
+    let (engine, store) = machine.start().await;
+    let mut plan = (*engine.plan()).clone();
+    plan.settings.accounts.get_mut("contoso").unwrap().max_in_process = 10;
+    engine.set_plan(plan);
+    store.job_for(by_hand(), night()).await.unwrap();
+    while newest(&store).await.attempts < 2 {
+        engine.tick().await.unwrap();
+        machine.mock.advance(TimeDelta::minutes(1));
+    }
+    // The last two remote jobs are aborted.
+    machine.simulator.set_scenario(
+        "One",
+        Scenario { ending: Ending::aborted("no"), pending_polls: 0, ..Scenario::default() },
+    );
+    let job = machine.until_quiet(&engine, &store).await;
+    assert_eq!((job.state, job.attempts, &job.error), (State::Archived, 3, &None));
+    let snapshot = engine.shared.archive.newest("one").unwrap().unwrap();
+    assert_eq!(Some(&snapshot.path), job.snapshot.as_ref());
+    assert_eq!(snapshot.manifest.unproven, [crate::dataset::Unproven::Keys]);
+    assert!(!snapshot.manifest.suspicious.is_empty());
+    assert_eq!(snapshot.manifest.remote_id, None);
+    assert!(engine.shared.archive.verify(&[], &|_| {}).findings.is_empty());
+    let kinds = kinds(&store, job.id).await;
+    assert!(kinds.ends_with(&["note".into(), "archived".into(), "suspicious".into()]), "{kinds:?}");
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! What a wall clock that was set means for a live job. Jobs survive restarts, so their times are
 //! wall times; a clock that was wrong must neither put a job off nor use up its time.
 
-use super::Job;
+use super::{Job, State};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// An instant up to this far ahead of its time is no sign of a wrong clock: several processes write,
 /// and clocks drift.
-const DRIFT: TimeDelta = TimeDelta::seconds(5);
+pub const DRIFT: TimeDelta = TimeDelta::seconds(5);
 
 /// The job as the right clock has it; `None` when it is right already.
 ///
@@ -18,7 +18,10 @@ pub fn corrected(job: &Job, forward: TimeDelta, now: DateTime<Utc>) -> Option<Jo
     for since in [&mut right.first_submitted_at, &mut right.missing_since] {
         *since = since.map(|since| past(since.checked_add_signed(forward).unwrap_or(now), now));
     }
-    right.submitted_at = right.submitted_at.map(|at| past(at, now));
+    // From then on the instant is part of a name that the snapshot may have already.
+    if right.state != State::Ready {
+        right.submitted_at = right.submitted_at.map(|at| past(at, now));
+    }
     let latest = now.checked_add_signed(right.wait).unwrap_or(DateTime::<Utc>::MAX_UTC);
     right.due_at = past(right.due_at, latest);
     (right != *job).then_some(right)

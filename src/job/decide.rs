@@ -110,11 +110,7 @@ pub fn decide(
         Outcome::Submitted(answer) => next.submitted(answer),
         Outcome::Polled(answer) => next.polled(answer),
         Outcome::Archived { manifest, message, suspicious, notes } => {
-            next.event("archived", message.clone());
-            next.notes(notes);
-            for reason in suspicious {
-                next.event("suspicious", format!("suspicious: {reason}"));
-            }
+            next.decision.events.extend(archived_events(message, notes, suspicious));
             next.decision.job.snapshot = Some(manifest.clone());
             next.end(State::Archived);
         }
@@ -143,6 +139,30 @@ pub fn unanswered(job: &Job, policy: &Policy, now: DateTime<Utc>) -> Decision {
         maybe_started: true,
     };
     decide(job, &Outcome::Failed(lost), policy, now, 0.5)
+}
+
+/// What follows when a job fails and a document of one of its earlier remote jobs is archived instead:
+/// whole, but with keys or a schema that are not proven. Another outcome changes nothing.
+pub fn archived_instead(failed: Decision, outcome: &Outcome) -> Decision {
+    let Outcome::Archived { manifest, message, suspicious, notes } = outcome else { return failed };
+    let mut decision = failed;
+    for event in decision.events.iter_mut().filter(|event| event.kind == "failed") {
+        event.kind = "note";
+        event.message.push_str("; the document of an earlier remote job is archived instead");
+    }
+    decision.events.extend(archived_events(message, notes, suspicious));
+    decision.job.state = State::Archived;
+    decision.job.error = None;
+    decision.job.snapshot = Some(manifest.clone());
+    decision
+}
+
+fn archived_events(message: &str, notes: &[String], suspicious: &[String]) -> Vec<JobEvent> {
+    let notes = notes.iter().map(|note| JobEvent::new("note", note.clone()));
+    let reasons = suspicious
+        .iter()
+        .map(|reason| JobEvent::new("suspicious", format!("suspicious: {reason}")));
+    std::iter::once(JobEvent::new("archived", message)).chain(notes).chain(reasons).collect()
 }
 
 /// Whether no fresh remote job may take the place of the job's present one: what that one brings

@@ -14,8 +14,10 @@ mod outcome;
 #[cfg(test)]
 mod tests;
 
-pub use clock::corrected;
-pub use decide::{Decision, JobEvent, Policy, RemoteEffect, decide, is_last_attempt, unanswered};
+pub use clock::{DRIFT, corrected};
+pub use decide::{
+    Decision, JobEvent, Policy, RemoteEffect, archived_instead, decide, is_last_attempt, unanswered,
+};
 pub use outcome::{Failure, FailureKind, OtherJob, Outcome, Polled, Progress, Submitted};
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -12,8 +12,6 @@ use sqlx::sqlite::SqliteConnection;
 /// No cursor is this far ahead unless the clock was: a step back by an hour, or by a day, is made
 /// good by waiting, for those times are accounted for.
 const FAR: TimeDelta = TimeDelta::hours(25);
-/// An instant this far ahead is no drift.
-const AHEAD: TimeDelta = TimeDelta::seconds(5);
 /// Remote jobs that may have been started while the clock was ahead.
 const RECENT: i64 = 10_000;
 /// Those that are looked at to see whether there may be any.
@@ -24,11 +22,12 @@ impl Store {
     /// were started in the future, schedules that are accounted for beyond tomorrow. `forward` is
     /// how far the clock has just stepped forward. Says whether there was anything.
     pub async fn correct_clock(&self, forward: TimeDelta, now: DateTime<Utc>) -> Result<bool> {
-        let (ahead, far) = (at(now + AHEAD), at(now + FAR));
+        let (ahead, far) = (at(now + job::DRIFT), at(now + FAR));
         let row = sqlx::query(
             "SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_due \
                WHERE state IN ('queued', 'waiting', 'ready') AND (due_at > ?1 + wait_ms \
-                 OR first_submitted_at > ?1 OR submitted_at > ?1 OR missing_since > ?1)) \
+                 OR first_submitted_at > ?1 OR missing_since > ?1 \
+                 OR (submitted_at > ?1 AND state <> 'ready'))) \
              OR EXISTS (SELECT 1 FROM schedules WHERE cursor > ?2) \
              OR EXISTS (SELECT 1 FROM remote_jobs \
                WHERE id > (SELECT max(id) FROM remote_jobs) - ?3 AND started_at > ?1)",
