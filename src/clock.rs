@@ -1,6 +1,6 @@
 //! The two clocks: wall time, for what people schedule and read, and monotonic time, for how long
-//! something took. Nothing compares one with the other but [`ClockSteps`], which notices when they part.
-//! Whoever decides by time gets it as an argument; the edges get it from here.
+//! something took. Only [`ClockSteps`] compares the two, to detect when the wall clock was set.
+//! Pure functions get the time as an argument; everything else gets it from here.
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use std::fmt;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// A difference between the clocks up to this is drift, not a step.
 const DRIFT: TimeDelta = TimeDelta::seconds(2);
 
-/// Tells the time: on the wall, in whole milliseconds as the store keeps it, and monotonic.
+/// Reads the wall clock, in whole milliseconds as the store keeps it, and the monotonic clock.
 #[derive(Clone)]
 pub struct Clock {
     wall: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
@@ -61,7 +61,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// Notices when the wall clock steps: when it moves by another amount than time that has passed.
+/// Detects steps of the wall clock: when it moves by more or less than the time that has passed.
 #[derive(Debug)]
 pub struct ClockSteps {
     wall: DateTime<Utc>,
@@ -130,7 +130,7 @@ mod tests {
         mock.jump(TimeDelta::hours(2));
         mock.advance(TimeDelta::minutes(1));
         assert_eq!(steps.step(&clock), Some(TimeDelta::hours(2)));
-        assert_eq!(steps.step(&clock), None, "each step is told once");
+        assert_eq!(steps.step(&clock), None, "each step is reported once");
         mock.jump(TimeDelta::minutes(-30));
         assert_eq!(steps.step(&clock), Some(TimeDelta::minutes(-30)));
         mock.jump(TimeDelta::seconds(1));

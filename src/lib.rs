@@ -1,21 +1,21 @@
 //! Nightjar backs up data that sits behind slow, asynchronous export services: it asks for an
-//! export on a schedule, waits as long as that takes, fetches the result, proves that it is whole,
+//! export on a schedule, waits for it to complete, fetches the result, validates it,
 //! and files it in an archive that outlives the service and this program.
 //!
-//! The modules in the order in which data passes through them; `ARCHITECTURE.md` says which may
-//! know which.
+//! The modules in the order in which data passes through them; `ARCHITECTURE.md` says which module
+//! may depend on which.
 //!
-//! - What is to be done: [`config`] reads the file into [`settings`]; keys are [`secret`].
-//! - When and how much: [`plan`] (schedules, waits, quotas).
-//! - The life of a job: [`job`], whose [`job::decide`] says what follows from what came of a step.
-//! - The hands: [`store`] keeps jobs in SQLite, [`service`] asks the remote side, [`archive`] files
-//!   what [`dataset`] has proven, with a [`manifest`] beside it, [`notify`] tells people.
-//! - The engine: [`engine`] lets time pass, by [`clock`], and drives it all.
-//! - Maintenance: [`maintenance`] runs what is to be done now and then, such as retention.
-//! - The faces: [`cli`] and [`web`], which show what [`report`] reads; [`telemetry`] logs.
-//! - Beside the house: [`simulator`], the service for the demo, the tests and the benches;
-//!   [`files`], how private files are made; [`tls`], which certificates are trusted and what an error
-//!   of them means; [`failpoint`], where tests let things fail.
+//! - Configuration: [`config`] reads the file into [`settings`]; keys are [`secret`].
+//! - Policy: [`plan`] (schedules, backoff, quotas, retention).
+//! - The life of a job: [`job`], whose [`job::decide`] computes the next state from a step's outcome.
+//! - Adapters: [`store`] keeps jobs in SQLite, [`service`] asks the remote side, [`archive`] files
+//!   what [`dataset`] has validated, with a [`manifest`] beside it, [`notify`] sends alerts.
+//! - The engine: [`engine`] runs the main loop, by [`clock`].
+//! - Maintenance: [`maintenance`] runs periodic tasks, such as retention.
+//! - Interfaces: [`cli`] and [`web`], which show what [`report`] reads; [`telemetry`] logs.
+//! - Support: [`simulator`], the service for the demo, the tests and the benches;
+//!   [`files`], how private files are made; [`tls`], which certificates are trusted and what their
+//!   errors mean; [`failpoint`], where tests inject failures.
 
 pub mod archive;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Fetching, proving and filing a result.
+//! Fetching, validating and filing a result.
 
 use super::in_flight::StepHandle;
 use super::resumable::ResumableDownload;
@@ -23,7 +23,7 @@ const LEAST_SPACE: u64 = 64 << 10;
 const PRESUMED_RATIO: u64 = 4;
 
 impl Engine {
-    /// Fetches the job's result into the archive; `None` when it was abandoned on the way.
+    /// Fetches the job's result into the archive; `None` when it was cancelled.
     pub(super) async fn fetch(
         &self,
         plan: &Plan,
@@ -48,13 +48,13 @@ impl Engine {
         if self.fails_at(Point::Settle) {
             return None;
         }
-        // Cancelled in the meantime, or taken away: then what has arrived is worth nothing.
+        // If the job was cancelled or taken over meanwhile, the result is discarded.
         match self.shared.store.holds(&self.shared.worker.name, job.id).await {
             Ok(true) => {}
             Ok(false) => return None,
             Err(error) => return Some(Outcome::Storage(error.to_string()).into()),
         }
-        // From here on it is not interrupted: what was fetched is filed.
+        // Not interrupted from here on: what was fetched is filed.
         let (engine, source, job) = (self.clone(), source.clone(), job.clone());
         let policy = plan.policy();
         let settle = move || engine.settle(&policy, &source, &job, name, received);
@@ -67,7 +67,7 @@ impl Engine {
         Some(Effect { outcome, events })
     }
 
-    /// Everything up to the proof.
+    /// Everything up to and including validation.
     async fn receive(
         &self,
         plan: &Plan,
@@ -136,7 +136,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Files what can be archived; keeps aside what cannot, or not yet.
+    /// Files what can be archived; moves the rest to quarantine.
     fn settle(
         &self,
         policy: &Policy,
@@ -259,7 +259,7 @@ fn refusal(summary: &Summary, expected: Option<u64>, is_last: bool) -> Option<(E
     Some((ErrorKind::Corrupt, warning.to_string()))
 }
 
-/// As many columns with unreadable values have a line in the timeline.
+/// At most this many columns with unreadable values get a line in the timeline.
 const COLUMNS_NOTED: usize = 10;
 
 fn archived(snapshot: &Snapshot, how: &str) -> Outcome {

@@ -1,10 +1,10 @@
-//! Steps under way.
+//! Steps in flight.
 
 use crate::job::{Job, JobStep};
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
-/// How a step under way is told to end early.
+/// Ends a step in flight early.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StepHandle {
     /// Polls and downloads end: nothing is lost by asking again.
@@ -13,7 +13,7 @@ pub(super) struct StepHandle {
     pub(super) abort: CancellationToken,
 }
 
-/// The steps under way, by job.
+/// The steps in flight, by job.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     steps: BTreeMap<i64, (JobStep, StepHandle)>,
@@ -47,7 +47,7 @@ impl InFlight {
         (self.steps.len() - fetches, fetches)
     }
 
-    /// Ends the steps of jobs that are no longer held: they were cancelled, or somebody else has
+    /// Ends the steps of jobs that are no longer held: they were cancelled, or another worker has
     /// taken them over.
     pub(super) fn keep_only(&self, held: &[i64]) {
         for (job, (_, handle)) in &self.steps {

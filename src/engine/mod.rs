@@ -1,14 +1,14 @@
-//! The engine: the only place where time passes. It accounts for scheduled times, claims due jobs,
-//! performs the one effect that each job's state asks for, lets [`crate::job::decide`] say what
-//! follows, and applies that.
+//! The engine: the only place that waits. It accounts for scheduled times, claims due jobs,
+//! performs the one effect that each job's state asks for, lets [`crate::job::decide`] compute the
+//! decision, and applies it.
 //!
 //! ```text
 //! schedule ──▶ claim ──▶ step (submit, poll, fetch) ──▶ decide ──▶ apply
 //! ```
 //!
 //! The daemon and every `backup` in the foreground are engines on the same store; leases keep them
-//! out of each other's way, and only the lock of a worker tells whether it has died: a worker that is
-//! slow or stopped keeps what it holds, whatever the clocks say.
+//! from working on the same job. Only a worker's lock shows whether it has died: a worker that is
+//! slow or stopped keeps its jobs, whatever the clocks say.
 
 mod fetch;
 mod in_flight;
@@ -37,7 +37,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What an engine is doing, for whoever shows it.
+/// What an engine is doing, for display.
 #[derive(Debug)]
 pub enum Notice<'a> {
     /// A job moved, or the service answered about it.
@@ -58,10 +58,10 @@ pub enum Notice<'a> {
     },
 }
 
-/// Who is told what an engine is doing.
+/// Receives what an engine is doing.
 pub type Observer = Arc<dyn Fn(Notice<'_>) + Send + Sync>;
 
-/// What the engine has been told to do: a configuration, and the service behind each account.
+/// What the engine works by: a configuration, and the service behind each account.
 #[derive(Clone)]
 pub struct Plan {
     /// The configuration.
@@ -77,7 +77,7 @@ impl fmt::Debug for Plan {
 }
 
 impl Plan {
-    /// The numbers that this configuration decides by.
+    /// The policy that this configuration sets.
     pub fn policy(&self) -> Policy {
         let Settings { poll, retry, http, .. } = &self.settings;
         Policy {
@@ -145,7 +145,7 @@ struct Shared {
     started: DateTime<Utc>,
     plan: Mutex<Arc<Plan>>,
     observer: Observer,
-    /// When the loop last last_tick.
+    /// When the loop last ran.
     last_tick: Mutex<Instant>,
     /// Bytes of results so far, decoded.
     received: AtomicU64,
@@ -207,7 +207,7 @@ impl Engine {
         }
     }
 
-    /// How long ago the loop last last_tick: a few seconds at most while it works.
+    /// How long ago the loop last ran: a few seconds at most while it works.
     pub fn since_last_tick(&self) -> Duration {
         self.shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
@@ -217,7 +217,7 @@ impl Engine {
         self.shared.received.load(Ordering::Relaxed)
     }
 
-    /// Follows another plan from now on. Steps under way end by the old one.
+    /// Replaces the plan. Steps in flight still follow the old one.
     pub fn set_plan(&self, plan: Plan) {
         *self.shared.plan.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
     }

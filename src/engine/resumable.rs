@@ -1,4 +1,4 @@
-//! A download that goes on where it broke off, where the service can say that it is the same file.
+//! A download that resumes where it broke off, if the service can identify the file as unchanged.
 
 use super::step::{pause, random};
 use crate::job::Policy;
@@ -6,22 +6,22 @@ use crate::service::{Download, ExportService, Failure, FailureKind, Target};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 
-/// A download under way.
+/// A download in progress.
 pub(super) struct ResumableDownload<'a> {
     pub(super) service: &'a dyn ExportService,
     pub(super) target: &'a Target,
     pub(super) url: &'a str,
     pub(super) policy: Policy,
     pub(super) download: Download,
-    /// Told about each break that was made good.
+    /// Called for each interruption that was resumed.
     pub(super) notes: &'a (dyn Fn(String) + Sync),
     /// Bytes so far.
     pub(super) offset: u64,
 }
 
 impl<'a> ResumableDownload<'a> {
-    /// Its bytes. Where they break off, the rest is asked for after the wait of any failed request,
-    /// and as often; then what broke off stays so.
+    /// Its bytes. If they break off, the rest is requested with the same waits and as many attempts as
+    /// any failed request; after that the failure is returned.
     pub(super) fn chunks(self) -> impl Stream<Item = Result<Bytes, Failure>> + 'a {
         stream::unfold(Some(self), |download| async move {
             let mut download = download?;
@@ -67,7 +67,7 @@ impl<'a> ResumableDownload<'a> {
                 }
                 Err(failure) if passes(&failure) => {}
                 Err(failure) => {
-                    tracing::info!(%failure, "the download begins anew");
+                    tracing::info!(%failure, "the download starts over");
                     return None;
                 }
             }
@@ -76,7 +76,7 @@ impl<'a> ResumableDownload<'a> {
     }
 }
 
-/// Whether another try may do better.
+/// Whether another attempt may succeed.
 fn passes(failure: &Failure) -> bool {
     use FailureKind::{Lost, NotSent, Unavailable};
     matches!(failure.kind, Lost | NotSent | Unavailable)

@@ -1,4 +1,4 @@
-//! The loop that keeps an engine going.
+//! The engine's main loop.
 
 use super::in_flight::{InFlight, StepHandle};
 use super::schedule::Agenda;
@@ -14,20 +14,20 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// Submissions and polls under way at once.
+/// Submissions and polls in flight at once.
 const REQUESTS: usize = 64;
-/// Downloads under way at once.
+/// Downloads in flight at once.
 const FETCHES: usize = 10;
-/// How often, whatever else happens, the wall clock is looked at, dead workers are looked for, and
-/// abandoned remote jobs are asked about.
+/// The interval of the sweep, which checks the wall clock, reaps dead workers and asks about orphaned
+/// remote jobs.
 const SWEEP: Duration = Duration::from_secs(60);
 /// The same while jobs are live.
 const SWEEP_BUSY: Duration = Duration::from_secs(15);
-/// How long to leave a database alone that cannot be used.
+/// How long to wait before using a failing database again.
 const STORAGE_AGAIN: Duration = Duration::from_secs(5);
-/// How often other processes' writes are looked for.
+/// How often to poll for other processes' writes.
 const POLL_CHANGES: Duration = Duration::from_secs(1);
-/// The same for a daemon without any live job.
+/// The same for a daemon without live jobs.
 const POLL_CHANGES_IDLE: Duration = Duration::from_secs(6);
 /// How long a stopping engine waits for the answers to its submissions.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
@@ -37,7 +37,7 @@ const LAST_WRITES: Duration = Duration::from_millis(1500);
 /// What an engine works on.
 #[derive(Debug, Clone)]
 pub enum Scope {
-    /// Every source's schedule and every job, until it is told to stop.
+    /// Every source's schedule and every job, until stopped.
     Everything,
     /// These jobs, until all have ended. What another worker holds is followed.
     Jobs(Vec<i64>),
@@ -52,7 +52,7 @@ impl Scope {
     }
 }
 
-/// A step's end: of which job, and whether what came of it could be stored.
+/// A finished step: its job, and whether its outcome could be stored.
 type Finished = (i64, Result<(), StoreError>);
 
 /// The state of one run.
@@ -64,33 +64,33 @@ pub(super) struct Run {
     agenda: Agenda,
     in_flight: InFlight,
     steps: JoinSet<Finished>,
-    /// Sources with live jobs that the plan does not know.
+    /// Sources with live jobs that are not in the plan.
     unconfigured: BTreeSet<String>,
     /// Until then nothing falls due, unless another process writes.
     quiet_until: DateTime<Utc>,
-    /// Whether any job is live, whoever works on it.
+    /// Whether any job is live, in any process.
     busy: bool,
     last_wal: Option<(SystemTime, u64)>,
-    /// Whether anybody has written since the steps under way were last looked after.
+    /// Whether any process has written since the steps in flight were last checked.
     unchecked: bool,
-    /// When that was, by the monotonic clock.
+    /// When that check was, by the monotonic clock.
     last_poll: Duration,
-    /// When the last round was, by the monotonic clock.
+    /// When the last sweep was, by the monotonic clock.
     last_sweep: Duration,
     /// How often the clock had been corrected when the due times were last read.
     corrections: u64,
     /// Ends the question about orphans.
     pub(super) orphan_query_stop: CancellationToken,
-    /// The question about orphans, until it is answered: it is asked once at a time.
+    /// The query about orphaned remote jobs, until it is answered: there is one at a time.
     pub(super) orphan_query: Option<JoinHandle<()>>,
 }
 
 impl Engine {
-    /// Works until it is told to stop, or until its scope is done. Stops within 5 seconds: polls
-    /// and downloads end at once and cost nothing, submissions are given 3 seconds.
+    /// Works until it is stopped, or until its scope is done. Stops within 5 seconds: polls and
+    /// downloads end at once and lose nothing, submissions are given 3 seconds.
     ///
     /// # Errors
-    /// When the database is unusable; trouble that may pass is waited out.
+    /// When the database is unusable; transient failures are retried.
     pub async fn run(&self, scope: Scope, stop: CancellationToken) -> Result<(), StoreError> {
         let mut run = self.begin(scope).await?;
         let ended = loop {
@@ -125,13 +125,13 @@ impl Engine {
         ended
     }
 
-    /// Everything that is due now, to its end, one round of it: for tests that hold the clock.
-    /// Says how many steps were taken.
+    /// Runs everything that is due now to its end, once: for tests with a mock clock. Returns the
+    /// number of steps.
     pub async fn tick(&self) -> Result<usize, StoreError> {
         self.ticking().await?.tick().await
     }
 
-    /// A daemon for tests that hold the clock: it turns when it is told to.
+    /// A daemon for tests with a mock clock, which drive its loop.
     pub async fn ticking(&self) -> Result<Ticking, StoreError> {
         Ok(Ticking { engine: self.clone(), run: self.begin(Scope::Everything).await? })
     }
@@ -228,8 +228,8 @@ impl Engine {
         Ok(false)
     }
 
-    /// Where anything may have been `written`, ends steps whose jobs were taken away: cancelled,
-    /// usually.
+    /// If anything may have been `written`, ends the steps of jobs that this worker no longer holds,
+    /// usually because they were cancelled.
     async fn cancel_lost_steps(&self, run: &mut Run, written: bool) -> Result<(), StoreError> {
         if written {
             run.last_poll = self.shared.clock.monotonic();
@@ -240,7 +240,7 @@ impl Engine {
     }
 
     /// Frees jobs that this worker holds without working on them: the end of a step could not be
-    /// stored, or the step was given up. Nobody else may take them while the worker lives.
+    /// stored, or the step was cancelled. No other worker may take them while this one is alive.
     async fn release_idle(&self, run: &Run) -> Result<(), StoreError> {
         let (store, owner) = (&self.shared.store, &self.shared.worker.name);
         let at_work = run.in_flight.jobs();
@@ -250,8 +250,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether all these jobs have ended. Frees those that a worker held which died: whoever
-    /// follows them must not be kept waiting.
+    /// Whether all these jobs have ended. Also frees those of dead workers, so that a command that
+    /// follows them does not wait in vain.
     async fn followed_jobs_ended(
         &self,
         jobs: &[i64],
@@ -313,7 +313,7 @@ impl Engine {
         self.shared.clock.monotonic().saturating_sub(moment)
     }
 
-    /// Frees what dead workers hold.
+    /// Frees the jobs of dead workers and removes their unfinished files.
     async fn reap_dead_workers(&self) -> Result<(), StoreError> {
         for owner in self.shared.store.lease_owners().await? {
             if !self.shared.worker.is_alive(&owner) {
@@ -343,8 +343,8 @@ impl Engine {
             .await
     }
 
-    /// While jobs wait for a place, asks about remote jobs that hold one though nobody waits for
-    /// them: cancelled ones, usually. What has ended makes room.
+    /// While jobs wait for quota, polls orphaned remote jobs (usually of cancelled jobs) that still use
+    /// it. Those that have ended free their place.
     pub(super) fn ask_about_orphans(&self, run: &mut Run) {
         if run.orphan_query.as_ref().is_some_and(|asked| !asked.is_finished()) {
             return;
@@ -356,7 +356,7 @@ impl Engine {
                 () = stop.cancelled() => {}
                 asked = engine.orphans(&plan) => {
                     if let Err(error) = asked {
-                        tracing::warn!(%error, "what abandoned remote jobs do is not known");
+                        tracing::warn!(%error, "cannot poll orphaned remote jobs");
                     }
                 }
             }
@@ -371,7 +371,7 @@ impl Engine {
             let (Some(source), Some(service)) = (source, service) else { continue };
             let target = target(source);
             let id = orphan.remote_id.as_deref();
-            // A young one may not be known yet, and hold its place all the same.
+            // The service may not know a young one yet, although it uses quota.
             let age = (self.now() - orphan.started_at).to_std().unwrap_or_default();
             let is_young = age < plan.settings.http.lost_after;
             let ended = match service.poll(&target, id, &orphan.status_url, self.now()).await {
@@ -381,7 +381,7 @@ impl Engine {
                 Err(failure) => failure.kind == FailureKind::NotFound && !is_young,
             };
             if ended {
-                tracing::info!(source = orphan.source, "an abandoned remote job has ended");
+                tracing::info!(source = orphan.source, "an orphaned remote job has ended");
                 store.mark_ended(orphan, self.now()).await?;
             }
         }
@@ -419,8 +419,8 @@ impl Engine {
             tracing::warn!(
                 job = job.id,
                 source = job.source,
-                "the job's source is not in the configuration; it stays as it is. Put the source \
-                 back, or type `nightjar cancel {}`",
+                "the job's source is not in the configuration; it is left unchanged. Add the \
+                 source again, or run `nightjar cancel {}`",
                 job.id
             );
         }
@@ -433,7 +433,7 @@ impl Engine {
             let step = {
                 let (engine, plan, job, handle) =
                     (engine.clone(), Arc::clone(&plan), job.clone(), handle.clone());
-                // Spawned apart, so that a panic ends the step alone.
+                // A task of its own, so that a panic ends only this step.
                 tokio::spawn(async move { engine.work(&plan, job, &handle).await })
             };
             let ended = match step.await {
@@ -447,7 +447,7 @@ impl Engine {
         });
     }
 
-    /// Ends what is under way and frees every claim.
+    /// Ends the steps in flight and frees every claim.
     async fn drain(&self, mut run: Run) {
         run.orphan_query_stop.cancel();
         run.in_flight.cancel_all();
@@ -464,19 +464,21 @@ impl Engine {
                 }
             });
             if rest.await.is_err() {
-                tracing::warn!("stopped while a file was being written; it is taken up again");
+                tracing::warn!(
+                    "stopped while a file was being written; the next start resumes the job"
+                );
             }
         }
-        // What still writes keeps its job until the process has ended.
+        // A step that is still writing keeps its job until the process has ended.
         let writing = run.in_flight.jobs();
         let owner = &self.shared.worker.name;
         if let Err(error) = self.shared.store.release_all(owner, &writing).await {
-            tracing::warn!(%error, "the jobs could not be freed; the next worker frees them");
+            tracing::warn!(%error, "cannot free the jobs; the next worker will");
         }
     }
 }
 
-/// A daemon that a test turns by hand.
+/// A daemon whose loop a test drives.
 #[derive(Debug)]
 pub struct Ticking {
     engine: Engine,
@@ -484,10 +486,10 @@ pub struct Ticking {
 }
 
 impl Ticking {
-    /// One round: whatever is due now, to its end. Says how many steps were taken.
+    /// One tick: runs everything that is due now to its end. Returns the number of steps.
     ///
     /// # Errors
-    /// When the database cannot be used, or what came of a step could not be stored.
+    /// When the database cannot be used, or a step's outcome could not be stored.
     pub async fn tick(&mut self) -> Result<usize, StoreError> {
         self.run.quiet_until = DateTime::UNIX_EPOCH;
         self.engine.iterate(&mut self.run, false).await?;
@@ -502,8 +504,7 @@ impl Ticking {
         Ok(steps)
     }
 
-    /// What a daemon does now and then, whatever is due: looks for dead workers and asks about
-    /// abandoned remote jobs.
+    /// The daemon's periodic sweep, run now: reaps dead workers and asks about orphaned remote jobs.
     ///
     /// # Errors
     /// When the database cannot be used.
@@ -516,7 +517,7 @@ impl Ticking {
         Ok(())
     }
 
-    /// When there is something to do next: a job that falls due, or a scheduled time.
+    /// When the next job or scheduled time is due.
     ///
     /// # Errors
     /// When the database cannot be used.
@@ -531,6 +532,6 @@ fn step_finished(run: &mut Run, step: Result<Finished, JoinError>) {
     run.in_flight.end(job);
     run.quiet_until = DateTime::UNIX_EPOCH;
     if let Err(error) = result {
-        tracing::error!(job, %error, "what came of a step could not be stored");
+        tracing::error!(job, %error, "cannot store the outcome of a step");
     }
 }

@@ -1,4 +1,4 @@
-//! Which scheduled times have come, and what is made of them.
+//! Finds the scheduled times that are due, and makes jobs of them.
 
 use super::{Engine, Plan};
 use crate::job::Trigger;
@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use std::collections::BTreeSet;
 
-/// A time that is met later than this was missed: the machine slept, or the clock was set.
+/// A time noticed later than this was missed: the machine slept, or the clock was set.
 const PUNCTUAL: TimeDelta = TimeDelta::minutes(2);
 /// More missed times than this are not counted.
 const MANY: usize = 10_000;
@@ -19,9 +19,9 @@ const MANY: usize = 10_000;
 pub(super) struct Due {
     /// The newest one.
     pub(super) time: DateTime<Utc>,
-    /// How many before it were not met either.
+    /// How many earlier ones were missed, too.
     pub(super) earlier: usize,
-    /// Whether it was missed rather than met.
+    /// Whether it was missed.
     pub(super) missed: bool,
 }
 
@@ -39,21 +39,21 @@ pub(super) fn due(
     Some(Due { time, earlier, missed: time <= started || now - time > PUNCTUAL })
 }
 
-/// A schedule's text together with its zone: when either changes, what the old one owed is not
-/// owed by the new one.
+/// A schedule's text together with its zone: when either changes, times that the old schedule missed
+/// are not made up for.
 pub fn schedule_identity(source: &Source) -> String {
     format!("{} {}", source.schedule.text(), source.timezone)
 }
 
-/// When each source's schedule is to be looked at next, soonest first. The store knows what is
-/// accounted for; this only spares it the question while nothing can be due.
+/// When to check each source's schedule next, soonest first. The store knows what is accounted for;
+/// this only avoids querying it while nothing can be due.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     times: BTreeSet<(DateTime<Utc>, String)>,
 }
 
 impl Agenda {
-    /// Every schedule, to be looked at at once: something may have been missed.
+    /// Every schedule, to be checked at once: something may have been missed.
     pub(super) fn of(plan: &Plan) -> Agenda {
         let sources = plan.settings.sources.iter();
         let times = sources.map(|source| (DateTime::UNIX_EPOCH, source.name.clone()));

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long to wait before a decision that could not be stored is stored again.
+/// How long to wait before trying again to store a decision.
 const STORE_AGAIN: [Duration; 4] = [
     Duration::from_millis(250),
     Duration::from_secs(1),
@@ -19,7 +19,7 @@ const STORE_AGAIN: [Duration; 4] = [
     Duration::from_secs(15),
 ];
 
-/// What came of a step, and what is worth telling beside it.
+/// A step's outcome, and further events for the timeline.
 #[derive(Debug)]
 pub(super) struct Effect {
     pub(super) outcome: Outcome,
@@ -33,8 +33,8 @@ impl From<Outcome> for Effect {
 }
 
 impl Engine {
-    /// Performs the step that the job's state asks for and applies what follows. A step that is
-    /// abandoned changes nothing: the job stays due as it was.
+    /// Performs the step that the job's state asks for and applies the decision. A step that is
+    /// cancelled changes nothing: the job stays due as it was.
     pub(super) async fn work(
         &self,
         plan: &Plan,
@@ -52,7 +52,7 @@ impl Engine {
         self.conclude(plan, &job, effect, handle).await
     }
 
-    /// Decides what follows from what came of a job's step, and stores that.
+    /// Decides what follows from the outcome of a job's step, and stores the decision.
     pub(super) async fn conclude(
         &self,
         plan: &Plan,
@@ -83,7 +83,7 @@ impl Engine {
             let applied =
                 self.shared.store.apply(decision.clone(), job.state, &self.shared.worker.name, now);
             match (applied.await, tries.next()) {
-                // What the service answered is known to nobody else: it is worth waiting for.
+                // The service's answer is stored nowhere else: keep trying.
                 (Err(error), Some(wait)) if error.is_storage() => {
                     tracing::error!(job = job.id, %error, "the database cannot be written");
                     tokio::select! {
@@ -101,9 +101,9 @@ impl Engine {
         Ok(())
     }
 
-    /// A decision that could not be applied, for the job was cancelled or taken away meanwhile: what
-    /// it says of the archive and of the remote job is true all the same. Says whether the job has
-    /// moved by it.
+    /// A decision that could not be applied because the job was cancelled or taken over meanwhile: what
+    /// it says about the archive and the remote job is still true, and is stored. Returns whether the
+    /// job has changed.
     async fn apply_late(
         &self,
         decision: &mut job::Decision,
@@ -121,13 +121,13 @@ impl Engine {
         Ok(false)
     }
 
-    /// Logs that a job has moved, and tells whoever watches.
+    /// Logs that a job has moved, and notifies the observer.
     pub(super) fn publish(&self, job: &Job, events: &[JobEvent]) {
         log(job, events);
         self.notify(Notice::Moved { job, events });
     }
 
-    /// The effect; `None` when it was abandoned.
+    /// The effect; `None` when it was cancelled.
     async fn perform(
         &self,
         plan: &Plan,
@@ -163,7 +163,7 @@ impl Engine {
         }
     }
 
-    /// Whether a test lets the process end here: then nothing that it does has an effect.
+    /// Whether a test ends the process here: then nothing that it does has an effect.
     pub(super) fn fails_at(&self, point: Point) -> bool {
         failpoint::hit(point, self.shared.archive.root()).is_err()
     }
@@ -198,8 +198,8 @@ impl Engine {
     }
 }
 
-/// The one place that waits without deciding for how long.
-#[allow(clippy::disallowed_methods, reason = "the engine is where time passes")]
+/// The only place that sleeps.
+#[allow(clippy::disallowed_methods, reason = "only the engine sleeps")]
 pub(super) async fn pause(wait: Duration) {
     tokio::time::sleep(wait).await;
 }
@@ -208,7 +208,7 @@ pub(super) fn random() -> f64 {
     fastrand::f64()
 }
 
-/// One line for each event of a job; only troubles are louder.
+/// One line for each event of a job; problems are logged as warnings or errors.
 fn log(job: &Job, events: &[JobEvent]) {
     for JobEvent { kind, message, .. } in events {
         let (id, source, state) = (job.id, job.source.as_str(), job.state.as_str());

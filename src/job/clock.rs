@@ -1,5 +1,5 @@
-//! What a wall clock that was set means for a live job. Jobs survive restarts, so their times are
-//! wall times; a clock that was wrong must neither put a job off nor use up its time.
+//! Corrects a live job's times after the wall clock was set. Jobs survive restarts, so their times
+//! are wall times; a wrong clock must neither delay a job nor use up its deadline.
 
 use super::{Job, State};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,11 +8,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// and clocks drift.
 pub const DRIFT: TimeDelta = TimeDelta::seconds(5);
 
-/// The job as the right clock has it; `None` when it is right already.
+/// The job with corrected times; `None` when nothing needs correction.
 ///
-/// `forward` is how far the clock has just stepped forward (zero otherwise). What counts from the
-/// past, such as the deadline, moves with it, for no such time has passed. Nothing that happened lies
-/// in the future, and the job is due no later than the wait that was decided for it.
+/// `forward` is how far the clock has just stepped forward (zero otherwise). The start
+/// of the deadline moves with it, because no such time has passed. No past event may lie in the
+/// future, and the job is due no later than the wait that was decided for it.
 pub fn corrected(job: &Job, forward: TimeDelta, now: DateTime<Utc>) -> Option<Job> {
     let mut right = job.clone();
     for since in [&mut right.first_submitted_at, &mut right.missing_since] {

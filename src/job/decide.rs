@@ -1,4 +1,4 @@
-//! The one place where it is decided what follows from what came of a step.
+//! Decides what follows from a step's outcome: the only place that does.
 
 use super::{
     ErrorKind, Failure, FailureKind, Job, JobError, OtherJob, Outcome, Polled, Progress, State,
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 /// A remote job that is completed without a link to its result is asked again this often.
 const POLLS_FOR_A_LINK: u32 = 3;
-/// A key that was accepted for the submission must be refused this often in a row to be believed.
+/// A key that was accepted for the submission must be refused this often in a row to fail the job.
 const REFUSALS_OF_AN_ACCEPTED_KEY: u32 = 3;
-/// The service may ask to be left alone this long, and no longer.
+/// The longest `Retry-After` that is respected.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// How far the service's clock may be behind ours when it says when it created a remote job.
@@ -20,16 +20,16 @@ const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 /// Why an answer about another remote job keeps a job waiting.
 const ANOTHER_JOB: &str = "the service answers about another remote job";
 
-/// The numbers that decisions are made by.
+/// The parameters of decisions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// Waits between polls, and between refusals for quota.
     pub poll: Backoff,
     /// From the first submission to completion.
     pub deadline: Duration,
-    /// Waits after requests that failed in passing.
+    /// Waits after transient failures.
     pub retry: Backoff,
-    /// Failures in a row of one request, then the step gives up.
+    /// Failures in a row of one request before the step fails.
     pub attempts: u32,
     /// Remote jobs that may come to exist for one job.
     pub job_attempts: u32,
@@ -42,7 +42,7 @@ pub struct Policy {
 pub struct JobEvent {
     /// A word for programs.
     pub kind: &'static str,
-    /// A sentence for people.
+    /// A message for people.
     pub message: String,
     /// For a wait that may repeat: the sentence apart from what differs each time. Waits in a row
     /// of one kind for one reason are one line of the timeline, with a count.
@@ -73,7 +73,7 @@ pub enum RemoteEffect {
     Unanswered,
     /// It never came to exist: the submission was refused or not sent. Not counted.
     Refused,
-    /// It has come to its end and holds no place any more.
+    /// It has ended and no longer uses the quota.
     Ended,
 }
 
@@ -126,9 +126,9 @@ pub fn decide(
     next.decision
 }
 
-/// Decides what follows for a job that was let go, by a worker that died or failed, between writing
-/// that it submits and writing what was answered: a remote job may exist, so it is charged, and another one is tried while
-/// `job_attempts` allows.
+/// Decides what follows for a job whose worker died or failed after it stored the intent to submit
+/// and before it stored the answer: a remote job may exist, so it is charged, and another one is
+/// tried while `job_attempts` allows.
 pub fn unanswered(job: &Job, policy: &Policy, now: DateTime<Utc>) -> Decision {
     let lost = Failure {
         kind: FailureKind::Lost,
@@ -178,7 +178,7 @@ fn is_past_deadline(job: &Job, policy: &Policy, now: DateTime<Utc>) -> bool {
 /// A decision in the making.
 struct Next<'a> {
     decision: Decision,
-    /// What the job was waiting for until now.
+    /// Why the job was waiting until now.
     previous_wait: Option<WaitReason>,
     policy: &'a Policy,
     now: DateTime<Utc>,
@@ -209,7 +209,7 @@ impl Next<'_> {
         self.end(State::Failed);
     }
 
-    /// The same step once more, `wait` from now.
+    /// Retries the step, `wait` from now.
     fn wait_for(&mut self, why: WaitReason, message: &str, wait: Duration) {
         self.due_in(wait);
         let until = self.decision.job.due_at.format("%Y-%m-%dT%H:%M:%SZ");
@@ -218,15 +218,14 @@ impl Next<'_> {
         self.decision.job.waiting = Some(Wait { why, message: message.to_owned() });
     }
 
-    /// The same step once more after a trouble of this machine, which is nobody's failure and ends
-    /// no job, however long it lasts.
+    /// Retries the step after a problem of this machine, which ends no job, however long it lasts.
     fn local_trouble(&mut self, why: WaitReason, message: &str) {
         let wait = self.policy.retry.wait(self.decision.job.rounds, self.random);
         self.decision.job.rounds += 1;
         self.wait_for(why, message, wait);
     }
 
-    /// The same step once more after a failure in passing.
+    /// Retries the step after a transient failure.
     fn retry(&mut self, failure: &Failure) {
         let backoff = self.policy.retry.wait(self.decision.job.failures, self.random);
         self.decision.job.failures += 1;
@@ -234,7 +233,7 @@ impl Next<'_> {
         self.wait_for(WaitReason::Retry, &failure.message, wait);
     }
 
-    /// The same step once more, unless it has failed `most` times in a row now.
+    /// Retries the step, unless it has failed `most` times in a row now.
     fn retry_up_to(&mut self, most: u32, kind: ErrorKind, failure: &Failure) {
         let failures = self.decision.job.failures + 1;
         if failures >= most {
@@ -244,7 +243,7 @@ impl Next<'_> {
         }
     }
 
-    /// A fresh remote job in place of the present one, while `job_attempts` allows.
+    /// Replaces the present remote job with a new one, while `job_attempts` allows.
     fn replace(&mut self, kind: ErrorKind, message: &str) {
         self.decision.remote = RemoteEffect::Ended;
         self.resubmit(kind, message, None);
@@ -301,8 +300,7 @@ impl Next<'_> {
         self.not_past_deadline();
     }
 
-    /// The program itself failed at this step. What does so once may always do so: it is tried
-    /// again as often as any request, and no more.
+    /// The step panicked. It may always panic, so it is retried only as often as any request.
     fn panicked(&mut self, message: &str) {
         let failure = Failure {
             maybe_started: self.decision.job.state == State::Queued,
@@ -453,7 +451,7 @@ impl Next<'_> {
 
     fn poll_failed(&mut self, failure: &Failure) {
         match failure.kind {
-            // Whether the remote job is completed could not even be asked.
+            // The request could not even be sent.
             FailureKind::Local => return self.local_trouble(WaitReason::Local, &failure.message),
             FailureKind::NotFound => self.missing(failure, "status"),
             FailureKind::Credentials => self.accepted_key_refused(failure),
@@ -509,7 +507,7 @@ impl Next<'_> {
         job.due_at = job.due_at.min(lost_at);
     }
 
-    /// A waiting job is looked at once more when its deadline comes, and not later.
+    /// A waiting job is polled once more at its deadline, and not later.
     fn not_past_deadline(&mut self) {
         if let Some(deadline) = self.deadline() {
             let job = &mut self.decision.job;

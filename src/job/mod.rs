@@ -1,11 +1,11 @@
-//! The life of a job: its states, what may come of each step, and the one function that decides
-//! what follows. Pure: no SQL, no HTTP, no clock.
+//! The lifecycle of a job: its states, the possible outcomes of each step, and the one function that
+//! decides what follows. Pure: no SQL, no HTTP, no clock.
 //!
 //! ```text
 //! queued ──submit──▶ waiting ──poll…──▶ ready ──fetch──▶ archived
 //!   ▲ │                 │                 │
 //!   │ └─────────────────┴─────────────────┴──▶ failed / cancelled
-//!   └── a fresh remote job in place of one that was aborted, lost or not provable
+//!   └── a new remote job replaces one that was aborted, lost or failed validation
 //! ```
 
 mod clock;
@@ -63,20 +63,20 @@ macro_rules! words {
 }
 
 words! {
-    /// How far the work of a job has come. When it goes on is `due_at`, apart from the state: a
-    /// retry is the same state with a later time.
+    /// A job's progress. When its next step is due is `due_at`, apart from the state: a retry is the
+    /// same state with a later time.
     State {
         /// Made by the schedule or by hand; a worker submits it as soon as the quota allows.
         Queued = "queued",
         /// A remote job exists; a worker polls it until it is completed, aborted or lost.
         Waiting = "waiting",
-        /// The remote job is completed; a worker fetches, proves and files its result.
+        /// The remote job is completed; a worker fetches, validates and files its result.
         Ready = "ready",
         /// A proven snapshot lies in the archive. Final.
         Archived = "archived",
-        /// Given up, with a kind and a sentence. Final.
+        /// Failed, with an error kind and a message. Final.
         Failed = "failed",
-        /// Ended by hand. Final.
+        /// Cancelled by a user. Final.
         Cancelled = "cancelled",
     }
 }
@@ -93,7 +93,7 @@ words! {
     Trigger {
         /// Its time came while the daemon was running.
         Schedule = "schedule",
-        /// Somebody asked for it.
+        /// A user asked for it.
         Manual = "manual",
         /// Its time came while no daemon was running.
         CatchUp = "catch_up",
@@ -101,7 +101,7 @@ words! {
 }
 
 words! {
-    /// What kind of trouble ended a job, or keeps it waiting.
+    /// What kind of error ended a job, or keeps it waiting.
     ErrorKind {
         /// The service refuses the key.
         Credentials = "credentials",
@@ -109,53 +109,53 @@ words! {
         NotFound = "not_found",
         /// The service refuses the request itself.
         Rejected = "rejected",
-        /// The service gave the remote job up.
+        /// The service aborted the remote job.
         Aborted = "aborted",
         /// The remote job did not complete in time.
         Deadline = "deadline",
         /// Another number of entities arrived than was announced.
         Incomplete = "incomplete",
-        /// It arrived, but cannot be proven.
+        /// It arrived, but failed validation.
         Corrupt = "corrupt",
         /// The service could not be reached, or broke off, too often.
         Unavailable = "unavailable",
-        /// An answer that makes no sense.
+        /// An unintelligible answer.
         Protocol = "protocol",
         /// The archive or the database cannot be written.
         Storage = "storage",
     }
 }
 
-/// A kind for programs and a sentence for people.
+/// A kind for programs and a message for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobError {
-    /// What kind of trouble it is.
+    /// The error kind.
     pub kind: ErrorKind,
     /// What happened, to what, and what to do about it.
     pub message: String,
 }
 
-/// What keeps a live job from going on before its `due_at`, for people to read.
+/// Why a live job waits until its `due_at`. Shown as `hold` in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
-    /// What kind of wait it is.
+    /// The reason, for programs.
     pub why: WaitReason,
-    /// The sentence behind it.
+    /// The reason, for people.
     pub message: String,
 }
 
 words! {
-    /// What a live job waits for, beside the service's own work.
+    /// Why a live job waits, other than for the service to complete the export.
     WaitReason {
-        /// By its own count, the account has no room for a further remote job.
+        /// By Nightjar's own count, the account's quota is used up.
         Quota = "quota",
         /// The service says that a limit of the account is reached.
         Limit = "limit",
         /// The archive cannot be written now.
         Storage = "storage",
-        /// This machine lacks what asking the service takes, such as file descriptors.
+        /// This machine lacks a resource that a request needs, such as file descriptors.
         Local = "local",
-        /// The last request failed in passing.
+        /// The last request failed with a transient error.
         Retry = "retry",
         /// The service answers about another remote job, which counts as pending.
         OtherJob = "other_job",
@@ -183,16 +183,16 @@ pub struct Job {
     pub finished_at: Option<DateTime<Utc>>,
     /// When a worker may take it next.
     pub due_at: DateTime<Utc>,
-    /// For how long it was put off when `due_at` was set. A clock that is set back moves `due_at` no
-    /// further away than this.
+    /// The wait that was decided when `due_at` was set. Setting the clock back moves `due_at` no further
+    /// away than this.
     pub wait: TimeDelta,
-    /// What it waits for until then, where that is not the service's own work.
+    /// Why it waits until then, if not for the service to complete the export.
     pub waiting: Option<Wait>,
     /// Remote jobs that exist or may exist for it.
     pub attempts: u32,
     /// Status answers received, over all remote jobs.
     pub polls: u32,
-    /// Rounds of waiting in the present state: the exponent of the polling backoff.
+    /// Waits in the present state: the exponent of the polling backoff.
     pub rounds: u32,
     /// Failures in a row of the present request: the exponent of the retry backoff.
     pub failures: u32,
@@ -239,6 +239,6 @@ pub enum JobStep {
     Submit,
     /// Ask how the remote job is doing.
     Poll,
-    /// Fetch, prove and file its result.
+    /// Fetch, validate and file its result.
     Fetch,
 }

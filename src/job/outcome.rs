@@ -1,4 +1,4 @@
-//! What may come of a step: the facts that the decision is made from.
+//! The possible outcomes of a step, from which decisions are made.
 
 use super::ErrorKind;
 use chrono::{DateTime, Utc};
@@ -35,7 +35,7 @@ pub enum Progress {
         /// How many entities it announces; `None` for none and for 0, which proves nothing.
         expected: Option<u64>,
     },
-    /// Given up by the service.
+    /// Aborted by the service.
     Aborted {
         /// The service's reasons.
         message: String,
@@ -71,14 +71,14 @@ pub struct OtherJob {
     pub created_at: Option<DateTime<Utc>>,
 }
 
-/// What a request that did not do its job means to whoever decides what follows.
+/// What a failed request means for the decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// This machine lacks what asking takes, such as file descriptors: nothing was sent.
+    /// This machine lacks a resource that the request needs, such as file descriptors: nothing was sent.
     Local,
-    /// It never reached the service: nothing happened there.
+    /// It never reached the service: it had no effect there.
     NotSent,
-    /// It was sent, and no whole answer came: something may have happened there.
+    /// It was sent, and no complete answer came: it may have taken effect there.
     Lost,
     /// The service answered: try later.
     Unavailable,
@@ -90,17 +90,17 @@ pub enum FailureKind {
     NotFound,
     /// The request is refused as it is.
     Rejected,
-    /// The answer makes no sense.
+    /// The answer is unintelligible.
     Protocol,
 }
 
-/// A request that did not do its job.
+/// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
     /// What it means.
     pub kind: FailureKind,
-    /// A whole sentence, free of keys and query strings.
+    /// A complete sentence, without keys and query strings.
     pub message: String,
     /// How long the service asks to be left alone, at most an hour.
     pub retry_after: Option<Duration>,
@@ -109,13 +109,13 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with neither a wish of the service nor a job that may exist.
+    /// A failure without a `Retry-After` and without a remote job that may exist.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
         Failure { kind, message: message.into(), retry_after: None, maybe_started: false }
     }
 }
 
-/// What came of one step.
+/// The outcome of one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Submit: a remote job exists.
@@ -128,13 +128,13 @@ pub enum Outcome {
         manifest: PathBuf,
         /// A line for the timeline.
         message: String,
-        /// Why it deserves a second look; empty when it does not.
+        /// Why it is suspicious; empty when it is not.
         suspicious: Vec<String>,
         /// Further lines for the timeline.
         notes: Vec<String>,
     },
-    /// Fetch: the result arrived, and is not what can be archived, or not yet: a fresh remote job
-    /// takes its place while one may.
+    /// Fetch: the result arrived, but cannot be archived, or not yet: a new remote job replaces it
+    /// while attempts are left.
     Unproven {
         /// [`ErrorKind::Incomplete`] or [`ErrorKind::Corrupt`].
         kind: ErrorKind,
@@ -143,8 +143,8 @@ pub enum Outcome {
     },
     /// Fetch: the archive cannot be written.
     Storage(String),
-    /// Any step: this program panicked at it, with this message.
+    /// Any step: it panicked with this message.
     Panicked(String),
-    /// Any request: it did not do its job.
+    /// Any request: it failed.
     Failed(Failure),
 }
