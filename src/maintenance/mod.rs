@@ -1,10 +1,10 @@
-//! Maintenance: what is to be done now and then by itself. Each task is a name, a rhythm and a
-//! function ([`TASKS`]); the last run of each is stored, so that what was missed while the machine
-//! was off is caught up soon after the next start.
+//! Maintenance: periodic tasks. Each task is a name, a schedule and a function ([`TASKS`]); the last
+//! run of each is stored, so that a run missed while the machine was off is made up for soon after
+//! the next start.
 //!
 //! Tasks run one after another beside the engine, never inside its loop. A lock on a file in the
-//! state folder keeps two processes from running them at once. A task that fails costs a line in
-//! the log, and is tried again later.
+//! state folder keeps two processes from running them at once. A task that fails is logged, and
+//! retried later.
 
 mod due;
 mod tasks;
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 const AFTER_START: Duration = Duration::from_secs(5);
 /// How often a daemon looks whether a task is due.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// The lock of whoever runs tasks, in the state folder.
+/// The lock of the process that runs tasks, in the state folder.
 const LOCK: &str = "maintenance.lock";
 
 /// Runs the tasks of one state folder.
@@ -45,14 +45,13 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
-    /// Looks after this database and this archive.
+    /// Maintenance of this database and this archive.
     pub fn new(store: Store, archive: Archive, clock: Clock) -> Maintenance {
         Maintenance { store, archive, clock, unsaved: BTreeMap::new(), complained: false }
     }
 
-    /// Runs every task when it is due, by the settings of that moment, until it is told to stop. A
-    /// task under way is then given up where it stands; what it leaves is cleared away by its next
-    /// run.
+    /// Runs every task when it is due, by the settings of that moment, until stopped. A running task is
+    /// then dropped; its next run removes what it has left.
     pub async fn keep_running(mut self, settings: impl Fn() -> Settings, stop: &CancellationToken) {
         let mut wait = AFTER_START;
         while tokio::time::timeout(wait, stop.cancelled()).await.is_err() {
@@ -88,7 +87,7 @@ impl Maintenance {
         }
         let _lock = match lock::try_take(&settings.state_dir.join(LOCK)) {
             Ok(Ok(lock)) => lock,
-            // Another process is at it: what it does not get done is still due afterwards.
+            // Another process runs them: what it does not finish is still due afterwards.
             Ok(Err(_)) => return Vec::new(),
             Err(error) => {
                 let folder = settings.state_dir.display();
@@ -118,7 +117,7 @@ impl Maintenance {
             settings: settings.clone(),
             now: begun,
         };
-        // By itself, so that one that panics takes nothing with it.
+        // A task of its own, so that a panic ends only this run.
         let outcome = tokio::spawn((task.run)(context)).await;
         match outcome.unwrap_or_else(|error| Err(format!("it panicked: {error}"))) {
             Ok(done) => {

@@ -39,10 +39,10 @@ pub(super) struct Context {
 /// What a task has done, or why it could not, as a sentence.
 pub(super) type Outcome = Result<String, String>;
 
-/// A task under way.
+/// A running task.
 pub(super) type Running = BoxFuture<'static, Outcome>;
 
-/// A maintenance task: something to be done now and then, by nobody's order.
+/// A periodic maintenance task.
 #[derive(Debug, Clone, Copy)]
 pub struct Task {
     /// Its name, in the log and in the database. Never reused for another task.
@@ -60,7 +60,7 @@ fn retention(context: Context) -> Running {
     .boxed()
 }
 
-/// Applies retention to every configured source. One that fails keeps no other from its turn.
+/// Applies retention to every configured source, even if some fail.
 fn prune(context: &Context) -> Outcome {
     let (mut removed, mut failures) = (0, Vec::new());
     for source in &context.settings.sources {

@@ -1,4 +1,4 @@
-//! How long to wait before asking again: growing intervals, and the service's own wish.
+//! How long to wait before the next request: growing intervals, and the service's `Retry-After`.
 //!
 //! The growth is that of the crate `backoff`, which is no longer maintained (RUSTSEC-2025-0012).
 //! It therefore stays behind [`Backoff`]: this is the only file that knows it, and replacing it

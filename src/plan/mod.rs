@@ -1,6 +1,6 @@
-//! When and how much: schedules, waits and quotas as pure functions.
+//! Policy as pure functions: schedules, backoff, quotas and retention.
 //!
-//! Nothing here reads a clock, waits or touches the world. `now` and randomness are arguments, so
+//! Nothing here reads a clock, waits, or performs input or output. `now` and randomness are arguments, so
 //! every answer can be tested, replayed and explained.
 
 pub mod alarms;

@@ -1,8 +1,8 @@
-//! Which snapshots to keep: each rule keeps the newest of so many days, weeks, months or years, and
-//! a snapshot that any rule keeps stays.
+//! Which snapshots to keep: each rule keeps the newest snapshot of each of the last N days, weeks,
+//! months or years, and a snapshot that any rule keeps stays.
 //!
-//! Only snapshots that exist are counted, so an outage ages nothing out. Whatever the numbers say,
-//! a source's newest good snapshot stays, and so does its oldest while a rule has not found as many
+//! Only snapshots that exist are counted, so an outage does not age snapshots out. In any case a
+//! source's newest good snapshot stays, and so does its oldest while a rule has not found as many
 //! periods as it may keep.
 //!
 //! Clocks can be wrong, so instants are believed only where they agree with the order of the jobs,
@@ -22,7 +22,7 @@ pub struct Candidate {
     pub created_at: DateTime<Utc>,
     /// Whether it is not suspicious.
     pub good: bool,
-    /// Why somebody asked to keep it, if so.
+    /// Why a user asked to keep it, if so.
     pub held: Option<String>,
 }
 
@@ -94,7 +94,7 @@ pub fn reasons(
     }
     let counted = |index: &usize| made.get(*index).is_some_and(|it| *it != Made::InFuture);
     if !full {
-        // Of those that were surely made when they say, and of all: who can tell which is older?
+        // The oldest of those with a certain date, and of all: which one is older is not known.
         let sure = |index: &usize| matches!(made.get(*index), Some(Made::At(_)));
         let last = (0..snapshots.len()).rev().find(counted);
         let last_sure = (0..snapshots.len()).rev().find(sure).filter(|it| Some(*it) != last);

@@ -1,5 +1,5 @@
-//! Taking jobs to work on: one guarded statement with a lease, and for a submission the quota and
-//! the intent in the same transaction. A lease has no end: only its worker's end frees the job.
+//! Claims jobs: one guarded statement with a lease, and for a submission the quota and the intent in
+//! the same transaction. A lease does not expire: it ends only with its worker.
 
 use super::jobs::{add_event, record, update};
 use super::row::{self, at, instant};
@@ -20,7 +20,7 @@ const DAY: TimeDelta = TimeDelta::hours(24);
 /// What a worker asks for.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// The worker's name. What it takes is its own until it lets it go or dies.
+    /// The worker's name. A job that it claims stays its own until it releases the job or dies.
     pub owner: String,
     /// At most this many jobs to submit or poll.
     pub requests: u32,
@@ -34,12 +34,12 @@ pub struct Claim {
     pub limits: Arc<BTreeMap<String, AccountLimits>>,
 }
 
-/// What a worker got.
+/// What a worker has claimed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claimed {
     /// To be worked on now. A queued one among these has its intent to submit written.
     pub jobs: Vec<Job>,
-    /// Of sources that the worker does not know; left free.
+    /// Jobs of sources that are not in the worker's configuration; left free.
     pub unconfigured: Vec<Job>,
     /// What was decided about submissions that a dead worker had left unanswered.
     pub decided: Vec<Decision>,
@@ -55,9 +55,9 @@ pub struct AccountLimits {
 }
 
 impl Store {
-    /// Takes due jobs. A queued one is only taken when its account has room, and then the intent to
-    /// submit is written and charged before this returns: whatever happens afterwards, it is known
-    /// that a remote job may exist.
+    /// Claims due jobs. A queued one is only claimed when its account's quota allows, and then the intent
+    /// to submit is stored and charged before this returns: whatever happens afterwards, the database
+    /// shows that a remote job may exist.
     pub async fn claim(&self, claim: Claim, now: DateTime<Utc>) -> Result<Claimed> {
         self.write(move |db| {
             Box::pin(async move {
@@ -125,8 +125,7 @@ impl Store {
         Ok(row.is_some())
     }
 
-    /// Frees every job that a worker holds but these: at its own end, or when it is known to be
-    /// dead.
+    /// Frees every job that a worker holds except these: when it ends, or is known to be dead.
     pub async fn release_all(&self, owner: &str, but: &[i64]) -> Result<u64> {
         let (owner, but) = (owner.to_owned(), list(but));
         self.write(move |db| {
@@ -151,8 +150,8 @@ impl Store {
         self.write(move |db| Box::pin(async move { free(db, id, &owner).await })).await
     }
 
-    /// Lets a source's live job spend the quota of this account from now on: the source may have
-    /// moved to another one in the configuration.
+    /// Charges a source's live job to this account from now on: the source's account may have changed in
+    /// the configuration.
     pub async fn move_to_account(&self, source: &str, account: &str) -> Result<()> {
         let (source, account) = (source.to_owned(), account.to_owned());
         self.write(move |db| {
@@ -171,7 +170,7 @@ impl Store {
         .await
     }
 
-    /// When the next job falls due that nobody holds, among those that there is room for.
+    /// When the next job is due that no worker holds, among those that may be claimed.
     pub async fn next_due(
         &self,
         requests: bool,
@@ -190,8 +189,8 @@ impl Store {
     }
 }
 
-/// What both of these scan is the index of live jobs by due time, from its beginning, and no
-/// further than it takes.
+/// Both statements scan the index of live jobs by due time, from its beginning, and no further than
+/// needed.
 const NEXT_DUE: &str = "SELECT due_at FROM jobs INDEXED BY jobs_due \
     WHERE state IN ('queued', 'waiting', 'ready') AND lease_owner IS NULL \
       AND ((state = 'ready' AND ?2) OR (state <> 'ready' AND ?1)) \

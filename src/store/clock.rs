@@ -1,5 +1,5 @@
-//! What a clock that was wrong has left behind: instants that lie in the future, and times that would
-//! not come for long.
+//! Corrects what a wrong clock has stored: instants in the future, and due times implausibly far
+//! ahead.
 
 use super::jobs::{add_event, wake};
 use super::row::{self, at};
@@ -9,18 +9,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 
-/// No cursor is this far ahead unless the clock was: a step back by an hour, or by a day, is made
-/// good by waiting, for those times are accounted for.
+/// A cursor this far ahead was stored by a wrong clock. A step back by an hour, or by a day, needs no
+/// correction: those times are accounted for already.
 const FAR: TimeDelta = TimeDelta::hours(25);
 /// Remote jobs that may have been started while the clock was ahead.
 const RECENT: i64 = 10_000;
-/// Those that are looked at to see whether there may be any.
+/// How many are checked first to see whether there are any.
 const NEWEST: i64 = 100;
 
 impl Store {
-    /// Sets right what a wrong clock has left: live jobs by [`job::corrected`], remote jobs that
-    /// were started in the future, schedules that are accounted for beyond tomorrow. `forward` is
-    /// how far the clock has just stepped forward. Says whether there was anything.
+    /// Corrects what a wrong clock has stored: live jobs by [`job::corrected`], remote jobs started in
+    /// the future, schedule cursors beyond tomorrow. `forward` is how far the clock has just stepped
+    /// forward. Returns whether anything was corrected.
     pub async fn correct_clock(&self, forward: TimeDelta, now: DateTime<Utc>) -> Result<bool> {
         let (ahead, far) = (at(now + job::DRIFT), at(now + FAR));
         let row = sqlx::query(
@@ -81,8 +81,7 @@ impl Store {
         .await
     }
 
-    /// Lets every job look again that waits for room in its account by our own count: the quota may
-    /// be another one now.
+    /// Makes every job due that waits for quota by Nightjar's own count: the quota may have changed.
     pub async fn reconsider_quota(&self, now: DateTime<Utc>) -> Result<()> {
         self.write(move |db| Box::pin(async move { wake(db, None, now).await })).await
     }

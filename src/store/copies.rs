@@ -1,4 +1,4 @@
-//! Copies of the database, taken while it is in use, and what becomes of a damaged one.
+//! Copies of the database, made while it is in use, and the replacement of a damaged one.
 
 use super::{FILE, Result, Store, StoreError, lock, options, problems};
 use crate::files::{self, EntryKind, Folder};
@@ -24,8 +24,8 @@ const DAMAGED: &str = ".damaged-";
 
 impl Store {
     /// Takes a whole copy of the database beside its use, and removes the oldest of more than
-    /// seven. A copy under its final name is complete, looked through and on disk. Of a damaged
-    /// database no copy is taken: the older ones stay, and the next start looks it through.
+    /// seven. A copy under its final name is complete, checked and on disk. A damaged database
+    /// is not copied: the older copies stay, and the next start checks the database.
     ///
     /// To be called by one process at a time.
     ///
@@ -35,7 +35,7 @@ impl Store {
         let folder = self.path.with_file_name(FOLDER);
         let failed = |path: &Path, error| StoreError::Folder { path: path.to_owned(), error };
         files::make_folder(&folder).map_err(|error| failed(&folder, error))?;
-        // What a process left that died while it wrote one.
+        // Left by a process that died while it wrote one.
         for left in named(&folder, |name| name.starts_with('.') && name.ends_with(PARTIAL)) {
             files::remove(&left).map_err(|error| failed(&left, error))?;
         }
@@ -50,8 +50,8 @@ impl Store {
     }
 }
 
-/// Writes a whole copy of a database. Under its final name it is complete, looked through and on
-/// disk; what could not be finished is removed.
+/// Writes a whole copy of a database. Under its final name it is complete, checked and on
+/// disk; an unfinished copy is removed.
 pub(super) async fn write_copy(database: &Path, copy: &Path) -> Result<()> {
     let mut partial = OsString::from(".");
     partial.push(copy.file_name().unwrap_or_default());
@@ -65,7 +65,7 @@ pub(super) async fn write_copy(database: &Path, copy: &Path) -> Result<()> {
     };
     let written = written.await;
     if let Err(error) = &written {
-        // What could not be made need not be removed.
+        // It may not exist.
         let _ = files::remove(&partial);
         if error.is_damage() {
             mark_suspect(database);
@@ -98,15 +98,15 @@ async fn check_whole(database: &Path, connection: &mut SqliteConnection) -> Resu
     Err(StoreError::Corrupt(error))
 }
 
-/// Leaves a mark beside a database that seems to be damaged: the next start looks it through before
-/// it trusts it. Where the mark cannot be written, the next look will find the same.
+/// Marks a database that seems to be damaged: the next start checks it before using it. If the mark
+/// cannot be written, the damage will be found again.
 pub fn mark_suspect(database: &Path) {
     if let Err(error) = files::create(&mark(database)) {
-        tracing::warn!(%error, "cannot leave a mark that the database is to be looked through");
+        tracing::warn!(%error, "cannot mark the database to be checked at the next start");
     }
 }
 
-/// The database was looked through: what was suspected is settled.
+/// Removes the mark once the database has been checked.
 pub fn clear_suspect(state_dir: &Path) -> io::Result<()> {
     match files::remove(&mark(&state_dir.join(FILE))) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -128,8 +128,8 @@ fn stamp(copy: &Path) -> Option<DateTime<Utc>> {
 }
 
 /// The instant for the name of the next copy: the present, or just after the newest copy's where a
-/// clock was ahead. So the order of the names is the order in which the copies were made: otherwise
-/// each new one would be the oldest, and be removed at once.
+/// clock was ahead. So names sort in the order in which the copies were made: otherwise each new copy
+/// would count as the oldest and be removed at once.
 fn next_stamp(newest: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
     match newest {
         Some(newest) if newest >= now => newest + TimeDelta::seconds(1),
@@ -180,8 +180,8 @@ pub fn move_aside(state_dir: &Path, now: DateTime<Utc>) -> io::Result<PathBuf> {
     Ok(state_dir.join(aside))
 }
 
-/// An empty folder in the state folder, in which a database is rebuilt. What another rebuilding that
-/// did not come to its end has left there is removed.
+/// An empty folder in the state folder, in which a database is rebuilt. What an unfinished rebuild
+/// has left there is removed.
 pub fn rebuild_folder(state_dir: &Path) -> io::Result<PathBuf> {
     let folder = state_dir.join(REBUILD_FOLDER);
     clear(&folder)?;
@@ -189,8 +189,8 @@ pub fn rebuild_folder(state_dir: &Path) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Gives the database that was rebuilt, and is closed, its place, which must be empty; then removes
-/// the folder.
+/// Moves the rebuilt, closed database into the state folder, where there must be none; then removes
+/// the rebuild folder.
 pub fn install_rebuilt(state_dir: &Path) -> io::Result<()> {
     let folder = state_dir.join(REBUILD_FOLDER);
     publish(&folder.join(FILE), &state_dir.join(FILE))?;
@@ -220,8 +220,8 @@ fn publish(partial: &Path, path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), files::sync_folder)
 }
 
-/// Whether the database is to be looked through before it is trusted: somebody met damage in it, or
-/// the last one who had it open did not close it, and nobody has it open now.
+/// Whether the database must be checked before use: a process has met damage in it, or the last
+/// process that had it open did not close it, and none has it open now.
 pub fn is_suspect(state_dir: &Path) -> bool {
     let wal = state_dir.join(format!("{FILE}-wal"));
     mark(&state_dir.join(FILE)).exists()

@@ -1,4 +1,4 @@
-//! Reading what happened: lists, timelines, counts.
+//! Reads the history: lists, timelines, counts.
 
 use super::claim::usage;
 use super::row::{self, at, instant};
@@ -16,7 +16,7 @@ pub struct Filter {
     pub source: Option<String>,
     /// In this state only.
     pub state: Option<State>,
-    /// At most so many, the newest.
+    /// At most this many, the newest.
     pub limit: u32,
     /// Only jobs older than the one of this number.
     pub before: Option<i64>,
@@ -37,21 +37,21 @@ pub struct TimelineEvent {
     pub last_at: DateTime<Utc>,
 }
 
-/// How many of a source's jobs came to which end on a day.
+/// How many of a source's jobs were archived or failed on a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DayJobs {
     /// Which of the days that were asked about, from 0.
     pub day: usize,
-    /// Archived, and not among those to be told apart.
+    /// Archived, and not among the marked ones.
     pub archived: u32,
-    /// Archived, and among those to be told apart.
+    /// Archived, and among the marked ones.
     pub marked: u32,
     /// Failed.
     pub failed: u32,
 }
 
 impl Store {
-    /// What became of a source's jobs on each of these days, by the time that a job is for, or else
+    /// How a source's jobs ended on each of these days, by the time that a job is for, or else
     /// its creation. `starts` are the days' first instants, in order; the last day has no end. Days
     /// without a job that was archived or failed are left out.
     ///
@@ -164,7 +164,7 @@ impl Store {
         Ok(rows.iter().map(event).collect::<sqlx::Result<_>>()?)
     }
 
-    /// At most so many lines of a job's timeline, the newest first.
+    /// At most this many lines of a job's timeline, the newest first.
     pub async fn newest_events(&self, job: i64, most: u32) -> Result<Vec<TimelineEvent>> {
         let rows = sqlx::query(
             "SELECT at, kind, message, count, coalesce(last_at, at) AS last_at \

@@ -1,5 +1,5 @@
-//! Taking up what the archive holds into a history that does not know it: after the database was
-//! lost, or replaced by an older copy.
+//! Imports archived jobs into a history that lacks them: after the database was lost, or replaced by
+//! an older copy.
 
 use super::jobs::add_event;
 use super::row::at;
@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteConnection;
 use std::path::PathBuf;
 
-/// A snapshot, as far as it tells of the job that made it.
+/// What a snapshot records about the job that made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchivedJob {
     /// The job's number.
@@ -34,7 +34,7 @@ pub struct ArchivedJob {
 
 impl Store {
     /// Makes an archived job of each snapshot whose job is unknown, or is not known to be archived.
-    /// Says how many there were.
+    /// Returns how many there were.
     pub async fn import_archived(
         &self,
         archived: Vec<ArchivedJob>,
@@ -52,7 +52,7 @@ impl Store {
         .await
     }
 
-    /// Lets a source's schedule be accounted for up to this time at least.
+    /// Moves a source's schedule cursor up to this time at least.
     pub async fn advance_schedule(
         &self,
         source: &str,

@@ -1,4 +1,4 @@
-//! Making, moving and ending jobs. Every move is guarded by the state that it expects.
+//! Creates, updates and ends jobs. Every update is guarded by the state that it expects.
 
 use super::row::{self, at};
 use super::{Result, Store};
@@ -20,7 +20,7 @@ pub struct NewJob {
     pub note: String,
 }
 
-/// What came of asking to end a job.
+/// The result of a cancel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cancelled {
     /// It was live and is cancelled now.
@@ -46,8 +46,8 @@ impl Store {
     }
 
     /// Applies a decision made for a job that stood in state `from` and that `owner` holds. `false`
-    /// means that it no longer stood there (cancelled, or rescued by another worker): nothing was
-    /// changed then.
+    /// means that it no longer did (cancelled, or taken over by another worker): nothing was changed
+    /// then.
     pub async fn apply(
         &self,
         decision: Decision,
@@ -95,9 +95,9 @@ impl Store {
         .await
     }
 
-    /// Keeps what a step found out about the remote job `remote`, when its job was cancelled before
-    /// the decision could be applied: an accepted submission holds its place until it ends, and can
-    /// be asked about.
+    /// Stores what a step found out about the remote job `remote`, when its job was cancelled before
+    /// the decision could be applied: an accepted submission uses quota until it ends, and can be
+    /// polled.
     pub async fn record_late(
         &self,
         decision: Decision,
@@ -280,7 +280,7 @@ async fn record_remote(
 ) -> sqlx::Result<()> {
     let job = &decision.job;
     match decision.remote {
-        // What was unanswered stays as the intent left it: counted, and presumed to run.
+        // An unanswered submission stays as the intent left it: counted, and presumed to run.
         RemoteEffect::Keep | RemoteEffect::Unanswered => Ok(()),
         RemoteEffect::Accepted => {
             sqlx::query("UPDATE remote_jobs SET remote_id = ?, status_url = ? WHERE id = ?")
@@ -305,7 +305,7 @@ async fn record_remote(
     }
 }
 
-/// A remote job holds no place any more.
+/// Stores that a remote job has ended and no longer uses quota.
 pub(super) async fn end_remote(
     db: &mut SqliteConnection,
     remote: i64,
@@ -319,7 +319,7 @@ pub(super) async fn end_remote(
         .map(drop)
 }
 
-/// Lets the account's jobs (of every account, without one) that wait for room look again.
+/// Makes the account's jobs that wait for quota due (those of every account, without one).
 pub(super) async fn wake(
     db: &mut SqliteConnection,
     account: Option<&str>,
@@ -337,7 +337,7 @@ pub(super) async fn wake(
     .map(drop)
 }
 
-/// How many of a timeline's last lines are looked at for a wait that repeats.
+/// How many of a timeline's last lines are searched for a repeated wait.
 const LAST_WAITS: u32 = 16;
 
 /// Adds a line to a job's timeline, or to its source's where it belongs to no job. A wait for a

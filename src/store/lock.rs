@@ -18,15 +18,15 @@ pub fn wait_for(path: &Path) -> io::Result<Held> {
     Ok(Held { file })
 }
 
-/// Waits until nobody holds the lock alone, and shares it from then on.
+/// Waits until no process holds the lock exclusively, then shares it.
 pub fn share(path: &Path) -> io::Result<Held> {
     let file = files::open(path)?;
     file.lock_shared()?;
     Ok(Held { file })
 }
 
-/// What the holder of a lock has written into it; `None` where nobody holds it, or there is no such
-/// file. Changes nothing, and needs no more than to read the file.
+/// What the holder of a lock has written into it; `None` if it is free, or there is no such file.
+/// Changes nothing, and needs only read access.
 pub fn holder(path: &Path) -> io::Result<Option<String>> {
     let mut file = match files::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -43,7 +43,7 @@ pub fn holder(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Waits until nobody holds the lock alone. Changes nothing; no such file is no lock.
+/// Waits until no process holds the lock exclusively. Changes nothing; a missing file counts as free.
 pub fn wait_until_free(path: &Path) -> io::Result<()> {
     match files::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -66,13 +66,13 @@ pub fn try_take(path: &Path) -> io::Result<Result<Held, String>> {
 }
 
 impl Held {
-    /// Lets others share what was held alone.
+    /// Downgrades an exclusive lock to a shared one.
     pub fn into_shared(self) -> io::Result<Held> {
         self.file.lock_shared()?;
         Ok(self)
     }
 
-    /// Leaves a word for those who find the lock taken.
+    /// Writes a text for those who find the lock taken.
     pub fn write(&mut self, text: &str) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()?;
@@ -92,8 +92,8 @@ pub fn daemon(state_dir: &Path) -> io::Result<Result<Held, String>> {
     })
 }
 
-/// Whether any process works on jobs of this state folder: a daemon, unless its lock is `held` by
-/// whoever asks, or another worker.
+/// Whether any process works on jobs of this state folder: a daemon, unless the caller itself has its
+/// lock `held`, or another worker.
 pub fn any_worker_alive(state_dir: &Path, held: Option<&Held>) -> bool {
     let taken = |path: &Path| path.exists() && matches!(try_take(path), Ok(Err(_)));
     let workers = state_dir.join("workers");
@@ -103,8 +103,8 @@ pub fn any_worker_alive(state_dir: &Path, held: Option<&Held>) -> bool {
     daemon || workers.into_iter().any(|it| taken(&it))
 }
 
-/// A process that works on jobs: its name stands in the leases that it holds, and a lock on a file
-/// of that name says that it lives.
+/// A process that works on jobs: its leases carry its name, and a lock on a file of that name shows
+/// that it is alive.
 #[derive(Debug)]
 pub struct Worker {
     /// Unique among all workers of this state folder.
@@ -114,13 +114,13 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Enrols this process.
+    /// Registers this process.
     pub fn register(state_dir: &Path, unique: u64) -> io::Result<Worker> {
         let folder = state_dir.join("workers");
         files::make_folder(&folder)?;
         let name = format!("{}-{unique:016x}", std::process::id());
         let path = folder.join(&name);
-        // Somebody may look at the file, or sweep it, just before it is locked: once more, then.
+        // Another process may open the file, or sweep it, just before it is locked: try again then.
         for _ in 0..10 {
             if let Ok(held) = try_take(&path)?
                 && path.exists()
@@ -131,7 +131,7 @@ impl Worker {
         Err(io::Error::other(format!("{} stays locked by another process", path.display())))
     }
 
-    /// Whether the worker of this name still lives. What a dead one left behind is removed.
+    /// Whether the worker of this name is still alive. The file of a dead one is removed.
     pub fn is_alive(&self, name: &str) -> bool {
         if name == self.name {
             return true;
@@ -148,12 +148,12 @@ impl Worker {
                 let _ = files::remove(&path);
                 false
             }
-            // Taken; or impossible to tell now, and then nothing may be taken from it.
+            // Locked, or unknown: then it keeps its jobs.
             _ => true,
         }
     }
 
-    /// Removes the files of workers that died without a trace in any lease.
+    /// Removes the files of dead workers that hold no lease.
     pub fn sweep(&self) {
         let entries = Folder::open(&self.folder).and_then(|folder| folder.entries());
         for entry in entries.into_iter().flatten().flatten() {

@@ -1,7 +1,7 @@
 //! SQLite: jobs, their timelines, quotas and schedules, shared safely by several processes.
 //!
-//! Every statement stands in a named function of this room. Writes go through one writer
-//! (`writer.rs`): operations that come while a commit is under way share the next one. A write that
+//! Every statement is in a named function of this module. Writes go through one writer
+//! (`writer.rs`): operations that arrive during a commit share the next one. A write that
 //! an effect depends on (the intent to submit) is durable before the function returns, for
 //! `synchronous` is FULL.
 
@@ -49,7 +49,7 @@ use std::time::{Duration, Instant};
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// The database's file name in the state folder.
 pub const FILE: &str = "nightjar.db";
-/// The lock of whoever opens the database, and may be making or migrating it.
+/// The lock of a process that opens the database, and may be creating or migrating it.
 const OPENING: &str = "open.lock";
 /// How long a process waits for another one's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -165,7 +165,7 @@ pub struct Store {
     /// `None` where the database was opened for reading.
     writer: Option<writer::Writer>,
     readers: SqlitePool,
-    /// How the file looked, where it was opened as one that nobody changes.
+    /// The file's state, if it was opened as immutable.
     unchanging: Option<reading::Unchanging>,
     /// Keeps others from rebuilding the database while it is open.
     _open: Option<Arc<lock::Held>>,
@@ -205,9 +205,9 @@ impl Store {
         Ok(Store { path, writer: Some(writer), readers, unchanging: None, _open: None })
     }
 
-    /// The same database for the status page: read through connections of its own, so that whoever
-    /// works with this store never waits for the page. A read that takes too long, or gets no
-    /// connection in time, ends with an error that [`StoreError::is_busy`].
+    /// The same database for the status page: read through separate connections, so that other users
+    /// of this store never wait for the page. A read that takes too long, or gets no connection in
+    /// time, fails with an error that [`StoreError::is_busy`].
     pub fn for_page(&self) -> Store {
         let readers = pool()
             .acquire_timeout(PAGE_WAIT)
@@ -215,7 +215,7 @@ impl Store {
             .before_acquire(|connection, _| {
                 Box::pin(async move { limit_reading(connection).await.map(|()| true) })
             })
-            // Whoever floods the page is not to flood the log with slow statements.
+            // A flood of page requests must not flood the log with slow statements.
             .connect_lazy_with(options(&self.path).read_only(true).disable_statement_logging());
         Store { readers, ..self.clone() }
     }
@@ -226,7 +226,8 @@ impl Store {
         Store { _open: Some(Arc::new(lock)), ..self }
     }
 
-    /// The file that changes with every commit, by whichever process: a cheap sign to look again.
+    /// The WAL's modification time and size, which change with every commit of any process: a cheap
+    /// check for changes.
     pub fn wal_fingerprint(&self) -> Option<(std::time::SystemTime, u64)> {
         let mut wal = self.path.clone().into_os_string();
         wal.push("-wal");
@@ -239,7 +240,7 @@ impl Store {
         self.writer.as_ref().map_or(0, writer::Writer::commits)
     }
 
-    /// What is wrong with the file, as SQLite finds; empty when it is whole.
+    /// The problems that SQLite finds in the file; empty when it is intact.
     pub async fn integrity(&self) -> Result<Vec<String>> {
         Ok(problems(&mut *self.readers.acquire().await?).await?)
     }
@@ -249,7 +250,7 @@ impl Store {
         self.readers.close().await;
     }
 
-    /// Waits for what is under way, then closes.
+    /// Waits for pending operations, then closes.
     pub async fn close(&self) {
         self.close_reading().await;
         if let Some(writer) = &self.writer {
@@ -272,7 +273,7 @@ impl Store {
     }
 }
 
-/// What is wrong with a database file, as SQLite finds; empty when it is whole.
+/// The problems that SQLite finds in a database file; empty when it is intact.
 async fn problems(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
     let checked = sqlx::query("PRAGMA quick_check(20)").fetch_all(connection).await;
     let rows = match checked {
@@ -301,8 +302,7 @@ fn pool() -> SqlitePoolOptions {
         .test_before_acquire(false)
 }
 
-/// Whatever is read through the connection from now on ends with an error when it is not done in
-/// [`PAGE_READ`].
+/// Makes reads through the connection fail if they are not done within [`PAGE_READ`].
 async fn limit_reading(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     let begun = Instant::now();
     let mut handle = connection.lock_handle().await?;
@@ -314,7 +314,7 @@ async fn connect(path: &Path) -> Result<SqliteConnection> {
     SqliteConnection::connect_with(&options(path)).await.map_err(|error| of_opening(path, error))
 }
 
-/// Tells damage from other trouble.
+/// Distinguishes damage from other errors.
 fn of_opening(path: &Path, error: sqlx::Error) -> StoreError {
     if is_damage(&error) {
         StoreError::Damaged { path: path.to_owned(), error }
@@ -390,7 +390,7 @@ impl StoreError {
         matches!(self, StoreError::Damaged { .. } | StoreError::Corrupt(_))
     }
 
-    /// Whether the trouble is the storage's (full, read-only, failing, or too busy), and may pass.
+    /// Whether storage is the cause (full, read-only, failing, or too busy), so that it may pass.
     pub fn is_storage(&self) -> bool {
         match self {
             StoreError::Folder { .. } | StoreError::Commit(_) => true,

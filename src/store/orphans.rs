@@ -1,5 +1,5 @@
-//! Remote jobs whose own job has ended without them (cancelled, or past its deadline): they still
-//! hold a place at the service, and it can still be asked about them.
+//! Orphaned remote jobs: their own job has ended without them (cancelled, or past its deadline), but
+//! they still use quota at the service, and can still be polled.
 
 use super::jobs::{end_remote, wake};
 use super::row::{at, instant};
@@ -7,14 +7,14 @@ use super::{Result, Store};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
-/// A remote job that nobody waits for.
+/// A remote job that no live job waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
     /// Its row.
     pub remote: i64,
     /// The source that it was made for.
     pub source: String,
-    /// The account whose place it holds.
+    /// The account whose quota it uses.
     pub account: String,
     /// When it was started.
     pub started_at: DateTime<Utc>,
@@ -25,8 +25,8 @@ pub struct Orphan {
 }
 
 impl Store {
-    /// The remote jobs that hold a place which one of these jobs waits for, and that nobody waits
-    /// for. `since` is when the youngest one began that is presumed to have ended.
+    /// The orphaned remote jobs of accounts whose quota a live job waits for. Those started before
+    /// `since` are presumed to have ended.
     pub async fn orphans(&self, since: DateTime<Utc>) -> Result<Vec<Orphan>> {
         let rows = sqlx::query(
             "SELECT r.id, r.account, r.started_at, r.remote_id, r.status_url, j.source \
@@ -53,7 +53,7 @@ impl Store {
         Ok(rows.iter().map(orphan).collect::<sqlx::Result<_>>()?)
     }
 
-    /// It has ended at the service: its place is free.
+    /// Stores that it has ended at the service, which frees its quota.
     pub async fn mark_ended(&self, orphan: Orphan, now: DateTime<Utc>) -> Result<()> {
         self.write(move |db| {
             Box::pin(async move {

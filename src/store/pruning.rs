@@ -1,4 +1,4 @@
-//! How long the history is kept, and removing what is older, in small transactions.
+//! Removes history past its retention time, in small transactions.
 
 use super::row::at;
 use super::{Result, Store};
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 /// How long jobs are kept at least after they have ended, with their timelines and the records of
 /// their remote jobs.
 pub const HISTORY_KEPT: TimeDelta = TimeDelta::days(400);
-/// However old they are, so many of each source's newest jobs are kept: a clock that is far ahead
+/// This many of each source's newest jobs are kept, however old they are: a clock that is far ahead
 /// for a night cannot empty the history.
 pub const NEWEST_KEPT: u32 = 400;
 /// How many jobs one transaction removes: other writes wait for no more than that.

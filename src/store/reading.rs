@@ -1,4 +1,4 @@
-//! Opening the database for commands that only look: nothing is made, written or migrated, not even
+//! Opens the database for read-only commands: nothing is created, written or migrated, not even
 //! SQLite's own files beside it.
 
 use super::{
@@ -19,7 +19,7 @@ const TRIES: u32 = 5;
 /// How long after one try the next one follows.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// How a database file looked when it was opened as one that nobody changes.
+/// The state of a database file when it was opened as immutable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unchanging {
     length: u64,
@@ -45,16 +45,16 @@ impl Store {
     pub async fn open_for_reading(state_dir: &Path) -> Result<Option<Store>> {
         for _ in 0..TRIES {
             match Store::try_for_reading(state_dir).await {
-                // Somebody may be bringing it up to date just now. A lock that this user may not
-                // look at tells nothing.
+                // Another process may be migrating it now. A lock that this user may not open is
+                // ignored.
                 Err(StoreError::Older { .. }) => {
                     let _ = lock::wait_until_free(&state_dir.join(OPENING));
                 }
-                // Or closing it, which takes SQLite's files away one by one.
+                // Or closing it, which removes SQLite's files one by one.
                 Err(StoreError::LeftOpen { .. } | StoreError::Unreadable { .. }) => {}
                 opened => return opened,
             }
-            // What never ends, for no longer than that.
+            // Waits for that long.
             let _ = tokio::time::timeout(AGAIN, std::future::pending::<()>()).await;
         }
         Store::try_for_reading(state_dir).await
@@ -80,7 +80,7 @@ impl Store {
         let (options, unchanging) = match seen.has_wal {
             true if beside(&path, "-shm").exists() => (reading(&path), None),
             true if journal > 0 => return Err(StoreError::LeftOpen { path }),
-            // Nobody has it open: without this, SQLite would make its files beside it.
+            // No process has it open: without this, SQLite would create its files beside it.
             _ => (SqliteConnectOptions::new().filename(&path).immutable(true), Some(seen)),
         };
         let options = options.read_only(true).busy_timeout(BUSY_TIMEOUT);
@@ -96,7 +96,7 @@ impl Store {
                 let disturbed = store.was_modified();
                 store.close().await;
                 match found {
-                    // Somebody writes there now: it can be read as one that is in use.
+                    // A process has begun to write: read it as a database in use.
                     _ if disturbed => Box::pin(Store::try_for_reading(state_dir)).await,
                     Err(error) => Err(error),
                     Ok(_) => Ok(None),
@@ -105,8 +105,8 @@ impl Store {
         }
     }
 
-    /// Whether somebody has begun to write to a database that was opened as one that nobody changes:
-    /// then what was read is to be read again.
+    /// Whether another process has begun to write to a database that was opened as immutable: then read
+    /// again.
     pub fn was_modified(&self) -> bool {
         let now = || Unchanging::of(&self.path).ok();
         self.unchanging.as_ref().is_some_and(|seen| now().as_ref() != Some(seen))

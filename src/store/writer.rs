@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 /// The most operations that one commit carries.
 const BATCH: usize = 256;
 
-/// Tells the one who waits: with the operation's own result, or with the commit's failure.
+/// Sends the operation's own result, or the commit's failure, to the caller.
 type Answer = Box<dyn FnOnce(Result<(), CommitFailure>) + Send>;
 
 /// Why a commit failed.
@@ -90,7 +90,7 @@ impl Writer {
                         (Ok(_), Err(failure)) => Err(failure.into()),
                         (Ok(value), Ok(())) => Ok(value),
                     };
-                    // Whoever no longer waits does not want to know.
+                    // The caller may have stopped waiting.
                     let _ = reply.send(result);
                 });
                 (keep, answer)
