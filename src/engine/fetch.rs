@@ -79,7 +79,7 @@ impl Engine {
     ) -> Result<(Received, Vec<JobEvent>), Outcome> {
         let archive = &self.shared.archive;
         if let Some(snapshot) = archive.find(&source.name, name) {
-            // Filed just before a crash or a full disk kept the job from saying so.
+            // Filed just before a crash or a full disk; the job was not updated.
             return Err(archived(&snapshot, "found in the archive already, complete"));
         }
         let url = job.result_url.as_deref().unwrap_or_default();

@@ -79,7 +79,7 @@ pub(super) struct Run {
     last_sweep: Duration,
     /// How often the clock had been corrected when the due times were last read.
     corrections: u64,
-    /// Ends the question about orphans.
+    /// Ends the query about orphaned remote jobs.
     pub(super) orphan_query_stop: CancellationToken,
     /// The query about orphaned remote jobs, until it is answered: there is one at a time.
     pub(super) orphan_query: Option<JoinHandle<()>>,
@@ -175,8 +175,8 @@ impl Engine {
         Ok(())
     }
 
-    /// One turn of the loop; `true` when the scope is done. In a `round` it also looks for what no
-    /// sign tells of: dead workers, abandoned remote jobs.
+    /// One iteration of the loop; `true` when the scope is done. With `sweep` it also checks what the
+    /// database's change cannot show: dead workers, orphaned remote jobs.
     pub(super) async fn iterate(&self, run: &mut Run, sweep: bool) -> Result<bool, StoreError> {
         *self.shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         let plan = self.plan();

@@ -4,8 +4,8 @@
 use super::{Job, State};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// An instant up to this far ahead of its time is no sign of a wrong clock: several processes write,
-/// and clocks drift.
+/// An instant up to this far ahead is not taken for a wrong clock: several processes write, and
+/// clocks drift.
 pub const DRIFT: TimeDelta = TimeDelta::seconds(5);
 
 /// The job with corrected times; `None` when nothing needs correction.

@@ -165,8 +165,8 @@ fn archived_events(message: &str, notes: &[String], suspicious: &[String]) -> Ve
     std::iter::once(JobEvent::new("archived", message)).chain(notes).chain(reasons).collect()
 }
 
-/// Whether no fresh remote job may take the place of the job's present one: what that one brings
-/// is the last there will be.
+/// Whether no new remote job may replace the job's present one: its result is the last there will
+/// be.
 pub fn is_last_attempt(job: &Job, policy: &Policy, now: DateTime<Utc>) -> bool {
     job.attempts >= policy.job_attempts || is_past_deadline(job, policy, now)
 }
