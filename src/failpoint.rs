@@ -1,5 +1,5 @@
-//! Named points between two effects, where tests let a process die or a disk fail. In a release
-//! build there is nothing of it.
+//! Named points between two side effects, where tests kill the process or make the disk fail. Not
+//! part of a release build.
 //!
 //! A test in the same process registers a handler for a folder ([`watch`]). The executable of a
 //! debug build takes `$NIGHTJAR_FAILPOINT`, such as `manifest.name=kill`, `data.write@3=ENOSPC`
@@ -8,8 +8,8 @@
 /// Declares the points with their names.
 macro_rules! points {
     ($($(#[$doc:meta])* $point:ident = $name:literal),+ $(,)?) => {
-        /// Where something may happen. Each stands just before the effect that it names, unless its
-        /// name says otherwise.
+        /// A failpoint. Each is just before the side effect that it names, unless its name says
+        /// otherwise.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Point { $($(#[$doc])* $point),+ }
 
@@ -26,31 +26,31 @@ macro_rules! points {
 }
 
 points! {
-    /// A folder is made.
+    /// A directory is created.
     FolderMake = "folder.make",
-    /// A file is made.
+    /// A file is created.
     FileCreate = "file.create",
-    /// A folder's names are brought to disk.
+    /// A directory's entries are synced to disk.
     FolderSync = "folder.sync",
     /// A transaction begins.
     StoreBegin = "store.begin",
     /// A transaction is committed.
     StoreCommit = "store.commit",
-    /// A transaction was committed, and nobody knows yet.
+    /// A transaction was committed, but its caller has not been informed.
     StoreCommitted = "store.committed",
     /// A request to start a remote job is sent; the intent is written.
     Submit = "submit",
-    /// The service has answered a submission, and nobody has written it down.
+    /// The service has answered a submission, but the answer is not stored yet.
     Submitted = "submitted",
-    /// The service has said how a remote job is doing, and nobody has written it down.
+    /// The service has answered a poll, but the answer is not stored yet.
     Polled = "polled",
-    /// A result is asked for.
+    /// A result is requested.
     Fetch = "fetch",
     /// A part of the compressed data is written.
     DataWrite = "data.write",
-    /// The data is brought to disk.
+    /// The data is synced to disk.
     DataSync = "data.sync",
-    /// The result has arrived whole, and is neither filed nor kept aside.
+    /// The result was received, but is neither filed nor quarantined.
     Settle = "settle",
     /// The data is linked to the newest snapshot's.
     DataLink = "data.link",
@@ -58,15 +58,15 @@ points! {
     DataName = "data.name",
     /// The manifest is written.
     ManifestWrite = "manifest.write",
-    /// The manifest is brought to disk.
+    /// The manifest is synced to disk.
     ManifestSync = "manifest.sync",
     /// The manifest gets its final name.
     ManifestName = "manifest.name",
     /// `latest.json` is pointed at the manifest.
     LatestName = "latest.name",
-    /// The snapshot is filed, and the job does not say so yet.
+    /// The snapshot is filed, but the job is not updated yet.
     Filed = "filed",
-    /// A download that failed its proof is kept aside.
+    /// A download that failed validation is quarantined.
     Aside = "aside",
     /// Retention removes a manifest.
     PruneManifest = "prune.manifest",
@@ -101,7 +101,7 @@ mod watched {
     static WATCHED: RwLock<Vec<(PathBuf, Handler)>> = RwLock::new(Vec::new());
     static ORDERED: LazyLock<Option<Ordered>> = LazyLock::new(Ordered::from_environment);
 
-    /// A handler that is called for what lies below a folder, until this is dropped.
+    /// A handler for the paths below a directory, active until this is dropped.
     pub struct Watching(PathBuf);
 
     impl fmt::Debug for Watching {
@@ -117,7 +117,7 @@ mod watched {
         }
     }
 
-    /// Calls a handler at every point below a folder; its error is what the effect fails with.
+    /// Calls a handler at every failpoint below a directory; the side effect fails with its error.
     pub fn watch(
         folder: &Path,
         handler: impl Fn(Point, &Path) -> io::Result<()> + Send + Sync + 'static,
@@ -127,7 +127,7 @@ mod watched {
         Watching(folder.to_owned())
     }
 
-    /// To be called just before an effect on a path.
+    /// Call this just before a side effect on a path.
     pub(crate) fn hit(point: Point, path: &Path) -> io::Result<()> {
         if let Some(ordered) = &*ORDERED {
             ordered.hit(point)?;
@@ -184,7 +184,7 @@ mod watched {
                 Some(errno) => Err(io::Error::from_raw_os_error(errno)),
                 None => {
                     kill_process(getpid(), Signal::KILL)?;
-                    // The signal has been sent; whatever comes next must not.
+                    // The signal has been sent; nothing may run after it.
                     loop {
                         std::thread::park();
                     }

@@ -1,10 +1,9 @@
-//! Files and folders that only their owner may read, made and opened in one way by every module.
+//! Private files and directories. Every module creates and opens them through here.
 //!
-//! Root may work beside the service's own user (`sudo nightjar backup`). What it makes then belongs
-//! to the owner of the folder that it is made in, so that the service can go on with it. And it is
-//! not led astray by what that user, or somebody who took over the service, has put there: no link
-//! of another user is followed, nothing but a regular file is opened, and what is done by name is
-//! done in an opened [`Folder`].
+//! Root may work next to the service's own user (`sudo nightjar backup`). Files that root creates
+//! belong to the owner of their directory, so that the service can use them. Root does not trust
+//! what that user, or an attacker with that user's rights, has put there: it follows no link of
+//! another user, opens only regular files, and resolves names in an opened [`Folder`].
 
 mod folder;
 
@@ -17,20 +16,20 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Makes a folder with all above it that is missing. One that exists stays as it is. An error where
-/// a link of another user stands in its place or on the way to it.
+/// Creates a directory and its missing parents. An existing one stays unchanged. An error if the
+/// path or a parent is a link of another user.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
     Folder::make(folder).map(drop)
 }
 
-/// Opens a file for reading and writing; makes it where there is none. A link is followed only if
-/// root or the program's own user made it; anything but a regular file is an error.
+/// Opens a file for reading and writing; creates it if missing. A link is followed only if root or
+/// the program's own user created it; anything but a regular file is an error.
 pub fn open(path: &Path) -> io::Result<File> {
     let (folder, name) = Folder::of(path)?;
     folder.write(name)
 }
 
-/// Opens an empty file for writing, as [`open`] does. What it held is gone.
+/// Opens a file for writing, as [`open`] does, and truncates it.
 pub fn create(path: &Path) -> io::Result<File> {
     failpoint::hit(Point::FileCreate, path)?;
     let file = open(path)?;
@@ -38,21 +37,21 @@ pub fn create(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Makes a file for reading and writing that nobody else has: an error of the kind `AlreadyExists`
-/// when there is anything of that name, a link included.
+/// Creates a new file for reading and writing: an error of the kind `AlreadyExists` if anything has
+/// that name, a link included.
 pub fn create_new(path: &Path) -> io::Result<File> {
     failpoint::hit(Point::FileCreate, path)?;
     let (folder, name) = folder_of(path)?;
     folder.create_new(name)
 }
 
-/// Opens a regular file for reading. The file's own name may be no link.
+/// Opens a regular file for reading. Its name must not be a link.
 pub fn read(path: &Path) -> io::Result<File> {
     let (folder, name) = folder_of(path)?;
     folder.read(name)
 }
 
-/// What the path names; a link at its end is not followed.
+/// The metadata of a path; a link at its end is not followed.
 pub fn metadata(path: &Path) -> io::Result<Metadata> {
     let (folder, name) = folder_of(path)?;
     folder.metadata(name)
@@ -64,26 +63,26 @@ pub fn remove(path: &Path) -> io::Result<()> {
     folder.remove(name)
 }
 
-/// Gives a file another name. What had that name goes.
+/// Renames a file, replacing any file of that name.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     let ((one, from), (other, to)) = (folder_of(from)?, folder_of(to)?);
     one.rename(from, &other, to)
 }
 
-/// Gives a file one more name.
+/// Creates a hard link.
 pub fn hard_link(old: &Path, new: &Path) -> io::Result<()> {
     let ((one, old), (other, new)) = (folder_of(old)?, folder_of(new)?);
     one.hard_link(old, &other, new)
 }
 
-/// Makes a symbolic link at `path`.
+/// Creates a symbolic link at `path`.
 pub fn symlink(target: &Path, path: &Path) -> io::Result<()> {
     let (folder, name) = folder_of(path)?;
     folder.symlink(target, name)
 }
 
-/// An error unless there is nothing of this name, or a regular file that [`open`] would open. For
-/// files that another library opens by their path.
+/// An error unless the path is free, or a regular file that [`open`] would open. For files that
+/// another library opens by path.
 pub fn check_regular(path: &Path) -> io::Result<()> {
     let (folder, name) = Folder::of(path)?;
     match folder.read(name) {
@@ -120,19 +119,19 @@ fn not_regular(path: &Path, kind: EntryKind) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// How many bytes a process without privileges may still write to the disk of a folder.
+/// Bytes that an unprivileged process may still write to the file system of a directory.
 pub fn free_bytes(folder: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(folder)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// Whether two folders lie on one disk.
+/// Whether two directories are on the same file system.
 pub fn same_disk(one: &Path, other: &Path) -> bool {
     let disk = |folder| fs::metadata(folder).map(|meta| meta.dev()).ok();
     disk(one).is_some_and(|one| Some(one) == disk(other))
 }
 
-/// Brings a folder's names to disk.
+/// Syncs a directory's entries to disk.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     Folder::open(folder)?.sync()

@@ -1,4 +1,4 @@
-//! What is known of a snapshot, as it lies beside it: `docs/archive-format.md` in types.
+//! The manifest of a snapshot: `docs/archive-format.md` as types.
 
 use crate::dataset::{Column, Unproven, Unreadable};
 use chrono::{DateTime, NaiveDateTime, Utc};
@@ -22,8 +22,8 @@ pub const HOLD_SUFFIX: &str = ".hold";
 pub const LATEST: &str = "latest.json";
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
 
-/// One snapshot: what it holds, whence it came, and what proves it. File names are relative to the
-/// manifest's folder.
+/// One snapshot: its content, its origin and its checksums. File names are relative to the
+/// manifest's directory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`FORMAT`] when it was written.
@@ -34,7 +34,7 @@ pub struct Manifest {
     pub access_id: String,
     /// The data source's name at the service.
     pub data_source: String,
-    /// The version that was asked for; `null` for the published one.
+    /// The requested version; `null` for the published one.
     #[serde(default)]
     pub version: Option<String>,
     /// The job that made it.
@@ -42,16 +42,16 @@ pub struct Manifest {
     /// The remote job's identifier, where the service gave one.
     #[serde(deserialize_with = "promised")]
     pub remote_id: Option<String>,
-    /// The scheduled time that it accounts for.
+    /// The scheduled time that it covers.
     #[serde(deserialize_with = "promised")]
     pub scheduled_for: Option<DateTime<Utc>>,
     /// When the remote job was submitted: the instant in the file names, to the millisecond.
     pub created_at: DateTime<Utc>,
-    /// When the proof was complete.
+    /// When validation was complete.
     pub completed_at: DateTime<Utc>,
     /// How many entities it holds, counted.
     pub entities: u64,
-    /// How many the service announced; `null` for none and for 0, which proves nothing.
+    /// How many the service announced; `null` if it announced none or 0.
     #[serde(deserialize_with = "promised")]
     pub expected_entities: Option<u64>,
     /// The name of the entities' element.
@@ -64,9 +64,9 @@ pub struct Manifest {
     pub content: Content,
     /// The file that they are stored in.
     pub stored: Stored,
-    /// Why it deserves a second look; empty when it does not.
+    /// Why it is suspicious; empty when it is not.
     pub suspicious: Vec<String>,
-    /// What the proof could not cover, and other things worth knowing; empty when there are none.
+    /// What validation could not check, and other notes; empty when there are none.
     #[serde(default)]
     pub notes: Vec<String>,
     /// An earlier manifest with identical content, if the data file is a link to that one's.
@@ -74,7 +74,7 @@ pub struct Manifest {
     pub same_content_as: Option<String>,
     /// The program that wrote it.
     pub generator: String,
-    /// The columns with values that do not read as their type; empty when there are none.
+    /// The columns with values that do not match their type; empty when there are none.
     #[serde(default)]
     pub unreadable: Vec<Unreadable>,
     /// What could not be proven of the document; empty when all was.
@@ -122,7 +122,7 @@ impl Manifest {
     /// The text of its file, which ends with its checksum.
     ///
     /// # Errors
-    /// When it has no form in JSON, which is not met.
+    /// When it cannot be serialized, which does not occur.
     pub fn render(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut text = serde_json::to_vec_pretty(self)?;
         // the checksum becomes the last member
@@ -138,7 +138,7 @@ impl Manifest {
     /// Reads the text of a manifest's file.
     ///
     /// # Errors
-    /// Why it is damaged, or not one that this version can read.
+    /// The manifest is damaged, or this version cannot read it.
     pub fn read(text: &[u8]) -> Result<ReadManifest, ManifestError> {
         if text.len() > LARGEST_MANIFEST {
             return Err(ManifestError::TooLarge);
@@ -166,7 +166,7 @@ impl Manifest {
 pub struct ReadManifest {
     /// The manifest.
     pub manifest: Manifest,
-    /// Whether a checksum proves that nothing in it has changed. Those of older versions have none.
+    /// Whether a checksum protects it. Manifests of older versions have none.
     pub has_checksum: bool,
 }
 
@@ -187,12 +187,12 @@ pub enum ManifestError {
         "it is of format {0}, and this version knows format {FORMAT}: use the version that wrote it"
     )]
     Format(u32),
-    /// No JSON, or members missing, given twice or of another type.
+    /// Not JSON, or members are missing, duplicate or of another type.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
 }
 
-/// What tells how a manifest is to be read.
+/// The members that decide how a manifest is read.
 #[derive(Deserialize)]
 struct Members {
     format: u32,
@@ -214,8 +214,8 @@ fn tail(sum: &str) -> String {
     format!("\"checksum\": \"{sum}\"\n}}\n")
 }
 
-/// Whether the text ends with a checksum as [`Manifest::render`] writes it; an error when that does
-/// not fit what stands before it.
+/// Whether the text ends with a checksum as [`Manifest::render`] writes it; an error if the checksum
+/// does not match the text before it.
 fn check_sum(text: &[u8]) -> Result<bool, ManifestError> {
     let length = tail(&hex(&[0; 32])).len();
     let Some((body, end)) = text.len().checked_sub(length).and_then(|at| text.split_at_checked(at))
@@ -303,10 +303,10 @@ impl FromStr for Name {
     }
 }
 
-/// Why unreadable values deserve a second look: the columns that had none in the snapshot before,
-/// suspicious or not. A column that goes on having some is no news.
+/// Why unreadable values make a snapshot suspicious: the columns that had none in the previous
+/// snapshot, suspicious or not. A column that already had some is not reported again.
 pub fn newly_unreadable(found: &[Unreadable], before: Option<&[Unreadable]>) -> Option<String> {
-    /// As many columns are named.
+    /// How many columns are named.
     const NAMED: usize = 5;
     let known = |one: &&Unreadable| {
         before.unwrap_or_default().iter().any(|earlier| earlier.column == one.column)
@@ -327,7 +327,7 @@ pub fn newly_unreadable(found: &[Unreadable], before: Option<&[Unreadable]>) -> 
     ))
 }
 
-/// Why a proven snapshot deserves a second look. `baseline` is the number of entities in the last
+/// Why a validated snapshot is suspicious. `baseline` is the number of entities in the last
 /// snapshot that was not suspicious itself.
 pub fn suspicions(
     entities: u64,

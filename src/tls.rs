@@ -1,4 +1,4 @@
-//! Certificates to trust beside the system's, and what an error of TLS means in plain words.
+//! Additional trusted certificates, and explanations of TLS errors.
 
 use chrono::{DateTime, Utc};
 use rustls::pki_types::pem::PemObject as _;
@@ -13,10 +13,10 @@ use std::path::Path;
 const LARGEST_FILE: u64 = 8 << 20;
 /// How many names of a certificate are shown.
 const NAMES_SHOWN: usize = 3;
-/// How many characters of a name are shown; longer ones do not exist in DNS.
+/// How many characters of a name are shown; DNS names are not longer.
 const LONGEST_NAME: usize = 255;
 
-/// Why a file of certificates cannot be used. As the end of a sentence that begins with the file.
+/// Why a file of certificates cannot be used. The end of a sentence that begins with the file.
 #[derive(Debug, thiserror::Error)]
 pub enum CaFileError {
     /// It is missing, or this process may not read it.
@@ -25,7 +25,7 @@ pub enum CaFileError {
     /// A folder, a pipe or a device.
     #[error("is no regular file")]
     NotAFile,
-    /// Something else than certificates, most likely.
+    /// Probably not a file of certificates.
     #[error("is larger than {} MiB, expected certificates alone", LARGEST_FILE >> 20)]
     TooLarge,
     /// There is nothing in it.
@@ -88,8 +88,8 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CaFileError>
     Ok(found)
 }
 
-/// What an error of TLS among the causes of an error means, and what to do about it; `None` where
-/// there is none among them.
+/// Explains the TLS error among the causes of an error, and what to do about it; `None` if there is
+/// none.
 pub fn explanation(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -101,7 +101,7 @@ pub fn explanation(error: &(dyn Error + 'static)) -> Option<String> {
     None
 }
 
-/// The error of TLS that an error is, or wraps without naming it as its cause.
+/// The TLS error that an error is, or wraps without reporting it as its source.
 fn tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
     error.downcast_ref().or_else(|| tls_error(error.downcast_ref::<io::Error>()?.get_ref()?))
 }
@@ -111,11 +111,13 @@ fn explain(error: &rustls::Error) -> String {
     match error {
         Tls::InvalidCertificate(problem) => of_certificate(problem),
         Tls::AlertReceived(AlertDescription::ProtocolVersion) => {
-            "it speaks no version of TLS that is safe: 1.2 or 1.3 is needed".to_owned()
+            "it supports no secure version of TLS: 1.2 or 1.3 is needed".to_owned()
         }
         Tls::AlertReceived(
             AlertDescription::CertificateRequired | AlertDescription::BadCertificate,
-        ) => "it wants a certificate from its clients, which Nightjar has not".to_owned(),
+        ) => {
+            "it requires a certificate from its clients, which Nightjar does not support".to_owned()
+        }
         Tls::AlertReceived(AlertDescription::UnrecognisedName) => {
             "it does not serve this host name".to_owned()
         }
@@ -125,11 +127,11 @@ fn explain(error: &rustls::Error) -> String {
                 .to_owned()
         }
         Tls::AlertReceived(alert) => format!("it refuses the encrypted connection ({alert:?})"),
-        Tls::InvalidMessage(_) => "what answers there speaks no TLS: is the port right, and is it \
-                                   https and not http?"
+        Tls::InvalidMessage(_) => "the server there does not speak TLS: check the port, and \
+                                   whether it is http rather than https"
             .to_owned(),
-        Tls::NoCertificatesPresented => "it shows no certificate".to_owned(),
-        Tls::NoApplicationProtocol => "it speaks no HTTP there".to_owned(),
+        Tls::NoCertificatesPresented => "it presents no certificate".to_owned(),
+        Tls::NoApplicationProtocol => "it does not speak HTTP".to_owned(),
         other => format!("the encrypted connection failed ({other})"),
     }
 }
@@ -173,7 +175,7 @@ fn of_certificate(problem: &CertificateError) -> String {
         CertificateError::UnknownRevocationStatus
         | CertificateError::ExpiredRevocationList
         | CertificateError::ExpiredRevocationListContext { .. } => {
-            "whether its certificate has been revoked cannot be told".to_owned()
+            "it is unknown whether its certificate has been revoked".to_owned()
         }
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
@@ -183,8 +185,8 @@ fn of_certificate(problem: &CertificateError) -> String {
         }
         // It comes from the verifier below, whose types are not ours.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "the certificate that it shows is an authority's (CA), and no server's: give the \
-             server a certificate of its own, and set http.ca_file to the authority that signed it"
+            "it presents the certificate of an authority (CA), not of a server: give the server \
+             a certificate of its own, and set http.ca_file to the authority that signed it"
                 .to_owned()
         }
         other => format!("its certificate is not accepted ({other})"),
@@ -193,7 +195,7 @@ fn of_certificate(problem: &CertificateError) -> String {
 
 const RENEW: &str = "it must be renewed there, or this machine's clock is wrong";
 const CLOCKS: &str = "its clock or this machine's is wrong";
-const NAME: &str = "see that the address is written as the certificate has it";
+const NAME: &str = "use the address that the certificate names";
 
 fn instant(time: UnixTime) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
@@ -201,7 +203,7 @@ fn instant(time: UnixTime) -> String {
     instant.map_or_else(|| "an unknown time".to_owned(), |at| at.format("%F %T UTC").to_string())
 }
 
-/// The names in a certificate, which anybody may have written.
+/// The names in a certificate. They are untrusted input.
 fn names(presented: &[String]) -> String {
     let shown = |name: &String| -> String {
         // Such as `DnsName("example.org")`.
@@ -271,7 +273,7 @@ mod tests {
             (E::BadSignature, "not signed by the authority"),
             (E::BadEncoding, "damaged"),
             (E::InvalidPurpose, "not meant for servers"),
-            (E::UnknownRevocationStatus, "cannot be told"),
+            (E::UnknownRevocationStatus, "it is unknown whether"),
             (E::Other(OtherError(Arc::new(CaUsedAsEndEntity))), "certificate of its own"),
             (E::ApplicationVerificationFailure, "is not accepted ("),
         ] {
@@ -290,7 +292,7 @@ mod tests {
             (E::AlertReceived(AlertDescription::CertificateRequired), "from its clients"),
             (E::AlertReceived(AlertDescription::UnrecognisedName), "host name"),
             (E::AlertReceived(AlertDescription::InternalError), "refuses"),
-            (E::InvalidMessage(InvalidMessage::InvalidContentType), "no TLS"),
+            (E::InvalidMessage(InvalidMessage::InvalidContentType), "not speak TLS"),
             (E::NoCertificatesPresented, "no certificate"),
             (E::DecryptError, "failed ("),
         ] {

@@ -1,4 +1,4 @@
-//! What is in the archive, read from the archive alone.
+//! Lists the archive's snapshots, from the archive alone.
 
 use super::Archive;
 use crate::files::{self, EntryKind, Folder};
@@ -6,10 +6,10 @@ use crate::manifest::{LARGEST_MANIFEST, LATEST, MANIFEST_SUFFIX, Manifest, Name,
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// The configuration allows no longer name of a source.
+/// The longest source name that the configuration allows, in bytes.
 const LONGEST_SOURCE: usize = 64;
 
-/// One snapshot. Its manifest agrees with the name that it was found under.
+/// One snapshot. Its manifest agrees with its file name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     /// Its manifest's path.
@@ -19,17 +19,17 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Its data file's path: beside the manifest, under the same name. Whatever else the manifest
-    /// says is no path.
+    /// Its data file's path: next to the manifest, under the same name. Nothing else in the manifest
+    /// is used as a path.
     pub fn data(&self) -> PathBuf {
         self.path.with_file_name(self.manifest.name().data())
     }
 }
 
 impl Archive {
-    /// The sources that have a folder, by name. A folder is also what a link leads to; a link that
-    /// must not be followed, or that leads nowhere, is listed too, and whoever reads it gets an
-    /// error instead of an empty source.
+    /// The sources that have a directory, by name. A link to a directory counts. A link that must not
+    /// be followed, or is dangling, is listed too: reading that source is then an error instead of
+    /// an empty source.
     pub fn sources(&self) -> io::Result<Vec<String>> {
         let root = match Folder::open(&self.root) {
             Ok(root) => root,
@@ -53,8 +53,8 @@ impl Archive {
         Ok(sources)
     }
 
-    /// A source's folder, opened; `None` where there is nothing of that name. A link is followed
-    /// where root or the program's own user made it.
+    /// Opens a source's directory; `None` if nothing has that name. A link is followed if root or the
+    /// program's own user created it.
     pub(super) fn open_source(&self, source: &str) -> io::Result<Option<Folder>> {
         let root = match Folder::open(&self.root) {
             Ok(root) => root,
@@ -79,8 +79,8 @@ impl Archive {
         }
     }
 
-    /// The names of a source's snapshots, newest first: the highest job number is the newest,
-    /// whatever the clock said.
+    /// The names of a source's snapshots, newest first. The highest job number is the newest,
+    /// regardless of the clock.
     pub fn names(&self, source: &str) -> io::Result<Vec<Name>> {
         let Some(folder) = self.open_source(source)? else { return Ok(Vec::new()) };
         let mut names = Vec::new();
@@ -91,8 +91,8 @@ impl Archive {
         Ok(names)
     }
 
-    /// A source's snapshots, newest first, each read when it is asked for. A manifest that cannot
-    /// be read, or that contradicts its own name, is passed over with a warning; `verify` names it.
+    /// A source's snapshots, newest first, each read lazily. A manifest that cannot be read, or that
+    /// contradicts its own name, is skipped with a warning; `verify` reports it.
     pub fn snapshots(&self, source: &str) -> io::Result<impl Iterator<Item = Snapshot> + use<>> {
         let folder = self.folder(source);
         let source = source.to_owned();
@@ -110,7 +110,7 @@ impl Archive {
         Ok(self.snapshots(source)?.next())
     }
 
-    /// The snapshot of this name, if it is there.
+    /// The snapshot of this name, if it exists.
     pub fn find(&self, source: &str, name: Name) -> Option<Snapshot> {
         if !is_source(source) {
             return None;
@@ -120,14 +120,14 @@ impl Archive {
         Some(Snapshot { path, manifest })
     }
 
-    /// A snapshot's content as the service sent it, up to so many bytes.
+    /// A snapshot's content as the service sent it, at most `limit` bytes.
     pub fn content(&self, snapshot: &Snapshot, limit: u64) -> io::Result<impl BufRead + use<>> {
         let file = files::read(&snapshot.data())?;
         let decoder = zstd::stream::read::Decoder::new(file)?;
         Ok(BufReader::new(decoder.take(limit)))
     }
 
-    /// How many entities the newest snapshot has that is not suspicious.
+    /// The entity count of the newest snapshot that is not suspicious.
     pub fn baseline(&self, source: &str) -> io::Result<Option<u64>> {
         Ok(self
             .snapshots(source)?
@@ -135,8 +135,8 @@ impl Archive {
             .map(|snapshot| snapshot.manifest.entities))
     }
 
-    /// The highest job number in any file name, whether or not a snapshot has come of it; 0 in an
-    /// empty archive. An error when a source cannot be read: its numbers may be higher.
+    /// The highest job number in any file name, whether or not it became a snapshot; 0 in an empty
+    /// archive. An error when a source cannot be read, because its numbers may be higher.
     pub fn highest_job(&self) -> io::Result<i64> {
         let mut highest = 0;
         for source in self.sources()? {
@@ -158,12 +158,12 @@ pub(super) fn is_source(name: &str) -> bool {
         && name.bytes().all(|byte| is_inner(byte) || byte == b'_' || byte == b'-')
 }
 
-/// Whether a link that may be followed leads to something that is no folder.
+/// Whether a trusted link leads to something other than a directory.
 fn leads_to_a_file(link: &Path) -> bool {
     Folder::open(link).is_err_and(|error| error.kind() == io::ErrorKind::NotADirectory)
 }
 
-/// A snapshot in its source's folder, unless it is gone or has to be passed over.
+/// A snapshot in its source's directory, unless it is gone or has to be skipped.
 fn listed(folder: &Path, source: &str, name: Name) -> Option<Snapshot> {
     let path = folder.join(name.manifest());
     match read_as(&path, name, Some(source)) {
@@ -171,7 +171,7 @@ fn listed(folder: &Path, source: &str, name: Name) -> Option<Snapshot> {
         // Removed since the names were read.
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
-            tracing::warn!(manifest = %path.display(), %error, "passed over a manifest");
+            tracing::warn!(manifest = %path.display(), %error, "skipped a manifest");
             None
         }
     }
@@ -204,8 +204,7 @@ pub(super) fn read_whole(path: &Path) -> io::Result<ReadManifest> {
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
 }
 
-/// Reads the manifest of this name, which must say of itself what its name says, and its folder's
-/// where that is a source's.
+/// Reads the manifest of this name. It must agree with its file name and, if given, its source.
 pub(super) fn read_as(path: &Path, name: Name, source: Option<&str>) -> io::Result<Manifest> {
     let manifest = read(path)?;
     match contradictions(&manifest, name, source).into_iter().next() {
@@ -214,22 +213,22 @@ pub(super) fn read_as(path: &Path, name: Name, source: Option<&str>) -> io::Resu
     }
 }
 
-/// Where a manifest contradicts its own place: nothing that it says is then to be trusted.
+/// How a manifest contradicts its file name or its source. If it does, none of it can be trusted.
 pub(super) fn contradictions(manifest: &Manifest, name: Name, source: Option<&str>) -> Vec<String> {
     let mut found = Vec::new();
     if source.is_some_and(|source| manifest.source != source) {
-        found.push(format!("it is of source {:?}, not of this folder's", manifest.source));
+        found.push(format!("it belongs to source {:?}, not to this folder's", manifest.source));
     }
     if manifest.name() != name {
         found.push(format!("its instant and job make it {}, not this file", manifest.name()));
     }
     if manifest.stored.file != name.data() {
-        found.push(format!("it speaks of the data file {:?}", manifest.stored.file));
+        found.push(format!("it names the data file {:?}", manifest.stored.file));
     }
     if let Some(same) = &manifest.same_content_as
         && manifest_name(same).is_none()
     {
-        found.push(format!("its content is said to be that of {same:?}, which is no manifest"));
+        found.push(format!("it claims the same content as {same:?}, which is not a manifest"));
     }
     found
 }

@@ -1,4 +1,4 @@
-//! Reading one archived data file to its end: what its bytes really are.
+//! Reads one archived data file to its end: its digests and its document.
 
 use crate::dataset::{self, DocumentLimits, Summary};
 use crate::files;
@@ -8,21 +8,21 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-/// What a data file was found to be.
+/// What a data file really contains.
 #[derive(Debug)]
 pub(super) struct Examined {
     /// The file's own bytes.
     pub(super) stored: Content,
-    /// The bytes that decompress from it and what they prove, or why they do not.
+    /// The decompressed bytes and the document's summary, or why it is not valid.
     pub(super) content: Result<(Content, Summary), String>,
 }
 
-/// Reads the whole file, once. More than `most` decompressed bytes are not looked at: a damaged
-/// file may claim any length.
+/// Reads the whole file once. Stops decompressing after `most` bytes: a damaged file may expand
+/// to any length.
 pub(super) fn examine(path: &Path, most: u64) -> io::Result<Examined> {
     let mut file = Digesting::new(files::read(path)?);
     let content = decompress(&mut file, most);
-    // The decoder stops at the end of its frame, or where it finds damage; the digest is of all.
+    // The decoder stops at the end of its frame or at damage; the digest covers the whole file.
     io::copy(&mut file, &mut io::sink())?;
     Ok(Examined { stored: file.content(), content })
 }

@@ -1,5 +1,5 @@
-//! Giving a proven download its final names, in an order that a crash at any point survives:
-//! data, folder, manifest, folder, link.
+//! Giving a validated download its final names, in an order that is safe against a crash at any
+//! point: data, directory, manifest, directory, link.
 
 use super::catalogue::{self, Snapshot};
 use super::pipeline::Received;
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// What the manifest says beside what the proof found.
+/// The parts of a manifest that validation does not supply.
 #[derive(Debug, Clone)]
 pub struct SnapshotMeta {
     /// The source's name.
@@ -22,28 +22,28 @@ pub struct SnapshotMeta {
     pub access_id: String,
     /// The data source's name.
     pub data_source: String,
-    /// The version that was asked for.
+    /// The requested version.
     pub version: Option<String>,
     /// The job's number.
     pub job: i64,
     /// The remote job's identifier.
     pub remote_id: Option<String>,
-    /// The scheduled time that the job accounts for.
+    /// The scheduled time that the job covers.
     pub scheduled_for: Option<DateTime<Utc>>,
     /// When the remote job was submitted.
     pub created_at: DateTime<Utc>,
-    /// When the proof was complete.
+    /// When validation was complete.
     pub completed_at: DateTime<Utc>,
     /// How many entities the service announced.
     pub expected: Option<u64>,
-    /// Why it deserves a second look.
+    /// Why the snapshot is suspicious.
     pub suspicious: Vec<String>,
-    /// What the proof could not cover.
+    /// What validation could not check.
     pub notes: Vec<String>,
 }
 
 impl Archive {
-    /// Files a proven download. When this returns, the snapshot is complete and on disk.
+    /// Files a validated download. When this returns, the snapshot is complete and on disk.
     pub fn file(
         &self,
         received: Received,
@@ -57,7 +57,7 @@ impl Archive {
         }
         let duplicate = self.duplicate(&meta.source, name, &received)?;
         let data = folder.join(name.data());
-        // Whoever prunes or verifies sees all names of the snapshot or none.
+        // A concurrent prune or verify sees all files of the snapshot or none.
         let _whole = Folder::open(&folder)?.lock();
         let stored = match &duplicate {
             Some(duplicate) if link(&duplicate.data(), &data)? => {
@@ -75,7 +75,7 @@ impl Archive {
                 }
             }
         };
-        // A manifest never reaches the disk before the data that it speaks of.
+        // A manifest never reaches the disk before its data.
         files::sync_folder(&folder)?;
         let unproven = summary.unproven();
         let manifest = Manifest {
@@ -111,7 +111,7 @@ impl Archive {
         Ok(Snapshot { path, manifest })
     }
 
-    /// Lets `latest.json` name the newest manifest.
+    /// Points `latest.json` at the newest manifest.
     fn point_latest(&self, source: &str, attempt: &Attempt) -> io::Result<()> {
         let folder = self.folder(source);
         let Some(newest) = self.names(source)?.into_iter().next() else { return Ok(()) };
@@ -162,7 +162,7 @@ impl Archive {
     }
 }
 
-/// Links `new` to the file `old`; `false` where the file system has no (more) such links.
+/// Hard-links `new` to the file `old`; `false` where the file system allows no (more) links.
 fn link(old: &Path, new: &Path) -> io::Result<bool> {
     if let Err(error) = files::remove(new)
         && error.kind() != io::ErrorKind::NotFound
@@ -186,13 +186,13 @@ fn link(old: &Path, new: &Path) -> io::Result<bool> {
     }
 }
 
-/// The one place where a file gets its final name; it is on disk by then.
+/// Gives a file its final name. Its content must be on disk by then.
 pub(super) fn give_name(partial: &Path, name: &Path) -> io::Result<()> {
     files::rename(partial, name)
 }
 
-/// Writes a manifest, and gives it its name once it reads back as what was to be written: what no
-/// command can read is not filed.
+/// Writes a manifest, and gives it its final name only once it reads back as it was written. A
+/// manifest that no command can read is never filed.
 fn write_whole(
     folder: &Path,
     name: &str,

@@ -1,7 +1,7 @@
-//! The archive: where proven snapshots lie, by source, each with its manifest.
+//! The archive: validated snapshots, grouped by source, each with its manifest.
 //!
-//! The folder alone is the truth: no list of snapshots is kept elsewhere. A file under its final
-//! name is complete, proven and on disk; what is unfinished has a hidden name that ends in
+//! The archive is self-contained: no list of snapshots is kept elsewhere. A file under its final
+//! name is complete, validated and on disk. An unfinished file has a hidden name that ends in
 //! `.partial`. `docs/archive-format.md` describes the format for people and other programs.
 
 mod catalogue;
@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 /// How the name of an unfinished file ends; it begins with a dot.
 const PARTIAL: &str = ".partial";
 
-/// The archive's folder, and the one where failed downloads are kept aside.
+/// The archive's directory, and the quarantine of failed downloads.
 #[derive(Debug, Clone)]
 pub struct Archive {
     root: PathBuf,
@@ -37,7 +37,7 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// The archive in `root`; nothing is touched yet.
+    /// The archive in `root`. Does no I/O.
     pub fn new(root: &Path, state_dir: &Path) -> Archive {
         Archive { root: root.to_owned(), quarantine: state_dir.join("quarantine") }
     }
@@ -52,38 +52,38 @@ impl Archive {
         self.root.join(source)
     }
 
-    /// Makes sure that the archive can be written.
+    /// Creates the archive's directory and checks that it is writable.
     pub fn prepare(&self) -> io::Result<()> {
         files::make_folder(&self.root)?;
         let probe = self.root.join(format!(".{}{PARTIAL}", std::process::id()));
         files::create(&probe)?;
         match files::remove(&probe) {
-            // Somebody else in this process has asked at the same time.
+            // Another thread of this process did the same at the same time.
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// How many bytes are free where the archive lies.
+    /// Free bytes on the archive's file system.
     pub fn free_space(&self) -> io::Result<u64> {
         files::free_bytes(&self.root)
     }
 
-    /// Removes what interrupted downloads have left. `lives` says whether the worker of that name
-    /// lives: then its files are in use.
+    /// Removes the files of interrupted downloads and returns how many. `lives` says whether the
+    /// worker of that name is alive: then its files are in use.
     pub fn sweep(&self, lives: impl Fn(&str) -> bool) -> io::Result<usize> {
         let mut removed = 0;
         for source in self.sources()? {
             let folder = match self.open_source(&source) {
                 Ok(Some(folder)) => folder,
                 Ok(None) => continue,
-                // One source's trouble is no other's; whatever backs it up says so too.
+                // Continue with the other sources; the source's next backup reports the problem too.
                 Err(error) => {
-                    tracing::error!(source, %error, "could not be swept");
+                    tracing::error!(source, %error, "unfinished files could not be removed");
                     continue;
                 }
             };
-            // A hold is made under this lock; its unfinished file belongs to no worker.
+            // Holds are written under this lock; their unfinished files belong to no worker.
             let _whole = folder.lock();
             for entry in folder.entries()? {
                 let name = entry?.name;
@@ -101,7 +101,7 @@ impl Archive {
     }
 }
 
-/// One attempt of one worker to make a snapshot: its unfinished files are nobody else's.
+/// One attempt of one worker to make a snapshot. It alone owns its unfinished files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     worker: String,
@@ -120,8 +120,8 @@ impl Attempt {
     }
 }
 
-/// Whose unfinished file this is, by its name: `None` for another kind of file, and for no worker in
-/// the form that older versions wrote.
+/// The worker that owns an unfinished file, by the file's name. `None` for any other file;
+/// `Some(None)` for the form that older versions wrote, which names no worker.
 fn owner_of(file: &str) -> Option<Option<&str>> {
     let inner = file.strip_prefix('.')?.strip_suffix(PARTIAL)?;
     let (_, last) = inner.rsplit_once('.')?;

@@ -1,13 +1,13 @@
-//! From the service's bytes to a file on disk, in one pass and constant memory.
+//! From the service's bytes to a file on disk, in one pass and in constant memory.
 //!
 //! ```text
-//! chunks ──┬──▶ validator thread:      the XML proof
+//! chunks ──┬──▶ validator thread:      XML validation
 //!          ├──▶ hasher thread:      sha256
 //!          └──▶ compressor thread:  zstd, sha256, file, fsync
 //! ```
 //!
-//! The threads read the same chunks; which of them takes longest depends on the data. What lies in
-//! their queues is bounded in bytes, for a chunk is as large as the network makes it.
+//! All threads read the same chunks; which of them is slowest depends on the data. Their queues are
+//! bounded in bytes, because the network decides how large a chunk is.
 
 use super::{Archive, Attempt};
 use crate::dataset::{self, Summary, ValidationError};
@@ -34,8 +34,8 @@ const LEVEL: i32 = 3;
 /// A window of 512 KiB in place of level 3's 2 MiB: less memory for about 2 % more bytes.
 const WINDOW_LOG: u32 = 19;
 
-/// A whole download, on disk under a hidden name, with what the proof says of it. The file goes
-/// with the value unless it is filed.
+/// A whole download, on disk under a hidden name, with the result of its validation. Dropping it
+/// removes the file unless it was filed.
 #[derive(Debug)]
 pub struct Received {
     pub(super) partial: Partial,
@@ -45,7 +45,7 @@ pub struct Received {
     pub content: Content,
     /// The file's bytes.
     pub stored: Content,
-    /// What the proof says.
+    /// The result of validation.
     pub validation: Result<Summary, ValidationError>,
 }
 
@@ -62,8 +62,8 @@ impl Partial {
         Ok(Partial { path, file })
     }
 
-    /// Makes sure that what has the hidden name is still the file that was written, `bytes` long,
-    /// and has no other name.
+    /// Checks that the hidden name still belongs to the file that was written, that it is `bytes`
+    /// long, and that it has no other name.
     pub(super) fn check(&self, bytes: u64) -> io::Result<()> {
         let (named, written) = (files::metadata(&self.path)?, self.file.metadata()?);
         let is_same = (named.dev(), named.ino()) == (written.dev(), written.ino());
@@ -79,12 +79,12 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // Filed or kept aside: then it has another name by now, and this finds nothing.
+        // A filed or quarantined file has another name by now, and this finds nothing.
         let _ = files::remove(&self.path);
     }
 }
 
-/// Why a download did not arrive whole.
+/// Why a download was not received.
 #[derive(Debug)]
 pub enum ReceiveError<E> {
     /// The stream broke.
@@ -96,8 +96,7 @@ pub enum ReceiveError<E> {
 }
 
 impl Archive {
-    /// Receives a download of the snapshot to be called `name`. `progress` is told how many bytes
-    /// have come.
+    /// Receives the download of snapshot `name`. Calls `progress` with the bytes received so far.
     pub async fn receive<E>(
         &self,
         source: &str,
@@ -129,10 +128,10 @@ impl Archive {
             progress(received);
             while !chunk.is_empty() {
                 let piece = chunk.split_to(chunk.len().min(PIECE));
-                // Never closed; and a piece is smaller than the whole room.
+                // Never closed, and a piece always fits the whole budget.
                 let permit = Arc::clone(&room).acquire_many_owned(piece.len() as u32).await.ok();
                 let piece = Piece::Bytes(piece, Arc::new(permit));
-                // An error ends the proof, not the download: what is kept aside is kept whole.
+                // An error ends validation, not the download: a quarantined file is complete.
                 let _ = to_validator.send(piece.clone());
                 let _ = to_hasher.send(piece.clone());
                 // The compressor stops early when the disk fails.
@@ -144,13 +143,13 @@ impl Archive {
                 break;
             }
         }
-        // Without this word the threads know that the stream broke, and throw their work away.
+        // Without this marker the threads know that the stream broke, and discard their work.
         for to_thread in [to_validator, to_hasher, to_compressor] {
             let _ = to_thread.send(Piece::End);
         }
         let stored = joined(compressor).await?.map_err(ReceiveError::Storage)?;
         let content = joined(hasher).await?.map_err(ReceiveError::Storage)?;
-        // Whatever the validation stumbles over, the bytes are whole: they can be kept aside.
+        // Even if validation fails, the bytes are complete and can be quarantined.
         let validation = validator.await.unwrap_or_else(|error| {
             Err(ValidationError::Io(io::Error::other(panic_message(error))))
         });
@@ -158,12 +157,12 @@ impl Archive {
     }
 }
 
-/// What a thread returns; its panic, should there be one, becomes an error.
+/// What a thread returns; a panic becomes an error.
 async fn joined<T, E>(thread: JoinHandle<T>) -> Result<T, ReceiveError<E>> {
     thread.await.map_err(|error| ReceiveError::Panicked(panic_message(error)))
 }
 
-/// What a task says that panicked.
+/// The panic message of a task.
 pub fn panic_message(error: JoinError) -> String {
     let Ok(panic) = error.try_into_panic() else { return "it was ended".to_owned() };
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -173,9 +172,9 @@ pub fn panic_message(error: JoinError) -> String {
 
 #[derive(Clone)]
 enum Piece {
-    /// Some bytes, and the room in the queues that they take until all threads are done with them.
+    /// Some bytes, and their share of the queues' budget until all threads are done with them.
     Bytes(Bytes, #[allow(dead_code)] Arc<Option<OwnedSemaphorePermit>>),
-    /// The stream is at its end, whole.
+    /// The stream ended and is complete.
     End,
 }
 
@@ -185,12 +184,12 @@ fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "the download broke off")
 }
 
-/// The queue as the validator reads it.
+/// The validator's queue as a reader.
 struct Queue {
     pieces: Pieces,
     current: Piece,
     /// How much of the current piece is read. Not split off: the reader takes a few bytes at a
-    /// time, and each split would count references among threads.
+    /// time, and each split would update a reference count shared between threads.
     read: usize,
     ended: bool,
 }
@@ -207,7 +206,7 @@ impl Queue {
 impl BufRead for Queue {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.unread().is_empty() && !self.ended {
-            // Frees the last piece's room before it waits for the next.
+            // Frees the last piece's budget before it waits for the next.
             self.current = Piece::End;
             match self.pieces.blocking_recv() {
                 Some(Piece::End) => self.ended = true,

@@ -1,4 +1,4 @@
-//! Removing what retention does not keep, and holding what must stay.
+//! Removing snapshots that retention does not keep, and holding those that must stay.
 
 use super::catalogue::Snapshot;
 use super::{Archive, Attempt};
@@ -15,28 +15,28 @@ use std::io::{self, Read, Write};
 /// A reason is a sentence or two.
 const LARGEST_HOLD: u64 = 64 << 10;
 
-/// What is to become of a snapshot.
+/// What retention decides about a snapshot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetentionDecision {
     /// The snapshot.
     pub snapshot: Snapshot,
-    /// Why it stays; it goes when there is no reason.
+    /// Why it stays; a snapshot without a reason is removed.
     pub reasons: Reasons,
 }
 
-/// Why a snapshot is held, as it lies beside it.
+/// Why a snapshot is held: the content of its `.hold` file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// In somebody's own words.
+    /// The reason as the user gave it.
     pub reason: String,
     /// Since when.
     pub since: DateTime<Utc>,
 }
 
 impl Archive {
-    /// What retention says of each of a source's snapshots, newest first, at `now`. One that is
-    /// damaged (its manifest cannot be read or contradicts its name; its data is missing or has
-    /// another length) is passed over, neither counted nor removed: `verify` names it.
+    /// What retention decides at `now` about each of a source's snapshots, newest first. A damaged
+    /// snapshot (its manifest cannot be read or contradicts its name; its data is missing or has
+    /// another length) is skipped, neither counted nor removed: `verify` reports it.
     pub fn plan_pruning(
         &self,
         source: &str,
@@ -60,18 +60,18 @@ impl Archive {
         Ok(decisions.map(|(snapshot, reasons)| RetentionDecision { snapshot, reasons }).collect())
     }
 
-    /// Removes the snapshots of a plan that nothing keeps, and says how many. One that was held
-    /// since the plan was made stays.
+    /// Removes the snapshots of a plan that have no reason to stay, and returns how many. A snapshot
+    /// held since the plan was made stays.
     ///
-    /// The manifest goes first: a crash in between leaves data that `verify` reports as nobody's,
-    /// never a manifest without its data.
+    /// The manifest goes first: a crash in between leaves data without a manifest, which `verify`
+    /// reports, never a manifest without its data.
     pub fn prune(&self, plan: &[RetentionDecision]) -> io::Result<usize> {
         let mut removed = 0;
         for decision in plan.iter().filter(|decision| decision.reasons.is_empty()) {
             let (source, name) =
                 (&decision.snapshot.manifest.source, decision.snapshot.manifest.name());
             let Some(folder) = self.open_source(source)? else { continue };
-            // Who holds a snapshot, or verifies, sees both files or neither.
+            // A concurrent hold or verify sees both files or neither.
             let _both = folder.lock();
             if held(&folder, name).is_some() {
                 continue;
@@ -86,7 +86,7 @@ impl Archive {
         Ok(removed)
     }
 
-    /// Why this snapshot is held, if it is. A hold that cannot be read holds all the same.
+    /// Why this snapshot is held, if it is. A hold that cannot be read still counts.
     pub fn hold_of(&self, source: &str, name: Name) -> Option<Hold> {
         match self.open_source(source) {
             Ok(folder) => folder.and_then(|folder| held(&folder, name)),
@@ -95,16 +95,16 @@ impl Archive {
     }
 
     /// Exempts a snapshot from retention until [`Archive::unhold`]. An error of the kind `NotFound`
-    /// when the snapshot is not there, or not any more.
+    /// when the snapshot does not exist (any more).
     pub fn hold(&self, source: &str, name: Name, hold: &Hold) -> io::Result<()> {
         let gone = || io::Error::new(io::ErrorKind::NotFound, "the snapshot is not there any more");
         let folder = self.open_source(source)?.ok_or_else(gone)?;
         let mut text = serde_json::to_vec_pretty(hold)?;
         text.push(b'\n');
-        // No prune in between.
+        // Keeps a prune out.
         let _both = folder.lock();
         folder.metadata(name.manifest()).map_err(|_| gone())?;
-        // A name of this process's own: another one may be holding the same snapshot.
+        // The name includes this process's id: another process may hold the same snapshot now.
         let attempt = Attempt::new("hold", u64::from(std::process::id()));
         let partial = attempt.partial_name(&name.hold());
         remove(&folder, &partial)?;
@@ -115,7 +115,7 @@ impl Archive {
             .and_then(|()| file.sync_all())
             .and_then(|()| folder.rename(&partial, &folder, name.hold()));
         if written.is_err() {
-            // Whatever is left of it goes at the daemon's next start.
+            // The daemon's next start removes any remains.
             let _ = remove(&folder, &partial);
         }
         written?;
@@ -142,7 +142,7 @@ fn held(folder: &Folder, name: Name) -> Option<Hold> {
     let file = match folder.read(name.hold()) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        // Whatever stands there: somebody wanted it to hold.
+        // Anything at this path counts as a hold: somebody meant it as one.
         Err(_) => return Some(unreadable()),
     };
     Some(serde_json::from_reader(file.take(LARGEST_HOLD)).unwrap_or_else(|_| unreadable()))
@@ -152,7 +152,7 @@ fn unreadable() -> Hold {
     Hold { reason: "the reason cannot be read".to_owned(), since: DateTime::UNIX_EPOCH }
 }
 
-/// Removes a file; one that is gone already is as good.
+/// Removes a file; returns whether it existed.
 fn remove(folder: &Folder, name: &str) -> io::Result<bool> {
     match folder.remove(name) {
         Ok(()) => Ok(true),

@@ -1,4 +1,4 @@
-//! Downloads that failed their proof, kept aside for whoever looks into it.
+//! Downloads that failed validation, kept for inspection.
 
 use super::examine::examine;
 use super::filing::give_name;
@@ -10,13 +10,13 @@ use crate::manifest::{DATA_SUFFIX, Name};
 use std::io;
 use std::path::PathBuf;
 
-/// How many are kept of each source.
+/// How many are kept for each source.
 const KEPT: usize = 3;
 
 impl Archive {
-    /// Keeps a failed download aside, as received, and removes the source's oldest ones. `is_whole`
-    /// marks one that may still be archived: everything announced is there, and only its keys or
-    /// its schema are not proven.
+    /// Quarantines a failed download as received, and removes the source's oldest ones. `is_whole`
+    /// marks one that may still be archived: it is complete, and only its keys or its schema are not
+    /// proven.
     pub fn quarantine(
         &self,
         source: &str,
@@ -32,7 +32,7 @@ impl Archive {
         failpoint::hit(Point::Aside, &path)?;
         let from = &received.partial.path;
         received.partial.check(received.stored.bytes)?;
-        // The two folders may lie on two file systems.
+        // The two directories may be on different file systems.
         if give_name(from, &path).is_err() {
             io::copy(&mut files::read(from)?, &mut files::create(&path)?)?;
         }
@@ -42,7 +42,7 @@ impl Archive {
             let Ok(file) = entry?.name.into_string() else { continue };
             kept.extend(attempt_of(&file).map(|(name, attempt, _)| (name, attempt, file)));
         }
-        // By job and attempt: a clock may have been wrong.
+        // By job and attempt, because clocks can be wrong.
         kept.sort();
         let surplus = kept.len().saturating_sub(KEPT);
         for (.., old) in kept.into_iter().take(surplus) {
@@ -53,9 +53,8 @@ impl Archive {
 }
 
 impl Archive {
-    /// Takes the newest download of this job that was kept aside whole, as if it had just been
-    /// received; `None` where there is none. `max_bytes` bounds the document. The file that was kept
-    /// aside stays.
+    /// Takes this job's newest complete download from the quarantine, as if it had just been received;
+    /// `None` if there is none. `max_bytes` limits the document. The quarantined file stays.
     pub fn requeue(
         &self,
         source: &str,
@@ -85,11 +84,11 @@ impl Archive {
     }
 }
 
-/// How the name of a download that may still be archived ends, before the ending of all data.
+/// The end of a file's stem that marks a download that may still be archived.
 const WHOLE: &str = "-whole";
 
-/// The snapshot that was not to be, the attempt, and whether it is whole, in the name of a file that
-/// was kept aside.
+/// The intended snapshot's name, the attempt, and whether the download is complete, from a
+/// quarantined file's name.
 fn attempt_of(file: &str) -> Option<(Name, u32, bool)> {
     let stem = file.strip_suffix(DATA_SUFFIX)?;
     let whole = stem.strip_suffix(WHOLE);

@@ -1,4 +1,4 @@
-//! Which snapshot a user means.
+//! Finds the snapshot that a user's argument names.
 
 use super::Archive;
 use super::catalogue::{self, Snapshot, is_source, manifest_name};
@@ -7,7 +7,7 @@ use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use std::io;
 use std::path::Path;
 
-/// Why no snapshot is meant. Each sentence says what to type instead.
+/// Why an argument names no snapshot. Each message says what to type instead.
 #[derive(Debug, thiserror::Error)]
 pub enum SelectError {
     /// There is none.
@@ -15,7 +15,7 @@ pub enum SelectError {
     None {
         /// What was typed.
         text: String,
-        /// Which part of it was not found.
+        /// Which part was not found.
         why: String,
     },
     /// A manifest that cannot be read.
@@ -66,7 +66,7 @@ impl Archive {
 }
 
 fn open(path: &Path) -> Result<Snapshot, SelectError> {
-    // `latest.json` is a link; the data lies beside what it names.
+    // `latest.json` is a link; the data is next to its target.
     let path = path.canonicalize().map_err(|error| unreadable(path, error))?;
     let file = path.file_name().and_then(|file| file.to_str());
     let manifest = match file.and_then(manifest_name) {
@@ -84,8 +84,8 @@ fn unreadable(path: &Path, error: io::Error) -> SelectError {
     SelectError::Manifest { text: path.display().to_string(), error }
 }
 
-/// Of these the one with the latest instant at or before what the text means. Who asks for a time
-/// means the time in the name, which need not rise with the jobs where a clock was wrong.
+/// The name with the latest instant at or before the given time. A time means the time in the file
+/// name, which need not increase with job numbers if a clock was wrong.
 fn at_or_before<'a>(names: &'a [Name], wanted: &str) -> Option<&'a Name> {
     let latest = |reached: &dyn Fn(&Name) -> bool| {
         let reached = names.iter().filter(|name| reached(name));
@@ -100,14 +100,14 @@ fn at_or_before<'a>(names: &'a [Name], wanted: &str) -> Option<&'a Name> {
     latest(&|name| name.created_at() < until)
 }
 
-/// Whether the text is how a file name begins: a year at least, and no dashes within the date.
+/// Whether the text is a prefix of a file name's timestamp: at least a year, without dashes.
 fn is_stamp(text: &str) -> bool {
     let digits = text.chars().take_while(char::is_ascii_digit).count();
     let rest = text.get(digits..).unwrap_or_default();
     digits >= 4 && (rest.is_empty() || (digits == 8 && rest.starts_with('T')))
 }
 
-/// The first instant after what a date, or a time, means.
+/// The first instant after a date or time.
 fn end_of(wanted: &str) -> Option<DateTime<Utc>> {
     if let Ok(at) = DateTime::parse_from_rfc3339(wanted) {
         return Some(at.to_utc() + chrono::TimeDelta::seconds(1));

@@ -1,5 +1,5 @@
-//! Proving the archive: every stored byte is read again and every claim of every manifest checked.
-//! All findings are collected; none ends the search for the next.
+//! Verifies the archive: reads every stored byte again and checks every statement of every manifest.
+//! Collects all findings; none stops the verification.
 
 use super::examine::{Examined, examine};
 use super::{Archive, catalogue, owner_of};
@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// More threads than this only make a disk seek.
+/// More threads than this would only make a disk seek.
 const MOST_THREADS: usize = 4;
 
 /// How bad a finding is.
@@ -26,42 +26,42 @@ const MOST_THREADS: usize = 4;
 pub enum Severity {
     /// A snapshot is damaged, incomplete or not what its manifest claims.
     Error,
-    /// Something does not belong here; every snapshot is whole all the same.
+    /// Something does not belong here, but no snapshot is affected.
     Warning,
-    /// Something worth knowing; there is nothing to be done.
+    /// Worth knowing; no action is needed.
     Note,
 }
 
-/// One thing that is not as it should be.
+/// One problem that verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The source whose folder it is in; `null` for the archive's own folder.
+    /// The source whose directory it is in; `null` for the archive's own directory.
     pub source: Option<String>,
     /// The snapshot that it concerns, as `SOURCE@TIMESTAMP-JOB` is made of; `null` for none.
     pub snapshot: Option<String>,
     /// The file's path.
     pub file: PathBuf,
-    /// A word for programs: `missing`, `damaged`, `claim`, `unproven`, `manifest`, `unreadable`,
+    /// A machine-readable kind: `missing`, `damaged`, `claim`, `unproven`, `manifest`, `unreadable`,
     /// `orphan`, `unfinished`, `foreign`, `latest`, `older`.
     pub kind: &'static str,
     /// How bad it is.
     pub severity: Severity,
-    /// A sentence for people.
+    /// A human-readable sentence.
     pub message: String,
 }
 
-/// What became of looking at all of it.
+/// The result of a verification.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Verification {
-    /// Whether every snapshot is whole: there is no [`Severity::Error`].
+    /// Whether every snapshot is intact: there is no [`Severity::Error`].
     pub ok: bool,
-    /// How many snapshots were looked at.
+    /// How many snapshots were checked.
     pub checked: usize,
     /// Everything found, by source and file.
     pub findings: Vec<Finding>,
 }
 
-/// How far the reading has come.
+/// Progress of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifyProgress {
     /// Data files read to their end.
@@ -70,10 +70,10 @@ pub struct VerifyProgress {
     pub files: usize,
 }
 
-/// Of files that belong to no snapshot, so many of a folder are named one by one.
+/// How many files that belong to no snapshot are reported one by one for each directory.
 const MOST_NAMED: usize = 1000;
 
-/// A manifest and the place of its data.
+/// A manifest and the data file that it describes.
 struct ManifestClaim {
     source: String,
     name: Name,
@@ -92,8 +92,8 @@ struct DataFile {
 }
 
 impl Archive {
-    /// Verifies these sources, or every folder of the archive where none is named. A named source
-    /// without a folder is a source without snapshots.
+    /// Verifies these sources, or the whole archive if none is named. A named source without a
+    /// directory is a source without snapshots.
     pub fn verify(
         &self,
         only: &[String],
@@ -138,7 +138,7 @@ fn read_all(files: &[DataFile], progress: &(dyn Fn(VerifyProgress) + Sync)) {
     });
 }
 
-/// What lies in the archive, and what is wrong with it.
+/// What is in the archive, and what is wrong with it.
 #[derive(Default)]
 struct Survey {
     checked: usize,
@@ -181,7 +181,7 @@ impl Survey {
         });
     }
 
-    /// Every folder, and what else lies beside them.
+    /// Every source's directory, and everything else next to them.
     fn root(&mut self, archive: &Archive) {
         let sources: BTreeSet<String> = match archive.sources() {
             Ok(sources) => sources.into_iter().collect(),
@@ -207,7 +207,7 @@ impl Survey {
         }
     }
 
-    /// One source's folder: each file is a manifest, a manifest's data, or nobody's.
+    /// One source's directory: each file is a manifest, a manifest's data, or belongs to no snapshot.
     fn folder(&mut self, archive: &Archive, source: &str) {
         let path = archive.folder(source);
         let folder = match archive.open_source(source) {
@@ -230,8 +230,8 @@ impl Survey {
             match file.to_str().map(|file| (catalogue::manifest_name(file), file)) {
                 Some((Some(name), _)) => drop(names.insert(name)),
                 Some((None, LATEST)) => {}
-                // Names that this program gives are kept until all manifests are known; the number
-                // of the others has no bound.
+                // Keep the names that this program gives until all manifests are known. The number
+                // of other names is unbounded.
                 Some((None, file)) if owner_of(file).is_some() || of_snapshot(file).is_some() => {
                     others.insert(file.into());
                 }
@@ -258,7 +258,7 @@ impl Survey {
         self.find((Some(source), None), folder, "unreadable", Severity::Error, message);
     }
 
-    /// What of a folder was too much to be named.
+    /// Reports how many more files of a directory were not named.
     fn rest(&mut self, about: (Option<&str>, Option<Name>), folder: &Path, beside: &Leftovers) {
         if let Some(more) = beside.seen.checked_sub(MOST_NAMED).filter(|more| *more > 0) {
             let message = format!("{more} more things in it belong to no snapshot");
@@ -290,7 +290,8 @@ impl Survey {
         }
         let file = self.data_file(folder, name, manifest.content.bytes);
         if file.is_none() {
-            let message = "the data that belongs to the manifest is missing, or is no regular file";
+            let message =
+                "the data that belongs to the manifest is missing, or is not a regular file";
             let data = folder.path().join(name.data());
             self.find(about, &data, "missing", Severity::Error, message);
         }
@@ -322,7 +323,7 @@ impl Survey {
             Ok(target) if target == Path::new(&newest.manifest()) => return,
             Ok(target) => format!("it names {}", target.display()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => "it is missing".to_owned(),
-            Err(_) => "it is no link".to_owned(),
+            Err(_) => "it is not a link".to_owned(),
         };
         let message = format!(
             "it should be a link to the newest manifest, {}, but {problem}; the next backup of \
@@ -337,17 +338,17 @@ impl Survey {
         self.find((Some(source), None), path, "foreign", Severity::Warning, message);
     }
 
-    /// A file that no manifest speaks of.
+    /// A file that no manifest describes.
     fn left_over(&mut self, source: &str, file: &str, path: &Path) {
         if owner_of(file).is_some() {
-            let message = "a download that is under way or was interrupted; the next start of \
-                           the daemon clears away what is interrupted";
+            let message = "a download that is running or was interrupted; the daemon removes \
+                           interrupted downloads when it starts";
             return self.find((Some(source), None), path, "unfinished", Severity::Warning, message);
         }
         match file.strip_suffix(DATA_SUFFIX).and_then(|stem| stem.parse::<Name>().ok()) {
             Some(name) => {
-                let message = "data without a manifest: it belongs to nobody, and nothing says \
-                               whether it is whole";
+                let message = "data without a manifest: it belongs to no snapshot, and cannot be \
+                               checked";
                 let about = (Some(source), Some(name));
                 self.find(about, path, "orphan", Severity::Warning, message);
             }
@@ -355,7 +356,7 @@ impl Survey {
         }
     }
 
-    /// Holds every claim against what was found.
+    /// Compares every manifest with what was found.
     fn compare(&mut self) {
         let claims = std::mem::take(&mut self.claims);
         let files = std::mem::take(&mut self.files);
@@ -389,8 +390,8 @@ impl Survey {
         }
     }
 
-    /// Looks once more at whatever was found: what a backup, a prune or a hold was changing
-    /// meanwhile is no finding. A finding stands if the same is still so.
+    /// Checks every finding once more: changes that a backup, a prune or a hold made meanwhile are
+    /// not findings.
     fn recheck(&mut self, archive: &Archive) {
         let mut sources: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
         for finding in std::mem::take(&mut self.findings) {
@@ -405,7 +406,7 @@ impl Survey {
                 self.findings.extend(findings);
                 continue;
             };
-            // Not between the two halves of a step.
+            // The lock keeps this out of the middle of another process's change.
             let _whole = folder.lock();
             let is_there = |file: &str| folder.metadata(file).is_ok();
             let mut gone: BTreeSet<String> = BTreeSet::new();
@@ -421,7 +422,7 @@ impl Survey {
                         }
                         continue;
                     }
-                    // By now a whole snapshot, or nothing at all.
+                    // It has become a complete snapshot, or is gone.
                     ("orphan", Some(name)) if is_there(&name.manifest()) => continue,
                     ("orphan" | "unfinished" | "foreign", _)
                         if finding.file != folder.path()
@@ -443,14 +444,14 @@ impl Survey {
     }
 }
 
-/// How many things of a folder belong to nothing.
+/// How many files of a directory belong to no snapshot.
 #[derive(Default)]
 struct Leftovers {
     seen: usize,
 }
 
 impl Leftovers {
-    /// Counts one more. Whether it is still to be named.
+    /// Counts one more; returns whether to report it by name.
     fn is_named(&mut self) -> bool {
         self.seen += 1;
         self.seen <= MOST_NAMED
@@ -463,7 +464,7 @@ fn of_snapshot(file: &str) -> Option<Name> {
     stem.parse().ok()
 }
 
-/// What a manifest says that cannot be so, whatever the data is.
+/// What in a manifest is wrong regardless of the data.
 fn contradictions(
     claim: &ManifestClaim,
     contents: &HashMap<(&str, String), &Manifest>,
@@ -472,35 +473,31 @@ fn contradictions(
     let mut found = Vec::new();
     found.extend(catalogue::contradictions(manifest, claim.name, Some(&claim.source)));
     if manifest.stored.encoding != "zstd" {
-        found.push(format!("it speaks of an unknown encoding, {}", manifest.stored.encoding));
+        found.push(format!("its encoding {} is unknown", manifest.stored.encoding));
     }
     if let Some(expected) = manifest.expected_entities
         && expected != manifest.entities
     {
-        found.push(format!(
-            "{expected} entities were announced, and it speaks of {}",
-            manifest.entities
-        ));
+        found.push(format!("{expected} entities were announced, but it has {}", manifest.entities));
     }
     if let Some(duplicate) = &manifest.same_content_as
         && let Some(other) = contents.get(&(claim.source.as_str(), duplicate.clone()))
         && other.content != manifest.content
     {
-        found.push(format!("its content is said to be that of {duplicate}, whose digest differs"));
+        found.push(format!("it claims the same content as {duplicate}, whose digest differs"));
     }
     found
 }
 
-/// Where the data is not what its manifest says. Altered bytes are one finding, whatever else
-/// follows from them.
+/// Where the data differs from its manifest. Altered bytes are one finding, not several.
 fn differences(manifest: &Manifest, examined: &Examined) -> Vec<(&'static str, String)> {
     let (claimed, stored) = (&manifest.stored, &examined.stored);
     if claimed.bytes != stored.bytes {
-        let message = format!("it has {} bytes, and should have {}", stored.bytes, claimed.bytes);
+        let message = format!("it has {} bytes, but should have {}", stored.bytes, claimed.bytes);
         return vec![("damaged", message)];
     }
     if claimed.sha256 != stored.sha256 {
-        let message = format!("its SHA-256 is {}, and should be {}", stored.sha256, claimed.sha256);
+        let message = format!("its SHA-256 is {}, but should be {}", stored.sha256, claimed.sha256);
         return vec![("damaged", message)];
     }
     let (content, summary) = match &examined.content {
@@ -535,7 +532,7 @@ fn columns(columns: &[Column]) -> String {
     listed(columns, |column| format!("{} {}", column.name, column.r#type))
 }
 
-/// In full, for two that differ anywhere are different.
+/// In full, so that every difference counts.
 fn unreadable(columns: &[Unreadable]) -> String {
     listed(columns, |one| match &one.first_key {
         Some(key) => format!("{} in {}, first {key:?}", one.values, one.column),
@@ -551,7 +548,7 @@ fn listed<T>(all: &[T], one: impl Fn(&T) -> String) -> String {
     all.join(", ")
 }
 
-/// As much of a claim as a message may have.
+/// A value, cut to the length that a message may quote.
 fn shortened(claim: &str) -> String {
     const MOST: usize = 300;
     match claim.char_indices().nth(MOST) {

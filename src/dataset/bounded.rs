@@ -1,5 +1,5 @@
-//! A reader that stops: at the document's size limit, at the budget of one piece of markup, and at
-//! that of a section (the schema), so that text without an end fails instead of filling the memory.
+//! A reader that stops at the document's size limit, at the budget of one piece of markup, and at
+//! that of a section (the schema), so that endless text fails instead of filling the memory.
 
 use std::io::{self, BufRead, Read};
 
@@ -87,7 +87,7 @@ impl<R: BufRead> BufRead for Bounded<R> {
                 self.ended = true;
                 Ok(&[])
             }
-            // there is more, and no room for it
+            // there is more data than the budget allows
             Ok(_) if room == 0 => {
                 self.stop = Some(match self.consumed {
                     at if at >= self.max_bytes => Stop::Document,

@@ -1,9 +1,9 @@
-//! What breaks a document, and where.
+//! What makes a document invalid, and where.
 
 use std::{fmt, io};
 
-/// The first thing found wrong with a document. The text is one clause without a full stop; it
-/// quotes at most 60 characters of the document, control characters escaped.
+/// The first error in a document. The message is one clause without a full stop. It quotes at most
+/// 60 characters of the document, with control characters escaped.
 #[derive(Debug, thiserror::Error)]
 pub enum ValidationError {
     /// More than the [`DocumentLimits`](super::DocumentLimits) allow.
@@ -32,8 +32,8 @@ pub enum ValidationError {
 /// Where in a document something is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
-    /// Bytes before the offending markup or text, a byte order mark included. A key met twice is
-    /// noticed at the document's end.
+    /// Bytes before the offending markup or text, a byte order mark included. For a duplicate key,
+    /// the document's end.
     pub offset: u64,
     /// The entity's number in the document, the first is 1.
     pub entity: Option<u64>,
@@ -108,7 +108,7 @@ impl ValidationError {
 /// Characters of the document that an error may quote in one piece.
 const EXCERPT: usize = 60;
 
-/// The beginning of `text`, fit for a log line: what does not print is escaped.
+/// The beginning of `text`, safe for a log line: unprintable characters are escaped.
 pub(super) fn excerpt(text: &str) -> String {
     let mut out = String::new();
     let mut length = 0;

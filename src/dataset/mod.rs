@@ -1,10 +1,10 @@
-//! The downloaded data source: its XML document, proven while it streams by.
+//! The XML document of a downloaded data source, validated as a stream.
 //!
 //! A document is a root element, an inline `xs:schema`, then one element per entity (row).
 //! [`validate()`] reads it once, front to back, in memory that does not grow with its values, and
 //! answers with a [`Summary`] or with the first [`ValidationError`]. An error breaks the document: it is not
 //! well-formed XML 1.0 in UTF-8 to its last byte, has a DOCTYPE, no root or no schema, or goes
-//! beyond the [`DocumentLimits`]. Everything else is read on, and noted in the summary:
+//! beyond the [`DocumentLimits`]. Everything else is noted in the summary, and reading goes on:
 //!
 //! - values that do not read as their column's type are counted ([`Unreadable`]);
 //! - keys that are missing or occur twice, and elements, text or columns that the schema does not
@@ -12,8 +12,8 @@
 //!
 //! An absent element is a null, an empty one an empty string; the two are not the same.
 //!
-//! The proof is pure: it reads what it is given, and neither waits nor touches anything else. The
-//! same bytes get the same answer in each version that writes the same format of the archive:
+//! Validation is pure: it only reads its input. All versions that write the same archive format
+//! give the same result for the same bytes:
 //! `docs/archive-format.md` has the rules.
 
 mod bounded;
@@ -37,7 +37,7 @@ pub use points::{Point, points};
 pub use validate::validate;
 pub use warnings::{Unproven, Unreadable, Warning};
 
-/// How much of everything a document may hold. Beyond any of these it is [`ValidationError::TooLarge`].
+/// The limits of a document. Beyond any of these it is [`ValidationError::TooLarge`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentLimits {
     /// Bytes of the whole decoded document.
@@ -85,7 +85,7 @@ pub struct Column {
     pub r#type: String,
 }
 
-/// What a document holds.
+/// What a document contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// The root element's name, as written.
@@ -102,7 +102,7 @@ pub struct Summary {
     pub entities: u64,
     /// Bytes of the document, a byte order mark included.
     pub bytes: u64,
-    /// The columns with values that do not read as their type, in the schema's order.
+    /// The columns with values that do not match their type, in the schema's order.
     pub unreadable: Vec<Unreadable>,
     /// What could not be proven, at most one of each kind: the first.
     pub warnings: Vec<Warning>,

@@ -1,4 +1,4 @@
-//! Where the entities of a proven document lie: for drawing, so a place that cannot be read is
+//! The coordinates of a validated document's entities, for the map. Unreadable coordinates are
 //! left out.
 
 use quick_xml::Reader;
@@ -14,7 +14,7 @@ pub struct Point {
     pub longitude: f64,
 }
 
-/// The place of each `every`th entity, at most so many: by the columns `Latitude` and `Longitude`
+/// The coordinates of each `every`th entity, at most `most` of them: by the columns `Latitude` and `Longitude`
 /// (Geocoded and custom schemas, Load Data Source Dataflow).
 ///
 /// # Errors

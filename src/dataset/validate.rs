@@ -1,4 +1,4 @@
-//! The proof itself: one pass over the tokens, prolog, schema, entities, end.
+//! The validation itself: one pass over the tokens: prolog, schema, entities, end.
 
 use super::error::{Location, ValidationError, excerpt};
 use super::markup;
@@ -10,10 +10,9 @@ use super::{DocumentLimits, Summary};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::BufRead;
 
-/// Reads one document to its end and proves it.
+/// Reads and validates one document.
 ///
-/// Reading goes on only while the document is whole: after an error the rest of `reader` is left as
-/// it is. Beyond the reader's own buffer this needs a few times the largest value, and 8 bytes for
+/// Reading stops at the first error; the rest of `reader` is left unread. Beyond the reader's own buffer this needs a few times the largest value, and 8 bytes for
 /// each entity (9 at the end).
 ///
 /// # Errors
@@ -431,7 +430,7 @@ impl<'a, R: BufRead> Entities<'a, R> {
         let length = if empty { 0 } else { self.read_value(wanted, field, &mut nested)? };
         let readable = match (nil, field.kind) {
             (true, _) => length == 0,
-            // the type allows for elements, and they are no well-known text
+            // the type allows elements, but they are not well-known text
             (false, Kind::Geography) if nested => false,
             (false, kind) => values::check(kind, &self.value),
         };
@@ -441,7 +440,7 @@ impl<'a, R: BufRead> Entities<'a, R> {
         Ok(!nil && (length > 0 || !is_key))
     }
 
-    /// Notes that a column was given before in the current entity.
+    /// Notes that a column occurs twice in the current entity.
     #[cold]
     fn given_before(&mut self, field: &Field) {
         let location = self.source.location().within(self.number, Some(&field.column.name));

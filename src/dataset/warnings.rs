@@ -1,18 +1,18 @@
-//! What a document leaves open that is whole and can be read.
+//! Warnings about a document that is valid XML.
 
 use super::error::{Location, excerpt};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Bytes of a key that are kept to find an unreadable value again (50 characters are documented).
+/// Bytes of a key that are kept to locate an unreadable value (50 characters are documented).
 pub(super) const FIRST_KEY: usize = 256;
 
-/// A column with values that do not read as its type.
+/// A column with values that do not match its type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreadable {
     /// The column's name; of another entity type than the first, `Type/Column`.
     pub column: String,
-    /// How many of its values do not.
+    /// How many of its values do not match.
     pub values: u64,
     /// The primary key of the first entity with such a value, cut to 256 bytes; `null` when the
     /// entity has none.
@@ -30,7 +30,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// What could not be proven of a document.
+/// What validation could not prove about a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unproven {
@@ -49,7 +49,7 @@ impl fmt::Display for Unproven {
     }
 }
 
-/// Why something is [`Unproven`]: the first thing found that speaks against it.
+/// Why something is [`Unproven`]: the first contrary finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// What is not proven.
@@ -71,7 +71,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// The first warning of each kind. Later ones cost nothing, however many they are.
+/// The first warning of each kind. Later ones cost nothing.
 #[derive(Debug, Default)]
 pub(super) struct Warnings {
     keys: Option<Warning>,

@@ -1,8 +1,8 @@
-//! Whether a text is a geography in well-known text, read as widely as the service writes it.
+//! Checks geographies in well-known text, as leniently as the service writes them.
 //!
 //! Documented samples double parentheses, put blanks between them, and break the grammar of
-//! MULTIPOINT and MULTIPOLYGON ("Geography Types"). So this asks what a damaged value would fail,
-//! and no more: it begins with the name of a geometry, its parentheses are balanced, its numbers
+//! MULTIPOINT and MULTIPOLYGON ("Geography Types"). So this checks only what a damaged value
+//! would fail: it begins with the name of a geometry, its parentheses are balanced, its numbers
 //! are numbers, and there is nothing else.
 
 use super::values::is_number;

@@ -1,9 +1,8 @@
-//! A folder that is open. What is done in it by name is done there, even if its path comes to lead
-//! elsewhere meanwhile.
+//! An open directory. Names are resolved in it even if its path comes to lead elsewhere meanwhile.
 //!
-//! On the way to it a symbolic link is followed only where its owner can be trusted: root, or the
-//! user that the program runs as. The owner of a folder can put a link into it at any time, so root
-//! must not follow what anybody else has put there.
+//! On the way to it a symbolic link is followed only if its owner is trusted: root, or the user that
+//! the program runs as. The owner of a directory can put a link into it at any time, so root must
+//! not follow other users' links.
 
 use super::{not_regular, untrusted};
 use crate::failpoint::{self, Point};
@@ -33,7 +32,7 @@ pub struct Folder {
     owner: (Uid, Gid),
 }
 
-/// A folder's lock, held until this goes.
+/// A directory's lock, held until this is dropped.
 #[derive(Debug)]
 pub struct FolderLock {
     _listed: File,
@@ -81,12 +80,12 @@ fn open_path(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<(OwnedFd, Sta
 /// Whether a link that lies in `folder` may be followed.
 fn may_follow(link: &Stat, folder: &OwnedFd) -> rustix::io::Result<bool> {
     let me = geteuid();
-    // Whoever may write to a folder may give one more name to a link of root that lies elsewhere,
-    // where the system does not forbid it.
+    // Anyone who may write to a directory may hard-link root's symbolic link from elsewhere into
+    // it, unless the system forbids that.
     if me.is_root() {
         return Ok(link.st_uid == 0 && link.st_nlink <= 1);
     }
-    // A link that the folder's own owner made is as good as the folder.
+    // A link of the directory's owner is as trusted as the directory.
     Ok(link.st_uid == 0 || link.st_uid == me.as_raw() || link.st_uid == fstat(folder)?.st_uid)
 }
 
@@ -170,7 +169,7 @@ impl Folder {
         Err(Errno::LOOP.into())
     }
 
-    /// Opens a folder, and makes it with all above it that is missing.
+    /// Opens a directory; creates it and its missing parents.
     pub fn make(path: &Path) -> io::Result<Folder> {
         match Folder::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -180,7 +179,7 @@ impl Folder {
         let above = Folder::make(above)?;
         failpoint::hit(Point::FolderMake, path)?;
         match sys::mkdirat(&above.fd, name, PRIVATE_FOLDER) {
-            // Another process was faster, or there is a link that leads nowhere.
+            // Another process was faster, or there is a dangling link.
             Err(Errno::EXIST) => return Folder::open(path),
             made => made?,
         }
@@ -190,7 +189,7 @@ impl Folder {
         }
         let owner = above.give(&fd, &found)?;
         let folder = Folder { fd, path: path.to_owned(), owner };
-        // The new name is on disk once the folder that holds it is.
+        // The new entry is on disk only once its parent is synced.
         above.sync()?;
         Ok(folder)
     }
@@ -218,7 +217,7 @@ impl Folder {
         self.owner.0.as_raw()
     }
 
-    /// What is in it, as it is read: bounded memory, however much it is.
+    /// Its entries, read lazily in bounded memory.
     pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
         let listed = openat(&self.fd, ".", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
         let entries = sys::Dir::new(listed)?;
@@ -243,7 +242,7 @@ impl Folder {
         }))
     }
 
-    /// What a name in it is; a link is not followed.
+    /// The metadata of a name in it; a link is not followed.
     pub fn metadata(&self, name: impl AsRef<OsStr>) -> io::Result<Metadata> {
         let (found, _) = open_path(&self.fd, plain(name.as_ref())?)?;
         File::from(found).metadata()
@@ -263,7 +262,7 @@ impl Folder {
         Ok(self.regular(name.as_ref(), OFlags::RDONLY)?.0)
     }
 
-    /// Opens a regular file for reading and writing; makes it where there is none; no link.
+    /// Opens a regular file for reading and writing; creates it if missing; refuses a link.
     pub fn write(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let name = name.as_ref();
         match self.create_new(name) {
@@ -283,7 +282,7 @@ impl Folder {
         Ok(file)
     }
 
-    /// Makes a file for reading and writing; it is an error when there is anything of the name.
+    /// Creates a new file for reading and writing; an error if anything has that name.
     pub fn create_new(&self, name: impl AsRef<OsStr>) -> io::Result<File> {
         let flags = OFlags::RDWR
             | OFlags::CREATE
@@ -296,12 +295,12 @@ impl Folder {
         Ok(File::from(made))
     }
 
-    /// Removes a name; a link goes itself, not what it leads to.
+    /// Removes a file, or a link itself.
     pub fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         Ok(sys::unlinkat(&self.fd, plain(name.as_ref())?, AtFlags::empty())?)
     }
 
-    /// Gives a file another name, in this folder or another one. What has that name goes.
+    /// Renames a file into this directory or another one, replacing any file of that name.
     pub fn rename(
         &self,
         from: impl AsRef<OsStr>,
@@ -312,7 +311,7 @@ impl Folder {
         Ok(sys::renameat(&self.fd, from, &folder.fd, to)?)
     }
 
-    /// Gives a file one more name; a link is not followed.
+    /// Creates a hard link; a symbolic link is not followed.
     pub fn hard_link(
         &self,
         old: impl AsRef<OsStr>,
@@ -323,7 +322,7 @@ impl Folder {
         Ok(sys::linkat(&self.fd, old, &folder.fd, new, AtFlags::empty())?)
     }
 
-    /// Makes a symbolic link.
+    /// Creates a symbolic link.
     pub fn symlink(&self, target: &Path, name: impl AsRef<OsStr>) -> io::Result<()> {
         let name = plain(name.as_ref())?;
         sys::symlinkat(target, &self.fd, name)?;
@@ -334,15 +333,15 @@ impl Folder {
         Ok(())
     }
 
-    /// Brings its names to disk.
+    /// Syncs its entries to disk.
     pub fn sync(&self) -> io::Result<()> {
         failpoint::hit(Point::FolderSync, &self.path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(sys::fsync(openat(&self.fd, ".", flags, Mode::empty())?)?)
     }
 
-    /// Waits until nobody else holds this folder's lock, and holds it until the value goes. For
-    /// steps that belong together; `None` where the file system has no such locks.
+    /// Waits for this directory's lock, and holds it until the value is dropped. For changes that
+    /// belong together; `None` if the file system does not support locks.
     pub fn lock(&self) -> Option<FolderLock> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let listed = File::from(openat(&self.fd, ".", flags, Mode::empty()).ok()?);
@@ -352,7 +351,7 @@ impl Folder {
 
     fn regular(&self, name: &OsStr, flags: OFlags) -> io::Result<(File, Stat)> {
         let name = plain(name)?;
-        // Looked at before it is opened: to open a device may do something.
+        // Check before opening: opening a device may have side effects.
         let (_, found) = open_path(&self.fd, name)?;
         let refused = || not_regular(&self.path.join(name), kind_of(found.st_mode));
         if kind_of(found.st_mode) != EntryKind::File {
@@ -367,8 +366,8 @@ impl Folder {
         Ok((File::from(file), found))
     }
 
-    /// What root has made in a folder of another user belongs to that user, and the service can go
-    /// on with it. Gives the owner that it has then.
+    /// Gives what root has created to the directory's owner, so that the service can use it. Returns
+    /// the new owner.
     fn give(&self, made: impl AsFd, found: &Stat) -> io::Result<(Uid, Gid)> {
         // Not if something else has replaced it meanwhile.
         let is_ours = geteuid().is_root() && found.st_uid == 0;
@@ -385,7 +384,7 @@ fn owner(found: &Stat) -> (Uid, Gid) {
     (Uid::from_raw(found.st_uid), Gid::from_raw(found.st_gid))
 }
 
-/// One name, which leads out of no folder.
+/// Checks that this is a single name, which cannot lead out of the directory.
 fn plain(name: &OsStr) -> io::Result<&OsStr> {
     let mut components = Path::new(name).components();
     match (components.next(), components.next()) {

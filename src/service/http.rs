@@ -1,4 +1,4 @@
-//! The HTTP clients that all accounts share: one request, one hop, one answer.
+//! The HTTP clients that all accounts share: one request, one hop, one response.
 //!
 //! No library repeats a request or follows a redirect here, none sends a `Referer`, and no error
 //! shows a URL. Requests to a loopback host never go through a proxy.
@@ -23,16 +23,16 @@ use super::{Failure, FailureKind, Validator};
 use crate::settings::{self, is_loopback};
 use crate::tls::{self, CaFileError};
 
-/// The longest that the body of a control answer may take, however steadily it trickles.
+/// The longest time that the body of a control response may take.
 const CONTROL_DEADLINE: Duration = Duration::from_mins(5);
-/// How many content codings of one answer are undone.
+/// How many content codings of one response are decoded.
 const MAX_CODINGS: usize = 2;
-/// The most that a decoder gives at once, in bytes.
+/// The most bytes that a decoder returns at once.
 const PIECE: usize = 64 << 10;
 /// How many characters of an error's causes are shown; others may have written some of them.
 const MAX_REASON_CHARS: usize = 500;
 
-/// Why no HTTP client could be made.
+/// Why no HTTP client could be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     #[error("http.ca_file {} {source}", path.display())]
@@ -80,7 +80,7 @@ impl HttpClients {
     pub fn new(http: &settings::Http) -> Result<Self, SetupError> {
         install_tls();
         let extra = extra_certificates(http)?;
-        // a connection that hangs must be known as such before the wait for an answer is over
+        // a hanging connection must be detected before the timeout of the response
         let connect_timeout = http.connect_timeout.min(http.idle_timeout);
         let base = || builder().connect_timeout(connect_timeout);
         let trusting = || base().tls_certs_merge(extra.iter().cloned());
@@ -103,8 +103,8 @@ impl HttpClients {
         })
     }
 
-    /// Sends one GET and waits for the head of its answer. Redirects are answers. With `part` it
-    /// asks for what follows so many bytes, if the file is still the same.
+    /// Sends one GET and waits for the response's head. Redirects are not followed. With `part` it
+    /// requests the rest of an unchanged file from that offset.
     ///
     /// # Errors
     /// `NotSent` when there was no connection, otherwise `Lost`.
@@ -126,7 +126,7 @@ impl HttpClients {
             request = request
                 .header(RANGE, format!("bytes={offset}-"))
                 .header(IF_RANGE, &validator.tag)
-                // A range of another encoding would not fit to what is there.
+                // A range of another encoding would not match the bytes already received.
                 .header(ACCEPT_ENCODING, "identity");
         } else {
             request = request.header(ACCEPT_ENCODING, "gzip");
@@ -176,7 +176,7 @@ impl HttpClients {
         Failure::new(FailureKind::NotSent, message)
     }
 
-    /// The body of a control answer, up to `limit` bytes, and whether there was more.
+    /// The body of a control response, up to `limit` bytes, and whether there was more.
     ///
     /// # Errors
     /// When it breaks off or does not end in time.
@@ -198,7 +198,7 @@ impl HttpClients {
         Ok((bytes, false))
     }
 
-    /// The body of a result as it arrives. `begun` is when it was asked for: the download's
+    /// The body of a result as it arrives. `begun` is when it was requested: the download's
     /// deadline counts from then.
     pub(crate) fn chunks(
         &self,
@@ -229,7 +229,7 @@ impl HttpClients {
     }
 }
 
-/// How many times an answer's body is compressed with gzip: the one coding that is asked for.
+/// How many times a response's body is compressed with gzip, the only coding that is requested.
 /// RFC 9110, 8.4: names are in any case, `x-gzip` is `gzip`, and `identity` is none.
 fn codings(response: &Response) -> Result<usize, Failure> {
     let refused = |what: &str| {
@@ -254,15 +254,15 @@ fn codings(response: &Response) -> Result<usize, Failure> {
     Ok(codings)
 }
 
-/// Whether an answer's body is compressed in any way, or in one that is not known.
+/// Whether a response's body is compressed, with a known coding or not.
 pub(crate) fn is_encoded(response: &Response) -> bool {
     !matches!(codings(response), Ok(0))
 }
 
-/// A body on its way in, its content encoding undone.
+/// A body being received, with its content encoding decoded.
 enum DecodedBody {
     Plain(BodyReader),
-    /// Compressed so many times; nothing has come yet.
+    /// Compressed `codings` times; nothing has been received yet.
     Unopened {
         reading: BodyReader,
         codings: usize,
@@ -294,7 +294,7 @@ impl DecodedBody {
         }
     }
 
-    /// What the decoder gives next, in pieces of bounded size however much a little may decode to.
+    /// The decoder's next bytes, in pieces of bounded size even for a decompression bomb.
     async fn decoded(&mut self) -> Result<Option<Bytes>, Failure> {
         let DecodedBody::Gzip(reader) = self else { return Ok(None) };
         let mut piece = BytesMut::with_capacity(PIECE);
@@ -319,7 +319,7 @@ impl DecodedBody {
     }
 }
 
-/// Undoes gzip so many times: all members of it, and nothing but members.
+/// Decodes gzip `codings` times: all members, and nothing after them.
 fn decoder(
     first: Bytes,
     reading: BodyReader,
@@ -342,7 +342,7 @@ fn decoder(
     reader
 }
 
-/// A body on its way in.
+/// A body being received.
 struct BodyReader {
     response: Response,
     /// Bytes so far, as they came.
@@ -352,8 +352,8 @@ struct BodyReader {
 }
 
 impl BodyReader {
-    /// The next bytes; `None` at the end. The idle time runs only while this waits, so a slow
-    /// reader is not mistaken for a silent service (reqwest's own read timeout does that).
+    /// The next bytes; `None` at the end. The idle timeout runs only while this waits, so that a slow
+    /// reader is not mistaken for a silent service (as with reqwest's own read timeout).
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let received = self.received;
         let now = Instant::now();
@@ -407,7 +407,7 @@ impl PlainClients {
             Ok(Self { outward: builder().build()?, loopback: builder().no_proxy().build()? })
         };
         let clients = match both(&|| connecting().tls_certs_merge(extra.iter().cloned())) {
-            // A machine that trusts nobody can still talk to itself.
+            // Without any trusted certificate, loopback still works.
             Err(_) if http.ca_file.is_none() => both(&|| connecting().tls_certs_only([])),
             clients => clients,
         };
@@ -430,7 +430,7 @@ fn builder() -> ClientBuilder {
 }
 
 fn install_tls() {
-    // an error says that a provider is installed already, which is as good
+    // an error means that a provider is already installed, which is fine
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
@@ -452,7 +452,7 @@ fn pair(builder: impl Fn() -> ClientBuilder) -> reqwest::Result<Pair> {
     Ok(Pair { fresh: builder().pool_max_idle_per_host(0).build()?, pooled: builder().build()? })
 }
 
-/// What this machine itself lacks for a connection, if that is why there is none.
+/// The local resource whose exhaustion prevented the connection, if any.
 fn shortage(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -463,7 +463,7 @@ fn shortage(error: &(dyn Error + 'static)) -> Option<&'static str> {
         }
         cause = error.source();
     }
-    // Looking a name up says nothing of it, but needs a descriptor too.
+    // A failed name lookup does not say so, but needs a descriptor too.
     let probe = std::fs::File::open("/dev/null").err().and_then(|error| error.raw_os_error());
     probe.and_then(lacks)
 }

@@ -1,8 +1,8 @@
-//! The remote side: what any slow export service can be asked, and what its answers mean.
+//! The remote side: the interface of a slow export service, and its clients.
 //!
-//! An [`ExportService`] is asked once per call: it keeps no state, reads no wall clock, never
-//! sleeps and never repeats a request. When to ask, and how often, is decided elsewhere; what a
-//! request that did not do its job means for that decision is its [`Failure`].
+//! Each call of an [`ExportService`] sends one request: it keeps no state, reads no wall clock, never
+//! sleeps and never repeats a request. Callers decide when and how often to send requests; a
+//! [`Failure`] tells them why one failed.
 
 pub mod bing;
 pub mod http;
@@ -26,26 +26,26 @@ pub struct Target {
     pub version: Option<String>,
 }
 
-/// A result that has begun to arrive.
+/// A result whose body is being received.
 pub struct Download {
     /// The length in bytes, where it was announced and the body has no content encoding.
     pub length: Option<u64>,
     /// The bytes with the content encoding undone. The first error is the last item.
     pub chunks: BoxStream<'static, Result<Bytes, Failure>>,
-    /// Oddities worth a line in the job's timeline, free of the key.
+    /// Oddities to note in the job's timeline, without the key.
     pub notes: Vec<String>,
-    /// By what the rest can be asked for, should it break off; `None` where it cannot.
+    /// Allows the download to be resumed; `None` if it cannot be.
     pub validator: Option<Validator>,
 }
 
-/// What says that a result is still the same file: a strong entity tag (RFC 9110, 8.8.3) of an
-/// answer without content encoding, whose server has ranges.
+/// Identifies the file for a resumed download: a strong entity tag (RFC 9110, 8.8.3) of a response
+/// without content encoding, from a server that supports ranges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validator {
     pub(crate) tag: String,
     /// The whole file's length in bytes.
     pub(crate) length: u64,
-    /// When the result was first asked for: the download's deadline counts from then.
+    /// When the result was first requested: the download's deadline counts from then.
     pub(crate) begun: Instant,
 }
 
@@ -63,20 +63,20 @@ impl fmt::Debug for Download {
 ///
 /// `now` is needed to read a `Retry-After` that is a date, for nothing else.
 pub trait ExportService: Send + Sync {
-    /// Starts one remote job. Sent at most once, whatever happens.
+    /// Starts one remote job. The request is sent at most once.
     ///
     /// # Errors
-    /// A [`Failure`] whose `maybe_started` tells whether the service may have begun a job.
+    /// A [`Failure`] whose `maybe_started` says whether the service may have started a job.
     fn submit<'a>(
         &'a self,
         target: &'a Target,
         now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Submitted, Failure>>;
 
-    /// Asks how far a remote job has come.
+    /// Polls the status of a remote job.
     ///
     /// # Errors
-    /// When no sensible answer came; this says nothing about the remote job itself.
+    /// When there was no valid response; this says nothing about the remote job itself.
     fn poll<'a>(
         &'a self,
         target: &'a Target,
@@ -85,10 +85,10 @@ pub trait ExportService: Send + Sync {
         now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Polled, Failure>>;
 
-    /// Begins to fetch a result. The caller bounds and proves what it reads.
+    /// Starts fetching a result. The caller limits and validates what it reads.
     ///
     /// # Errors
-    /// When the result did not begin to arrive; later failures come through the stream.
+    /// When no body was received; later failures come through the stream.
     fn fetch<'a>(
         &'a self,
         target: &'a Target,
@@ -96,12 +96,12 @@ pub trait ExportService: Send + Sync {
         now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Download, Failure>>;
 
-    /// Asks for the rest of a result that broke off after `offset` bytes, if it is still the file
-    /// that the validator stands for.
+    /// Requests the rest of a result that broke off after `offset` bytes, if the file is still the
+    /// one that the validator identifies.
     ///
     /// # Errors
-    /// When the rest did not begin to arrive. `Protocol` says that it never will: the file is
-    /// another one, or there are no ranges of it.
+    /// When no body was received. `Protocol` means that resuming is impossible: the file has changed,
+    /// or the server does not support ranges.
     fn resume<'a>(
         &'a self,
         target: &'a Target,
@@ -114,16 +114,16 @@ pub trait ExportService: Send + Sync {
         Box::pin(std::future::ready(Err(never)))
     }
 
-    /// The service's own account of an aborted job: at most 64 KiB of text, free of the key.
+    /// The service's error log of an aborted job: at most 64 KiB of text, without the key.
     ///
     /// # Errors
     /// When it could not be read.
     fn error_log<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<String, Failure>>;
 
-    /// Whether the service accepts the key for the target, without any effect there.
+    /// Checks that the service accepts the key for the target, without any side effect.
     ///
     /// # Errors
-    /// When it does not, or when the service could not be asked.
+    /// When it does not, or when the request failed.
     fn try_key<'a>(
         &'a self,
         target: &'a Target,

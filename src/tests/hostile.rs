@@ -1,5 +1,5 @@
-//! Inputs that nobody means well by: the corpus in `tests/corpus`, changed at random by a seed. Each
-//! reader must answer each of them, right or wrong, without a panic.
+//! Hostile inputs: the corpus in `tests/corpus`, mutated at random from a seed. No input may make a
+//! reader panic.
 //!
 //! ```sh
 //! cargo test --lib hostile                                           # the same inputs each time
@@ -162,8 +162,8 @@ fn of_namespaces(error: &roxmltree::Error) -> bool {
     ["namespace", "QName", "prefix", "invalid name"].iter().any(|word| text.contains(word))
 }
 
-/// What another reader makes of a document that is whole for ours: the same entities, and where
-/// without warnings, a key for each, all of them different.
+/// Another parser must agree about a document that ours accepts: the same number of entities, and if
+/// there are no warnings, a unique key for each.
 fn agree(summary: &dataset::Summary, theirs: &roxmltree::Document<'_>) {
     let is = |node: &roxmltree::Node<'_, '_>, name: &str| node.tag_name().name() == name;
     let elements: Vec<_> =
@@ -188,7 +188,7 @@ fn agree(summary: &dataset::Summary, theirs: &roxmltree::Document<'_>) {
     }
 }
 
-/// A document that is whole is well-formed for another reader too; what that one refuses is never
+/// A document that ours accepts is well-formed for another parser too; what that one refuses is never
 /// archived.
 #[test]
 fn a_document_is_valid_only_if_another_parser_agrees() {
@@ -203,7 +203,7 @@ fn a_document_is_valid_only_if_another_parser_agrees() {
                 let tally = if summary.warnings.is_empty() { &proven } else { &warned };
                 tally.set(tally.get() + 1);
             }
-            // What namespaces demand beyond XML 1.0 is no part of the proof.
+            // What namespaces demand beyond XML 1.0 is not part of validation.
             (Ok(_), Some(Err(error))) if of_namespaces(&error) => {}
             (Ok(_), theirs) => panic!("another reader refuses what was proven: {theirs:?}"),
             (Err(_), _) => refused.set(refused.get() + 1),
@@ -308,7 +308,7 @@ fn any_manifest_is_read_or_refused() {
         if let Ok(read) = Manifest::read(input) {
             let name = read.manifest.name().to_string();
             assert!(!name.contains('/'), "{name}");
-            // What is written reads back, whatever was read.
+            // A rendered manifest reads back the same.
             let again = Manifest::read(&read.manifest.render().unwrap()).unwrap();
             assert_eq!((again.manifest, again.has_checksum), (read.manifest, true));
         }
@@ -318,7 +318,7 @@ fn any_manifest_is_read_or_refused() {
     });
 }
 
-/// What would take hours, were any of it quadratic.
+/// Inputs that would take hours if reading them took quadratic time.
 #[test]
 fn large_and_deeply_nested_inputs_take_linear_time() {
     let head = |columns: &str, more: &str| {

@@ -1,4 +1,4 @@
-//! Whose address is whose, and the one place where a key joins one.
+//! Which URLs belong to an account, and the only code that adds a key to one.
 
 use crate::secret::Key;
 use crate::service::Target;
@@ -8,7 +8,7 @@ use url::Url;
 
 /// Microsoft's documents name several hosts of the service, all under this domain.
 const DOMAIN: &str = "virtualearth.net";
-/// The longest address of the service that is kept, in bytes; servers take no longer ones.
+/// The longest URL that is kept, in bytes; servers accept no longer ones.
 const MAX_LINK_BYTES: usize = 8 << 10;
 
 /// All but what RFC 3986 leaves unreserved: a data source's name may hold any of ``~`!$^_={}``, and
@@ -53,9 +53,9 @@ impl Addresses {
         url
     }
 
-    /// A link of the service as an address to ask, without any key: relative ones belong to `base`,
-    /// and one to the account's host is asked over TLS where the endpoint is. `None` when it is no
-    /// http address, or too long to be one.
+    /// A link of the service as a URL to request, without any key. Relative links resolve against
+    /// `base`, and the account's host is reached over TLS if the endpoint is. `None` if it is not an
+    /// http URL or too long.
     pub(super) fn link(&self, text: &str, base: &Url) -> Option<Url> {
         if text.len() > MAX_LINK_BYTES {
             return None;
@@ -65,7 +65,7 @@ impl Addresses {
             return None;
         }
         url.set_fragment(None);
-        // A user or password in a link is nobody's business here.
+        // A user or password in a link is dropped.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         let mut secure = url.clone();
@@ -79,7 +79,7 @@ impl Addresses {
         Some(without_key(url))
     }
 
-    /// Whether an address is the account's: the endpoint's host and port, and where that is under
+    /// Whether a URL belongs to the account: the endpoint's host and port, and where that is under
     /// `virtualearth.net`, any host under it.
     pub(super) fn owns(&self, url: &Url) -> bool {
         let port = |url: &Url| url.port_or_known_default();
@@ -92,8 +92,8 @@ impl Addresses {
         }
     }
 
-    /// The address as it is sent: with the key if and only if it is the account's and nobody can
-    /// listen on the way.
+    /// The URL as it is sent: with the key if and only if it belongs to the account and goes over TLS
+    /// or loopback.
     pub(super) fn with_key(&self, url: &Url, key: &Key) -> Url {
         let mut url = without_key(url.clone());
         if self.owns(&url) && (url.scheme() == "https" || is_loopback(&url)) {
@@ -103,7 +103,7 @@ impl Addresses {
     }
 }
 
-/// Asks for JSON, which a link of the service does not do by itself.
+/// Requests JSON, which the service's links do not do by themselves.
 pub(super) fn as_json(mut url: Url) -> Url {
     if !url.query_pairs().any(|(name, _)| name.eq_ignore_ascii_case("output")) {
         url.query_pairs_mut().append_pair("output", "json");
@@ -115,7 +115,7 @@ fn is_bing(host: &str) -> bool {
     host == DOMAIN || host.strip_suffix(DOMAIN).is_some_and(|rest| rest.ends_with('.'))
 }
 
-/// Takes a key out of an address; any other query stays byte for byte, for it may be signed.
+/// Removes a key from a URL; the rest of the query stays byte for byte, because it may be signed.
 fn without_key(mut url: Url) -> Url {
     let Some(query) = url.query() else { return url };
     let is_key = |part: &&str| {

@@ -1,4 +1,4 @@
-//! What an answer means that did not do what was asked.
+//! Classifies responses that report a failure.
 
 use super::text::{element, mentions_limits, tidy, visible};
 use super::wire::{Answer, BodyProblem};
@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use std::time::Duration;
 use url::Url;
 
-/// The service may ask to be left alone this long, and no longer.
+/// The longest `Retry-After` that is honoured.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
-/// What was asked for: the same status means different things.
+/// The kind of request: the same status means different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestKind {
     Create,
@@ -22,7 +22,7 @@ pub(super) enum RequestKind {
     Versions,
 }
 
-/// An answer, read to its end or to where it broke off.
+/// A response, read to its end or to where it broke off.
 #[derive(Debug)]
 pub(super) struct Reply {
     /// The address that answered; it holds no key.
@@ -43,7 +43,7 @@ impl Reply {
     }
 }
 
-/// Judges answers for one account.
+/// Classifies the responses to one account's request.
 pub(super) struct ResponseClassifier<'a> {
     pub(super) account: &'a str,
     pub(super) key: &'a Key,
@@ -52,7 +52,7 @@ pub(super) struct ResponseClassifier<'a> {
 }
 
 impl ResponseClassifier<'_> {
-    /// The failure that a status other than 2xx means, or a body that took the place of a result.
+    /// The failure behind a status other than 2xx, or behind JSON instead of a result.
     pub(super) fn failure(&self, reply: &Reply) -> Failure {
         let answer = Answer::parse(&reply.body);
         if let Ok(answer) = &answer
@@ -72,9 +72,9 @@ impl ResponseClassifier<'_> {
         self.refusal(reply, reply.status, &said)
     }
 
-    /// The failure that a body speaks of, whatever its HTTP status says.
+    /// The failure that a body reports, regardless of its HTTP status.
     pub(super) fn contradiction(&self, reply: &Reply, answer: &Answer) -> Option<Failure> {
-        // A failing service may not have come to look at the key.
+        // A failing service may not have checked the key.
         let wrong_key = reply.status < 500
             && answer
                 .authentication
@@ -94,7 +94,7 @@ impl ResponseClassifier<'_> {
         }
     }
 
-    /// How long the service asks to be left alone.
+    /// The response's `Retry-After`, capped.
     pub(super) fn requested_delay(&self, reply: &Reply) -> Option<Duration> {
         retry_after(reply.retry_after.as_deref()?, self.now, MAX_RETRY_AFTER)
     }
@@ -150,7 +150,7 @@ fn stated_error(answer: &Answer) -> String {
     }
 }
 
-/// What a page or an XML answer says, as far as it can be found.
+/// The readable text of an HTML or XML response.
 fn text_of_body(body: &[u8], problem: &BodyProblem) -> String {
     let text = String::from_utf8_lossy(body);
     match problem {

@@ -32,13 +32,13 @@ pub const LAST_DAY: NaiveDate = match NaiveDate::from_ymd_opt(2028, 6, 30) {
     None => NaiveDate::MAX,
 };
 
-/// The most of a control answer that is read.
+/// The most bytes of a control response that are read.
 const CONTROL_LIMIT: usize = 1 << 20;
-/// The most of an error log that is kept.
+/// The most bytes of an error log that are kept.
 const ERROR_LOG_LIMIT: usize = 64 << 10;
 const MAX_REDIRECTS: usize = 10;
 const JSON: &str = "application/json";
-/// Result and log are not JSON; some hosts insist on being asked for what they have.
+/// Result and log are not JSON; some hosts insist on a matching `Accept` header.
 const ANYTHING: &str = "application/xml, text/xml;q=0.9, */*;q=0.8";
 
 /// One account at the service.
@@ -70,8 +70,8 @@ impl Bing {
         ResponseClassifier { account: &self.account, key: &self.key, request, now }
     }
 
-    /// Asks the account's own host and reads the whole answer. Redirects are followed by hand, and
-    /// only within the host: elsewhere the key would be missing, or worse, not.
+    /// Sends a request to the account's own host and reads the whole response. Redirects are followed
+    /// here, and only within the host: the key must not go anywhere else.
     async fn ask(
         &self,
         url: Url,
@@ -109,7 +109,7 @@ impl Bing {
         };
         let (location, retry_after) = (header(header::LOCATION), header(header::RETRY_AFTER));
         let status = response.status().as_u16();
-        // A body that breaks off may still come with all that is needed in its head.
+        // The headers may suffice even if the body breaks off.
         let (body, broken) = match self.clients.body(response, limit).await {
             Ok((body, _)) => (body, None),
             Err(failure) => (Vec::new(), Some(failure)),
@@ -117,7 +117,7 @@ impl Bing {
         Ok(Reply { url, status, location, retry_after, body, broken })
     }
 
-    /// Where a redirect leads; `None` for any other answer.
+    /// Where a redirect leads; `None` for any other response.
     fn redirect(&self, response: &Response, from: &Url) -> Result<Option<Url>, Failure> {
         if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             return Ok(None);
@@ -158,8 +158,8 @@ impl Bing {
             Some(status_url) => {
                 if parsed.is_err() {
                     notes.push(
-                        "the answer to the submission was no usable JSON; its Location header is \
-                         followed"
+                        "the response to the submission was not usable JSON; its Location header is \
+                         used"
                             .to_owned(),
                     );
                 }
@@ -170,8 +170,8 @@ impl Bing {
         }
     }
 
-    /// Where to ask for the status: the link first, the header second; of two that differ the one
-    /// that names the job.
+    /// The status URL: the link first, the header second; if they differ, the one that contains the
+    /// job's id.
     fn status_url(
         &self,
         reply: &Reply,
@@ -200,7 +200,7 @@ impl Bing {
         Some(chosen.clone())
     }
 
-    /// A success that says nothing.
+    /// The failure for a success without a usable status URL.
     fn unusable(
         &self,
         reply: &Reply,
@@ -232,9 +232,8 @@ impl Bing {
         status_url: &str,
         now: DateTime<Utc>,
     ) -> Result<Polled, Failure> {
-        let url = Url::parse(status_url).map_err(|_| {
-            Failure::new(FailureKind::Protocol, "the stored status address is none")
-        })?;
+        let url = Url::parse(status_url)
+            .map_err(|_| Failure::new(FailureKind::Protocol, "the stored status URL is invalid"))?;
         let reply = self.ask(as_json(url), Connection::Pooled, JSON, CONTROL_LIMIT).await?;
         let classifier = self.classifier(RequestKind::Status, now);
         if !reply.is_success() {
@@ -286,7 +285,7 @@ impl Bing {
     }
 
     async fn result(&self, result_url: &str, now: DateTime<Utc>) -> Result<Download, Failure> {
-        let unusable = || Failure::new(FailureKind::Protocol, "the stored result address is none");
+        let unusable = || Failure::new(FailureKind::Protocol, "the stored result URL is invalid");
         let url = Url::parse(result_url).map_err(|_| unusable())?;
         let begun = Instant::now();
         let mut notes = Vec::new();
@@ -294,7 +293,7 @@ impl Bing {
         if response.status().as_u16() == 404
             && let Some(corrected) = without_misspelling(&url)
         {
-            // Documented examples misspell the path, and the service may only know the other one.
+            // Documented examples misspell the path; the service may only know the correct one.
             (response, place_asked) = self.follow(corrected, None).await?;
             notes.push(
                 "the result's address was misspelled (/ouput/); found at /output/".to_owned(),
@@ -316,7 +315,7 @@ impl Bing {
         })
     }
 
-    /// What follows `offset` bytes of a result.
+    /// The rest of a result after `offset` bytes.
     async fn rest(
         &self,
         result_url: &str,
@@ -326,14 +325,14 @@ impl Bing {
         let other = |what: &str| {
             Failure::new(FailureKind::Protocol, format!("the result cannot be resumed: {what}"))
         };
-        let url = Url::parse(result_url).map_err(|_| other("its stored address is none"))?;
+        let url = Url::parse(result_url).map_err(|_| other("its stored URL is invalid"))?;
         let (response, host) = self.follow(url, Some((offset, validator))).await?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let last = validator.length.saturating_sub(1);
         let range = format!("bytes {offset}-{last}/{}", validator.length);
         match response.status().as_u16() {
             206 if header(header::CONTENT_RANGE) != Some(range.as_str()) => {
-                Err(other("another part of it came than was asked for"))
+                Err(other("the service sent another part than requested"))
             }
             206 if header(header::ETAG) != Some(validator.tag.as_str()) => {
                 Err(other("it has changed"))
@@ -353,8 +352,8 @@ impl Bing {
         }
     }
 
-    /// The answer at the end of all redirects. The account's host gets the key, any other does not
-    /// and must be reached over TLS (or be this machine).
+    /// The response after all redirects. Only the account's host gets the key; any other host must be
+    /// reached over TLS or loopback.
     async fn follow(
         &self,
         url: Url,
@@ -384,7 +383,7 @@ impl Bing {
 
     async fn log(&self, url: &str) -> Result<String, Failure> {
         let url = Url::parse(url)
-            .map_err(|_| Failure::new(FailureKind::Protocol, "its address is none"))?;
+            .map_err(|_| Failure::new(FailureKind::Protocol, "its URL is invalid"))?;
         let (response, url) = self.follow(url, None).await?;
         let reply = self.read(response, url, ERROR_LOG_LIMIT).await?;
         match (&reply.broken, reply.is_success()) {
@@ -412,8 +411,8 @@ impl Bing {
         contradiction.map_or(Ok(()), Err)
     }
 
-    /// A link of the service as an address that may be kept: one that holds the key elsewhere than
-    /// in its `key` parameter, which is taken out, may not.
+    /// A link of the service as a URL that may be stored. The `key` parameter is removed; a URL that
+    /// holds the key anywhere else is refused.
     fn link(&self, text: &str, base: &Url) -> Option<Url> {
         let url = self.addresses.link(text, base)?;
         (redact(url.as_str(), &[&self.key]) == url.as_str()).then_some(url)
@@ -475,8 +474,8 @@ impl ExportService for Bing {
     }
 }
 
-/// What the rest can be asked for by. A weak tag says only that two files mean the same, and a
-/// length in an encoding counts other bytes.
+/// The validator of a response, if the download can be resumed. A weak tag does not guarantee
+/// identical bytes, and the length of an encoded body counts other bytes.
 fn validator(response: &Response, begun: Instant) -> Option<Validator> {
     let header = |name| response.headers().get(name)?.to_str().ok();
     let tag = header(header::ETAG)?;
@@ -497,7 +496,7 @@ fn too_many_redirects(url: &Url) -> Failure {
     Failure::new(FailureKind::Protocol, message)
 }
 
-/// The address with `/output/` where a documented example has `/ouput/`.
+/// The URL with `/output/` where a documented example has `/ouput/`.
 fn without_misspelling(url: &Url) -> Option<Url> {
     let path = url.path().to_ascii_lowercase();
     let at = path.find("/ouput/")?;

@@ -1,13 +1,13 @@
-//! What the service says in prose: found in markup, made safe to keep and to show, understood as
-//! far as a decision needs it.
+//! Text that the service sends: extracted from markup, made safe to store and show, and searched for
+//! what decisions need.
 
 use crate::secret::{Key, redact};
 
 /// The longest text of the service that a message carries, in characters.
 const LONGEST: usize = 500;
 
-/// A text of the service, fit for a message: without the key, in one line, nothing that a
-/// terminal would obey, and not too long.
+/// Makes a text of the service safe for a message: without the key, on one line, without control
+/// characters, and of bounded length.
 pub(super) fn tidy(text: &str, key: &Key) -> String {
     let redacted = redact(text, &[key]);
     let mut line = String::new();
@@ -33,8 +33,8 @@ pub(super) fn tidy(text: &str, key: &Key) -> String {
     }
 }
 
-/// A whole text of the service, fit to be kept: without the key, with nothing in its lines that a
-/// terminal would obey, and no longer than so many bytes.
+/// Makes a multi-line text of the service safe to store: without the key, without control characters
+/// in its lines, and of bounded length in bytes.
 pub(super) fn tidy_lines(text: &str, key: &Key, longest: usize) -> String {
     let mut kept = String::new();
     for character in redact(text, &[key]).chars() {
@@ -60,9 +60,9 @@ fn is_invisible_order(character: char) -> bool {
 
 /// Whether a refusal's text is about a limit of the account.
 ///
-/// The service documents no status of its own for that (`Create a Download Job` and its kin know
-/// no 429), so the text must tell. Whole words, so that "limited to the master key" and "unlimited"
-/// do not count; and `429 Too Many Requests` alone is a status's name, no talk of limits.
+/// The service documents no status for that (`Create a Download Job` and related pages know no 429),
+/// so the text decides. Whole words, so that "limited to the master key" and "unlimited" do not
+/// count; `429 Too Many Requests` alone is a status's name and does not count either.
 pub(super) fn mentions_limits(text: &str) -> bool {
     let text = text.to_lowercase().replace("429 too many requests", " ");
     text.contains("too many")
@@ -97,7 +97,7 @@ pub(super) fn visible(markup: &str) -> String {
         });
         let tag = match hidden {
             Some(name) => {
-                // No copy of what follows: there may be very many of these.
+                // Without copying the rest: there may be very many of these.
                 let closes = |at: &usize| {
                     let end = tag.get(at + 2..at + 2 + name.len());
                     end.is_some_and(|end| end.eq_ignore_ascii_case(name))

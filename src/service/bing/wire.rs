@@ -1,5 +1,5 @@
-//! The answers of the service in JSON, read leniently: members come and go, counts are numbers,
-//! texts or empty, and samples disagree about names ("Download Data Source Dataflow Response
+//! The service's JSON responses, read leniently: members come and go, counts are numbers, strings
+//! or empty, and samples disagree about names ("Download Data Source Dataflow Response
 //! Description").
 
 use chrono::{DateTime, Utc};
@@ -8,10 +8,10 @@ use serde_json::Value;
 /// One answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Answer {
-    /// The body's own idea of the HTTP status.
+    /// The HTTP status according to the body.
     pub(super) status_code: Option<u16>,
     pub(super) authentication: Option<String>,
-    /// What it says about an error, in whatever member.
+    /// Error texts from all members that may hold one.
     pub(super) errors: Vec<String>,
     pub(super) description: Option<String>,
     pub(super) job: Option<DataflowJob>,
@@ -24,7 +24,7 @@ pub(super) struct DataflowJob {
     pub(super) status: Option<String>,
     pub(super) links: Vec<Link>,
     pub(super) total: Option<u64>,
-    /// `None` where nothing is said that can be read.
+    /// `None` if missing or unreadable.
     pub(super) created_at: Option<DateTime<Utc>>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Link {
     pub(super) url: String,
 }
 
-/// Why a body is no answer.
+/// Why a body could not be parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum BodyProblem {
     Empty,
@@ -133,13 +133,13 @@ fn link(value: &Value) -> Option<Link> {
     })
 }
 
-/// A text that says something.
+/// A non-empty string.
 fn text_of(value: &Value, member: &str) -> Option<String> {
     let text = value.get(member)?.as_str()?.trim();
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// A text, or the texts of a list.
+/// A string, or the strings of a list.
 fn texts(value: &Value) -> Vec<String> {
     let items = match value {
         Value::Array(items) => items.as_slice(),
@@ -149,7 +149,7 @@ fn texts(value: &Value) -> Vec<String> {
     said.filter(|text| !text.is_empty()).map(str::to_owned).collect()
 }
 
-/// A count, written as a number or as a text.
+/// A count, written as a number or as a string.
 fn number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
 }
@@ -158,7 +158,7 @@ fn number(value: &Value) -> Option<u64> {
 /// an offset. One without an offset is no instant.
 fn date(text: &str) -> Option<DateTime<Utc>> {
     let iso = || DateTime::parse_from_rfc3339(text);
-    // The weekday says nothing, and a wrong one would be refused.
+    // The weekday is redundant, and the parser would refuse a wrong one.
     let without_weekday = text.split_once(',').map_or(text, |(_, rest)| rest.trim_start());
     iso().or_else(|_| DateTime::parse_from_rfc2822(without_weekday)).ok().map(|at| at.to_utc())
 }

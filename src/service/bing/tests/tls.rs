@@ -103,7 +103,7 @@ async fn unusable_certificates_and_plain_http_are_explained() {
         serve_as(own.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap()).await;
     let failure = submit(port, Some(&path)).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::NotSent);
-    assert!(failure.message.contains("is an authority's (CA), and no server's"), "{failure}");
+    assert!(failure.message.contains("an authority (CA), not of a server"), "{failure}");
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -113,7 +113,7 @@ async fn unusable_certificates_and_plain_http_are_explained() {
         std::future::pending::<()>().await;
     }));
     let failure = submit(port, None).await.unwrap_err();
-    assert!(failure.message.contains("speaks no TLS"), "{failure}");
+    assert!(failure.message.contains("does not speak TLS"), "{failure}");
 }
 
 #[tokio::test]
