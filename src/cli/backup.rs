@@ -1,6 +1,6 @@
 //! `nightjar backup`: sources, now, in the foreground.
 
-use super::herald::Herald;
+use super::alerts::Dispatcher;
 use super::output;
 use super::watch::Watch;
 use super::{Common, Problem, archive, chosen, clock, exit, open_store, plan, stop_signal, sweep};
@@ -77,8 +77,8 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     }
     let ids = jobs.iter().map(|(job, _)| job.id).collect();
     let reporter = Reporter::new(Some(store.clone()), archive(&settings));
-    let (herald, mut steps) = Herald::new(store.clone(), reporter, settings.clone());
-    let (shown, told) = (watch.observer(), herald.clone());
+    let (dispatcher, mut steps) = Dispatcher::new(store.clone(), reporter, settings.clone());
+    let (shown, told) = (watch.observer(), dispatcher.clone());
     let observer: Observer = Arc::new(move |notice| {
         told.notice(&notice);
         shown(notice);
@@ -91,7 +91,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
         loop {
             tokio::select! {
                 worked = &mut working => break worked.map_err(Problem::failed)?,
-                Some(step) = steps.next() => herald.ping(step).await,
+                Some(step) = steps.next() => dispatcher.ping(step).await,
                 () = &mut showing => {}
             }
         }
@@ -103,7 +103,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     watch.refresh(clock().now()).await?;
     let limit = timed_out.filter(|token| token.is_cancelled()).and(arguments.timeout);
     let code = conclude(&store, &jobs, limit).await?;
-    herald.conclude(steps).await;
+    dispatcher.conclude(steps).await;
     // Where no daemon looks after the database every night, this does. Retention is left to
     // `prune` and the daemon: nothing goes from the archive because somebody adds to it.
     let mut maintenance = Maintenance::new(store.clone(), archive(&settings), clock());

@@ -100,7 +100,7 @@ fn warnings(settings: &Settings) -> Vec<String> {
         }
         Err(error) => warnings.push(format!("for this user, here and now: [web]: {error}")),
     }
-    let (_, problems) = super::herald::notifier(settings);
+    let (_, problems) = super::alerts::notifier(settings);
     warnings.extend(problems.into_iter().map(|it| format!("for this user, here and now: {it}")));
     if settings.sources.is_empty() {
         warnings.push("there is no [[sources]] table: nothing will be backed up".to_owned());

@@ -1,6 +1,6 @@
 //! `nightjar daemon`: the service.
 
-use super::herald::Herald;
+use super::alerts::Dispatcher;
 use super::{Common, Problem, archive, clock, plan, recover, stop_signal, sweep, systemd};
 use crate::config;
 use crate::engine::{Engine, Notice, Observer, Plan, Scope};
@@ -68,9 +68,9 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let news = Arc::new(Notify::new());
     let moved = Arc::clone(&news);
     let reporter = Reporter::new(Some(store.clone()), archive.clone());
-    let (herald, steps) = Herald::new(store.clone(), reporter.clone(), settings.clone());
-    let (live, gate) = (web::Live::default(), web::Gate { token, any_host });
-    let (told, shown) = (herald.clone(), live.clone());
+    let (dispatcher, steps) = Dispatcher::new(store.clone(), reporter.clone(), settings.clone());
+    let (live, auth) = (web::Live::default(), web::Auth { token, any_host });
+    let (told, shown) = (dispatcher.clone(), live.clone());
     let observer: Observer = Arc::new(move |notice| {
         told.notice(&notice);
         shown.notice(&notice);
@@ -82,7 +82,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let engine = Engine::new(store.clone(), archive.clone(), worker, clock(), whole, observer);
     // The page reads by itself: whatever it is asked, nothing here waits for it.
     let reporter = Reporter::new(Some(store.for_page()), archive);
-    let reader = web::State::new(reporter, settings.clone(), engine.clone(), live, gate);
+    let reader = web::State::new(reporter, settings.clone(), engine.clone(), live, auth);
     tracing::info!(
         sources = settings.sources.len(),
         state_dir = %settings.state_dir.display(),
@@ -109,9 +109,9 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
             let settings = || reader.settings();
             let clock = clock();
             tokio::join!(
-                reload_on_hangup(hangup, common, &engine, &reader, &herald, &news),
-                herald.keep_pinging(steps),
-                herald.keep_telling(),
+                reload_on_hangup(hangup, common, &engine, &reader, &dispatcher, &news),
+                dispatcher.run_pings(steps),
+                dispatcher.run_alerts(),
                 maintenance.keep_running(settings, &stop),
                 systemd::keep_alive(&engine),
                 systemd::keep_status(&store, settings, &clock, &news),
@@ -125,7 +125,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     if ended.as_ref().is_err_and(StoreError::is_damage) {
         copies::mark_suspect(&settings.state_dir.join(FILE));
     }
-    tokio::join!(herald.finish(LAST_PINGS), async {
+    tokio::join!(dispatcher.finish(LAST_PINGS), async {
         if let Some(serving) = serving {
             serving.finish().await;
         }
@@ -158,7 +158,7 @@ async fn reload_on_hangup(
     common: &Common,
     engine: &Engine,
     reader: &web::State,
-    herald: &Herald,
+    dispatcher: &Dispatcher,
     news: &Notify,
 ) {
     while hangup.recv().await.is_some() {
@@ -181,7 +181,7 @@ async fn reload_on_hangup(
                 new.archive_dir.clone_from(&old.archive_dir);
                 tracing::info!(sources = new.sources.len(), "the configuration is reloaded");
                 engine.set_plan(Plan { settings: new.clone(), ..plan });
-                herald.set(new.clone());
+                dispatcher.set(new.clone());
                 reader.set_settings(new);
             }
             Err(problem) => {

@@ -1,12 +1,12 @@
 //! The commands: one file each. They parse, call, and print; what they print for programs comes
 //! from [`crate::report`].
 
+mod alerts;
 mod backup;
 mod check;
 mod daemon;
 mod demo;
 mod doctor;
-mod herald;
 mod hold;
 mod init;
 mod jobs;

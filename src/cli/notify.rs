@@ -1,6 +1,6 @@
 //! `nightjar notify test`: do messages arrive?
 
-use super::{Common, Problem, clock, exit, herald, output};
+use super::{Common, Problem, alerts, clock, exit, output};
 use crate::notify::{Delivery, Message, Phase};
 use clap::Subcommand;
 
@@ -12,9 +12,9 @@ pub(super) enum Arguments {
 
 pub(super) async fn run(common: &Common, Arguments::Test: &Arguments) -> Result<u8, Problem> {
     let settings = common.settings()?;
-    let (notifier, problems) = herald::notifier(&settings);
-    let message = Message::test(clock().now(), &herald::host());
-    let mut deliveries = notifier.tell_once(&message).await;
+    let (notifier, problems) = alerts::notifier(&settings);
+    let message = Message::test(clock().now(), &alerts::host());
+    let mut deliveries = notifier.send_once(&message).await;
     let checks = settings.sources.iter().map(|source| &source.ping).chain([&settings.notify.ping]);
     for check in checks.flatten() {
         deliveries.push(notifier.try_ping(check, Phase::Log, &message.message).await);

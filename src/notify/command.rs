@@ -50,7 +50,7 @@ impl Hook {
         let mut group = Group::of(&child);
         let status = {
             let talking = async {
-                tokio::join!(tell(input, &json), listen(output, &mut complaint));
+                tokio::join!(write_input(input, &json), read_errors(output, &mut complaint));
             };
             tokio::pin!(talking);
             let mut has_talked = false;
@@ -78,7 +78,7 @@ impl Hook {
     }
 }
 
-async fn tell(input: Option<ChildStdin>, json: &[u8]) {
+async fn write_input(input: Option<ChildStdin>, json: &[u8]) {
     if let Some(mut input) = input {
         // One that does not read its input has its reasons.
         let _ = input.write_all(json).await;
@@ -86,7 +86,7 @@ async fn tell(input: Option<ChildStdin>, json: &[u8]) {
 }
 
 /// Keeps the beginning of what is said, and reads the rest too, so that nobody waits for a reader.
-async fn listen(output: Option<ChildStderr>, said: &mut Vec<u8>) {
+async fn read_errors(output: Option<ChildStderr>, said: &mut Vec<u8>) {
     let Some(mut output) = output else { return };
     let mut piece = [0; 4096];
     while let Ok(count @ 1..) = output.read(&mut piece).await {

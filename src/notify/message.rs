@@ -1,6 +1,6 @@
-//! What is said.
+//! The messages.
 
-use crate::plan::alarms::{Alarm, AlarmKind, Change, News};
+use crate::plan::alarms::{Alarm, AlarmChange, AlarmKind, Change};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -11,11 +11,11 @@ use sha2::{Digest, Sha256};
 pub enum Event {
     /// Something broke.
     Broke,
-    /// It is broken still.
+    /// The problem persists.
     Still,
-    /// It is well again.
+    /// It is over.
     Recovered,
-    /// Somebody wants to see whether messages arrive.
+    /// A test of the channels.
     Test,
 }
 
@@ -51,14 +51,14 @@ pub struct Message {
 }
 
 impl Message {
-    /// The news as a message from this machine.
-    pub fn of(news: &News, now: DateTime<Utc>, host: &str) -> Message {
-        let Alarm { kind, about, message, .. } = news.alarm.clone();
-        let event = Event::from(news.change);
-        Message { kind: Some(kind), ..Message::new(event, about, message, news.since, now, host) }
+    /// The message about a change, from this machine.
+    pub fn of(change: &AlarmChange, now: DateTime<Utc>, host: &str) -> Message {
+        let Alarm { kind, about, message, .. } = change.alarm.clone();
+        let event = Event::from(change.change);
+        Message { kind: Some(kind), ..Message::new(event, about, message, change.since, now, host) }
     }
 
-    /// A message that says nothing but that it has arrived.
+    /// A test message.
     pub fn test(now: DateTime<Utc>, host: &str) -> Message {
         let text = "this is a test: whoever reads it will be told when a backup breaks";
         Message::new(Event::Test, "nightjar".to_owned(), text.to_owned(), now, now, host)
@@ -115,16 +115,16 @@ impl Message {
     }
 }
 
-/// How far a backup has come, as checks are told.
+/// How far a backup has come, as reported to checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// The service has taken the request.
     Start,
-    /// A proven snapshot is in the archive.
+    /// A validated snapshot is in the archive.
     Success,
     /// It failed.
     Fail,
-    /// Nothing of the kind: only a line in the check's log.
+    /// None of these: only a line in the check's log.
     Log,
 }
 

@@ -132,12 +132,12 @@ impl Notifier {
     }
 
     /// Sends a message to every channel, each tried until it takes it or has failed often enough.
-    pub async fn tell(&self, message: &Message) -> Vec<Delivery> {
+    pub async fn send(&self, message: &Message) -> Vec<Delivery> {
         self.deliver(message, &WAITS).await
     }
 
     /// Sends a message to every channel, once.
-    pub async fn tell_once(&self, message: &Message) -> Vec<Delivery> {
+    pub async fn send_once(&self, message: &Message) -> Vec<Delivery> {
         self.deliver(message, &[]).await
     }
 

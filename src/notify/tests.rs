@@ -1,7 +1,7 @@
 //! Every channel against a real server or program, and what happens when it does not work.
 
 use super::*;
-use crate::plan::alarms::{Alarm, AlarmKind, Change, News};
+use crate::plan::alarms::{Alarm, AlarmChange, AlarmKind, Change};
 use crate::service::http::PlainClients;
 use crate::settings::{Email, Http, MailSecurity, Webhook};
 use chrono::{DateTime, TimeZone, Utc};
@@ -19,19 +19,19 @@ fn noon() -> DateTime<Utc> {
 }
 
 fn message() -> Message {
-    let news = News {
+    let change = AlarmChange {
         change: Change::Broke,
         alarm: Alarm {
-            place: "source/stores".into(),
+            key: "source/stores".into(),
             kind: AlarmKind::Failed,
             about: "stores".into(),
             message: "the last job failed: aborted: out of luck".into(),
         },
         since: noon(),
-        told_at: None,
+        sent_at: None,
         silent: false,
     };
-    Message::of(&news, noon(), "archive-1")
+    Message::of(&change, noon(), "archive-1")
 }
 
 fn clients() -> PlainClients {
@@ -91,7 +91,7 @@ fn only(deliveries: Vec<Delivery>) -> Delivery {
 #[tokio::test]
 async fn a_webhook_gets_signed_json() {
     let (url, requests) = server(|_| "204 No Content");
-    let delivery = only(notifier(vec![webhook(url, Some("s3cret"))]).tell(&message()).await);
+    let delivery = only(notifier(vec![webhook(url, Some("s3cret"))]).send(&message()).await);
     assert!(delivery.result.is_ok() && !delivery.channel.contains("secret"), "{delivery:?}");
     let (head, body) = requests.recv().unwrap();
     assert!(head.starts_with("POST /hook/secret-path HTTP/1.1\r\n"), "{head}");
@@ -112,19 +112,19 @@ fn a_signature_is_what_openssl_makes_of_time_and_body() {
 #[tokio::test]
 async fn a_webhook_that_fails_in_passing_is_tried_again() {
     let (url, requests) = server(|number| if number == 0 { "503 Busy" } else { "200 OK" });
-    let delivery = only(notifier(vec![webhook(url, None)]).tell(&message()).await);
+    let delivery = only(notifier(vec![webhook(url, None)]).send(&message()).await);
     assert!(delivery.result.is_ok(), "{delivery:?}");
     assert_eq!(requests.try_iter().count(), 2);
 }
 
 #[tokio::test]
-async fn what_cannot_be_told_says_why_without_the_address() {
+async fn a_failed_delivery_gives_the_reason_without_the_address() {
     let (url, _requests) = server(|_| "410 Gone");
-    let delivery = only(notifier(vec![webhook(url, None)]).tell_once(&message()).await);
+    let delivery = only(notifier(vec![webhook(url, None)]).send_once(&message()).await);
     assert_eq!(delivery.result.unwrap_err(), "it answered 410 Gone");
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = Url::parse(&format!("http://{gone}/secret-path")).unwrap();
-    let delivery = only(notifier(vec![webhook(url, None)]).tell_once(&message()).await);
+    let delivery = only(notifier(vec![webhook(url, None)]).send_once(&message()).await);
     let error = delivery.result.unwrap_err();
     assert!(error.contains("refused") && !error.contains("secret-path"), "{error}");
 }
@@ -135,7 +135,7 @@ async fn one_that_never_answers_is_left_in_time() {
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
     let patience = Duration::from_millis(100);
     let notifier = Notifier::new(vec![webhook(url, None)], Some(clients()), patience);
-    let delivery = only(notifier.tell_once(&message()).await);
+    let delivery = only(notifier.send_once(&message()).await);
     assert_eq!(delivery.result.unwrap_err(), "no answer within 100ms");
 }
 
@@ -187,7 +187,7 @@ fn program(folder: &Path, text: &str) -> Vec<String> {
 async fn a_command_gets_the_message_and_a_clean_environment() {
     let folder = tempfile::tempdir().unwrap();
     let words = program(folder.path(), "cat >\"$1\"; env >>\"$1\"");
-    let delivery = only(notifier(vec![Channel::command(&words)]).tell_once(&message()).await);
+    let delivery = only(notifier(vec![Channel::command(&words)]).send_once(&message()).await);
     assert!(delivery.result.is_ok(), "{delivery:?}");
     let got = std::fs::read_to_string(folder.path().join("got")).unwrap();
     let (json, environment) = got.split_once('}').unwrap();
@@ -197,19 +197,19 @@ async fn a_command_gets_the_message_and_a_clean_environment() {
 }
 
 #[tokio::test]
-async fn a_command_that_fails_or_hangs_is_told_apart() {
+async fn a_failing_command_and_a_hanging_one_have_different_errors() {
     let folder = tempfile::tempdir().unwrap();
     let words = program(folder.path(), "echo 'no such person' >&2; exit 3");
-    let delivery = only(notifier(vec![Channel::command(&words)]).tell_once(&message()).await);
+    let delivery = only(notifier(vec![Channel::command(&words)]).send_once(&message()).await);
     assert_eq!(delivery.result.unwrap_err(), "exit status: 3: no such person");
     let words = program(folder.path(), "exec /bin/sleep 600");
     let patience = Duration::from_millis(100);
     let notifier = Notifier::new(vec![Channel::command(&words)], Some(clients()), patience);
-    let delivery = only(notifier.tell_once(&message()).await);
+    let delivery = only(notifier.send_once(&message()).await);
     assert_eq!(delivery.result.unwrap_err(), "no answer within 100ms");
     let missing = vec!["/nowhere/tell".to_owned()];
     let delivery =
-        only(notifier.clone_with(Channel::command(&missing)).tell_once(&message()).await);
+        only(notifier.clone_with(Channel::command(&missing)).send_once(&message()).await);
     assert!(delivery.result.unwrap_err().starts_with("it cannot be run: No such file"));
 }
 
@@ -223,7 +223,7 @@ async fn a_command_that_ends_well_is_not_held_up_by_what_it_leaves_running() {
     let tell = async |code: &str| {
         let words = [words.clone(), vec![code.to_owned()]].concat();
         let begun = std::time::Instant::now();
-        let delivery = only(notifier(vec![Channel::command(&words)]).tell_once(&message()).await);
+        let delivery = only(notifier(vec![Channel::command(&words)]).send_once(&message()).await);
         assert!(begun.elapsed() < Duration::from_secs(4), "it was waited for");
         delivery.result
     };
@@ -242,7 +242,7 @@ async fn a_command_that_hangs_is_killed_with_all_that_it_has_started() {
     let words = program(folder.path(), &body);
     // Long enough for it to start its own child.
     let notifier = Notifier::new(vec![Channel::command(&words)], None, Duration::from_secs(2));
-    let delivery = only(notifier.tell_once(&message()).await);
+    let delivery = only(notifier.send_once(&message()).await);
     assert_eq!(delivery.result.unwrap_err(), "no answer within 2s");
     let begun = std::time::Instant::now();
     while is_alive(&pid) {
@@ -255,7 +255,7 @@ async fn a_command_that_hangs_is_killed_with_all_that_it_has_started() {
 async fn a_command_that_talks_without_end_keeps_little_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let words = program(folder.path(), "head -c 1000000 /dev/zero | tr '\\0' 'x' >&2; exit 1");
-    let delivery = only(notifier(vec![Channel::command(&words)]).tell_once(&message()).await);
+    let delivery = only(notifier(vec![Channel::command(&words)]).send_once(&message()).await);
     let error = delivery.result.unwrap_err();
     assert!(error.starts_with("exit status: 1: xxx") && error.len() < 1100, "{}", error.len());
 }
@@ -337,7 +337,7 @@ async fn mail_arrives_with_a_subject_that_says_it() {
     let password = Secret::new("pass-word").unwrap();
     let settings = email(port, MailSecurity::None);
     let mail = Channel::email(&settings, Some(&password), Duration::from_secs(5), &[]).unwrap();
-    let delivery = only(notifier(vec![mail]).tell_once(&message()).await);
+    let delivery = only(notifier(vec![mail]).send_once(&message()).await);
     assert!(delivery.result.is_ok(), "{delivery:?}");
     let mail = mails.recv().unwrap();
     for line in [
@@ -353,18 +353,18 @@ async fn mail_arrives_with_a_subject_that_says_it() {
 }
 
 #[tokio::test]
-async fn a_password_with_blanks_and_umlauts_is_sent_as_it_is_and_never_told() {
+async fn a_password_with_spaces_and_umlauts_is_sent_as_it_is_and_never_shown() {
     let password = Secret::new(" Grüße an alle ").unwrap();
     let (port, mails) = mail_server();
     let settings = email(port, MailSecurity::None);
     let mail = Channel::email(&settings, Some(&password), Duration::from_secs(5), &[]).unwrap();
-    only(notifier(vec![mail]).tell_once(&message()).await).result.unwrap();
+    only(notifier(vec![mail]).send_once(&message()).await).result.unwrap();
     // printf '\0nightjar\0 Grüße an alle ' | base64
     let login = "AG5pZ2h0amFyACBHcsO8w59lIGFuIGFsbGUg";
     let all = mails.recv().unwrap();
     assert!(all.contains(&format!("AUTH PLAIN {login}\r\n")), "{all}");
 
-    // A server that repeats what it was told.
+    // A server that repeats its input.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -383,7 +383,7 @@ async fn a_password_with_blanks_and_umlauts_is_sent_as_it_is_and_never_told() {
     });
     let settings = email(port, MailSecurity::None);
     let mail = Channel::email(&settings, Some(&password), Duration::from_secs(5), &[]).unwrap();
-    let error = only(notifier(vec![mail]).tell_once(&message()).await).result.unwrap_err();
+    let error = only(notifier(vec![mail]).send_once(&message()).await).result.unwrap_err();
     assert!(error.contains("[secret]"), "{error}");
     assert!(!error.contains(login) && !error.contains("Grüße"), "{error}");
 }
@@ -395,7 +395,7 @@ async fn no_mail_goes_to_a_server_that_cannot_keep_it_private() {
     let settings = email(port, MailSecurity::StartTls);
     let password = Secret::new("pass-word").unwrap();
     let mail = Channel::email(&settings, Some(&password), Duration::from_secs(5), &[]).unwrap();
-    let delivery = only(notifier(vec![mail]).tell_once(&message()).await);
+    let delivery = only(notifier(vec![mail]).send_once(&message()).await);
     let error = delivery.result.unwrap_err();
     assert!(!error.contains("pass-word"), "{error}");
     assert!(mails.try_recv().is_err(), "a mail was sent in the open");
@@ -459,12 +459,12 @@ async fn a_certificate_that_is_not_trusted_is_explained_by_mail_and_webhooks_ali
     let webhook =
         Channel::webhook(&Webhook { url: PrivateUrl::new(url), secret: None }, None, &clients);
     for channel in [mail(&[]), webhook] {
-        let error = only(notifier(vec![channel]).tell_once(&message()).await).result.unwrap_err();
+        let error = only(notifier(vec![channel]).send_once(&message()).await).result.unwrap_err();
         let expected = "its certificate is signed by an authority that this machine does not trust: \
                         set http.ca_file to a PEM file with that authority's certificate";
         assert_eq!(error, expected);
     }
     // With the remedy the server itself is heard.
-    let delivery = only(notifier(vec![mail(&[authority])]).tell_once(&message()).await);
+    let delivery = only(notifier(vec![mail(&[authority])]).send_once(&message()).await);
     assert!(delivery.result.unwrap_err().contains("go away"));
 }

@@ -1,14 +1,14 @@
-//! What is worth telling somebody, and when: one message when something breaks, a reminder now and
-//! then while it stays broken, one message when it is well again. Plain functions of what stands,
-//! what was told, and time.
+//! Which alerts to send, and when: one message when something breaks, reminders while the problem
+//! persists, and one message when it is over. Pure functions of the current alarms, the sent ones, and
+//! the time.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
 use std::time::Duration;
 
-/// After this long a message that nobody took is tried again.
-const TELL_AGAIN: TimeDelta = TimeDelta::minutes(10);
-/// So many days before a service ends its users are told; 0 is the end itself.
+/// How long after a message that no channel accepted it is sent again.
+const RESEND_AFTER: TimeDelta = TimeDelta::minutes(10);
+/// How many days before a service's end an alert is sent; 0 is the end itself.
 const DAYS_BEFORE_END: [i64; 5] = [0, 30, 90, 180, 365];
 
 /// What kind of trouble it is.
@@ -23,7 +23,7 @@ pub enum AlarmKind {
     Vanished,
     /// A scheduled time has passed by more than the grace without a good snapshot.
     Overdue,
-    /// The newest snapshot deserves a second look.
+    /// The newest snapshot is suspicious.
     Suspicious,
     /// A job waits for the account's quota.
     Quota,
@@ -31,7 +31,7 @@ pub enum AlarmKind {
     Disk,
     /// The database was found damaged and set aside.
     Database,
-    /// The service ends soon. Told once at each step, and never over.
+    /// The service ends soon. Sent once at each step, and never over.
     ServiceEnd,
 }
 
@@ -73,9 +73,9 @@ impl AlarmKind {
 /// Something that is broken, or soon will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alarm {
-    /// What can only be broken once: `source/NAME`, `quota/ACCOUNT`, `disk/FOLDER`, `database`,
+    /// Identifies the problem; one alarm at a time for each key: `source/NAME`, `quota/ACCOUNT`, `disk/FOLDER`, `database`,
     /// `end/SERVICE`.
-    pub place: String,
+    pub key: String,
     /// What kind of trouble it is.
     pub kind: AlarmKind,
     /// The source, account, folder or service.
@@ -84,88 +84,88 @@ pub struct Alarm {
     pub message: String,
 }
 
-/// An alarm that was told.
+/// An alarm that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// What was told, in the words of the last time.
+pub struct SentAlarm {
+    /// The alarm, as it was last sent.
     pub alarm: Alarm,
     /// When it was first seen.
     pub since: DateTime<Utc>,
-    /// When it was told last.
-    pub told_at: DateTime<Utc>,
-    /// Whether anybody took the message.
-    pub heard: bool,
+    /// When it was last sent.
+    pub sent_at: DateTime<Utc>,
+    /// Whether a channel has accepted the message.
+    pub acknowledged: bool,
 }
 
-/// How what is told differs from what was told.
+/// How a current alarm differs from the one that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// It is broken since.
+    /// It is new.
     Broke,
-    /// It is broken still.
+    /// It persists.
     Still,
-    /// It is well again.
+    /// It is over.
     Recovered,
 }
 
-/// What somebody is to be told.
+/// A change to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct News {
+pub struct AlarmChange {
     /// What has changed.
     pub change: Change,
-    /// About what.
+    /// The alarm.
     pub alarm: Alarm,
-    /// Since when it is, or was, broken.
+    /// When the problem began.
     pub since: DateTime<Utc>,
-    /// When it was told before.
-    pub told_at: Option<DateTime<Utc>>,
-    /// Whether it only has to be forgotten: nobody heard of it, or it is a step towards an end.
+    /// When it was sent before.
+    pub sent_at: Option<DateTime<Utc>>,
+    /// Whether to delete it without a message: it was never acknowledged, or it is about a service's end.
     pub silent: bool,
 }
 
-/// What is to be told now, given what stands and what was told.
-pub fn news(
+/// Returns what to send now, given the current alarms and the sent ones.
+pub fn changes(
     standing: &[Alarm],
-    told: &[Told],
+    sent: &[SentAlarm],
     now: DateTime<Utc>,
     remind_every: Duration,
-) -> Vec<News> {
+) -> Vec<AlarmChange> {
     let remind_every = TimeDelta::from_std(remind_every).unwrap_or(TimeDelta::MAX);
     let broken = standing.iter().filter_map(|alarm| {
-        let before = told.iter().find(|it| it.alarm.place == alarm.place);
+        let before = sent.iter().find(|it| it.alarm.key == alarm.key);
         let (change, since) = match before {
             None => (Change::Broke, now),
             Some(before) if before.alarm.kind != alarm.kind => (Change::Broke, now),
-            Some(before) if alarm.kind == AlarmKind::ServiceEnd && before.heard => {
+            Some(before) if alarm.kind == AlarmKind::ServiceEnd && before.acknowledged => {
                 // The next step has other words.
                 (before.alarm.message != alarm.message).then_some((Change::Broke, now))?
             }
             Some(before) => {
-                // A clock that was ahead when it was told must not keep it quiet.
-                let ago = (now - before.told_at).abs();
-                let due = if before.heard { remind_every } else { TELL_AGAIN };
-                let change = if before.heard { Change::Still } else { Change::Broke };
+                // A clock that was ahead when it was sent must not delay reminders.
+                let ago = (now - before.sent_at).abs();
+                let due = if before.acknowledged { remind_every } else { RESEND_AFTER };
+                let change = if before.acknowledged { Change::Still } else { Change::Broke };
                 (ago >= due).then_some((change, before.since))?
             }
         };
-        let told_at = before.map(|before| before.told_at);
-        Some(News { change, alarm: alarm.clone(), since, told_at, silent: false })
+        let sent_at = before.map(|before| before.sent_at);
+        Some(AlarmChange { change, alarm: alarm.clone(), since, sent_at, silent: false })
     });
-    let recovered = told
+    let recovered = sent
         .iter()
-        .filter(|before| !standing.iter().any(|alarm| alarm.place == before.alarm.place))
-        .map(|before| News {
+        .filter(|before| !standing.iter().any(|alarm| alarm.key == before.alarm.key))
+        .map(|before| AlarmChange {
             change: Change::Recovered,
             alarm: before.alarm.clone(),
             since: before.since,
-            told_at: Some(before.told_at),
-            silent: !before.heard || before.alarm.kind == AlarmKind::ServiceEnd,
+            sent_at: Some(before.sent_at),
+            silent: !before.acknowledged || before.alarm.kind == AlarmKind::ServiceEnd,
         });
     broken.chain(recovered).collect()
 }
 
-/// What to say about a service that ends on a day, from a year before on.
+/// The alarm about a service that ends on a day, from one year before on.
 pub fn service_end(service: &str, last_day: NaiveDate, now: DateTime<Utc>) -> Option<Alarm> {
     let left = (last_day - now.date_naive()).num_days();
     let step = DAYS_BEFORE_END.into_iter().find(|step| left <= *step)?;
@@ -173,15 +173,15 @@ pub fn service_end(service: &str, last_day: NaiveDate, now: DateTime<Utc>) -> Op
     let message = match step {
         0 => format!(
             "{service} ends on {day}: after that day nothing can be exported. The archive stays \
-             as it is; `nightjar verify` proves it"
+             as it is; `nightjar verify` checks it"
         ),
         step => format!(
             "{service} ends on {day}, in {step} days or less: see that every data source is backed \
              up (`nightjar status`), and where the data is to live from then on"
         ),
     };
-    let place = format!("end/{service}");
-    Some(Alarm { place, kind: AlarmKind::ServiceEnd, about: service.to_owned(), message })
+    let key = format!("end/{service}");
+    Some(Alarm { key, kind: AlarmKind::ServiceEnd, about: service.to_owned(), message })
 }
 
 #[cfg(test)]
@@ -196,94 +196,95 @@ mod tests {
         Utc.with_ymd_and_hms(2026, 11, 25, 12, 0, 0).unwrap() + TimeDelta::hours(hours)
     }
 
-    fn alarm(place: &str, kind: AlarmKind) -> Alarm {
-        let message = format!("{place} is {}", kind.as_str());
-        Alarm { place: place.into(), kind, about: place.into(), message }
+    fn alarm(key: &str, kind: AlarmKind) -> Alarm {
+        let message = format!("{key} is {}", kind.as_str());
+        Alarm { key: key.into(), kind, about: key.into(), message }
     }
 
-    /// Tells what is to be told, and remembers it as the store does.
-    fn tell(
+    /// Sends what is due, and records it as the store does.
+    fn send(
         standing: &[Alarm],
-        told: &mut Vec<Told>,
+        sent: &mut Vec<SentAlarm>,
         now: DateTime<Utc>,
-        heard: bool,
-    ) -> Vec<News> {
-        let news = news(standing, told, now, DAY);
-        for it in &news {
-            told.retain(|before| before.alarm.place != it.alarm.place);
+        acknowledged: bool,
+    ) -> Vec<AlarmChange> {
+        let changes = changes(standing, sent, now, DAY);
+        for it in &changes {
+            sent.retain(|before| before.alarm.key != it.alarm.key);
             if it.change != Change::Recovered {
                 let (alarm, since) = (it.alarm.clone(), it.since);
-                told.push(Told { alarm, since, told_at: now, heard });
+                sent.push(SentAlarm { alarm, since, sent_at: now, acknowledged });
             }
         }
-        news.into_iter().filter(|it| !it.silent).collect()
+        changes.into_iter().filter(|it| !it.silent).collect()
     }
 
-    fn changes(news: &[News]) -> Vec<Change> {
-        news.iter().map(|it| it.change).collect()
+    fn kinds(changes: &[AlarmChange]) -> Vec<Change> {
+        changes.iter().map(|it| it.change).collect()
     }
 
     #[test]
-    fn one_message_when_it_breaks_a_reminder_a_day_and_one_when_it_is_well_again() {
+    fn one_message_at_the_start_daily_reminders_and_one_at_the_end() {
         let broken = [alarm("source/stores", AlarmKind::Failed)];
-        let mut told = Vec::new();
-        assert_eq!(tell(&[], &mut told, at(0), true), []);
-        assert_eq!(changes(&tell(&broken, &mut told, at(1), true)), [Change::Broke]);
+        let mut sent = Vec::new();
+        assert_eq!(send(&[], &mut sent, at(0), true), []);
+        assert_eq!(kinds(&send(&broken, &mut sent, at(1), true)), [Change::Broke]);
         for hour in 2..25 {
-            assert_eq!(tell(&broken, &mut told, at(hour), true), [], "{hour}");
+            assert_eq!(send(&broken, &mut sent, at(hour), true), [], "{hour}");
         }
-        let reminder = tell(&broken, &mut told, at(25), true);
-        assert_eq!(changes(&reminder), [Change::Still]);
+        let reminder = send(&broken, &mut sent, at(25), true);
+        assert_eq!(kinds(&reminder), [Change::Still]);
         assert_eq!(reminder[0].since, at(1));
-        assert_eq!(tell(&broken, &mut told, at(26), true), []);
-        let over = tell(&[], &mut told, at(27), true);
-        assert_eq!(changes(&over), [Change::Recovered]);
+        assert_eq!(send(&broken, &mut sent, at(26), true), []);
+        let over = send(&[], &mut sent, at(27), true);
+        assert_eq!(kinds(&over), [Change::Recovered]);
         assert_eq!(over[0].since, at(1));
-        assert_eq!(tell(&[], &mut told, at(28), true), []);
+        assert_eq!(send(&[], &mut sent, at(28), true), []);
     }
 
     #[test]
-    fn another_kind_of_trouble_at_the_same_place_is_told_at_once() {
-        let mut told = Vec::new();
-        tell(&[alarm("source/stores", AlarmKind::Suspicious)], &mut told, at(0), true);
-        let news = tell(&[alarm("source/stores", AlarmKind::Credentials)], &mut told, at(1), true);
-        assert_eq!(changes(&news), [Change::Broke]);
-        assert_eq!(news[0].since, at(1));
-        assert_eq!(told.len(), 1);
+    fn another_kind_of_problem_with_the_same_key_is_sent_at_once() {
+        let mut sent = Vec::new();
+        send(&[alarm("source/stores", AlarmKind::Suspicious)], &mut sent, at(0), true);
+        let changes =
+            send(&[alarm("source/stores", AlarmKind::Credentials)], &mut sent, at(1), true);
+        assert_eq!(kinds(&changes), [Change::Broke]);
+        assert_eq!(changes[0].since, at(1));
+        assert_eq!(sent.len(), 1);
     }
 
     #[test]
-    fn what_nobody_heard_is_told_again_soon_and_never_recovers_aloud() {
+    fn an_unacknowledged_alarm_is_sent_again_soon_and_recovers_silently() {
         let broken = [alarm("disk/archive", AlarmKind::Disk)];
-        let mut told = Vec::new();
-        tell(&broken, &mut told, at(0), false);
-        assert_eq!(tell(&broken, &mut told, at(0) + TimeDelta::minutes(9), false), []);
-        let again = tell(&broken, &mut told, at(0) + TimeDelta::minutes(10), false);
-        assert_eq!(changes(&again), [Change::Broke]);
+        let mut sent = Vec::new();
+        send(&broken, &mut sent, at(0), false);
+        assert_eq!(send(&broken, &mut sent, at(0) + TimeDelta::minutes(9), false), []);
+        let again = send(&broken, &mut sent, at(0) + TimeDelta::minutes(10), false);
+        assert_eq!(kinds(&again), [Change::Broke]);
         assert_eq!(again[0].since, at(0));
-        assert_eq!(tell(&[], &mut told, at(1), true), []);
-        assert!(told.is_empty());
+        assert_eq!(send(&[], &mut sent, at(1), true), []);
+        assert!(sent.is_empty());
     }
 
     #[test]
-    fn a_clock_that_was_ahead_keeps_nobody_quiet() {
+    fn a_clock_that_was_ahead_does_not_delay_reminders() {
         let broken = [alarm("source/stores", AlarmKind::Overdue)];
-        let mut told = Vec::new();
-        tell(&broken, &mut told, at(24 * 400), true);
-        assert_eq!(changes(&tell(&broken, &mut told, at(0), true)), [Change::Still]);
+        let mut sent = Vec::new();
+        send(&broken, &mut sent, at(24 * 400), true);
+        assert_eq!(kinds(&send(&broken, &mut sent, at(0), true)), [Change::Still]);
     }
 
     #[test]
-    fn the_service_s_end_is_told_once_at_each_step() {
+    fn the_end_of_the_service_is_sent_once_at_each_step() {
         let last = NaiveDate::from_ymd_opt(2028, 6, 30).unwrap();
-        let mut told = Vec::new();
+        let mut sent = Vec::new();
         let mut days = Vec::new();
         let begin = Utc.with_ymd_and_hms(2027, 1, 1, 4, 0, 0).unwrap();
         for day in 0..600 {
             let now = begin + TimeDelta::days(day);
             let standing: Vec<_> = service_end("The service", last, now).into_iter().collect();
-            for news in tell(&standing, &mut told, now, true) {
-                assert_eq!(news.change, Change::Broke);
+            for change in send(&standing, &mut sent, now, true) {
+                assert_eq!(change.change, Change::Broke);
                 days.push((last - now.date_naive()).num_days());
             }
         }
@@ -300,27 +301,27 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and goes: breaks and recoveries of a place alternate, and reminders are
+        /// For any sequence of problems: starts and recoveries of a key alternate, and reminders are
         /// at least a day apart.
         #[test]
-        fn nobody_is_told_twice(hours in proptest::collection::vec(any::<bool>(), 1..200)) {
+        fn no_alarm_is_sent_twice(hours in proptest::collection::vec(any::<bool>(), 1..200)) {
             let broken = [alarm("source/stores", AlarmKind::Failed)];
-            let (mut told, mut is_told, mut last) = (Vec::new(), false, None);
+            let (mut sent, mut is_sent, mut last) = (Vec::new(), false, None);
             for (hour, stands) in hours.into_iter().enumerate() {
                 let now = at(hour as i64);
                 let standing = if stands { &broken[..] } else { &[] };
-                for news in tell(standing, &mut told, now, true) {
-                    match news.change {
-                        Change::Broke => prop_assert!(!is_told),
+                for change in send(standing, &mut sent, now, true) {
+                    match change.change {
+                        Change::Broke => prop_assert!(!is_sent),
                         Change::Still => prop_assert!(
-                            is_told && last.is_some_and(|last| now - last >= TimeDelta::days(1))
+                            is_sent && last.is_some_and(|last| now - last >= TimeDelta::days(1))
                         ),
-                        Change::Recovered => prop_assert!(is_told),
+                        Change::Recovered => prop_assert!(is_sent),
                     }
-                    is_told = news.change != Change::Recovered;
+                    is_sent = change.change != Change::Recovered;
                     last = Some(now);
                 }
-                prop_assert_eq!(is_told, stands);
+                prop_assert_eq!(is_sent, stands);
             }
         }
     }

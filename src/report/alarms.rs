@@ -1,4 +1,4 @@
-//! What is broken now, in the words that people are told.
+//! The current alarms, in the words of the messages.
 
 use super::{Health, ReportError, Reporter, SourceStatus};
 use crate::files;
@@ -11,11 +11,11 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A job that waits for quota for longer than this is worth telling.
+/// A job that waits for quota for longer than this raises an alarm.
 const LONG_WAIT: TimeDelta = TimeDelta::hours(1);
 
 impl Reporter {
-    /// Everything that somebody should know about, each place at most once.
+    /// The current alarms, at most one for each key.
     pub async fn alarms(
         &self,
         settings: &Settings,
@@ -25,7 +25,7 @@ impl Reporter {
         let mut alarms: Vec<_> = sources.iter().filter_map(of_source).collect();
         let waiting = sources.iter().filter_map(|source| of_quota(source, now));
         // One for each account, however many of its sources wait.
-        let accounts: BTreeMap<_, _> = waiting.map(|alarm| (alarm.place.clone(), alarm)).collect();
+        let accounts: BTreeMap<_, _> = waiting.map(|alarm| (alarm.key.clone(), alarm)).collect();
         alarms.extend(accounts.into_values());
         alarms.extend(of_disks(settings));
         alarms.extend(of_database(settings));
@@ -36,8 +36,8 @@ impl Reporter {
     }
 }
 
-/// The worst that is to be said about a source. A failure tells more than being late, which
-/// follows from it.
+/// The worst problem of a source. A failure is more specific than being overdue, which follows from
+/// it.
 fn of_source(source: &SourceStatus) -> Option<Alarm> {
     let last = match source.last_success {
         Some(at) => format!("the last good backup is of {}", instant(at)),
@@ -63,7 +63,7 @@ fn of_source(source: &SourceStatus) -> Option<Alarm> {
         (None, Health::Ok | Health::Failing | Health::New) => return None,
     };
     Some(Alarm {
-        place: format!("source/{}", source.source),
+        key: format!("source/{}", source.source),
         kind,
         about: source.source.clone(),
         message: format!("{what}; {last}"),
@@ -77,7 +77,7 @@ fn of_quota(source: &SourceStatus, now: DateTime<Utc>) -> Option<Alarm> {
     let waits = matches!(wait.why, WaitReason::Quota | WaitReason::Limit);
     let long = until - now > LONG_WAIT || now - job.created_at > LONG_WAIT;
     (waits && long).then(|| Alarm {
-        place: format!("quota/{}", job.account),
+        key: format!("quota/{}", job.account),
         kind: AlarmKind::Quota,
         about: job.account.clone(),
         message: format!("backups wait for the account's quota: {}", wait.message),
@@ -88,10 +88,10 @@ fn of_quota(source: &SourceStatus, now: DateTime<Utc>) -> Option<Alarm> {
 fn of_disks(settings: &Settings) -> Vec<Alarm> {
     let low = settings.notify.disk_low;
     let nearly_full = |(what, folder): (&str, &Path)| {
-        // Without the folder there is nothing to be full; whoever writes to it says so.
+        // A missing folder is reported where it is written to.
         let free = files::free_bytes(folder).ok()?;
         (free < low).then(|| Alarm {
-            place: format!("disk/{}", folder.display()),
+            key: format!("disk/{}", folder.display()),
             kind: AlarmKind::Disk,
             about: folder.display().to_string(),
             message: format!(
@@ -112,16 +112,16 @@ fn of_disks(settings: &Settings) -> Vec<Alarm> {
         .collect()
 }
 
-/// Told for as long as the damaged database lies there: somebody should know.
+/// Current for as long as the damaged database exists, so that an administrator looks at it.
 fn of_database(settings: &Settings) -> Option<Alarm> {
     let aside = copies::moved_aside(&settings.state_dir).into_iter().next()?;
     Some(Alarm {
-        place: "database".to_owned(),
+        key: "database".to_owned(),
         kind: AlarmKind::Database,
         about: "database".to_owned(),
         message: format!(
-            "the database was damaged and was made anew; the damaged one is kept as {}. See whether \
-             the disk is well, then remove it",
+            "the database was damaged and has been rebuilt; the damaged one is kept as {}. Check the \
+             disk, then remove the file",
             aside.display()
         ),
     })

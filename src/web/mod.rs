@@ -2,8 +2,8 @@
 
 mod answer;
 mod api;
+mod auth;
 mod connections;
-mod gate;
 mod listener;
 mod live;
 mod metrics;
@@ -12,7 +12,7 @@ mod raw;
 mod server;
 mod work;
 
-pub use gate::Gate;
+pub use auth::Auth;
 pub use listener::Listener;
 pub use live::Live;
 pub use server::{Serving, start};
@@ -43,7 +43,7 @@ pub struct State {
     /// When this process began.
     started: DateTime<Utc>,
     live: Live,
-    gate: Arc<Gate>,
+    auth: Arc<Auth>,
     work: Work,
     maps: page::Maps,
 }
@@ -56,7 +56,7 @@ impl State {
         settings: Settings,
         engine: Engine,
         live: Live,
-        gate: Gate,
+        auth: Auth,
     ) -> State {
         let clock = Clock::system();
         let (settings, started) = (Arc::new(Mutex::new(settings)), clock.now());
@@ -67,7 +67,7 @@ impl State {
             clock,
             started,
             live,
-            gate: Arc::new(gate),
+            auth: Arc::new(auth),
             work: Work::default(),
             maps: page::Maps::default(),
         }
@@ -123,7 +123,7 @@ pub fn router(state: State) -> Router {
         .route("/style.css", get(page::style))
         .route("/live.js", get(page::script))
         .fallback(page::missing)
-        .layer(middleware::from_fn_with_state(Arc::clone(&state.gate), guard))
+        .layer(middleware::from_fn_with_state(Arc::clone(&state.auth), guard))
         .with_state(state)
 }
 
@@ -134,8 +134,8 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 /// Refuses requests that a foreign page has led a browser to make by giving its own name to this
 /// address, and all that do not just read; and lets browsers neither frame, sniff nor keep what they
 /// get.
-async fn guard(Extract(gate): Extract<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let mut response = match gate.refusal(&request) {
+async fn guard(Extract(auth): Extract<Arc<Auth>>, request: Request, next: Next) -> Response {
+    let mut response = match auth.refusal(&request) {
         Some(refusal) => refusal,
         None if matches!(*request.method(), Method::GET | Method::HEAD) => next.run(request).await,
         None => {

@@ -6,7 +6,7 @@ mod service;
 mod unit;
 
 use super::output;
-use super::{Common, Problem, chosen, clock, exit, herald, reading};
+use super::{Common, Problem, alerts, chosen, clock, exit, reading};
 use crate::config;
 use crate::report::{Health, Reporter};
 use crate::settings::Settings;
@@ -233,7 +233,7 @@ async fn database(settings: &Settings, now: DateTime<Utc>, found: &mut Findings)
 }
 
 fn told(settings: &Settings, found: &mut Findings) {
-    let (notifier, problems) = herald::notifier(settings);
+    let (notifier, problems) = alerts::notifier(settings);
     let fails = !problems.is_empty();
     for problem in problems {
         found.error("notify", problem, "then try `nightjar notify test`");

@@ -282,40 +282,40 @@ fn a_worker_lives_as_long_as_its_process_holds_its_file() {
 }
 
 #[tokio::test]
-async fn news_is_taken_by_one_process_and_kept_until_it_is_over() {
-    use crate::plan::alarms::{Alarm, AlarmKind, Change, News, news};
+async fn an_alert_is_claimed_by_one_process_and_kept_until_it_is_over() {
+    use crate::plan::alarms::{Alarm, AlarmChange, AlarmKind, Change, changes};
     let (_folder, store) = store().await;
     let alarm = Alarm {
-        place: "source/stores".into(),
+        key: "source/stores".into(),
         kind: AlarmKind::Overdue,
         about: "stores".into(),
         message: "late".into(),
     };
     let day = Duration::from_hours(24);
-    let told = async |standing: &[Alarm], at| -> Vec<News> {
-        news(standing, &store.told_alarms().await.unwrap(), at, day)
+    let now_due = async |standing: &[Alarm], at| -> Vec<AlarmChange> {
+        changes(standing, &store.sent_alarms().await.unwrap(), at, day)
     };
     let standing = [alarm.clone()];
-    let broke = told(&standing, at(0)).await;
-    assert!(store.take_news(&broke[0], at(0)).await.unwrap());
-    assert!(!store.take_news(&broke[0], at(0)).await.unwrap(), "another process has");
-    store.heard(&alarm.place).await.unwrap();
-    let kept = store.told_alarms().await.unwrap();
-    assert_eq!((&kept[0].alarm, kept[0].since, kept[0].heard), (&alarm, at(0), true));
+    let broke = now_due(&standing, at(0)).await;
+    assert!(store.claim_change(&broke[0], at(0)).await.unwrap());
+    assert!(!store.claim_change(&broke[0], at(0)).await.unwrap(), "another process has claimed it");
+    store.acknowledge(&alarm.key).await.unwrap();
+    let kept = store.sent_alarms().await.unwrap();
+    assert_eq!((&kept[0].alarm, kept[0].since, kept[0].acknowledged), (&alarm, at(0), true));
 
     let later = at(0) + TimeDelta::days(1);
-    let still = told(&standing, later).await;
+    let still = now_due(&standing, later).await;
     assert_eq!(still[0].change, Change::Still);
-    assert!(store.take_news(&still[0], later).await.unwrap());
-    assert!(!store.take_news(&still[0], later + TimeDelta::seconds(1)).await.unwrap());
-    let again = store.told_alarms().await.unwrap();
-    assert_eq!((again[0].since, again[0].told_at, again[0].heard), (at(0), later, true));
+    assert!(store.claim_change(&still[0], later).await.unwrap());
+    assert!(!store.claim_change(&still[0], later + TimeDelta::seconds(1)).await.unwrap());
+    let again = store.sent_alarms().await.unwrap();
+    assert_eq!((again[0].since, again[0].sent_at, again[0].acknowledged), (at(0), later, true));
 
-    let over = told(&[], later).await;
+    let over = now_due(&[], later).await;
     assert_eq!(over[0].change, Change::Recovered);
-    assert!(store.take_news(&over[0], later).await.unwrap());
-    assert!(!store.take_news(&over[0], later).await.unwrap());
-    assert_eq!(store.told_alarms().await.unwrap(), []);
+    assert!(store.claim_change(&over[0], later).await.unwrap());
+    assert!(!store.claim_change(&over[0], later).await.unwrap());
+    assert_eq!(store.sent_alarms().await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -14,14 +14,14 @@ const LONGEST_PATH: usize = 4 << 10;
 
 /// Who may see the pages.
 #[derive(Debug, Default)]
-pub struct Gate {
+pub struct Auth {
     /// What they must know, where that is asked for.
     pub token: Option<Secret>,
     /// Whether they may call this machine by any name: behind a socket file, a proxy sees to that.
     pub any_host: bool,
 }
 
-impl Gate {
+impl Auth {
     /// Why a request may not pass, if so: for its form, for its token, or else for the name that it
     /// gives this machine.
     pub(super) fn refusal(&self, request: &Request) -> Option<Response> {
@@ -177,37 +177,37 @@ mod tests {
 
     #[test]
     fn a_request_says_once_and_truly_whom_it_is_for() {
-        let status = |gate: &Gate, target: &str, version, hosts: &[&str]| {
-            gate.refusal(&request(target, version, hosts)).map(|answer| answer.status().as_u16())
+        let status = |auth: &Auth, target: &str, version, hosts: &[&str]| {
+            auth.refusal(&request(target, version, hosts)).map(|answer| answer.status().as_u16())
         };
         let (old, new) = (Version::HTTP_10, Version::HTTP_11);
-        let gate = Gate::default();
+        let auth = Auth::default();
         let here = "127.0.0.1:8787";
-        assert_eq!(status(&gate, "/", new, &[here]), None);
-        assert_eq!(status(&gate, "/", old, &[here]), None);
-        assert_eq!(status(&gate, "http://127.0.0.1:8787/", new, &[here]), None);
-        assert_eq!(status(&gate, "/", new, &[]), Some(400));
-        assert_eq!(status(&gate, "/", old, &[]), Some(403));
-        assert_eq!(status(&gate, "/", new, &["example.org"]), Some(403));
-        assert_eq!(status(&gate, "/", new, &[here, "example.org"]), Some(400));
-        assert_eq!(status(&gate, "/", new, &["example.org", here]), Some(400));
-        assert_eq!(status(&gate, "/", new, &[here, here]), Some(400));
-        assert_eq!(status(&gate, "http://example.org/", new, &[here]), Some(403));
-        assert_eq!(status(&gate, "http://localhost@example.org/", new, &[here]), Some(403));
-        assert_eq!(status(&gate, "http://127.0.0.1/", new, &["example.org"]), Some(403));
+        assert_eq!(status(&auth, "/", new, &[here]), None);
+        assert_eq!(status(&auth, "/", old, &[here]), None);
+        assert_eq!(status(&auth, "http://127.0.0.1:8787/", new, &[here]), None);
+        assert_eq!(status(&auth, "/", new, &[]), Some(400));
+        assert_eq!(status(&auth, "/", old, &[]), Some(403));
+        assert_eq!(status(&auth, "/", new, &["example.org"]), Some(403));
+        assert_eq!(status(&auth, "/", new, &[here, "example.org"]), Some(400));
+        assert_eq!(status(&auth, "/", new, &["example.org", here]), Some(400));
+        assert_eq!(status(&auth, "/", new, &[here, here]), Some(400));
+        assert_eq!(status(&auth, "http://example.org/", new, &[here]), Some(403));
+        assert_eq!(status(&auth, "http://localhost@example.org/", new, &[here]), Some(403));
+        assert_eq!(status(&auth, "http://127.0.0.1/", new, &["example.org"]), Some(403));
         let long = format!("/jobs?source={}", "x".repeat(LONGEST_PATH));
-        assert_eq!(status(&gate, &long, new, &[here]), Some(414));
+        assert_eq!(status(&auth, &long, new, &[here]), Some(414));
 
         // Whoever is known may call this machine as they like, but not in two ways at once.
-        for gate in [
-            Gate { any_host: true, ..Gate::default() },
-            Gate { token: Some(Secret::new("t0ken").unwrap()), any_host: false },
+        for auth in [
+            Auth { any_host: true, ..Auth::default() },
+            Auth { token: Some(Secret::new("t0ken").unwrap()), any_host: false },
         ] {
-            let pass = if gate.token.is_some() { Some(401) } else { None };
-            assert_eq!(status(&gate, "/", new, &["backup.example.org"]), pass);
-            assert_eq!(status(&gate, "/", old, &[]), pass);
-            assert_eq!(status(&gate, "/", new, &["one.example", "two.example"]), Some(400));
-            assert_eq!(status(&gate, "/", new, &[]), Some(400));
+            let pass = if auth.token.is_some() { Some(401) } else { None };
+            assert_eq!(status(&auth, "/", new, &["backup.example.org"]), pass);
+            assert_eq!(status(&auth, "/", old, &[]), pass);
+            assert_eq!(status(&auth, "/", new, &["one.example", "two.example"]), Some(400));
+            assert_eq!(status(&auth, "/", new, &[]), Some(400));
         }
     }
 

@@ -1,12 +1,12 @@
-//! Telling people: pings follow each backup, messages say what broke and what is well again.
-//! Nothing here can fail a backup or hold it up.
+//! The alerts dispatcher: pings for each backup, and messages about problems that begin, persist or
+//! end. It never fails or delays a backup.
 
 use super::clock;
 use crate::config;
 use crate::engine::Notice;
 use crate::job::{Job, JobEvent, State};
 use crate::notify::{Channel, Message, Notifier, Phase, run_id};
-use crate::plan::alarms::news;
+use crate::plan::alarms::changes;
 use crate::report::Reporter;
 use crate::secret::Secret;
 use crate::service::http::PlainClients;
@@ -18,129 +18,136 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
-/// How often what may have broken is looked at.
-const ROUND: Duration = Duration::from_secs(60);
-/// How many backups may begin or end before the first of them is told.
+/// How often to check for alarms.
+const CHECK_EVERY: Duration = Duration::from_secs(60);
+/// How many backups may begin or end before the first of them is pinged.
 const QUEUE: usize = 1024;
 /// How long the last messages and pings of a `backup` may take.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// A backup that began or ended.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct BackupEvent {
     source: String,
     phase: Phase,
     run: String,
     text: String,
 }
 
-/// Tells people what the engine does. Clones are the same.
+/// Sends pings and alerts about what the engine does. Clones share their state.
 #[derive(Debug, Clone)]
-pub(super) struct Herald {
+pub(super) struct Dispatcher {
     store: Store,
     reporter: Reporter,
-    told: Arc<Mutex<Told>>,
-    steps: mpsc::Sender<Step>,
-    /// Wakes whoever looks at what has broken.
+    recipients: Arc<Mutex<Recipients>>,
+    events: mpsc::Sender<BackupEvent>,
+    /// Wakes [`Dispatcher::run_alerts`].
     ended: Arc<Notify>,
 }
 
-/// Whom to tell, by one configuration.
+/// The channels of one configuration.
 #[derive(Debug, Clone)]
-struct Told {
+struct Recipients {
     settings: Settings,
     notifier: Notifier,
 }
 
-impl Told {
+impl Recipients {
     /// A channel that cannot work is left out: backups go on all the same.
-    fn by(settings: Settings) -> Told {
+    fn by(settings: Settings) -> Recipients {
         let (notifier, problems) = notifier(&settings);
         for problem in problems {
-            tracing::error!("{problem}; nobody is told that way");
+            tracing::error!("{problem}; this channel is not used");
         }
-        Told { settings, notifier }
+        Recipients { settings, notifier }
     }
 }
 
-/// The steps that are still to be told.
+/// The events that are still to be told.
 #[derive(Debug)]
-pub(super) struct Steps(mpsc::Receiver<Step>);
+pub(super) struct BackupEvents(mpsc::Receiver<BackupEvent>);
 
-impl Steps {
+impl BackupEvents {
     /// The next one. Nothing is lost when this is dropped while it waits.
-    pub(super) async fn next(&mut self) -> Option<Step> {
+    pub(super) async fn next(&mut self) -> Option<BackupEvent> {
         self.0.recv().await
     }
 }
 
-impl Herald {
-    pub(super) fn new(store: Store, reporter: Reporter, settings: Settings) -> (Herald, Steps) {
-        let told = Arc::new(Mutex::new(Told::by(settings)));
-        let (steps, queue) = mpsc::channel(QUEUE);
-        (Herald { store, reporter, told, steps, ended: Arc::default() }, Steps(queue))
+impl Dispatcher {
+    pub(super) fn new(
+        store: Store,
+        reporter: Reporter,
+        settings: Settings,
+    ) -> (Dispatcher, BackupEvents) {
+        let recipients = Arc::new(Mutex::new(Recipients::by(settings)));
+        let (events, queue) = mpsc::channel(QUEUE);
+        (
+            Dispatcher { store, reporter, recipients, events, ended: Arc::default() },
+            BackupEvents(queue),
+        )
     }
 
-    /// Follows another configuration from now on.
+    /// Uses another configuration from now on.
     pub(super) fn set(&self, settings: Settings) {
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Told::by(settings);
+        *self.recipients.lock().unwrap_or_else(PoisonError::into_inner) = Recipients::by(settings);
     }
 
-    fn told(&self) -> Told {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn recipients(&self) -> Recipients {
+        self.recipients.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// To be called with everything that the engine does. Returns at once.
+    /// Observes the engine. Returns immediately.
     pub(super) fn notice(&self, notice: &Notice<'_>) {
         let Notice::Moved { job, events } = notice else { return };
         let Some((phase, text)) = phase(job, events) else { return };
         let made = job.created_at.timestamp_millis();
         let run = run_id(&format!("{}/{}/{made}", job.source, job.id));
-        let step = Step { source: job.source.clone(), phase, run, text };
-        if self.steps.try_send(step).is_err() {
-            tracing::warn!(job = job.id, "too much happens at once to ping about all of it");
+        let event = BackupEvent { source: job.source.clone(), phase, run, text };
+        if self.events.try_send(event).is_err() {
+            tracing::warn!(job = job.id, "too many events at once: a ping was dropped");
         }
         if phase != Phase::Start {
             self.ended.notify_one();
         }
     }
 
-    /// Pings as backups begin and end, until nobody can report any more. A ping that has been begun
-    /// is lost when this is dropped: a `backup` waits for [`Steps::next`] instead.
-    pub(super) async fn keep_pinging(&self, mut steps: Steps) {
-        while let Some(step) = steps.next().await {
-            self.ping(step).await;
+    /// Pings as backups begin and end, until all senders are gone. Dropping this loses a ping that has
+    /// begun: a `backup` awaits [`BackupEvents::next`] instead.
+    pub(super) async fn run_pings(&self, mut events: BackupEvents) {
+        while let Some(event) = events.next().await {
+            self.ping(event).await;
         }
     }
 
-    /// Pings about the backups that have begun or ended by now, and tells what is broken.
-    pub(super) async fn conclude(&self, Steps(mut steps): Steps) {
-        while let Ok(step) = steps.try_recv() {
-            self.ping(step).await;
+    /// Sends the remaining pings, and alerts about current problems.
+    pub(super) async fn conclude(&self, BackupEvents(mut events): BackupEvents) {
+        while let Ok(event) = events.try_recv() {
+            self.ping(event).await;
         }
-        let told = self.told();
-        let telling = async {
-            self.tell(&told, clock().now(), false).await;
-            told.notifier.finish(LAST_WORDS).await;
+        let recipients = self.recipients();
+        let sending = async {
+            self.dispatch(&recipients, clock().now(), false).await;
+            recipients.notifier.finish(LAST_WORDS).await;
         };
-        if tokio::time::timeout(LAST_WORDS, telling).await.is_err() {
-            tracing::warn!("not everybody could be told in time");
+        if tokio::time::timeout(LAST_WORDS, sending).await.is_err() {
+            tracing::warn!("some alerts could not be sent in time");
         }
     }
 
     /// Waits for the pings under way, a little.
     pub(super) async fn finish(&self, limit: Duration) {
-        self.told().notifier.finish(limit).await;
+        self.recipients().notifier.finish(limit).await;
     }
 
     /// Pings about one backup that began or ended.
-    pub(super) async fn ping(&self, Step { source, phase, run, text }: Step) {
-        let Told { settings, notifier } = self.told();
+    pub(super) async fn ping(&self, BackupEvent { source, phase, run, text }: BackupEvent) {
+        let Recipients { settings, notifier } = self.recipients();
         if let Some(own) = settings.source(&source).and_then(|it| it.ping.as_ref()) {
             notifier.ping(own, phase, run.clone(), text.clone());
         }
         if let Some(shared) = &settings.notify.ping {
-            // The check of all sources succeeds only while each of them is well.
+            // The check of all sources succeeds only while each of them is healthy.
             let (phase, text) = match (phase, self.unwell(&settings).await) {
                 (Phase::Success, Some(unwell)) => (Phase::Fail, format!("{text}\n{unwell}")),
                 (phase, _) => (phase, format!("{source}: {text}")),
@@ -149,11 +156,11 @@ impl Herald {
         }
     }
 
-    /// Which sources are not well, if any.
+    /// The sources that are failing or overdue, if any.
     async fn unwell(&self, settings: &Settings) -> Option<String> {
         let sources = match self.reporter.sources(settings, clock().now()).await {
             Ok(sources) => sources,
-            Err(error) => return Some(format!("how the sources are cannot be read: {error}")),
+            Err(error) => return Some(format!("the sources' health cannot be read: {error}")),
         };
         let unwell: Vec<_> = sources
             .iter()
@@ -163,43 +170,43 @@ impl Herald {
         (!unwell.is_empty()).then(|| unwell.join("\n"))
     }
 
-    /// Tells what has broken and what is well again, now and then. Never returns.
-    pub(super) async fn keep_telling(&self) {
+    /// Sends alerts periodically and after each backup. Never returns.
+    pub(super) async fn run_alerts(&self) {
         loop {
-            // First of all a catch-up may make good what a downtime has left undone.
-            let _ = tokio::time::timeout(ROUND, self.ended.notified()).await;
-            self.tell(&self.told(), clock().now(), true).await;
+            // Wait first: a catch-up may resolve what a downtime has missed.
+            let _ = tokio::time::timeout(CHECK_EVERY, self.ended.notified()).await;
+            self.dispatch(&self.recipients(), clock().now(), true).await;
         }
     }
 
-    /// Tells what has changed. Messages that cannot be delivered at once are tried for a while,
-    /// beside everything else where `beside` says so.
-    async fn tell(&self, told: &Told, now: DateTime<Utc>, beside: bool) {
-        let Told { settings, notifier } = told;
+    /// Sends what has changed. Messages that cannot be delivered immediately are retried for a while;
+    /// with `beside` in a task of their own.
+    async fn dispatch(&self, recipients: &Recipients, now: DateTime<Utc>, beside: bool) {
+        let Recipients { settings, notifier } = recipients;
         if !notifier.has_channels() {
             return;
         }
         let (standing, before) =
-            match (self.reporter.alarms(settings, now).await, self.store.told_alarms().await) {
+            match (self.reporter.alarms(settings, now).await, self.store.sent_alarms().await) {
                 (Ok(standing), Ok(before)) => (standing, before),
                 (Err(error), _) => {
-                    tracing::warn!(%error, "what is broken cannot be read");
+                    tracing::warn!(%error, "the current alarms cannot be read");
                     return;
                 }
                 (_, Err(error)) => {
-                    tracing::warn!(%error, "what was told cannot be read");
+                    tracing::warn!(%error, "the sent alerts cannot be read");
                     return;
                 }
             };
-        for news in news(&standing, &before, now, settings.notify.remind_every) {
-            match self.store.take_news(&news, now).await {
-                Ok(true) if news.silent => {}
+        for change in changes(&standing, &before, now, settings.notify.remind_every) {
+            match self.store.claim_change(&change, now).await {
+                Ok(true) if change.silent => {}
                 Ok(true) => {
-                    let message = Message::of(&news, now, &host());
+                    let message = Message::of(&change, now, &host());
                     let delivery = deliver(
                         self.store.clone(),
                         notifier.clone(),
-                        news.alarm.place.clone(),
+                        change.alarm.key.clone(),
                         message,
                     );
                     match beside {
@@ -208,31 +215,31 @@ impl Herald {
                     }
                 }
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "what is told cannot be kept"),
+                Err(error) => tracing::warn!(%error, "a sent alert cannot be stored"),
             }
         }
     }
 }
 
-async fn deliver(store: Store, notifier: Notifier, place: String, message: Message) {
-    let mut heard = false;
-    for delivery in notifier.tell(&message).await {
+async fn deliver(store: Store, notifier: Notifier, key: String, message: Message) {
+    let mut acknowledged = false;
+    for delivery in notifier.send(&message).await {
         match delivery.result {
             Ok(()) => {
-                heard = true;
-                tracing::info!(channel = delivery.channel, about = message.about, "told");
+                acknowledged = true;
+                tracing::info!(channel = delivery.channel, about = message.about, "alert sent");
             }
             Err(error) => tracing::error!(
-                channel = delivery.channel, about = message.about, %error, "could not be told"
+                channel = delivery.channel, about = message.about, %error, "an alert could not be sent"
             ),
         }
     }
-    if heard && let Err(error) = store.heard(&place).await {
-        tracing::warn!(%error, "what is told cannot be kept");
+    if acknowledged && let Err(error) = store.acknowledge(&key).await {
+        tracing::warn!(%error, "a sent alert cannot be stored");
     }
 }
 
-/// What a check is told about a job that has just moved.
+/// The ping for a job that has just changed, if any.
 fn phase(job: &Job, events: &[JobEvent]) -> Option<(Phase, String)> {
     let begun = || events.iter().find(|event| event.kind == "submitted");
     match job.state {
@@ -249,7 +256,7 @@ fn phase(job: &Job, events: &[JobEvent]) -> Option<(Phase, String)> {
     }
 }
 
-/// Whom a configuration says to tell, and what keeps it from telling others.
+/// The notifier of a configuration, and the problems of channels that cannot be used.
 pub(super) fn notifier(settings: &Settings) -> (Notifier, Vec<String>) {
     let notify = &settings.notify;
     let mut problems = Vec::new();
@@ -291,7 +298,7 @@ pub(super) fn notifier(settings: &Settings) -> (Notifier, Vec<String>) {
     (Notifier::new(channels, clients, notify.try_timeout), problems)
 }
 
-/// What is kept there, if anything is to be.
+/// Reads a channel's secret, if it has one.
 fn secret(source: &Option<KeySource>) -> Result<Option<Secret>, String> {
     let Some(source) = source else { return Ok(None) };
     let (secret, warnings) = config::read_secret(source).map_err(|error| error.to_string())?;
