@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 pub(super) struct Arguments {
     /// The sources to back up [default: all]
     sources: Vec<String>,
-    /// Only queue the jobs and print their numbers; the daemon works them
+    /// Only queue the jobs and print their ids; the daemon works on them
     #[arg(long)]
     no_wait: bool,
-    /// End after so long, such as "90s" or "2h", and leave the unfinished jobs to the daemon or the
+    /// Stop after this time, such as "90s" or "2h", and leave unfinished jobs to the daemon or the
     /// next backup; they count as failed
     #[arg(long, value_name = "DURATION", conflicts_with = "no_wait", value_parser = timeout)]
     timeout: Option<Duration>,
@@ -104,15 +104,15 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     let limit = timed_out.filter(|token| token.is_cancelled()).and(arguments.timeout);
     let code = conclude(&store, &jobs, limit).await?;
     dispatcher.conclude(steps).await;
-    // Where no daemon looks after the database every night, this does. Retention is left to
-    // `prune` and the daemon: nothing goes from the archive because somebody adds to it.
+    // Maintains the database if no daemon does. Retention is left to `prune` and the daemon: adding a
+    // backup never removes one.
     let mut maintenance = Maintenance::new(store.clone(), archive(&settings), clock());
     maintenance.run_due(&settings, &OF_DATABASE).await;
     store.close().await;
     Ok(code)
 }
 
-/// Asks to stop after so long. The token that is returned is cancelled then, and says why.
+/// Requests a stop after a time. The returned token is cancelled then.
 fn stop_after(limit: Duration, stop: &CancellationToken) -> CancellationToken {
     let (timed_out, stop) = (CancellationToken::new(), stop.clone());
     let told = timed_out.clone();
@@ -127,7 +127,7 @@ fn stop_after(limit: Duration, stop: &CancellationToken) -> CancellationToken {
     timed_out
 }
 
-/// Makes a job for each source, or joins its live one.
+/// Creates a job for each source, or joins its live one.
 async fn queue(store: &Store, sources: &[&Source]) -> Result<Vec<(Job, bool)>, Problem> {
     let mut jobs = Vec::new();
     for source in sources {
@@ -135,15 +135,14 @@ async fn queue(store: &Store, sources: &[&Source]) -> Result<Vec<(Job, bool)>, P
             source: source.name.clone(),
             account: source.account.clone(),
             trigger: Trigger::Manual,
-            note: "made by hand".to_owned(),
+            note: "created by hand".to_owned(),
         };
         jobs.push(store.job_for(new, clock().now()).await?);
     }
     Ok(jobs)
 }
 
-/// Says how each job ended; the exit code follows from that. `limit` is how long the command was
-/// given, where that is over.
+/// Prints how each job ended, and returns the exit code. `limit` is the timeout, if it has passed.
 async fn conclude(
     store: &Store,
     jobs: &[(Job, bool)],

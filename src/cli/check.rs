@@ -1,4 +1,4 @@
-//! `nightjar check`: is the configuration right, and when will the sources run?
+//! `nightjar check`: validates the configuration and shows the next runs.
 
 use super::output::{self, Table};
 use super::{Common, Problem, clock, exit, plan};
@@ -14,7 +14,7 @@ use std::iter;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Also try each account's key at the service, without starting anything there
+    /// Also try each account's key at the service, without side effects there
     #[arg(long)]
     online: bool,
     /// Print one JSON document
@@ -78,30 +78,30 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     Ok(if refused { exit::FAILED } else { exit::DONE })
 }
 
-/// What works, or may work for the service's own user, yet deserves a look.
+/// Warnings: problems that do not make the configuration invalid.
 fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
     for account in settings.accounts.values() {
         match config::read_key(&account.key, &account.name) {
             Ok((_, found)) => warnings.extend(found.into_iter().map(|warning| warning.message)),
-            Err(error) => warnings.push(format!("for this user, here and now: {error}")),
+            Err(error) => warnings.push(format!("for the current user: {error}")),
         }
     }
     if let Some(file) = &settings.http.ca_file
         && let Err(error) = tls::read_ca_file(file)
     {
         let file = file.display();
-        warnings.push(format!("for this user, here and now: http.ca_file {file} {error}"));
+        warnings.push(format!("for the current user: http.ca_file {file} {error}"));
     }
     match settings.token.as_ref().map(config::read_secret).transpose() {
         Ok(token) => {
             let found = token.into_iter().flat_map(|(_, found)| found);
             warnings.extend(found.map(|warning| format!("[web]: {warning}")));
         }
-        Err(error) => warnings.push(format!("for this user, here and now: [web]: {error}")),
+        Err(error) => warnings.push(format!("for the current user: [web]: {error}")),
     }
     let (_, problems) = super::alerts::notifier(settings);
-    warnings.extend(problems.into_iter().map(|it| format!("for this user, here and now: {it}")));
+    warnings.extend(problems.into_iter().map(|it| format!("for the current user: {it}")));
     if settings.sources.is_empty() {
         warnings.push("there is no [[sources]] table: nothing will be backed up".to_owned());
     }
@@ -138,7 +138,7 @@ fn next_runs(source: &crate::settings::Source, now: DateTime<Utc>) -> Source {
     }
 }
 
-/// Asks the service about each source, without any effect there.
+/// Tries each source's key at the service, without side effects.
 pub(super) async fn try_keys(
     settings: &Settings,
     sources: &[&crate::settings::Source],

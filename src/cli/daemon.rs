@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 /// How long the database may take to open, in microseconds.
 const OPENING: u32 = 15 * 60 * 1_000_000;
-/// How long a command that only looks holds the daemon's lock, with much to spare.
+/// How long a read-only command may hold the daemon's lock, with a large margin.
 const GLANCE: Duration = Duration::from_millis(20);
 /// How long the last pings may take: a stop is over within five seconds.
 const LAST_PINGS: Duration = Duration::from_millis(500);
@@ -40,12 +40,12 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     files::make_folder(&settings.state_dir).map_err(state)?;
     let only = take_over(&settings.state_dir).await.map_err(state)?.map_err(|process| {
         Problem::failed(format!(
-            "another daemon works on {}: process {process}; stop it first, or give this one \
+            "another daemon uses {}: process {process}; stop it first, or give this one \
              another state_dir",
             settings.state_dir.display()
         ))
     })?;
-    // A large database may have to be brought up to date, looked through, or made anew.
+    // A large database may have to be migrated, checked or rebuilt.
     systemd::tell(&[NotifyState::ExtendTimeoutUsec(OPENING)]);
     let store = recover::open(&settings, thoroughly, Some(&only)).await?;
     let worker = lock::Worker::register(&settings.state_dir, fastrand::u64(..)).map_err(state)?;
@@ -80,7 +80,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     });
     let maintenance = Maintenance::new(store.clone(), archive.clone(), clock());
     let engine = Engine::new(store.clone(), archive.clone(), worker, clock(), whole, observer);
-    // The page reads by itself: whatever it is asked, nothing here waits for it.
+    // The page has its own connections: nothing here waits for it.
     let reporter = Reporter::new(Some(store.for_page()), archive);
     let reader = web::State::new(reporter, settings.clone(), engine.clone(), live, auth);
     tracing::info!(
@@ -89,7 +89,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
         archive_dir = %settings.archive_dir.display(),
         "nightjar {} is ready", env!("CARGO_PKG_VERSION")
     );
-    // Before anybody is told that it may be asked to reload: unheard, that signal ends a process.
+    // Before readiness is announced: an unhandled SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup()).map_err(Problem::failed)?;
     systemd::tell(&[NotifyState::Ready]);
     let serving = match page {
@@ -132,11 +132,11 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     });
     store.close().await;
     ended?;
-    tracing::info!("stopped; whatever was under way goes on at the next start");
+    tracing::info!("stopped; unfinished work continues at the next start");
     Ok(super::exit::DONE)
 }
 
-/// Takes the daemon's lock. A command that looks whether a daemon runs may hold it for a moment.
+/// Takes the daemon's lock. A command that checks whether a daemon runs may hold it for a moment.
 async fn take_over(state_dir: &Path) -> io::Result<Result<Held, String>> {
     for _ in 0..10 {
         if let Ok(held) = lock::daemon(state_dir)? {
@@ -152,7 +152,7 @@ fn whole_plan(settings: &Settings) -> Result<Plan, Problem> {
     plan(settings, &settings.accounts.keys().map(String::as_str).collect())
 }
 
-/// Reads the configuration again whenever it is asked to. A file with mistakes changes nothing.
+/// Reloads the configuration on SIGHUP. A file with mistakes changes nothing.
 async fn reload_on_hangup(
     mut hangup: Signal,
     common: &Common,
@@ -179,14 +179,14 @@ async fn reload_on_hangup(
                 }
                 new.state_dir.clone_from(&old.state_dir);
                 new.archive_dir.clone_from(&old.archive_dir);
-                tracing::info!(sources = new.sources.len(), "the configuration is reloaded");
+                tracing::info!(sources = new.sources.len(), "configuration reloaded");
                 engine.set_plan(Plan { settings: new.clone(), ..plan });
                 dispatcher.set(new.clone());
                 reader.set_settings(new);
             }
             Err(problem) => {
                 for line in problem.message().lines() {
-                    tracing::error!("the configuration stays as it was: {line}");
+                    tracing::error!("the configuration was not reloaded: {line}");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! `nightjar demo`: the main job with nothing to set up. A simulated service in this process, a
+//! `nightjar demo`: a complete backup with nothing to set up. A simulated service in this process, a
 //! real schedule, real HTTP, a real database and a real archive.
 
 use super::output::{self, bytes};
@@ -22,14 +22,14 @@ use tokio_util::sync::CancellationToken;
 const SOURCE: &str = "places";
 const ACCESS_ID: &str = "20181f26d9e94c81acdf9496133d4f23";
 const DATA_SOURCE: &str = "WorldPlaces";
-/// Known to everybody, for it opens nothing.
+/// Not secret: it gives access to nothing.
 const KEY: &str = "demo-key-of-the-simulated-service";
-/// How a configuration begins that may be written over.
+/// The first line of a configuration that may be overwritten.
 const MARK: &str = "# Written by `nightjar demo`";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where to make everything
+    /// The folder to create everything in
     #[arg(long, value_name = "FOLDER", default_value = "nightjar-demo")]
     dir: PathBuf,
 }
@@ -50,7 +50,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
     let plan = plan(&settings, &settings.accounts.keys().map(String::as_str).collect())?;
     let store = open_store(&settings).await?;
     let _only = lock::daemon(&settings.state_dir).map_err(Problem::failed)?.map_err(|process| {
-        Problem::failed(format!("process {process} works in {} already", folder.display()))
+        Problem::failed(format!("process {process} already uses {}", folder.display()))
     })?;
     let worker = lock::Worker::register(&settings.state_dir, fastrand::u64(..))
         .map_err(|error| Problem::failed(format!("cannot use {}: {error}", folder.display())))?;
@@ -59,11 +59,11 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
     let before = newest(&store).await?.map_or(0, |job| job.id);
     let engine =
         Engine::new(store.clone(), archive(&settings), worker, clock(), plan, watch.observer());
-    eprintln!("The schedule makes a job in a second or two …");
+    eprintln!("The schedule creates a job in a second or two …");
     let done = CancellationToken::new();
     let working = async {
         let worked = engine.run(Scope::Everything, done.clone()).await;
-        // An engine that ends by itself has failed: nobody is to wait for its job.
+        // An engine that ends by itself has failed: do not wait for its job.
         stop.cancel();
         worked
     };
@@ -79,7 +79,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
             let error = job.error.map_or(String::new(), |error| error.message);
             return Err(Problem::failed(format!("the demo's job {} failed: {error}", job.id)));
         }
-        None => return Err(Problem::failed("stopped before the backup was done")),
+        None => return Err(Problem::failed("stopped before the backup was complete")),
     };
     store.close().await;
     Ok(code)
@@ -98,7 +98,7 @@ fn set_up(folder: &Path, endpoint: &str) -> Result<PathBuf, Problem> {
         && !text.starts_with(MARK)
     {
         return Err(Problem::usage(format!(
-            "{} is a configuration of its own; choose another folder with --dir",
+            "{} is not a demo configuration; choose another folder with --dir",
             config.display()
         )));
     }
@@ -108,7 +108,7 @@ fn set_up(folder: &Path, endpoint: &str) -> Result<PathBuf, Problem> {
     let at = clock().now() + TimeDelta::seconds(2);
     let schedule = format!("{} {} {} * * *", at.second(), at.minute(), at.hour());
     let text = format!(
-        "{MARK}; it writes it anew each time.\n\
+        "{MARK}; it is rewritten each time.\n\
          state_dir = \"state\"\n\
          archive_dir = \"archive\"\n\n\
          [accounts.demo]\n\
@@ -132,7 +132,7 @@ async fn newest(store: &Store) -> Result<Option<Job>, Problem> {
     Ok(store.jobs(&Filter { limit: 1, ..Filter::default() }).await?.into_iter().next())
 }
 
-/// Shows the job that the schedule makes, to its end. `None` when told to stop before.
+/// Follows the scheduled job to its end. `None` if stopped before.
 async fn follow(
     store: &Store,
     watch: &Watch,
@@ -158,7 +158,7 @@ async fn follow(
     }
 }
 
-/// Shows what was made and where to look at it.
+/// Prints the results and where they are.
 fn conclude(config: &Path, job: &Job) -> Result<u8, Problem> {
     let Some(path) = &job.snapshot else {
         return Err(Problem::failed("the job is archived, but names no snapshot"));
@@ -170,7 +170,9 @@ fn conclude(config: &Path, job: &Job) -> Result<u8, Problem> {
     let data = path.with_file_name(manifest.name().data());
     let links = fs::metadata(&data).map_err(|error| unreadable(&error))?.nlink();
     let cost = match manifest.same_content_as {
-        Some(_) => format!("identical with the one before: a hard link ({links} names), no space"),
+        Some(_) => {
+            format!("identical to the previous one: a hard link ({links} names), no extra space")
+        }
         None => format!("stored in {}", bytes(manifest.stored.bytes)),
     };
     // The program and the configuration as one would type them from here.
@@ -178,7 +180,7 @@ fn conclude(config: &Path, job: &Job) -> Result<u8, Problem> {
     let here = std::env::current_dir().unwrap_or_default();
     let typed = config.strip_prefix(&here).unwrap_or(config).display();
     output::print(&format!(
-        "\nOne full backup: {} entities, {}, proven; {cost}.\n\
+        "\nOne full backup: {} entities, {}, validated; {cost}.\n\
          \x20 data      {}\n\
          \x20 manifest  {}\n\n\
          Look at it:\n\

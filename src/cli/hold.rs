@@ -10,7 +10,7 @@ use clap::Args;
 pub(super) struct HoldArguments {
     /// SOURCE (its newest), SOURCE@TIMESTAMP, SOURCE@JOB, or the path of a manifest
     snapshot: String,
-    /// Why, for whoever wonders later
+    /// Why the snapshot must stay
     #[arg(long)]
     reason: String,
 }
@@ -21,7 +21,7 @@ pub(super) struct UnholdArguments {
     snapshot: String,
 }
 
-/// The source and name of the snapshot, which must lie in this archive.
+/// The source and name of the snapshot, which must be in this archive.
 fn chosen(archive: &Archive, text: &str) -> Result<(String, Name), Problem> {
     let manifest = archive.select(text)?.manifest;
     let name = manifest.name();
@@ -39,7 +39,7 @@ pub(super) fn hold(common: &Common, arguments: &HoldArguments) -> Result<u8, Pro
     let (source, name) = chosen(&archive, &arguments.snapshot)?;
     let reason = arguments.reason.trim();
     if reason.is_empty() {
-        return Err(Problem::usage("--reason is empty: say why the snapshot must stay"));
+        return Err(Problem::usage("--reason is empty: state why the snapshot must stay"));
     }
     let hold = Hold { reason: reason.to_owned(), since: clock().now() };
     archive.hold(&source, name, &hold).map_err(|error| match error.kind() {
@@ -54,7 +54,7 @@ pub(super) fn unhold(common: &Common, arguments: &UnholdArguments) -> Result<u8,
     let archive = archive(&common.settings()?);
     let (source, name) = chosen(&archive, &arguments.snapshot)?;
     let was_held = archive.unhold(&source, name).map_err(Problem::failed)?;
-    let now = if was_held { "is not held any more" } else { "was not held" };
+    let now = if was_held { "is no longer held" } else { "was not held" };
     output::print(&format!("{source}@{} {now}.\n", name.timestamp()))?;
     Ok(exit::DONE)
 }

@@ -1,4 +1,4 @@
-//! `nightjar init`: a first configuration, from flags or by asking.
+//! `nightjar init`: a first configuration, from flags or interactively.
 
 use super::output;
 use super::{Common, Problem, exit};
@@ -16,31 +16,31 @@ use url::Url;
 /// The folder of keys beside the configuration; the shipped unit hands its files to the service as
 /// credentials `keys_NAME`.
 const KEYS: &str = "keys";
-/// Where the answers stand in an address, as people copy it from the service's portal.
+/// The form of a data source's URL, as shown in the service's portal.
 const EXAMPLE: &str = "https://spatial.virtualearth.net/REST/v1/data/ACCESS_ID/DATA_SOURCE";
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The data source's address: https://…/data/ACCESS_ID/DATA_SOURCE
+    /// The data source's URL: https://…/data/ACCESS_ID/DATA_SOURCE
     #[arg(long, value_name = "URL", conflicts_with_all = ["access_id", "data_source"])]
     url: Option<Url>,
-    /// The access id in the data source's address
+    /// The access id in the data source's URL
     #[arg(long, value_name = "ID")]
     access_id: Option<String>,
     /// The service's name of the data source
     #[arg(long, value_name = "NAME")]
     data_source: Option<String>,
-    /// What to call the source here [default: the data source's name in lower case]
+    /// Name of the source in Nightjar [default: the data source's name in lower case]
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// What to call the account here [default: main]
+    /// Name of the account in Nightjar [default: main]
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
     /// A file that holds the account's master key [default: keys/ACCOUNT beside the configuration
-    /// where there is that folder, otherwise ACCOUNT.key]
+    /// if that folder exists, otherwise ACCOUNT.key]
     #[arg(long, value_name = "FILE", conflicts_with = "credential")]
     key_file: Option<PathBuf>,
-    /// Leave the key to systemd: the name of a credential
+    /// The name of a systemd credential that holds the key
     #[arg(long, value_name = "NAME")]
     credential: Option<String>,
     /// When to back up, as in crontab [default: 0 2 * * *]
@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     /// The time zone of the schedule [default: this machine's]
     #[arg(long, value_name = "ZONE")]
     timezone: Option<String>,
-    /// Write over a configuration that is there
+    /// Overwrite an existing configuration
     #[arg(long)]
     force: bool,
 }
@@ -59,8 +59,8 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     let file = std::path::absolute(file).map_err(Problem::failed)?;
     if file.exists() && !arguments.force {
         return Err(Problem::usage(format!(
-            "there is a configuration {} already: edit it, name another with --config, or write \
-             over it with --force",
+            "the configuration {} already exists: edit it, choose another file with --config, or \
+             overwrite it with --force",
             file.display()
         )));
     }
@@ -71,11 +71,14 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     let env = Environment { current_dir: folder.clone(), ..Environment::default() };
     parse(&text, &file, &env).map_err(|mistakes| {
         let lines: Vec<_> = mistakes.iter().map(|mistake| mistake.message.clone()).collect();
-        Problem::usage(format!("what was given makes no configuration:\n{}", lines.join("\n")))
+        Problem::usage(format!(
+            "these values do not make a valid configuration:\n{}",
+            lines.join("\n")
+        ))
     })?;
     let cannot = |path: &Path, error: io::Error| {
         Problem::failed(format!(
-            "cannot write {}: {error}; type the command with `sudo`, or name another file with \
+            "cannot write {}: {error}; run the command with `sudo`, or choose another file with \
              --config",
             path.display()
         ))
@@ -89,7 +92,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     {
         let written = files::create(&path).and_then(|mut it| writeln!(it, "{}", key.expose()));
         written.map_err(|error| cannot(&path, error))?;
-        eprintln!("The key is in {}, readable for its owner alone.", path.display());
+        eprintln!("The key is in {}, readable only by its owner.", path.display());
     }
     let written = OpenOptions::new()
         .write(true)
@@ -111,7 +114,7 @@ enum KeyPlace {
     File(PathBuf),
     /// A file of this name in the folder whose files the shipped unit hands to the service.
     Handed(String),
-    /// A credential that somebody sees to.
+    /// A credential that an administrator provides.
     Credential(String),
 }
 
@@ -160,7 +163,7 @@ fn answers(arguments: &Arguments, folder: &Path, asks: bool) -> Result<Answers, 
         Some(given) => Ok(given),
         None if asks => ask(question, ""),
         None => Err(Problem::usage(format!(
-            "{flag} is missing; on a terminal `nightjar init` asks for what is not given"
+            "{flag} is missing; on a terminal `nightjar init` asks for missing values"
         ))),
     };
     let wished = |given: &Option<String>, question: &str, default: &str| match given {
@@ -230,7 +233,7 @@ impl Answers {
         if matches!(self.key, KeyPlace::Handed(_)) {
             return format!(
                 "Next:\n{key}  nightjar check\n  systemctl restart nightjar\n  nightjar backup \
-                 --no-wait\nNobody is told yet when a backup fails: see docs/notifications.md."
+                 --no-wait\nNo alerts are configured yet: see docs/notifications.md."
             );
         }
         let (config, then) = if file == Path::new(config::DEFAULT_FILE) {
@@ -242,7 +245,7 @@ impl Answers {
         };
         format!(
             "Next:\n{key}  nightjar {config}check --online\n  nightjar {config}backup\n  {then}\n\
-             Nobody is told yet when a backup fails: see docs/notifications.md."
+             No alerts are configured yet: see docs/notifications.md."
         )
     }
 }

@@ -10,13 +10,13 @@ use std::str::FromStr;
 
 #[derive(Debug, Args)]
 pub(super) struct ListArguments {
-    /// Only this source's
+    /// Only jobs of this source
     #[arg(long, value_name = "SOURCE")]
     source: Option<String>,
-    /// Only those in this state: queued, waiting, ready, archived, failed or cancelled
+    /// Only jobs in this state: queued, waiting, ready, archived, failed or cancelled
     #[arg(long, value_parser = State::from_str)]
     state: Option<State>,
-    /// At most so many, the newest
+    /// Show at most this many, newest first
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: u32,
     /// Print one JSON document
@@ -26,7 +26,7 @@ pub(super) struct ListArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArguments {
-    /// The job's number
+    /// The job's id
     id: i64,
     /// Print one JSON document
     #[arg(long)]
@@ -35,7 +35,7 @@ pub(super) struct ShowArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct IdArguments {
-    /// The job's number
+    /// The job's id
     id: i64,
 }
 
@@ -80,7 +80,7 @@ fn table(jobs: &[JobView]) -> String {
     table.text()
 }
 
-/// The one thing that is most worth knowing.
+/// The most important detail of a job.
 fn what(job: &JobView) -> String {
     if let Some(error) = &job.error {
         return format!("{}: {}", error.kind, error.message);
@@ -90,7 +90,7 @@ fn what(job: &JobView) -> String {
     }
     match (&job.snapshot, job.due_at) {
         (Some(path), _) => path.display().to_string(),
-        (None, Some(due)) => format!("goes on at {}", instant(due)),
+        (None, Some(due)) => format!("continues at {}", instant(due)),
         (None, None) => String::new(),
     }
 }
@@ -126,7 +126,7 @@ fn page(detail: &JobDetail) -> String {
         lines.push(format!("  error          {}: {}", error.kind, error.message));
     }
     if let Some(due) = job.due_at {
-        lines.push(format!("  goes on        {}", instant(due)));
+        lines.push(format!("  continues at   {}", instant(due)));
     }
     lines.push("Timeline:".to_owned());
     for event in &detail.timeline {
@@ -153,7 +153,7 @@ pub(super) async fn cancel(common: &Common, arguments: &IdArguments) -> Result<u
             Ok(exit::DONE)
         }
         Cancelled::Before(state) => {
-            Err(Problem::failed(format!("job {id} has ended already: it is {state}")))
+            Err(Problem::failed(format!("job {id} has already ended: it is {state}")))
         }
         Cancelled::Unknown => Err(unknown_job(id)),
     }
@@ -177,18 +177,18 @@ pub(super) async fn retry(common: &Common, arguments: &IdArguments) -> Result<u8
         source: source.name.clone(),
         account: source.account.clone(),
         trigger: Trigger::Manual,
-        note: format!("made by hand in place of job {id}"),
+        note: format!("created by hand in place of job {id}"),
     };
     let (job, is_new) = store.job_for(new, clock().now()).await?;
     store.close().await;
     if !is_new {
         return Err(Problem::failed(format!(
-            "source {} has the live job {} already; `nightjar job {}` shows it",
+            "source {} already has the live job {}; `nightjar job {}` shows it",
             source.name, job.id, job.id
         )));
     }
     output::print(&format!(
-        "Job {} is queued in place of job {id}. The daemon works it, or `nightjar backup {}`.\n",
+        "Job {} is queued in place of job {id}. The daemon or `nightjar backup {}` will run it.\n",
         job.id, source.name
     ))?;
     Ok(exit::DONE)

@@ -41,7 +41,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Exit codes, as the documentation promises them.
+/// Exit codes, as documented.
 mod exit {
     /// All done.
     pub(super) const DONE: u8 = 0;
@@ -86,24 +86,24 @@ struct Common {
     /// The configuration file [default: $NIGHTJAR_CONFIG, then /etc/nightjar/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How log lines look [default: text on a terminal, otherwise json]
+    /// Format of log lines [default: text on a terminal, otherwise json]
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the service: schedules, works, serves the status page
+    /// Run the service: run the schedules, work on jobs, serve the status page
     Daemon,
-    /// Back the named sources (or all) up now, in the foreground
+    /// Back up the named sources (or all) now, in the foreground
     Backup(backup::Arguments),
-    /// Write a first configuration, by asking or from flags
+    /// Write a first configuration, interactively or from flags
     Init(Box<init::Arguments>),
     /// Validate the configuration and show each source's next runs
     Check(check::Arguments),
-    /// Look at everything that a backup needs, and say how to mend what is wrong
+    /// Check everything that a backup needs, and print how to fix each problem
     Doctor(doctor::Arguments),
-    /// Show how each source is doing
+    /// Show the health of each source
     Status(status::Arguments),
     /// Show the job history
     Jobs(jobs::ListArguments),
@@ -111,30 +111,29 @@ enum Command {
     Job(jobs::ShowArguments),
     /// End a live job
     Cancel(jobs::IdArguments),
-    /// Queue a fresh job in place of an ended one
+    /// Queue a new job in place of an ended one
     Retry(jobs::IdArguments),
-    /// Show what is in the archive
+    /// List the snapshots in the archive
     Snapshots(snapshots::Arguments),
-    /// Re-read every archived byte and prove it against its manifest
+    /// Re-read every archived byte and check it against its manifest
     Verify(verify::Arguments),
-    /// Bring the database up to the archive; make it anew where it is lost or damaged
+    /// Sync the job history with the archive; rebuild the database if it is missing or damaged
     Reindex(reindex::Arguments),
     /// Apply retention now: remove the snapshots that no rule keeps
     Prune(prune::Arguments),
     /// Exempt a snapshot from retention
     Hold(hold::HoldArguments),
-    /// Let retention decide about a snapshot again
+    /// End a snapshot's exemption from retention
     Unhold(hold::UnholdArguments),
-    /// Try whether people are told when something breaks
+    /// Test the notification channels
     #[command(subcommand)]
     Notify(notify::Arguments),
-    /// Do the main job against a simulated service, with nothing to set up
+    /// Run a complete backup against a simulated service, with nothing to set up
     Demo(demo::Arguments),
 }
 
 impl Command {
-    /// What is logged unless `$RUST_LOG` says otherwise: a command in the foreground tells what it
-    /// does by itself.
+    /// The log filter without `$RUST_LOG`: commands in the foreground print their own progress.
     fn default_log(&self) -> &'static str {
         match self {
             Command::Daemon => "info",
@@ -144,13 +143,13 @@ impl Command {
     }
 }
 
-/// The whole command line, for who writes its manual pages and completions.
+/// The whole command line, for generating manual pages and completions.
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Runs the program and says how it went.
+/// Runs the program and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let started = telemetry::start(cli.common.log_format, cli.command.default_log());
@@ -211,22 +210,24 @@ fn archive(settings: &Settings) -> Archive {
     Archive::new(&settings.archive_dir, &settings.state_dir)
 }
 
-/// Removes what workers that died have left: their own files, and unfinished ones in the archive.
+/// Removes files of dead workers: their locks, and unfinished downloads in the archive.
 fn sweep(worker: &lock::Worker, archive: &Archive) {
     worker.sweep();
     match archive.sweep(|name| worker.is_alive(name)) {
         Ok(0) => {}
-        Ok(files) => tracing::info!(files, "removed what interrupted downloads had left"),
-        Err(error) => tracing::warn!(%error, "what interrupted downloads left stays for now"),
+        Ok(files) => tracing::info!(files, "removed unfinished files of interrupted downloads"),
+        Err(error) => {
+            tracing::warn!(%error, "unfinished files of interrupted downloads cannot be removed now")
+        }
     }
 }
 
-/// The store, made where there is none, and anew where it is lost or damaged.
+/// Opens the store; creates it if there is none, rebuilds it if it is missing or damaged.
 async fn open_store(settings: &Settings) -> Result<Store, Problem> {
     recover::open(settings, copies::is_suspect(&settings.state_dir), None).await
 }
 
-/// Reads what was stored, and changes nothing.
+/// Opens the store read-only.
 async fn reading<T>(
     settings: &Settings,
     read: impl AsyncFn(&Reporter) -> Result<T, ReportError>,
@@ -335,7 +336,7 @@ mod tests {
             let heading = headings
                 .iter()
                 .find(|heading| heading.split(", ").any(|it| it.split(' ').next() == Some(name)));
-            let heading = heading.unwrap_or_else(|| panic!("nothing about {name}"));
+            let heading = heading.unwrap_or_else(|| panic!("{name} is not documented"));
             let section = page.split(&format!("## {heading}\n")).nth(1).unwrap();
             let section = section.split("\n## ").next().unwrap();
             let options = command.get_arguments().filter_map(|it| it.get_long());

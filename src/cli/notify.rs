@@ -1,4 +1,4 @@
-//! `nightjar notify test`: do messages arrive?
+//! `nightjar notify test`: tests the notification channels.
 
 use super::{Common, Problem, alerts, clock, exit, output};
 use crate::notify::{Delivery, Message, Phase};
@@ -21,7 +21,7 @@ pub(super) async fn run(common: &Common, Arguments::Test: &Arguments) -> Result<
     }
     if deliveries.is_empty() && problems.is_empty() {
         return Err(Problem::usage(format!(
-            "{} has nobody to tell: give it a [notify] table with `ping`, [[notify.webhooks]], \
+            "{} configures no notifications: add a [notify] table with `ping`, [[notify.webhooks]], \
              [notify.email] or [[notify.commands]]",
             settings.file.display()
         )));

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Only show what would be removed, and why each of the others stays
+    /// Only show what would be removed, and why each other snapshot stays
     #[arg(long)]
     dry_run: bool,
     /// Print one JSON document

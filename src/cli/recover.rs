@@ -1,5 +1,5 @@
-//! Opening the database; and when it is lost or damaged, making it anew from its newest copy and
-//! the archive, with the operator told.
+//! Opens the database. Rebuilds a missing or damaged one from its newest copy and the archive, with
+//! an alert.
 
 use super::{Problem, archive, clock};
 use crate::archive::{Archive, Snapshot};
@@ -11,15 +11,15 @@ use crate::store::{ArchivedJob, FILE, Store, copies};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What was done to have a whole database.
+/// How a database was rebuilt.
 #[derive(Debug)]
 pub(super) struct Rebuilt {
     pub(super) store: Store,
-    /// Where the damaged one lies now; `None` where there was none.
+    /// The path of the damaged one; `None` if there was none.
     pub(super) set_aside: Option<PathBuf>,
-    /// The copy that it was made from, where one was whole.
+    /// The copy that it was made from, if one was intact.
     pub(super) copy: Option<PathBuf>,
-    /// Jobs that were taken up from the archive.
+    /// Jobs that were imported from the archive.
     pub(super) adopted: usize,
 }
 
@@ -67,13 +67,13 @@ pub(super) async fn open(
             let shared = alone.database.into_shared().map_err(|it| unusable(settings, it))?;
             return Ok(store.holding(shared));
         }
-        Found::Lost => "it is not there any more".to_owned(),
+        Found::Lost => "the file is missing".to_owned(),
         Found::Damaged(trouble) => trouble,
     };
     let rebuilt = rebuild(settings, &archive, highest).await?;
     let path = settings.state_dir.join(FILE);
     tracing::error!(
-        "the database {} was damaged or lost ({trouble}); {}",
+        "the database {} was damaged or missing ({trouble}); {}",
         path.display(),
         rebuilt.told()
     );
@@ -84,7 +84,7 @@ pub(super) async fn open(
 /// The database was looked through: the mark that asked for it goes.
 pub(super) fn trust(settings: &Settings, thoroughly: bool) {
     if thoroughly && let Err(error) = copies::clear_suspect(&settings.state_dir) {
-        tracing::warn!(%error, "the database is whole, and will be looked through once more");
+        tracing::warn!(%error, "the database is intact, but will be checked again");
     }
 }
 
@@ -170,7 +170,7 @@ pub(super) fn alone(settings: &Settings, only: Option<&Held>) -> Result<Alone, P
     let daemon = daemon.transpose().map_err(|process| {
         Problem::failed(format!(
             "a daemon (process {process}) has the database open: stop it (`systemctl stop \
-             nightjar`), then type `nightjar reindex`"
+             nightjar`), then run `nightjar reindex`"
         ))
     })?;
     let database =
@@ -180,7 +180,7 @@ pub(super) fn alone(settings: &Settings, only: Option<&Held>) -> Result<Alone, P
             Ok(Alone { database, _daemon: daemon })
         }
         _ => Err(Problem::failed(
-            "another nightjar has the database open; wait for its end, then type `nightjar \
+            "another nightjar has the database open; wait for its end, then run `nightjar \
              reindex`",
         )),
     }
@@ -284,8 +284,8 @@ impl Rebuilt {
     /// What was done, in a sentence.
     pub(super) fn told(&self) -> String {
         let from = match &self.copy {
-            Some(copy) => format!("made anew from the copy {}", copy.display()),
-            None => "made anew".to_owned(),
+            Some(copy) => format!("rebuilt from the copy {}", copy.display()),
+            None => "rebuilt".to_owned(),
         };
         let jobs = match self.adopted {
             1 => "1 job was".to_owned(),
@@ -293,10 +293,10 @@ impl Rebuilt {
         };
         let aside = self.set_aside.as_ref().map_or(String::new(), |aside| {
             format!(
-                "; the damaged one is kept as {}: remove it once nobody wants to look at it",
+                "; the damaged one is kept as {}: remove it when you no longer need it",
                 aside.display()
             )
         });
-        format!("it is {from}, and {jobs} taken up from the archive{aside}")
+        format!("it is {from}, and {jobs} imported from the archive{aside}")
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Only this source's
+    /// Only snapshots of this source
     source: Option<String>,
     /// Print one JSON document
     #[arg(long)]
@@ -26,7 +26,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
         output::json(&snapshots)?;
     } else if snapshots.is_empty() {
         output::print(&format!(
-            "There is no snapshot yet in {}. `nightjar backup` makes one now.\n",
+            "There is no snapshot yet in {}. `nightjar backup` creates one now.\n",
             settings.archive_dir.display()
         ))?;
     } else {
@@ -35,8 +35,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     Ok(exit::DONE)
 }
 
-/// Sources of the configuration, and those that the archive still has though the configuration
-/// does not.
+/// Configured sources, and unconfigured ones that are still in the archive.
 pub(super) fn known(settings: &Settings, names: &[String]) -> Result<(), Problem> {
     let archived = archive(settings).sources().unwrap_or_default();
     let unknown: Vec<_> = names

@@ -22,11 +22,11 @@ const HANGS: Duration = Duration::from_secs(20);
 /// How often the status line is looked at where nothing else gives a reason to.
 const STATUS_AGAIN: Duration = Duration::from_mins(10);
 
-/// Tells systemd; without it there is nobody to tell.
+/// Notifies systemd, if it started this process.
 pub(super) fn tell(state: &[NotifyState<'_>]) {
     let Some(socket) = socket() else { return };
     if let Err(error) = send(&socket, state) {
-        tracing::warn!(%error, socket = %socket.display(), "systemd could not be told");
+        tracing::warn!(%error, socket = %socket.display(), "cannot notify systemd");
     }
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn keep_alive(engine: &Engine) {
         if engine.since_last_tick() < HANGS {
             tell(&[NotifyState::Watchdog]);
         } else {
-            tracing::error!("the engine hangs; systemd is left to end it");
+            tracing::error!("the engine hangs; systemd will restart it");
         }
     }
 }
@@ -78,7 +78,7 @@ pub(super) async fn keep_status(
     }
 }
 
-/// Where somebody reads what is told.
+/// The notification socket, if there is one.
 #[allow(clippy::disallowed_methods, reason = "systemd speaks through the environment")]
 fn socket() -> Option<OsString> {
     std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty())

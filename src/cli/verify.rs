@@ -10,7 +10,7 @@ use std::io::{IsTerminal, stderr};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Only these sources'
+    /// Only snapshots of these sources
     sources: Vec<String>,
     /// Print one JSON document
     #[arg(long)]

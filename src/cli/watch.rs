@@ -70,7 +70,7 @@ impl Watch {
         loop {
             beat.tick().await;
             if let Err(error) = self.refresh(now()).await {
-                tracing::warn!(%error, "the progress cannot be read");
+                tracing::warn!(%error, "cannot read the progress");
             }
         }
     }
@@ -145,7 +145,7 @@ fn receiving(length: Option<u64>) -> ProgressStyle {
 /// What a job is doing now.
 fn sentence(job: &Job, now: DateTime<Utc>) -> String {
     let next = (job.due_at - now).num_seconds();
-    let next = if next > 0 { format!(", next look in {next} s") } else { String::new() };
+    let next = if next > 0 { format!(", next poll in {next} s") } else { String::new() };
     if let Some(wait) = &job.waiting {
         return format!("{}{next}", wait.message);
     }
@@ -155,7 +155,7 @@ fn sentence(job: &Job, now: DateTime<Utc>) -> String {
     };
     match job.state {
         State::Queued => "queued".to_owned(),
-        State::Waiting => format!("the service is at work ({polls}{next})"),
+        State::Waiting => format!("the service is working ({polls}{next})"),
         State::Ready => "the export is ready".to_owned(),
         State::Archived => format!("archived after {polls}"),
         State::Failed => "failed".to_owned(),

@@ -60,7 +60,7 @@ impl Message {
 
     /// A test message.
     pub fn test(now: DateTime<Utc>, host: &str) -> Message {
-        let text = "this is a test: whoever reads it will be told when a backup breaks";
+        let text = "this is a test: alerts about backups will arrive here";
         Message::new(Event::Test, "nightjar".to_owned(), text.to_owned(), now, now, host)
     }
 
@@ -92,7 +92,7 @@ impl Message {
         match self.event {
             Event::Broke => format!("[nightjar] {about}: {kind} ({host})"),
             Event::Still => format!("[nightjar] {about}: still {kind} ({host})"),
-            Event::Recovered => format!("[nightjar] {about}: well again ({host})"),
+            Event::Recovered => format!("[nightjar] {about}: recovered ({host})"),
             Event::Test => format!("[nightjar] test message ({host})"),
         }
     }
@@ -106,7 +106,7 @@ impl Message {
                 (format!("{about}, since {since}: {message}."), "`nightjar status` shows more.")
             }
             Event::Recovered => (
-                format!("{about} is well again. From {since} on, this was wrong: {message}."),
+                format!("{about} has recovered. The problem since {since} was: {message}."),
                 "Nothing needs to be done.",
             ),
             Event::Test => (format!("{message}."), "Nothing needs to be done."),

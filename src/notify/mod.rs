@@ -1,7 +1,7 @@
-//! What goes out when something happened: pings of checks, webhooks, mail, and commands.
+//! Delivery of notifications: pings of checks, webhooks, mail, and commands.
 //!
-//! Telling never holds anything up: it runs beside the work, each try is bounded in time, and there
-//! are only a few. What cannot be told is logged, and told again by whoever keeps count of it.
+//! Delivery never delays a backup: it runs beside the work, and the number and the duration of tries
+//! are bounded. A failed delivery is logged; the caller sends it again later.
 
 mod command;
 mod email;
@@ -27,10 +27,10 @@ const WAITS: [Duration; 4] = [
     Duration::from_secs(30),
     Duration::from_mins(2),
 ];
-/// The most pings under way at once; what exceeds them is dropped.
+/// The most concurrent pings; further ones are dropped.
 const MOST_PINGS: usize = 256;
 
-/// One way to tell somebody.
+/// One way to deliver messages.
 #[derive(Debug)]
 pub struct Channel(Kind);
 
@@ -94,11 +94,11 @@ impl Channel {
 pub struct Delivery {
     /// What the channel is called.
     pub channel: String,
-    /// Why it was not taken, if so.
+    /// Why it failed, if it did.
     pub result: Result<(), String>,
 }
 
-/// Tells whoever is to be told. Clones are the same.
+/// Sends messages and pings. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Notifier {
     channels: Arc<Vec<Channel>>,
@@ -110,8 +110,8 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Tells by these channels, each try within this time; pings through these clients. Without
-    /// any, pings fail.
+    /// Sends through these channels, each try within this time; pings through these clients. Without
+    /// clients, pings fail.
     pub fn new(
         channels: Vec<Channel>,
         clients: Option<PlainClients>,
@@ -126,12 +126,12 @@ impl Notifier {
         }
     }
 
-    /// Whether there is anybody to send messages to.
+    /// Whether there are any channels.
     pub fn has_channels(&self) -> bool {
         !self.channels.is_empty()
     }
 
-    /// Sends a message to every channel, each tried until it takes it or has failed often enough.
+    /// Sends a message to every channel, with retries.
     pub async fn send(&self, message: &Message) -> Vec<Delivery> {
         self.deliver(message, &WAITS).await
     }
@@ -152,7 +152,7 @@ impl Notifier {
     /// Pings a check beside the work: returns at once. Pings of one check keep their order.
     pub fn ping(&self, url: &PrivateUrl, phase: Phase, run: String, text: String) {
         if self.under_way.len() >= MOST_PINGS {
-            tracing::warn!(check = url.place(), "too many pings are under way; one is left out");
+            tracing::warn!(check = url.place(), "too many pings are in progress; one is dropped");
             return;
         }
         let turn = {
@@ -204,7 +204,7 @@ async fn bounded(
 }
 
 /// Tries until it succeeds, or after each of these waits; the last error stands.
-#[allow(clippy::disallowed_methods, reason = "telling is no part of the work that waits for it")]
+#[allow(clippy::disallowed_methods, reason = "no backup waits for notifications")]
 async fn tried<F: Future<Output = Result<(), String>>>(
     waits: &[Duration],
     attempt: impl Fn() -> F,
@@ -212,7 +212,7 @@ async fn tried<F: Future<Output = Result<(), String>>>(
     for wait in waits {
         match attempt().await {
             Ok(()) => return Ok(()),
-            Err(error) => tracing::debug!(%error, ?wait, "trying to tell somebody again"),
+            Err(error) => tracing::debug!(%error, ?wait, "retrying a notification"),
         }
         tokio::time::sleep(*wait).await;
     }

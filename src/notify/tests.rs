@@ -413,8 +413,8 @@ fn each_event_reads_well() {
     stores: the last job failed: aborted: out of luck.
     [nightjar] stores: still failed (archive-1)
     stores, since 2026-11-25T12:00:00Z: the last job failed: aborted: out of luck.
-    [nightjar] stores: well again (archive-1)
-    stores is well again. From 2026-11-25T12:00:00Z on, this was wrong: the last job failed: aborted: out of luck.
+    [nightjar] stores: recovered (archive-1)
+    stores has recovered. The problem since 2026-11-25T12:00:00Z was: the last job failed: aborted: out of luck.
     [nightjar] test message (archive-1)
     the last job failed: aborted: out of luck.
     ");

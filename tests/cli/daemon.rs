@@ -210,7 +210,7 @@ fn a_reload_names_the_settings_that_need_a_restart() {
     daemon.signal(Signal::HUP);
     until("a word about the mistake", || {
         let said = daemon.stderr();
-        (said.contains("stays as it was") && said.contains("hour field")).then_some(())
+        (said.contains("was not reloaded") && said.contains("hour field")).then_some(())
     });
 
     let port = crate::harness::free_port();

@@ -34,7 +34,7 @@ fn a_healthy_setup_has_no_findings() {
     let (code, troubles) = troubles(&setup, &[]);
     assert_eq!((code, checks(&troubles)), (0, vec![]), "{troubles:?}");
     let text = setup.run(&["doctor"]).stdout;
-    assert!(text.ends_with("All is well.\n"), "{text}");
+    assert!(text.ends_with("No problems found.\n"), "{text}");
     daemon.stop(Signal::TERM);
 }
 

@@ -80,7 +80,7 @@ fn a_closed_database_is_read_in_place() {
     let seen = look(&setup);
     assert!(seen[..10].iter().all(|(code, _)| *code == 0), "{seen:?}");
     assert!(seen[4].1.contains("Job 1 of source stores: archived"), "{seen:?}");
-    assert!(seen[10].1.contains("nightjar.db is whole"), "{seen:?}");
+    assert!(seen[10].1.contains("nightjar.db is intact"), "{seen:?}");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_database_left_by_a_killed_daemon_is_read_with_its_journal() {
     assert!(fs::metadata(setup.path("state/nightjar.db-wal")).unwrap().len() > 0);
     let seen = look(&setup);
     assert!(seen[4].1.contains("Job 1 of source stores: waiting"), "{seen:?}");
-    assert!(seen[10].1.contains("nightjar.db is whole"), "{seen:?}");
+    assert!(seen[10].1.contains("nightjar.db is intact"), "{seen:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Who is told what, when a backup begins, fails, and is well again.
+//! Pings and alerts when a backup begins, fails and recovers.
 
 use crate::harness::{Setup, until};
 use nightjar::simulator::{Ending, Scenario};
@@ -219,7 +219,7 @@ fn a_test_message_reaches_every_channel_and_reports_the_results() {
 
     let done = Setup::healthy().run(&["notify", "test"]);
     assert_eq!(done.code, 2, "{done:?}");
-    assert!(done.stderr.contains("has nobody to tell"), "{done:?}");
+    assert!(done.stderr.contains("configures no notifications"), "{done:?}");
 }
 
 #[test]

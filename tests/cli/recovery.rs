@@ -89,7 +89,7 @@ fn the_history_of_the_archive_is_rebuilt_from_the_archive_alone() {
     assert!(newest > before[0]["id"].as_i64().unwrap(), "an id is used twice");
     assert_eq!(setup.run(&["verify"]).code, 0);
     let again = setup.run(&["reindex"]);
-    assert_eq!(again.stdout, "The database is whole and knows every snapshot.\n", "{again:?}");
+    assert_eq!(again.stdout, "The database is intact and knows every snapshot.\n", "{again:?}");
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_backup_rebuilds_a_lost_database() {
     lose(&setup);
     without_copies(&setup);
     let done = setup.backup();
-    assert!(done.stderr.contains("1 job was taken up from the archive"), "{done:?}");
+    assert!(done.stderr.contains("1 job was imported from the archive"), "{done:?}");
     assert_eq!(archived(&setup)[1..], before);
     assert_eq!(damaged_ones(&setup), 0);
 }
@@ -147,7 +147,7 @@ fn a_damaged_database_is_set_aside_and_restored_from_its_copy() {
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.stderr.contains("a daemon (process "), "{refused:?}");
     let done = daemon.stop(Signal::TERM);
-    assert!(done.stderr.contains("made anew from the copy"), "{done:?}");
+    assert!(done.stderr.contains("rebuilt from the copy"), "{done:?}");
     assert_eq!(damaged_ones(&setup), 1);
     let found = setup.run(&["doctor", "--offline"]).stdout;
     assert!(found.contains("an earlier one was damaged and is kept as"), "{found}");
@@ -213,7 +213,7 @@ fn of_two_processes_that_find_the_database_missing_one_rebuilds_it() {
         let other = setup.start(&["backup", "depots"]);
         let done = [one.end(), other.end()];
         assert!(done.iter().all(|done| done.code == 0), "{round}: {done:?}");
-        let rebuilt = done.iter().filter(|done| done.stderr.contains("taken up from the archive"));
+        let rebuilt = done.iter().filter(|done| done.stderr.contains("imported from the archive"));
         assert_eq!(rebuilt.count(), 1, "{round}: {done:?}");
         let after = archived(&setup);
         assert_eq!(after.len(), before.len() + 2, "{round}");
@@ -233,7 +233,7 @@ fn damage_found_while_running_is_checked_at_the_next_start() {
     fs::remove_file(setup.path("state/nightjar.db-wal")).unwrap();
     fs::write(setup.path("state/nightjar.db.suspect"), "").unwrap();
     let done = setup.backup();
-    assert!(done.stderr.contains("made anew from the copy"), "{done:?}");
+    assert!(done.stderr.contains("rebuilt from the copy"), "{done:?}");
     assert_eq!(archived(&setup)[1..], before);
     assert_eq!(damaged_ones(&setup), 1);
     assert!(!setup.path("state/nightjar.db.suspect").exists());

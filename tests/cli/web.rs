@@ -119,7 +119,7 @@ fn a_source_a_job_and_a_snapshot_have_pages_that_link_to_each_other() {
     let href = format!("/snapshots/stores/{name}");
     assert!(source.contains(&format!("href=\"{href}\"")), "{source}");
     let job = page.get("/jobs/1").body;
-    assert!(job.contains("made by hand") && job.contains(&format!("href=\"{href}\"")), "{job}");
+    assert!(job.contains("created by hand") && job.contains(&format!("href=\"{href}\"")), "{job}");
     let snapshot = page.get(&href).body;
     assert!(snapshot.contains(manifest["content"]["sha256"].as_str().unwrap()), "{snapshot}");
     assert!(snapshot.contains("20 places between") && snapshot.contains("xs:double"));

@@ -1,4 +1,4 @@
-//! Folders: can they be written, are they private, is there room, are there hard links?
+//! Folders: are they writable and private, with enough free space and hard links?
 
 use super::Findings;
 use crate::cli::{archive, output};
@@ -23,16 +23,16 @@ fn folder(what: &'static str, path: &Path, found: &mut Findings) {
     let meta = match fs::metadata(path) {
         Ok(meta) if meta.is_dir() => meta,
         Ok(_) => {
-            let fix = format!("move it away, or name another folder as {what}_dir");
-            found.error(what, format!("{shown} is no folder"), fix);
+            let fix = format!("move it away, or set another folder as {what}_dir");
+            found.error(what, format!("{shown} is not a folder"), fix);
             return;
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            found.ok(what, format!("{shown} does not exist yet; the first backup makes it"));
+            found.ok(what, format!("{shown} does not exist yet; the first backup creates it"));
             return;
         }
         Err(error) => {
-            let fix = format!("let this user look into it, or name another folder as {what}_dir");
+            let fix = format!("give this user access to it, or set another folder as {what}_dir");
             found.error(what, format!("{shown}: {error}"), fix);
             return;
         }
@@ -42,7 +42,7 @@ fn folder(what: &'static str, path: &Path, found: &mut Findings) {
     if mode & 0o077 != 0 {
         found.warn(
             what,
-            format!("{shown} is open to others (mode {mode:03o})"),
+            format!("{shown} is accessible to others (mode {mode:03o})"),
             format!("chmod 700 {shown}"),
         );
     }
@@ -53,10 +53,10 @@ fn folder(what: &'static str, path: &Path, found: &mut Findings) {
             format!("{shown} belongs to user {} and cannot be written by this one: {error}", {
                 meta.uid()
             }),
-            "type this command as that user, or as root",
+            "run this command as that user, or as root",
         ),
         Err(error) => {
-            let fix = "let the program's user write to it, and see whether its disk is mounted \
+            let fix = "let the program's user write to it, and check whether its disk is mounted \
                        read-only";
             found.error(what, format!("{shown} cannot be written: {error}"), fix);
         }
@@ -81,11 +81,11 @@ fn links(folder: &Path, found: &mut Findings) {
     if WITHOUT_LINKS.contains(&disk.f_type) {
         found.warn(
             "archive",
-            "its file system has no hard links: each night is a whole copy",
-            "put archive_dir on a file system such as ext4, xfs or btrfs, or expect the size",
+            "its file system has no hard links: each snapshot is a full copy",
+            "put archive_dir on a file system such as ext4, xfs or btrfs, or accept the size",
         );
     } else {
-        found.ok("archive", "identical nights share their space, with hard links");
+        found.ok("archive", "identical snapshots share their space, with hard links");
     }
 }
 
@@ -101,13 +101,13 @@ fn room(settings: &Settings, found: &mut Findings) {
         found.error(
             "disk",
             format!(
-                "the archive's disk has {shown} left, and should have {} at least",
+                "the archive's disk has {shown} free, and should have at least {}",
                 output::bytes(low.max(night.saturating_mul(2)))
             ),
-            "make room, or keep less: `nightjar prune --dry-run` shows what retention would free",
+            "free some space, or keep fewer snapshots: `nightjar prune --dry-run` shows what retention would remove",
         );
     } else {
-        found.ok("disk", format!("the archive's disk has {shown} left"));
+        found.ok("disk", format!("the archive's disk has {shown} free"));
     }
 }
 
@@ -125,13 +125,13 @@ fn daemon(settings: &Settings, found: &mut Findings) {
         Ok(Some(process)) => found.ok("daemon", format!("it runs as process {process}")),
         Ok(None) => found.warn(
             "daemon",
-            "it does not run now",
+            "it is not running",
             "systemctl start nightjar, unless a timer runs `nightjar backup`",
         ),
         Err(error) => found.warn(
             "daemon",
-            format!("whether it runs cannot be told: {error}"),
-            "type this command as the daemon's user, or as root",
+            format!("cannot tell whether it runs: {error}"),
+            "run this command as the daemon's user, or as root",
         ),
     }
 }

@@ -1,5 +1,5 @@
-//! `nightjar doctor`: looks at everything that a backup needs, and gives the fix beside each
-//! finding. It changes nothing.
+//! `nightjar doctor`: checks everything that a backup needs, and prints a fix with each finding. It
+//! changes nothing.
 
 mod folders;
 mod service;
@@ -17,7 +17,7 @@ use serde::Serialize;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Leave out what asks the service
+    /// Skip the checks that contact the service
     #[arg(long)]
     offline: bool,
     /// Print one JSON document
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Level {
@@ -34,7 +34,7 @@ enum Level {
     Error,
 }
 
-/// What was looked at, and what to do about it.
+/// One finding: what was checked, the result, and the fix.
 #[derive(Debug, Serialize)]
 struct Finding {
     check: &'static str,
@@ -101,7 +101,7 @@ async fn examine(settings: &Settings, arguments: &Arguments, found: &mut Finding
     unit::examine(settings, found);
 }
 
-/// Is there anything to do, and is there room for it in a day's quota?
+/// Are there sources, and does a day's quota suffice for their schedules?
 fn sources(settings: &Settings, now: DateTime<Utc>, found: &mut Findings) {
     let Ok(sources) = chosen(settings, &[]) else { return };
     if sources.is_empty() {
@@ -119,21 +119,21 @@ fn sources(settings: &Settings, now: DateTime<Utc>, found: &mut Findings) {
             .sum();
         let most = account.max_jobs_per_day as usize;
         let message = format!(
-            "the schedules of account {} ask for {runs} of the {most} exports that it may start in \
-             24 hours",
+            "the schedules of account {} need {runs} of the {most} exports that it may start in 24 \
+             hours",
             account.name
         );
         match runs {
             runs if runs > most => found.error(
                 "quota",
                 message,
-                "back up less often, or fewer sources: what exceeds the quota waits for the next \
-                 day, each day for longer",
+                "back up less often, or fewer sources: jobs beyond the quota wait for the next \
+                 day, each day longer",
             ),
             runs if 2 * runs > most => found.warn(
                 "quota",
                 message,
-                "leave room for a second try of each, when the service aborts an export",
+                "leave some quota for repeated exports, in case the service aborts one",
             ),
             _ => found.ok("quota", message),
         }
@@ -148,27 +148,27 @@ fn keys(settings: &Settings, found: &mut Findings) {
             }
             Ok((_, warnings)) => {
                 for warning in warnings {
-                    found.warn("key", warning.message, "type the command that it names");
+                    found.warn("key", warning.message, "run the command in the message");
                 }
             }
             Err(error) => match &account.key {
                 crate::settings::KeySource::Credential(_) => found.warn(
                     "key",
                     error.to_string(),
-                    "nothing, if only the service is to have it; see docs/configuration.md for \
-                     commands typed by hand",
+                    "nothing, if only the service needs it; see docs/configuration.md for \
+                     commands that you run by hand",
                 ),
                 _ => found.error(
                     "key",
                     error.to_string(),
-                    "put the account's master key there, readable for the service's user alone",
+                    "put the account's master key there, readable only by the service's user",
                 ),
             },
         }
     }
 }
 
-/// Is the history whole, and does it say that the sources are well?
+/// Is the database intact, and are the sources healthy?
 async fn database(settings: &Settings, now: DateTime<Utc>, found: &mut Findings) {
     let path = settings.state_dir.join(crate::store::FILE);
     let read = async |it: &Reporter| Ok((it.integrity().await?, it.sources(settings, now).await));
@@ -177,25 +177,25 @@ async fn database(settings: &Settings, now: DateTime<Utc>, found: &mut Findings)
             found.error(
                 "database",
                 problem.message(),
-                "start the daemon, or type `nightjar backup` as the program's user: both bring the \
-                 database up to date and rebuild a damaged one; `nightjar reindex` rebuilds it now",
+                "start the daemon, or run `nightjar backup` as the program's user: both migrate the \
+                 database and rebuild a damaged one; `nightjar reindex` rebuilds it now",
             );
             None
         }
         Ok((None, sources)) => {
-            found.ok("database", "there is none yet; the first backup makes it");
+            found.ok("database", "there is none yet; the first backup creates it");
             sources.ok()
         }
         Ok((Some(problems), sources)) if problems.is_empty() => {
-            found.ok("database", format!("{} is whole", path.display()));
+            found.ok("database", format!("{} is intact", path.display()));
             sources.ok()
         }
         Ok((Some(problems), sources)) => {
             found.error(
                 "database",
                 format!("{} is damaged: {}", path.display(), problems.join("; ")),
-                "stop the daemon and type `nightjar reindex`: it sets the damaged file aside and \
-                 makes a new one from its newest copy and the archive",
+                "stop the daemon and run `nightjar reindex`: it sets the damaged file aside and \
+                 rebuilds the database from its newest copy and the archive",
             );
             sources.ok()
         }
@@ -204,14 +204,14 @@ async fn database(settings: &Settings, now: DateTime<Utc>, found: &mut Findings)
         found.warn(
             "database",
             format!("an earlier one was damaged and is kept as {}", aside.display()),
-            "see whether the disk is well (`smartctl`), then remove it",
+            "check the disk (`smartctl`), then remove it",
         );
     }
     for source in sources.iter().flatten() {
         let name = &source.source;
         match source.health {
-            Health::Ok => found.ok("backups", format!("{name} is well")),
-            Health::New => found.ok("backups", format!("{name} was never due yet")),
+            Health::Ok => found.ok("backups", format!("{name} is healthy")),
+            Health::New => found.ok("backups", format!("{name} has not been due yet")),
             Health::Suspicious => found.warn(
                 "backups",
                 format!("{name}: {}", source.suspicious.join("; ")),
@@ -240,11 +240,11 @@ fn told(settings: &Settings, found: &mut Findings) {
     }
     let pinged = settings.notify.ping.is_some();
     if notifier.has_channels() || pinged {
-        found.ok("notify", "somebody is told when a backup fails");
+        found.ok("notify", "alerts are configured");
     } else if !fails {
         found.warn(
             "notify",
-            "nobody is told when a backup fails",
+            "no alerts are configured",
             "add a [notify] table, see docs/notifications.md",
         );
     }
@@ -265,7 +265,7 @@ fn text(found: &[Finding]) -> String {
     }
     let count = |level| found.iter().filter(|finding| finding.level == level).count();
     text.push_str(&match (count(Level::Error), count(Level::Warning)) {
-        (0, 0) => "All is well.\n".to_owned(),
+        (0, 0) => "No problems found.\n".to_owned(),
         (errors, warnings) => {
             let errors = output::count(errors, "error");
             format!("{errors}, {}.\n", output::count(warnings, "warning"))

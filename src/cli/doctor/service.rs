@@ -21,7 +21,7 @@ pub(super) async fn examine(settings: &Settings, found: &mut Findings) {
     let clients = match PlainClients::new(&settings.http) {
         Ok(clients) => clients,
         Err(error) => {
-            found.error("tls", error.to_string(), "correct http.ca_file, or take it out");
+            found.error("tls", error.to_string(), "correct http.ca_file, or remove it");
             return;
         }
     };
@@ -42,22 +42,22 @@ pub(super) async fn examine(settings: &Settings, found: &mut Findings) {
             false => found.error(
                 "credentials",
                 format!("{}: {}", tried.source, tried.message),
-                "see that the key is the account's master key, and that access_id and data_source \
+                "check that the key is the account's master key, and that access_id and data_source \
                  are those of the data source's URL",
             ),
         }
     }
 }
 
-/// Asks for the endpoint itself, without a key. Whatever it answers, it can be reached.
+/// Requests the endpoint itself, without a key. Any answer shows that it can be reached.
 async fn reach(client: &reqwest::Client, endpoint: &Url, found: &mut Findings) {
     let place = endpoint.host_str().unwrap_or_default();
     let asked = client.get(endpoint.clone()).timeout(PATIENCE).send().await;
     let response = match asked {
         Ok(response) => response,
         Err(error) => {
-            let fix = "see whether this machine reaches it (`curl -I`), and whether a proxy \
-                       (HTTPS_PROXY, NO_PROXY) or a certificate of its own (http.ca_file) is needed";
+            let fix = "check whether this machine reaches it (`curl -I`), and whether a proxy \
+                       (HTTPS_PROXY, NO_PROXY) or an own certificate (http.ca_file) is needed";
             found.error("reach", format!("{place} cannot be reached: {}", reason(error)), fix);
             return;
         }

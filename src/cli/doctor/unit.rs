@@ -1,5 +1,5 @@
-//! The systemd unit: is it enabled, does it run, and does its sandbox let the daemon at what the
-//! configuration names?
+//! The systemd unit: is it enabled, does it run, and does its sandbox allow everything that the
+//! configuration needs?
 
 use super::Findings;
 use crate::settings::{KeySource, Settings};
@@ -61,8 +61,8 @@ pub(super) fn examine(settings: &Settings, found: &mut Findings) {
             let all: Vec<_> = shown.lines().chain(credentials).collect();
             judge(&Unit::parse(&all.join("\n")), settings, found);
         }
-        // No systemd here, or none that runs: somebody else starts the program.
-        None => found.ok("unit", "there is no systemd here to ask"),
+        // No running systemd: something else starts the program.
+        None => found.ok("unit", "there is no running systemd"),
     }
 }
 
@@ -85,9 +85,7 @@ fn judge(unit: &Unit, settings: &Settings, found: &mut Findings) {
     if unit.get("UnitFileState") != "enabled" {
         found.warn(
             "unit",
-            format!("{UNIT} is {}: it is not started with the machine", {
-                unit.get("UnitFileState")
-            }),
+            format!("{UNIT} is {}: it does not start at boot", { unit.get("UnitFileState") }),
             "systemctl enable nightjar, unless nightjar-backup.timer is enabled",
         );
     }
@@ -103,7 +101,7 @@ fn judge(unit: &Unit, settings: &Settings, found: &mut Findings) {
     }
     sandbox(unit, settings, found);
     if found.0.len() == before {
-        found.ok("unit", format!("{UNIT} is enabled, runs, and reaches what is configured"));
+        found.ok("unit", format!("{UNIT} is enabled, runs, and allows what is configured"));
     }
 }
 
@@ -149,7 +147,7 @@ fn sandbox(unit: &Unit, settings: &Settings, found: &mut Findings) {
             KeySource::File(file) if unit.get("DynamicUser") == "yes" => found.warn(
                 "unit",
                 format!(
-                    "its user is made anew at each start and can hardly read the key file {} of \
+                    "its user is allocated at each start and probably cannot read the key file {} of \
                      account {}",
                     file.display(),
                     account.name
@@ -223,7 +221,7 @@ mod tests {
         its sandbox does not let the daemon write to state_dir /home/archive -> systemctl edit nightjar: [Service] ReadWritePaths=/home/archive; and give the folder to the unit's user
         its sandbox hides state_dir /home/archive, which is in a home -> choose a folder such as /srv/nightjar
         it loads no credential a, which account a needs -> name it keys_a and put the key into /etc/nightjar/keys/a; or systemctl edit nightjar: [Service] LoadCredential=a:FILE
-        its user is made anew at each start and can hardly read the key file /etc/nightjar/b.key of account b -> move it to /etc/nightjar/keys/b and let the account say credential = "keys_b"
+        its user is allocated at each start and probably cannot read the key file /etc/nightjar/b.key of account b -> move it to /etc/nightjar/keys/b and let the account say credential = "keys_b"
         its sandbox does not let the daemon run /usr/local/bin/tell -> systemctl edit nightjar: [Service] ExecPaths=/usr/local/bin/tell
         "#);
     }
