@@ -125,7 +125,7 @@ fn a_file_only_the_service_can_read_is_a_warning() {
             .without_account_key("key_file")
             .set(&format!("accounts.contoso.{key}"), value);
         let found = warnings(&setup);
-        assert!(found[0].contains("for this user") && found[0].contains(words), "{found:?}");
+        assert!(found[0].contains("for the current user") && found[0].contains(words), "{found:?}");
     }
     // Root reads everything; anybody else is told that it may be the service's alone.
     if !rustix::process::geteuid().is_root() {
