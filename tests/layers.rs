@@ -1,4 +1,4 @@
-//! The house's order: an import goes down a floor, or sideways within a room, never up.
+//! The layering: a module imports from lower layers and from itself, never from higher ones.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room's floor.
-fn floors() -> BTreeMap<&'static str, u8> {
+/// Each module's layer.
+fn layers() -> BTreeMap<&'static str, u8> {
     BTreeMap::from([
         ("cli", 3),
         ("web", 3),
@@ -34,10 +34,10 @@ fn floors() -> BTreeMap<&'static str, u8> {
     ])
 }
 
-/// Sideways steps that are meant: what both rooms are about is told in the first one's docs.
-const SIDEWAYS: [(&str, &str, &str); 15] = [
-    ("store", "files", "private files are made in one way"),
-    ("archive", "files", "private files are made in one way"),
+/// Imports within a layer that are allowed, and why.
+const ALLOWED_WITHIN_LAYER: [(&str, &str, &str); 15] = [
+    ("store", "files", "private files are created in one place"),
+    ("archive", "files", "private files are created in one place"),
     ("notify", "service", "how an error of HTTP reads, without any URL"),
     ("config", "tls", "`check` reads the certificates too"),
     ("service", "tls", "certificates and their errors are read in one way"),
@@ -50,7 +50,7 @@ const SIDEWAYS: [(&str, &str, &str); 15] = [
     ("settings", "plan", "a source has a schedule"),
     ("settings", "secret", "a ping's address is private"),
     ("plan", "settings", "retention is decided by the numbers of the configuration"),
-    ("service", "job", "outcomes are the job's words"),
+    ("service", "job", "outcomes are the job's types"),
 ];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -64,8 +64,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The rooms that a file names, outside its tests.
-fn rooms_named(text: &str) -> Vec<String> {
+/// The modules that a file names, outside its tests.
+fn modules_named(text: &str) -> Vec<String> {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     code.lines()
         .filter(|line| !line.trim_start().starts_with("//"))
@@ -73,7 +73,7 @@ fn rooms_named(text: &str) -> Vec<String> {
         .map(|rest| {
             rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>()
         })
-        .filter(|room| !room.is_empty())
+        .filter(|module| !module.is_empty())
         .collect()
 }
 
@@ -82,13 +82,13 @@ fn imports_go_down_never_up() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&root, &mut files);
-    let floors = floors();
-    let mut looked_at = 0;
+    let layers = layers();
+    let mut checked = 0;
     for file in files {
         let relative = file.strip_prefix(&root).unwrap();
         let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
-        let room = first.trim_end_matches(".rs");
-        if matches!(room, "lib" | "main") {
+        let module = first.trim_end_matches(".rs");
+        if matches!(module, "lib" | "main") {
             continue;
         }
         let is_test = relative.components().any(|part| {
@@ -97,34 +97,35 @@ fn imports_go_down_never_up() {
         if is_test {
             continue;
         }
-        let floor = *floors.get(room).unwrap_or_else(|| panic!("{room} has no floor"));
-        for other in rooms_named(&fs::read_to_string(&file).unwrap()) {
-            let Some(other_floor) = floors.get(other.as_str()) else { continue };
-            looked_at += 1;
-            let meant = SIDEWAYS.iter().any(|(from, to, _)| *from == room && *to == other);
+        let layer = *layers.get(module).unwrap_or_else(|| panic!("{module} has no layer"));
+        for other in modules_named(&fs::read_to_string(&file).unwrap()) {
+            let Some(other_layer) = layers.get(other.as_str()) else { continue };
+            checked += 1;
+            let allowed =
+                ALLOWED_WITHIN_LAYER.iter().any(|(from, to, _)| *from == module && *to == other);
             assert!(
-                other == room || *other_floor < floor || meant,
-                "{} (floor {floor}) imports {other} (floor {other_floor})",
+                other == module || *other_layer < layer || allowed,
+                "{} (layer {layer}) imports {other} (layer {other_layer})",
                 relative.display()
             );
             let demo = relative == Path::new("cli/demo.rs");
             assert!(
-                other != "simulator" || room == "simulator" || demo,
-                "{} knows the simulator: only the demo does",
+                other != "simulator" || module == "simulator" || demo,
+                "{} imports the simulator: only the demo may",
                 relative.display()
             );
         }
     }
-    assert!(looked_at > 50, "only {looked_at} imports were looked at");
+    assert!(checked > 50, "only {checked} imports were checked");
 }
 
 #[test]
-fn the_pure_rooms_have_no_clock_no_network_and_no_files() {
+fn pure_modules_use_no_clock_no_network_and_no_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files =
         vec![root.join("manifest.rs"), root.join("settings.rs"), root.join("secret.rs")];
-    for room in ["job", "plan", "dataset"] {
-        sources(&root.join(room), &mut files);
+    for module in ["job", "plan", "dataset"] {
+        sources(&root.join(module), &mut files);
     }
     for file in files {
         let text = fs::read_to_string(&file).unwrap();

@@ -219,7 +219,7 @@ async fn a_job_whose_answer_was_lost_is_submitted_again() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_holds_its_place_in_the_quota() {
+async fn a_lost_answer_counts_against_the_quota() {
     let lost = Scenario { create: vec![Fault::LostAnswer], ..Scenario::default() };
     let mut machine = Machine::new(lost).await;
     let (engine, store) = machine.start().await;
@@ -234,7 +234,7 @@ async fn a_lost_answer_holds_its_place_in_the_quota() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_a_year_ahead_puts_nothing_off() {
+async fn a_clock_that_was_a_year_ahead_delays_nothing() {
     let mut machine = Machine::new(Scenario::default()).await;
     machine.extra = "[poll]\nmax = \"5m\"".to_owned();
     let (engine, store) = machine.start().await;
@@ -276,7 +276,7 @@ async fn a_clock_that_steps_back_an_hour_runs_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_young_remote_job_that_is_not_found_holds_its_place() {
+async fn a_young_remote_job_that_is_not_found_still_uses_quota() {
     let unknown = Scenario {
         status: std::iter::repeat_n(Fault::http(404), 2).collect(),
         ..Scenario::default()
@@ -300,7 +300,7 @@ async fn a_young_remote_job_that_is_not_found_holds_its_place() {
 }
 
 #[tokio::test]
-async fn the_place_of_a_cancelled_job_comes_free_when_its_remote_job_ends() {
+async fn the_quota_of_a_cancelled_job_is_freed_when_its_remote_job_ends() {
     let mut machine = Machine::new(Scenario { pending_polls: 1, ..Scenario::default() }).await;
     let (engine, store) = machine.start().await;
     let (first, _) = store.job_for(by_hand(), night()).await.unwrap();
@@ -374,7 +374,7 @@ async fn an_archive_that_cannot_be_written_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_a_dead_worker_held_is_taken_over_at_once() {
+async fn a_dead_worker_s_jobs_are_taken_over_at_once() {
     let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
     let (engine, store) = machine.start().await;
     store.job_for(by_hand(), night()).await.unwrap();
@@ -388,7 +388,7 @@ async fn what_a_dead_worker_held_is_taken_over_at_once() {
 }
 
 #[tokio::test]
-async fn a_clock_that_steps_takes_nothing_from_a_worker_that_lives() {
+async fn a_clock_step_takes_no_job_from_a_live_worker() {
     let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
     let (slow, store) = machine.start().await;
     let (other, _) = machine.start().await;
@@ -529,7 +529,7 @@ async fn a_whole_document_is_archived_when_later_remote_jobs_come_to_nothing() {
 }
 
 #[tokio::test]
-async fn a_job_that_its_worker_holds_without_working_on_it_is_let_go() {
+async fn a_job_that_its_worker_holds_without_working_on_it_is_released() {
     let mut machine = Machine::new(Scenario::default()).await;
     let (engine, store) = machine.start().await;
     store.job_for(by_hand(), night()).await.unwrap();
@@ -606,7 +606,7 @@ impl ExportService for Hooked {
 }
 
 #[tokio::test]
-async fn a_step_that_always_panics_is_given_up_in_the_end() {
+async fn a_step_that_always_panics_fails_in_the_end() {
     for at in [JobStep::Submit, JobStep::Poll, JobStep::Fetch] {
         let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
         let (engine, store) = machine.start().await;
@@ -791,7 +791,7 @@ fn files(folder: &Path) -> usize {
 }
 
 #[test]
-fn a_time_met_late_was_missed() {
+fn a_time_noticed_late_was_missed() {
     let schedule = Schedule::parse("0 2 * * *").unwrap();
     let two = night() + TimeDelta::minutes(1);
     let day = TimeDelta::days(1);
@@ -811,7 +811,7 @@ fn a_time_met_late_was_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_fetches_at_once_do_not_get_into_each_other_s_way() {
+async fn many_concurrent_fetches_do_not_interfere() {
     let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
     let mut settings = machine.settings();
     settings.accounts.get_mut("contoso").unwrap().max_in_process = 10;

@@ -122,7 +122,7 @@ fn polls_spread_out_up_to_the_maximum() {
 }
 
 #[test]
-fn the_service_s_wish_to_be_left_alone_wins_over_the_backoff() {
+fn a_longer_retry_after_overrides_the_backoff() {
     let wish = Some(Duration::from_secs(777));
     let progress = Progress::Pending { word: "Pending".into(), known: true, retry_after: wish };
     assert_eq!(seconds_until_due(&after(&job(State::Waiting), polled(progress), 0), 0), 777.0);
@@ -139,7 +139,7 @@ fn the_service_s_wish_to_be_left_alone_wins_over_the_backoff() {
 }
 
 #[test]
-fn the_service_s_wish_never_shortens_a_wait_and_ends_after_an_hour() {
+fn a_retry_after_never_shortens_a_wait_and_is_capped_at_an_hour() {
     let waits = |wish: Duration| {
         let progress =
             Progress::Pending { word: "Pending".into(), known: true, retry_after: Some(wish) };
@@ -216,7 +216,7 @@ fn a_limit_of_the_account_is_waited_out_without_an_attempt() {
 }
 
 #[test]
-fn what_this_machine_lacks_costs_no_attempt_and_ends_no_job() {
+fn a_lack_of_local_resources_costs_no_attempt_and_ends_no_job() {
     for state in [State::Queued, State::Waiting, State::Ready] {
         let attempts = u32::from(state != State::Queued);
         let mut job = job(state);
@@ -266,7 +266,7 @@ fn lost_answers_count_as_remote_jobs_and_are_replaced_while_allowed() {
 }
 
 #[test]
-fn a_worker_s_death_between_intent_and_answer_is_charged() {
+fn a_crash_between_intent_and_answer_is_charged() {
     let decision = unanswered(&job(State::Queued), &policy(), start());
     assert_eq!(decision.job.state, State::Queued);
     assert_eq!((decision.job.attempts, decision.job.submitting), (1, false));
@@ -436,7 +436,7 @@ fn a_download_that_breaks_is_tried_as_often_as_allowed() {
 }
 
 #[test]
-fn what_fails_its_proof_is_exported_afresh_while_allowed() {
+fn a_result_that_fails_validation_is_exported_again_while_allowed() {
     for kind in [ErrorKind::Incomplete, ErrorKind::Corrupt] {
         let unproven = || Outcome::Unproven { kind, message: "half of it".into() };
         let decision = after(&job(State::Ready), unproven(), 0);
@@ -550,7 +550,7 @@ proptest! {
     /// Whatever the service does, short of limits and full disks, a job comes to its end, never
     /// makes more remote jobs than allowed, and is always in a state that makes sense.
     #[test]
-    fn every_life_is_bounded_and_sensible(
+    fn every_job_ends_and_stays_consistent(
         outcomes in prop::collection::vec(
             (any_outcome(State::Queued), any_outcome(State::Waiting), any_outcome(State::Ready)),
             600,

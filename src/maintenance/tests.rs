@@ -53,7 +53,7 @@ fn task(name: &'static str, run: fn(Context) -> tasks::Running) -> Task {
 const ALL: [&str; 3] = ["retention", "history", "copy"];
 
 #[test]
-fn every_task_has_a_name_of_its_own_and_a_rhythm_that_can_be_read() {
+fn every_task_has_a_unique_name_and_a_valid_schedule() {
     let names: std::collections::BTreeSet<_> = TASKS.iter().map(|task| task.name).collect();
     assert_eq!(names.len(), TASKS.len());
     for Task { name, rhythm: Rhythm::At(schedule), .. } in TASKS {
@@ -62,7 +62,7 @@ fn every_task_has_a_name_of_its_own_and_a_rhythm_that_can_be_read() {
 }
 
 #[tokio::test]
-async fn what_was_missed_while_the_machine_was_off_is_caught_up_at_the_next_start() {
+async fn runs_missed_while_the_machine_was_off_are_made_up_for_at_the_next_start() {
     let machine = Machine::new();
     let settings = machine.settings();
     assert_eq!(machine.start().await.run_due(&settings, &TASKS).await, ALL);
@@ -85,7 +85,7 @@ async fn what_was_missed_while_the_machine_was_off_is_caught_up_at_the_next_star
 }
 
 #[tokio::test]
-async fn a_clock_that_was_a_year_ahead_puts_nothing_off() {
+async fn a_clock_that_was_a_year_ahead_delays_nothing() {
     let machine = Machine::new();
     let settings = machine.settings();
     let mut daemon = machine.start().await;
@@ -99,7 +99,7 @@ async fn a_clock_that_was_a_year_ahead_puts_nothing_off() {
 }
 
 #[tokio::test]
-async fn a_task_that_fails_is_tried_again_later_and_keeps_no_other_from_its_turn() {
+async fn a_task_that_fails_is_retried_later_and_does_not_stop_others() {
     let machine = Machine::new();
     let settings = machine.settings();
     let mut daemon = machine.start().await;
@@ -123,7 +123,7 @@ async fn a_task_that_fails_is_tried_again_later_and_keeps_no_other_from_its_turn
 }
 
 #[tokio::test]
-async fn a_task_that_panics_has_failed_and_nothing_more() {
+async fn a_task_that_panics_counts_as_failed() {
     let machine = Machine::new();
     let settings = machine.settings();
     let mut daemon = machine.start().await;
@@ -147,7 +147,7 @@ async fn two_processes_never_run_tasks_at_once() {
 }
 
 #[tokio::test]
-async fn a_disk_that_takes_no_writes_costs_one_try_and_the_run_is_stored_later() {
+async fn on_an_unwritable_disk_a_run_is_stored_later() {
     let machine = Machine::new();
     let settings = machine.settings();
     let mut daemon = machine.start().await;

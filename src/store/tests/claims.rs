@@ -62,7 +62,7 @@ async fn a_submission_that_a_dead_worker_left_is_charged_and_made_again() {
 }
 
 #[tokio::test]
-async fn a_job_stays_with_its_worker_whatever_the_time_is_until_it_is_let_go() {
+async fn a_job_stays_with_its_worker_at_any_time_until_it_is_released() {
     let (_folder, store) = store().await;
     let job = submitting(&store, "stores", "a").await;
     apply(&store, &job, accepted(), "a", noon()).await;
@@ -83,7 +83,7 @@ async fn a_job_stays_with_its_worker_whatever_the_time_is_until_it_is_let_go() {
 }
 
 #[tokio::test]
-async fn what_a_cancelled_submission_was_answered_is_kept() {
+async fn the_answer_to_a_cancelled_submission_is_kept() {
     let (_folder, store) = store().await;
     let late = async |outcome: Outcome| {
         let job = submitting(&store, "stores", "a").await;
@@ -122,7 +122,7 @@ async fn a_quota_that_may_have_changed_is_reconsidered() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_back_puts_nothing_off() {
+async fn a_clock_that_was_set_back_delays_nothing() {
     let (_folder, store) = store().await;
     let job = submitting(&store, "stores", "a").await;
     apply(&store, &job, accepted(), "a", noon()).await;

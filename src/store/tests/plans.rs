@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The statements as they stand in this room's files.
+/// The SQL statements in this module's files.
 fn statements() -> Vec<String> {
     let files = [
         include_str!("../import.rs"),
@@ -78,7 +78,7 @@ async fn no_statement_reads_a_whole_table() {
 }
 
 #[tokio::test]
-async fn what_is_due_is_found_through_the_index_of_live_jobs() {
+async fn due_jobs_are_found_through_the_index_of_live_jobs() {
     let (_folder, store) = store().await;
     for statement in statements().into_iter().filter(|text| text.contains("ORDER BY due_at")) {
         let explained = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));

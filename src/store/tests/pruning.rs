@@ -24,7 +24,7 @@ async fn rows(store: &Store, table: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn jobs_are_kept_for_four_hundred_days_and_then_go_with_all_that_is_theirs() {
+async fn jobs_are_removed_with_all_their_rows_after_four_hundred_days() {
     let (_folder, store) = store().await;
     let half_hours =
         (0..500 * 4).rev().map(|six| (noon() - TimeDelta::hours(6 * six), State::Failed));
@@ -120,7 +120,7 @@ async fn the_quota_s_records_of_the_last_day_stay() {
 }
 
 #[tokio::test]
-async fn events_that_belong_to_no_job_go_at_the_same_age() {
+async fn events_without_a_job_are_removed_at_the_same_age() {
     let (_folder, store) = store().await;
     store.start_schedule("stores", "s", days_ago(1000)).await.unwrap();
     for ago in (300..700).rev() {

@@ -3,7 +3,7 @@ use crate::job::{JobEvent, State};
 use std::os::unix::fs::PermissionsExt;
 
 #[tokio::test]
-async fn a_source_has_one_live_job_whoever_asks() {
+async fn a_source_has_at_most_one_live_job() {
     let (_folder, store) = store().await;
     let (job, is_new) = store.job_for(new_job("stores"), noon()).await.unwrap();
     assert!(is_new);
@@ -28,7 +28,7 @@ async fn a_scheduled_time_is_accounted_for_once() {
 }
 
 #[tokio::test]
-async fn missed_times_may_be_passed_over() {
+async fn missed_times_can_be_recorded_without_a_job() {
     let (_folder, store) = store().await;
     store.start_schedule("stores", "0 2 * * * UTC", noon()).await.unwrap();
     assert!(store.record_missed("stores", at(10), 2, at(100)).await.unwrap());
@@ -37,7 +37,7 @@ async fn missed_times_may_be_passed_over() {
 }
 
 #[tokio::test]
-async fn a_changed_schedule_begins_anew_and_the_same_one_does_not() {
+async fn a_changed_schedule_restarts_and_an_unchanged_one_does_not() {
     let (_folder, store) = store().await;
     assert_eq!(store.cursor("stores").await.unwrap(), None);
     store.start_schedule("stores", "0 2 * * * UTC", noon()).await.unwrap();
@@ -221,14 +221,14 @@ async fn a_file_that_is_no_database_is_named() {
 }
 
 #[tokio::test]
-async fn nothing_is_made_by_looking() {
+async fn reading_creates_nothing() {
     let folder = TempDir::new().unwrap();
     assert!(Store::open_for_reading(folder.path()).await.unwrap().is_none());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]
-async fn whoever_looks_while_a_database_is_made_sees_none_or_the_whole_of_it() {
+async fn a_reader_sees_a_new_database_completely_or_not_at_all() {
     let folder = TempDir::new().unwrap();
     // A process that died while it made the database.
     fs::write(folder.path().join(FILE), "").unwrap();
@@ -265,7 +265,7 @@ fn locks_end_with_their_holders() {
 }
 
 #[test]
-fn a_worker_lives_as_long_as_its_process_holds_its_file() {
+fn a_worker_is_alive_as_long_as_its_process_holds_its_file() {
     let folder = TempDir::new().unwrap();
     let me = lock::Worker::register(folder.path(), 1).unwrap();
     let other = lock::Worker::register(folder.path(), 2).unwrap();
@@ -319,7 +319,7 @@ async fn an_alert_is_claimed_by_one_process_and_kept_until_it_is_over() {
 }
 
 #[tokio::test]
-async fn the_newest_seven_copies_are_kept_and_each_is_whole() {
+async fn the_newest_seven_copies_are_kept_and_each_is_intact() {
     let (folder, store) = store().await;
     made(&store, "stores").await;
     let mut kept = Vec::new();
@@ -354,7 +354,7 @@ async fn the_newest_copy_is_kept_and_stays_the_newest_although_a_clock_was_ahead
 }
 
 #[tokio::test]
-async fn a_snapshot_is_adopted_once_and_ends_the_job_that_an_older_copy_knows_as_live() {
+async fn a_snapshot_is_imported_once_and_ends_the_job_that_an_older_copy_has_as_live() {
     let (_folder, store) = store().await;
     let live = made(&store, "stores").await;
     let kept = |job, scheduled_for| ArchivedJob {
@@ -503,7 +503,7 @@ async fn damage(folder: &TempDir, store: Store) {
 }
 
 #[tokio::test]
-async fn of_a_damaged_database_no_copy_is_taken_and_the_good_ones_stay() {
+async fn a_damaged_database_is_not_copied_and_the_good_copies_stay() {
     let (folder, store) = store().await;
     made(&store, "stores").await;
     let mut good = Vec::new();
@@ -525,7 +525,7 @@ async fn of_a_damaged_database_no_copy_is_taken_and_the_good_ones_stay() {
 }
 
 #[tokio::test]
-async fn a_write_that_meets_damage_leaves_a_mark_for_the_next_start_and_is_no_storage_trouble() {
+async fn a_write_that_meets_damage_marks_the_database_and_is_no_storage_error() {
     let (folder, store) = store().await;
     let job = made(&store, "stores").await;
     damage(&folder, store).await;
@@ -536,7 +536,7 @@ async fn a_write_that_meets_damage_leaves_a_mark_for_the_next_start_and_is_no_st
 }
 
 #[tokio::test]
-async fn what_a_copy_that_was_not_finished_has_left_is_cleared_away() {
+async fn the_remains_of_an_unfinished_copy_are_removed() {
     let (folder, store) = store().await;
     let copies = folder.path().join("copies");
     fs::create_dir(&copies).unwrap();
