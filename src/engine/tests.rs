@@ -197,7 +197,7 @@ async fn without_catch_up_nothing_is_made_up_for() {
     let (engine, store) = machine.start().await;
     engine.set_plan(machine.plan(&settings));
     engine.tick().await.unwrap();
-    // The machine slept: the time came, and nobody met it.
+    // The machine slept: the scheduled time was missed.
     machine.mock.advance(TimeDelta::hours(3));
     engine.tick().await.unwrap();
     assert_eq!(store.live_jobs().await.unwrap(), []);

@@ -95,7 +95,7 @@ impl Store {
         Ok(rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?)
     }
 
-    /// Whether any job is live, whoever holds it.
+    /// Whether any job is live, in any process.
     pub async fn any_live(&self) -> Result<bool> {
         let row = sqlx::query(
             "SELECT 1 FROM jobs INDEXED BY jobs_due \

@@ -87,7 +87,7 @@ impl Store {
     }
 }
 
-/// Writes a job's times and nothing else of it, whoever holds it.
+/// Writes only a job's times, whichever worker holds it.
 async fn write_times(db: &mut SqliteConnection, job: &Job) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE jobs SET due_at = ?, first_submitted_at = ?, submitted_at = ?, missing_since = ? \

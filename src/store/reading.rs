@@ -114,7 +114,7 @@ impl Store {
 }
 
 /// Reads beside a process that has the database open, or after one that was killed: SQLite's shared
-/// memory is not written, and where nobody keeps it, not even trusted.
+/// memory is not written, and is ignored if no process maintains it.
 fn reading(path: &Path) -> SqliteConnectOptions {
     let path = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
     SqliteConnectOptions::new().filename(format!("file:{path}?readonly_shm=1"))

@@ -12,7 +12,7 @@ pub(super) fn at(instant: DateTime<Utc>) -> i64 {
     instant.timestamp_millis()
 }
 
-/// A stored instant. What cannot be one (nobody writes such) is the epoch.
+/// A stored instant. An invalid one (never written) becomes the epoch.
 pub(super) fn instant(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }

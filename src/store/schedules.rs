@@ -26,7 +26,7 @@ pub enum Accounted {
     Job(Box<Job>),
     /// It was skipped, because this job of the source is live.
     Skipped(i64),
-    /// Somebody else has accounted for it already.
+    /// Another process has accounted for it already.
     Already,
 }
 

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
-/// How far somebody sets the wall clock at times.
+/// How far the wall clock is set at times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Jumps {
     Never,
@@ -345,7 +345,7 @@ impl Machine {
         }
     }
 
-    /// Somebody sets the wall clock, between two steps or in the middle of the next request.
+    /// Sets the wall clock, between two steps or in the middle of the next request.
     fn set_clock(&mut self) {
         let far = self.chance("far");
         let by = match self.plan.jumps {
@@ -364,7 +364,7 @@ impl Machine {
         }
     }
 
-    /// Somebody types `backup --no-wait` or `cancel`.
+    /// A user runs `backup --no-wait` or `cancel`.
     fn by_hand(&mut self) {
         let source =
             &self.settings.sources[(self.chance("which") * self.plan.sources as f64) as usize];
@@ -385,11 +385,11 @@ impl Machine {
                 }
             }
         });
-        // Refused by a disk that fails: whoever types it is told.
+        // Refused by a disk that fails: the command reports it.
         drop(done);
     }
 
-    /// Somebody cancels a job while the process that works on it is stopped in the middle of that.
+    /// A user cancels a job while the process that works on it is stopped in the middle of that.
     fn cancel_in_the_middle(&mut self) {
         let stopped = self.processes.iter().flatten().find_map(|it| it.stopped.as_ref());
         let Some(job) = stopped.and_then(|stopped| stopped.jobs.first().copied()) else { return };
@@ -400,7 +400,7 @@ impl Machine {
             store.close().await;
             cancelled
         });
-        // Refused by a disk that fails: whoever types it is told.
+        // Refused by a disk that fails: the command reports it.
         drop(cancelled);
     }
 
@@ -500,7 +500,7 @@ impl Machine {
                 () = death(&faults, &died) => None,
                 done = &mut work => Some(done),
                 () = gate.stops() => {
-                    // Whatever else it does ends first: nobody is stopped within a transaction,
+                    // Whatever else it does ends first: no process is stopped within a transaction,
                     // which would stop all others too.
                     tokio::select! {
                         biased;
@@ -558,7 +558,7 @@ impl Machine {
         }
     }
 
-    /// Somebody types `verify` and, before the first file is read, `prune`; the daemon goes on
+    /// A user runs `verify` and, before the first file is read, `prune`; the daemon goes on
     /// meanwhile.
     fn verify_beside(&mut self) {
         let archive = Archive::new(&self.settings.archive_dir, &self.settings.state_dir);
@@ -579,7 +579,7 @@ impl Machine {
                 let pruned = archive
                     .plan_pruning(&source.name, &source.retention, source.timezone, now)
                     .and_then(|plan| archive.prune(&plan));
-                // A disk that fails here is told to whoever types it.
+                // The command reports a disk that fails here.
                 drop(pruned);
             }
             self.turn();

@@ -10,7 +10,7 @@ use nightjar::settings::{Settings, Source};
 use nightjar::store::{Filter, LONGEST_REMOTE_JOB, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// So often somebody may cancel a job that was refused and start another one at once.
+/// How often a user may cancel a job that was refused and start another one at once.
 const BY_HAND: u64 = 20;
 /// The most remote jobs that may exist for one job, by default.
 const JOB_ATTEMPTS: u32 = 3;
@@ -100,7 +100,7 @@ impl Promises {
     }
 
     /// A remote job that goes on is known, whatever became of its job: by the live job, or as one
-    /// that nobody waits for. Those are listed while a job waits for a place.
+    /// that no live job waits for. Those are listed while a job waits for a place.
     async fn check_answered(
         &mut self,
         store: &Store,
@@ -147,7 +147,7 @@ impl Promises {
         });
     }
 
-    /// What a stopped worker holds stays its own, unless somebody cancels it.
+    /// What a stopped worker holds stays its own, unless a user cancels it.
     pub(crate) async fn is_left_alone(
         &mut self,
         store: &Store,

@@ -197,10 +197,10 @@ impl World {
         if self.dead {
             return Err(Failure::new(FailureKind::Lost, "the process is dead"));
         }
-        // Nobody is at home.
+        // The service is unreachable.
         if self.is_hour_of("storm", 10.0) {
             self.faults += 1;
-            return Err(Failure::new(FailureKind::NotSent, "nobody is at home"));
+            return Err(Failure::new(FailureKind::NotSent, "the service is unreachable"));
         }
         Ok(())
     }
@@ -234,7 +234,7 @@ impl World {
                 ..Failure::new(FailureKind::Unavailable, "busy")
             });
         }
-        // Refused, for a limit that nobody knows, and again "at once".
+        // Refused, for an unknown limit, and again "at once".
         if self.is_hour_of("strict", 10.0) {
             self.faults += 1;
             let traffic = self.traffic.entry(source.to_owned()).or_default();
@@ -284,7 +284,7 @@ impl World {
         let longest = TimeDelta::hours(12) - TimeDelta::seconds(1);
         let takes = match ending {
             Ending::Stuck => longest,
-            // Nobody knows it: it holds no place.
+            // The service does not know it: it uses no quota.
             Ending::Lost => TimeDelta::zero(),
             _ => TimeDelta::seconds((minutes * 60.0) as i64),
         };
@@ -421,7 +421,7 @@ pub(crate) struct Gate {
 enum Passage {
     #[default]
     Open,
-    /// Whoever comes next is stopped.
+    /// The next request is stopped.
     Closing,
     Closed,
 }

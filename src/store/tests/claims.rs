@@ -52,7 +52,7 @@ async fn a_submission_that_a_dead_worker_left_is_charged_and_made_again() {
     let (_folder, store) = store().await;
     let job = submitting(&store, "stores", "a").await;
     assert_eq!(store.release_all("a", &[]).await.unwrap(), 1);
-    // First it is known to be unanswered, then it is submitted afresh.
+    // First it is known to be unanswered, then it is submitted again.
     assert_eq!(store.claim(claim("b"), at(1)).await.unwrap().jobs, []);
     let again = store.claim(claim("b"), at(6)).await.unwrap().jobs.remove(0);
     assert_eq!((again.id, again.attempts, again.submitting), (job.id, 2, true));

@@ -2,7 +2,7 @@ use super::*;
 use crate::job::State;
 use std::collections::BTreeSet;
 
-const NOBODY: BTreeSet<i64> = BTreeSet::new();
+const NO_JOBS: BTreeSet<i64> = BTreeSet::new();
 
 fn days_ago(days: i64) -> DateTime<Utc> {
     noon() - TimeDelta::days(days)
@@ -30,7 +30,7 @@ async fn jobs_are_removed_with_all_their_rows_after_four_hundred_days() {
         (0..500 * 4).rev().map(|six| (noon() - TimeDelta::hours(6 * six), State::Failed));
     store.add_ended_jobs(&new_job("often"), &half_hours.collect::<Vec<_>>()).await.unwrap();
     nightly(&store, "stores", 410).await;
-    let pruned = store.prune_history(&NOBODY, noon()).await.unwrap();
+    let pruned = store.prune_history(&NO_JOBS, noon()).await.unwrap();
     let (often, stores) = (500 * 4 - (400 * 4 + 1), 410 - 401);
     assert_eq!(pruned, PrunedHistory { jobs: often + stores, events: 0 });
     let left = all(&store).await;
@@ -38,7 +38,7 @@ async fn jobs_are_removed_with_all_their_rows_after_four_hundred_days() {
     assert_eq!(left.len(), 400 * 4 + 1 + 401);
     assert_eq!(rows(&store, "remote_jobs").await, left.len() as i64);
     assert_eq!(rows(&store, "events").await, 4 * left.len() as i64);
-    assert_eq!(store.prune_history(&NOBODY, noon()).await.unwrap(), PrunedHistory::default());
+    assert_eq!(store.prune_history(&NO_JOBS, noon()).await.unwrap(), PrunedHistory::default());
     // What is counted stays counted, and ids go on.
     let counts = store.ended_counts().await.unwrap();
     assert!(counts.contains(&("often".into(), "failed".into(), 2000)), "{counts:?}");
@@ -62,7 +62,7 @@ async fn ids_are_not_used_again_when_the_newest_job_is_removed() {
 async fn a_clock_that_is_far_ahead_for_a_night_leaves_a_year_of_nights() {
     let (_folder, store) = store().await;
     nightly(&store, "stores", 600).await;
-    store.prune_history(&NOBODY, noon() + TimeDelta::days(20_000)).await.unwrap();
+    store.prune_history(&NO_JOBS, noon() + TimeDelta::days(20_000)).await.unwrap();
     let left = all(&store).await;
     assert_eq!(left.len(), 400);
     assert_eq!(left.last().unwrap().created_at, days_ago(399));
@@ -115,7 +115,7 @@ async fn the_quota_s_records_of_the_last_day_stay() {
         .unwrap();
     let used = store.quota_used("contoso", noon()).await.unwrap();
     assert_eq!(used, (1, 2));
-    assert_eq!(store.prune_history(&NOBODY, noon()).await.unwrap().jobs, 450 - 401 - 1);
+    assert_eq!(store.prune_history(&NO_JOBS, noon()).await.unwrap().jobs, 450 - 401 - 1);
     assert_eq!(store.quota_used("contoso", noon()).await.unwrap(), used);
 }
 
@@ -126,7 +126,7 @@ async fn events_without_a_job_are_removed_at_the_same_age() {
     for ago in (300..700).rev() {
         store.record_missed("stores", days_ago(ago), 1, days_ago(ago)).await.unwrap();
     }
-    let pruned = store.prune_history(&NOBODY, noon()).await.unwrap();
+    let pruned = store.prune_history(&NO_JOBS, noon()).await.unwrap();
     assert_eq!(pruned, PrunedHistory { jobs: 0, events: 299 });
     assert_eq!(rows(&store, "events").await, 101);
     let counts = store.event_counts().await.unwrap();
@@ -142,7 +142,7 @@ async fn the_database_stops_growing_once_its_history_is_full() {
         let jobs: Vec<_> = times.map(|time| (time, State::Archived)).collect();
         store.add_ended_jobs(&new_job("often"), &jobs).await.unwrap();
         if night % 100 == 0 {
-            store.prune_history(&NOBODY, days_ago(night)).await.unwrap();
+            store.prune_history(&NO_JOBS, days_ago(night)).await.unwrap();
             let row = sqlx::query("PRAGMA page_count").fetch_one(&store.readers).await.unwrap();
             sizes.push(row.try_get::<i64, _>(0).unwrap());
         }
