@@ -1,4 +1,4 @@
-//! Who may see the pages.
+//! Access to the pages.
 
 use crate::secret::Secret;
 use axum::extract::Request;
@@ -12,18 +12,17 @@ use sha2::{Digest, Sha256};
 /// The longest path with its query.
 const LONGEST_PATH: usize = 4 << 10;
 
-/// Who may see the pages.
+/// The rules for access to the pages.
 #[derive(Debug, Default)]
 pub struct Auth {
-    /// What they must know, where that is asked for.
+    /// The access token, if one is required.
     pub token: Option<Secret>,
-    /// Whether they may call this machine by any name: behind a socket file, a proxy sees to that.
+    /// Whether any `Host` is allowed: behind a socket file, the proxy checks it.
     pub any_host: bool,
 }
 
 impl Auth {
-    /// Why a request may not pass, if so: for its form, for its token, or else for the name that it
-    /// gives this machine.
+    /// The refusal of a request, if any: for its form, its token, or else its `Host`.
     pub(super) fn refusal(&self, request: &Request) -> Option<Response> {
         let (uri, headers) = (request.uri(), request.headers());
         if let Some(what) = malformed(request.version(), headers) {
@@ -49,8 +48,8 @@ impl Auth {
     }
 }
 
-/// What is wrong with the `Host` headers: HTTP/1.1 asks for exactly one, which proxies and this
-/// program then agree on.
+/// What is wrong with the `Host` headers: HTTP/1.1 requires exactly one, so that proxies and this
+/// program agree on it.
 fn malformed(version: Version, headers: &HeaderMap) -> Option<&'static str> {
     match headers.get_all(header::HOST).iter().count() {
         0 if version >= Version::HTTP_11 => Some("a request needs a Host header\n"),
@@ -59,8 +58,8 @@ fn malformed(version: Version, headers: &HeaderMap) -> Option<&'static str> {
     }
 }
 
-/// Whether all that a request says about whom it is for names this machine's loopback: its `Host`
-/// header, and its target where that names a host too.
+/// Whether a request names this machine's loopback: in its `Host` header, and in its target if that
+/// has a host.
 fn is_for_this_machine(uri: &Uri, headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     host.is_some_and(is_local) && uri.authority().map(Authority::as_str).is_none_or(is_local)
@@ -79,13 +78,13 @@ fn credentials(header: &str) -> Option<String> {
     }
 }
 
-/// Compares digests, so that the time that it takes tells nothing.
+/// Compares digests, so that timing reveals nothing.
 fn is_same(given: &str, token: &Secret) -> bool {
     Sha256::digest(given.as_bytes()) == Sha256::digest(token.expose().as_bytes())
 }
 
-/// Whether `HOST` or `HOST:PORT` names this machine's loopback in a way that no name server has a
-/// say in: `localhost` or a loopback address. Any port will do, for tunnels have their own.
+/// Whether `HOST` or `HOST:PORT` names this machine's loopback without DNS: `localhost` or a loopback
+/// address. Any port is allowed, because tunnels have their own.
 fn is_local(host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((inside, port)) => {
@@ -112,7 +111,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn only_names_that_no_name_server_decides_on_are_this_machine() {
+    fn only_names_that_need_no_dns_are_this_machine() {
         for host in [
             "localhost",
             "LocalHost:8787",
@@ -198,7 +197,7 @@ mod tests {
         let long = format!("/jobs?source={}", "x".repeat(LONGEST_PATH));
         assert_eq!(status(&auth, &long, new, &[here]), Some(414));
 
-        // Whoever is known may call this machine as they like, but not in two ways at once.
+        // With a token any `Host` is allowed, but not two.
         for auth in [
             Auth { any_host: true, ..Auth::default() },
             Auth { token: Some(Secret::new("t0ken").unwrap()), any_host: false },

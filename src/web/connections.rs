@@ -1,8 +1,8 @@
-//! What each connection waits for, and which connections have to go.
+//! Time limits of connections, and which connection to close when all are in use.
 //!
-//! Clients cannot be trusted to go on: they may stop within a request, or never read an answer. Each
-//! such wait has a limit. And when all places are taken, the client that has kept the page waiting
-//! the longest makes room for the next one, so that idle or stalled clients never lock others out.
+//! Clients may stop within a request, or never read an answer. Each such wait has a limit. When all
+//! connections are in use, the client that has been idle longest is disconnected, so that idle or
+//! stalled clients never lock others out.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! What is in flight, told as it happens.
+//! Server-sent events about running jobs.
 
 use super::State;
 use super::work::come_again;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What a slow reader may miss.
 const QUEUE: usize = 64;
-/// How often the bytes of one download are told.
+/// How often the progress of one download is sent.
 const APART: Duration = Duration::from_millis(300);
 /// The most readers at once.
 const READERS: usize = 32;

@@ -94,7 +94,7 @@ impl State {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Shows another configuration from now on.
+    /// Uses another configuration from now on.
     pub fn set_settings(&self, settings: Settings) {
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
     }
@@ -117,7 +117,7 @@ pub fn router(state: State) -> Router {
         .route("/api/sources", get(api::sources))
         .route("/api/snapshots", get(api::snapshots))
         .route_layer(in_turn)
-        // What costs nothing waits for nobody.
+        // Cheap routes need no limit.
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/events", get(live::show))
         .route("/style.css", get(page::style))
@@ -127,7 +127,7 @@ pub fn router(state: State) -> Router {
         .with_state(state)
 }
 
-/// Everything comes from here, and nothing else does.
+/// The content security policy: this origin only.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
@@ -158,7 +158,7 @@ async fn guard(Extract(auth): Extract<Arc<Auth>>, request: Request, next: Next) 
     response
 }
 
-/// 503 while somebody should look into it.
+/// 503 while a source is overdue or failing.
 async fn ready(Extract(state): Extract<State>) -> Result<Response, ReportError> {
     let sources = state.reporter.sources(&state.settings(), state.clock.now()).await?;
     let alarming: Vec<_> = sources

@@ -39,7 +39,7 @@ const PART_OF_FILES: u64 = 4;
 const BUFFER: usize = 16 << 10;
 /// The most bytes that the kernel takes for a client before that reads any.
 const SENT_AHEAD: usize = 128 << 10;
-/// How often a full house looks again for somebody who has to go.
+/// How often a full server checks again for a client to disconnect.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How often each connection's limits are looked at.
 const CHECK: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ pub struct Serving {
     stop: DropGuard,
 }
 
-/// Serves the page on a thread of its own until it is told to stop.
+/// Serves the page on its own thread until it is stopped.
 ///
 /// # Errors
 /// When the thread cannot be made.
@@ -79,7 +79,7 @@ pub fn start(listener: Listener, state: State, stop: &CancellationToken) -> io::
             tracing::error!(%error, "the status page has ended");
         }
         runtime.shutdown_timeout(LAST_ANSWERS);
-        // Whoever does not wait for it does not want to know.
+        // The receiver may be gone.
         let _ = done.send(());
     })?;
     Ok(Serving { ended, stop: stop.drop_guard() })
@@ -172,7 +172,7 @@ fn bound_sending(stream: impl AsFd) {
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(stream, SENT_AHEAD);
 }
 
-/// Serves connections until it is told to stop, and then for a moment more.
+/// Serves connections until it is stopped, and then for a moment more.
 async fn accept(
     listener: &impl Accept,
     places: usize,
@@ -291,7 +291,7 @@ async fn converse(
         async move {
             let Ok(mut response) = answer.await;
             if closes {
-                // What the client sends with its request is not for us to read.
+                // The body of a request is never read.
                 answer::close_after(response.headers_mut());
             }
             let room = response.extensions_mut().remove::<Room>();

@@ -1,8 +1,7 @@
-//! How much the page does at once, for everybody together.
+//! Limits on concurrent work of the page, for all clients together.
 //!
-//! Requests that read the database or the archive are answered a few at a time, on threads that wait
-//! for nobody's network; the others wait for a moment, and are then asked to come again. What is
-//! made and not yet sent is bounded too.
+//! Requests that read the database or the archive are answered a few at a time, on threads that never
+//! wait for a client; the others wait for a moment and then get a 503. Unsent answers are bounded too.
 
 use axum::body::HttpBody;
 use axum::extract::{Request, State as Extract};
@@ -17,7 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Requests that are worked on at once.
+/// Concurrent requests.
 const AT_ONCE: usize = 4;
 /// How long a request waits for its turn.
 const TURN: Duration = Duration::from_secs(5);
@@ -26,16 +25,16 @@ const TURN: Duration = Duration::from_secs(5);
 const PIECES_AT_ONCE: usize = 2;
 /// How long a piece waits for its turn.
 const PIECE_TURN: Duration = Duration::from_secs(30);
-/// Bytes that are made and not yet sent, of all requests together, in KiB.
+/// Unsent bytes of all answers together, in KiB.
 const UNSENT: usize = 32 << 10;
 /// A smaller answer is not counted: connections are few.
 const SMALL: u64 = 32 << 10;
 /// How long to wait for others to read theirs, before the slowest is asked to go.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// When to come again, in seconds.
+/// When to retry, in seconds.
 const RETRY_AFTER: &str = "5";
 
-/// What is shared by all requests. Clones are the same.
+/// State shared by all requests. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Work {
     turns: Arc<Semaphore>,
@@ -72,7 +71,7 @@ pub(super) fn come_again(why: String) -> Response {
 }
 
 impl Work {
-    /// Told when a reader who takes nothing has to go, for others wait for what it holds.
+    /// Notified when an idle reader must be disconnected, because others wait for its memory.
     pub(super) fn crowded(&self) -> Arc<Notify> {
         Arc::clone(&self.crowded)
     }
