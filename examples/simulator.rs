@@ -1,4 +1,4 @@
-//! The simulated service as a program of its own, to try Nightjar against:
+//! The simulated service as a standalone program, to try Nightjar with:
 //! `cargo run --example simulator -- 127.0.0.1:8088`. It prints a configuration for itself and
 //! serves until it is stopped.
 #![allow(clippy::print_stdout, reason = "that is what it is for")]

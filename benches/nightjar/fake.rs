@@ -1,4 +1,4 @@
-//! A service that answers at once, without a network: what is left is Nightjar's own work.
+//! An instant service without a network, so that only Nightjar's own work is measured.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

@@ -1,4 +1,4 @@
-//! A daemon with nothing due, beside a process with the same libraries and no work.
+//! An idle daemon compared with a process that has the same libraries and no work.
 
 use crate::measure::{io, myself, processor_time, start, status, title, wake_ups};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};

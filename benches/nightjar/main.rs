@@ -1,4 +1,4 @@
-//! What Nightjar costs, as ratios to what one would otherwise run, in one run on one machine.
+//! The cost of Nightjar as ratios to common alternatives, measured in one run on one machine.
 //!
 //! `cargo bench --bench nightjar -- pipeline|memory|state|polling|idle [--quick]`; without a name,
 //! all of them. Figures are medians with their range; absolute ones are only there to see that the

@@ -56,7 +56,7 @@ pub(crate) fn processor_time(process: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    // Linux counts in hundredths of a second for whoever asks.
+    // Linux reports these times in hundredths of a second.
     Duration::from_millis(ticks * 10)
 }
 

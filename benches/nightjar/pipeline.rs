@@ -1,4 +1,4 @@
-//! The archive pipeline beside shell pipes that neither prove nor sync anything.
+//! The archive pipeline compared with shell pipes that neither validate nor sync.
 
 use crate::measure::{Samples, myself, processor_time, shell, start, status, title};
 use chrono::{DateTime, Utc};
@@ -65,7 +65,7 @@ async fn result_url(bing: &Bing) -> String {
     }
 }
 
-/// Receives, proves and files results into a folder, so many at once, and prints processor seconds
+/// Receives, validates and files results into a folder, so many at once, and prints processor seconds
 /// and peak KiB.
 pub(crate) async fn receive(words: &[&str]) {
     let (endpoint, url, folder) = (words[0], words[1], words[2]);

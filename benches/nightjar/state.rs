@@ -1,4 +1,4 @@
-//! The state machine with a service that answers at once, beside what the disk can sync.
+//! The state machine with an instant service, compared with the disk's sync rate.
 
 use crate::fake::Instantly;
 use crate::measure::{Samples, title};

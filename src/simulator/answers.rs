@@ -219,7 +219,7 @@ impl JobAnswer {
     }
 }
 
-/// What a web server says by itself when nothing behind it answers.
+/// A web server's own error page when its backend does not answer.
 pub(super) fn html_page(status: u16) -> Bytes {
     let reason = reason(status);
     format!(

@@ -1,4 +1,4 @@
-//! What can be wrong with a document that arrives whole, done to a good one.
+//! Damages a valid document in the ways that a complete download can be wrong.
 
 /// A fault of a document; none changes how many entities the service announces. Some break the
 /// document, some leave its keys or its schema unproven, and one leaves a value that does not read

@@ -51,7 +51,7 @@ pub(super) struct Job {
     pub(super) source: usize,
     /// What is exported: the data that the source had when the job was created.
     pub(super) data: Data,
-    /// Steps towards the end: status answers, or any requests once nobody can ask for it.
+    /// Steps towards the end: status responses, or any request once no client can poll it.
     steps: u32,
     /// Status answers since it was completed.
     completed_polls: u32,
@@ -128,8 +128,8 @@ impl World {
         job.completed_polls += u32::from(job.seen.state == RemoteState::Completed);
     }
 
-    /// Moves the jobs on that nobody can be asking for: their creation was not answered, or their
-    /// source has a newer job. The service finishes them all the same, and frees their places.
+    /// Advances the jobs that no client can poll: their creation was not answered, or their source
+    /// has a newer job. The service still finishes them, and frees their quota.
     pub(super) fn pass_time(&mut self, watched: Option<usize>) {
         let mut has_newer = vec![false; self.sources.len()];
         for index in (0..self.jobs.len()).rev() {

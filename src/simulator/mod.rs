@@ -2,13 +2,13 @@
 //! lists of sources, written from the service's documentation alone, with every contradiction and
 //! fault that a client must survive on demand.
 //!
-//! It is what `nightjar demo`, the tests and the benches talk to. It knows no client: it is a second
-//! reading of the same documents.
+//! `nightjar demo`, the tests and the benches use it. It shares no code with the client: it is an
+//! independent implementation of the same documents.
 //!
 //! - **Create** (Create a Download Job): each GET of
 //!   `/REST/v1/Dataflows/DataSourceDownload/{accessId}/{name}` starts a job.
-//! - **Status** (Get Download Data Source Job Status): jobs go on by being asked about. After
-//!   [`Scenario::pending_polls`] status answers they are at their end; no clock is involved.
+//! - **Status** (Get Download Data Source Job Status): each poll advances a job. It ends after
+//!   [`Scenario::pending_polls`] status responses; no clock is involved.
 //! - **Result** (Get Downloaded Data): the document is the [`Data`] that the source had when the job
 //!   was created: a root, an inline schema, one element for each entity.
 //!
@@ -66,14 +66,14 @@ pub struct SimSource {
     pub name: String,
     /// Its master key.
     pub key: String,
-    /// What its jobs export.
+    /// The data that its jobs export.
     pub data: Data,
     /// How the service behaves for it.
     pub scenario: Scenario,
 }
 
 impl SimSource {
-    /// A source for which the service is well.
+    /// A source with a healthy service.
     pub fn new(access_id: &str, name: &str, key: &str, data: Data) -> Self {
         Self {
             access_id: access_id.into(),
@@ -102,7 +102,7 @@ impl Simulator {
     /// Starts the service and its storage host on two free ports of 127.0.0.1.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// When no port is free.
     pub async fn start(sources: Vec<SimSource>) -> io::Result<Self> {
         Self::start_on((Ipv4Addr::LOCALHOST, 0).into(), sources).await
     }
@@ -111,7 +111,7 @@ impl Simulator {
     /// interface.
     ///
     /// # Errors
-    /// When the port is taken, or none can be had.
+    /// When the port is taken, or none is free.
     pub async fn start_on(address: SocketAddr, sources: Vec<SimSource>) -> io::Result<Self> {
         let main_listener = TcpListener::bind(address).await?;
         let storage_listener = TcpListener::bind((address.ip(), 0)).await?;

@@ -1,4 +1,4 @@
-//! How the simulated service behaves towards one data source: well by default, badly on demand.
+//! How the simulated service behaves for one data source: healthy by default, faulty on demand.
 //!
 //! Everything here is counted in requests, never in time, so that a test says exactly what happens
 //! and need not wait for it.
@@ -170,7 +170,7 @@ pub enum Fault {
     BodySays(u16),
     /// Before: HTTP 200, and a body with this `authenticationResultCode`.
     Credentials(String),
-    /// Before: a refusal with this status whose text speaks of the account's limits.
+    /// Before: a refusal with this status whose text mentions the account's limits.
     Quota(u16),
     /// After: carried out, then the connection is closed without an answer.
     LostAnswer,
@@ -211,7 +211,7 @@ impl Fault {
         Self::Http { status, body: ErrorBody::Json, retry_after: Some(when.into()) }
     }
 
-    /// Whether whoever asked gets an answer that can be used.
+    /// Whether the client gets a usable response.
     pub(super) fn answers(&self) -> bool {
         matches!(
             self,

@@ -1,5 +1,5 @@
-//! HTTP/1.1 on loopback for the simulated service: what its memory decides is sent here, and
-//! broken here where it says so.
+//! HTTP/1.1 on loopback for the simulated service: sends the responses that its state decides, and
+//! breaks connections on demand.
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -19,7 +19,7 @@ const OVER_IN_PROCESS: &str =
 const OVER_PER_DAY: &str =
     "The limit of jobs for this account in a 24 hour period has been exceeded.";
 
-/// The service's memory.
+/// The service's state.
 pub(super) struct World {
     pub(super) main: SocketAddr,
     pub(super) storage: SocketAddr,
@@ -201,7 +201,7 @@ impl World {
         let name = job.strip_suffix(".xml").unwrap_or(job);
         let found = self.jobs.iter().position(|job| job.seen.id == name);
         match found {
-            // Not the key but the signature opens the door here.
+            // The signature authorises this request, not the key.
             Some(index) if request.parameter("sig") == Some(signature(name)) => {
                 self.deliver(request, index)
             }
@@ -350,7 +350,7 @@ impl World {
         }
     }
 
-    /// Of two mistakes in a request, a missing key is told first.
+    /// Of two mistakes in a request, a missing key is reported first.
     fn unknown(&self, request: &Request) -> Reply {
         match request.parameter("key") {
             None => self.unauthorized(request),

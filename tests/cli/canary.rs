@@ -1,4 +1,4 @@
-//! A key that would be recognised anywhere is looked for everywhere.
+//! A recognisable key must not leak anywhere.
 
 use crate::harness::{Done, Process, Setup, files, free_port, until};
 use nightjar::simulator::{

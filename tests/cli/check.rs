@@ -127,7 +127,7 @@ fn a_file_only_the_service_can_read_is_a_warning() {
         let found = warnings(&setup);
         assert!(found[0].contains("for the current user") && found[0].contains(words), "{found:?}");
     }
-    // Root reads everything; anybody else is told that it may be the service's alone.
+    // Root can read everything; other users get a warning that only the service may read it.
     if !rustix::process::geteuid().is_root() {
         let setup = Setup::healthy();
         fs::set_permissions(setup.path("contoso.key"), fs::Permissions::from_mode(0o0)).unwrap();

@@ -1,4 +1,4 @@
-//! The service: its schedules, its neighbours, its configuration.
+//! The daemon: its schedules, concurrent processes, its configuration.
 
 use crate::harness::{Setup, free_port, instant, now, source, until};
 use nightjar::simulator::{Fault, Kind, Scenario};
@@ -158,7 +158,7 @@ fn cancelling_beside_a_fetch_ends_it_within_seconds() {
     until("the unfinished file to be gone", || {
         crate::harness::files(&setup.path("state/archive")).is_empty().then_some(())
     });
-    // The daemon has its hands free for the next.
+    // The daemon is free for the next job.
     setup.queue();
     setup.job_when("the next backup", |job| job["state"] == "archived");
     assert_eq!(setup.jobs().len(), 2);

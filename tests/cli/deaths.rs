@@ -1,6 +1,6 @@
-//! The program killed at every named point of a job's life, and at random times. After each death
-//! it is started again, and the promises are checked from outside: the jobs, the archive, and what
-//! the service saw.
+//! The program is killed at every failpoint of a job, and at random times. After each kill it is
+//! restarted, and the guarantees are checked from outside: the jobs, the archive, and the requests
+//! that the service received.
 //!
 //! `NIGHTJAR_KILLS=500 cargo test --test cli random_times` is the long version.
 
@@ -12,8 +12,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What must be true after any number of deaths, once a backup has succeeded again. `deaths` may
-/// each have cost one remote job.
+/// Checks what must hold after any number of kills, once a backup has succeeded again. Each of the
+/// `deaths` may have cost one remote job.
 fn assert_guarantees(setup: &Setup, deaths: usize) {
     let jobs = setup.jobs();
     let number = |job: &Value, field: &str| usize::try_from(job[field].as_u64().unwrap()).unwrap();
@@ -41,7 +41,7 @@ fn assert_guarantees(setup: &Setup, deaths: usize) {
     assert_eq!(snapshots, archived, "a snapshot for each archived job");
 }
 
-/// How each point is come by: what has happened before, and what dies there.
+/// Prepares a setup that reaches this failpoint, and kills the process there.
 fn dies_at(point: Point, nth: u32) -> Option<Setup> {
     let corrupt = Data::first_places(20).edited(|text| text.replace("</MainRoot>", ""));
     let setup = match point {
@@ -85,7 +85,7 @@ fn a_death_at_any_point_loses_nothing() {
     for some in all.chunks(6) {
         each(some.iter().copied(), |(point, nth)| {
             let Some(setup) = dies_at(point, nth) else {
-                // The second time need not come.
+                // The failpoint may not be reached a second time.
                 assert_eq!(nth, 2, "{} is never come by", point.name());
                 return;
             };

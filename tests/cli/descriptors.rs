@@ -1,4 +1,4 @@
-//! What happens while the process may open nothing more.
+//! A process that has run out of file descriptors.
 
 use crate::harness::Setup;
 use nightjar::simulator::Kind;
@@ -18,7 +18,7 @@ fn exhausted_file_descriptors_cost_no_attempt() {
     let daemon = setup.start(&["daemon"]);
     setup.queue();
     setup.job_when("the first backup", |job| job["state"] == "archived");
-    // What is open stays open; nothing more can be opened.
+    // Open files stay open; no more can be opened.
     limit(daemon.id(), Some(0));
     let id = setup.queue()[0];
     let held = setup.job_when("the hold", |job| job["hold"]["why"] == "local");

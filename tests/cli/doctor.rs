@@ -1,4 +1,4 @@
-//! Setting up, and finding out what is wrong.
+//! `init` and `doctor`.
 
 use crate::harness::{ACCESS_ID, KEY, Setup, bare_command, private_file};
 use rustix::process::Signal;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-/// The findings of `doctor --json` that are not well: check, level and message.
+/// The findings of `doctor --json` that are not `ok`: check, level and message.
 fn troubles(setup: &Setup, arguments: &[&str]) -> (i32, Vec<Value>) {
     let done = setup.run(&[&["doctor", "--json"], arguments].concat());
     let findings = done.document().as_array().unwrap().clone();

@@ -1,6 +1,6 @@
-//! The status page under attack: by half-sent requests, by readers that read nothing, by more
-//! requests than it can answer, and by requests that lie. The backups notice nothing of it. All of
-//! it goes to loopback, and is bounded in number and in time.
+//! The status page under attack: half-sent requests, stalled readers, more requests than it can
+//! answer, and forged requests. Backups are not affected. All traffic stays on loopback and is
+//! limited in number and time.
 
 use crate::harness::{Process, Setup, names, private_file, until};
 use crate::web::{Page, send};
@@ -168,7 +168,7 @@ fn stalled_readers_use_little_memory_and_are_evicted() {
             stream
         })
         .collect();
-    // Whoever reads is answered all the while.
+    // Other readers are answered meanwhile.
     for path in ["/", "/jobs", "/api/jobs?limit=10000", "/metrics", "/api/sources"] {
         assert_eq!(page.get(path).status, 200, "{path}");
     }

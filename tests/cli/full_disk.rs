@@ -1,4 +1,4 @@
-//! A file system without room.
+//! A full file system.
 
 use crate::harness::{Setup, names, until};
 use nightjar::simulator::{Ending, Fault, Kind, Scenario};
@@ -85,7 +85,7 @@ fn a_daemon_survives_a_full_disk_under_its_database() {
     setup.until_asked(Kind::Status, 2);
     let filler = disk.join("filler");
     fill(&filler);
-    // Each answer is written down, so that there is soon no room for the next.
+    // Each response is stored, so that the disk is soon full.
     setup.service.set_scenario(
         "Stores",
         Scenario { status: vec![Fault::Word("Resting".into()); 40], ..Scenario::default() },

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 pub(crate) const ACCESS_ID: &str = "20181f26d9e94c81acdf9496133d4f23";
 pub(crate) const KEY: &str = "a-key-of-the-simulated-account";
 
-/// How long anything may take that is not about time. Generous: it only ends tests that fail.
+/// Timeout of all waits that do not test timing. Generous: only failing tests reach it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A simulated source of twenty places; the configuration names it in lower case.
@@ -34,7 +34,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// One source, `stores`, for which the service is well.
+    /// One source, `stores`, with a healthy service.
     pub(crate) fn healthy() -> Self {
         Self::with(Scenario::default())
     }
@@ -339,7 +339,7 @@ pub(crate) fn each<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T)
     });
 }
 
-/// Asks again and again until there is an answer.
+/// Polls until there is a result.
 pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -397,7 +397,7 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// A port that nobody listens on.
+/// A free port.
 pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -1,5 +1,5 @@
-//! Links in the folders of the service: those of its own user lead root nowhere, those of the
-//! administrator lead where they say.
+//! Links in the service's directories: root does not follow those of the service's user, and follows
+//! those of the administrator.
 
 use crate::harness::{Setup, names};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Commands that only look change nothing: no file, no folder, no time of change.
+//! Read-only commands change nothing: no file, no directory, no modification time.
 
 use crate::harness::{Setup, files};
 use nightjar::simulator::Scenario;
@@ -124,7 +124,7 @@ fn read_only_commands_work_for_another_user_and_in_a_read_only_directory() {
         }
     }
     fs::set_permissions(setup.path("config.toml"), fs::Permissions::from_mode(0o444)).unwrap();
-    // Where this is root, modes bind nobody: another user is asked then.
+    // Root ignores file modes, so run as another user then.
     let is_root = rustix::process::geteuid().is_root();
     let copy = setup.path("nightjar-of-all");
     if is_root {

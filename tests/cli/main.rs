@@ -1,5 +1,5 @@
-//! The program as its users meet it: the real executable, a folder, a service on loopback. What is
-//! asserted here is what the documentation promises, and nothing of how it is done.
+//! End-to-end tests: the real executable, a directory, and a simulated service on loopback. They
+//! check only documented behaviour, not the implementation.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Maintenance: what the daemon does by itself.
+//! The daemon's own maintenance.
 
 use crate::harness::{Setup, names, until};
 use rustix::process::Signal;

@@ -1,4 +1,4 @@
-//! Several sources, and several hands at one job.
+//! Several sources, and several processes working on one job.
 
 use crate::harness::{Setup, source};
 use nightjar::simulator::{Fault, Scenario};

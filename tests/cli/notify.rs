@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// Takes everything that it is told, by path and body.
+/// Records every request, by path and body.
 struct Listener {
     url: String,
     heard: Arc<Mutex<Vec<(String, String)>>>,
@@ -151,7 +151,7 @@ fn the_daemon_sends_an_alert_as_soon_as_a_job_fails() {
     let message = until("a message", || listener.messages("/hook").into_iter().next());
     assert_eq!(message["kind"], "failed");
     daemon.stop(Signal::TERM);
-    // Nobody is told again by a daemon that was away for a moment.
+    // A restarted daemon does not repeat the alert.
     let daemon = setup.start(&["daemon"]);
     let done = until("a second failure", || {
         (setup.queue().len() == 1).then(|| setup.job_when("failed", |job| job["state"] == "failed"))
@@ -243,7 +243,7 @@ fn a_set_aside_database_is_announced_until_it_is_removed() {
     let listener = Listener::new();
     let setup = notifying(Setup::healthy(), &listener).set("notify.remind_every", "1h");
     setup.backup();
-    // A file that was set aside stands for a damaged database until somebody removes it.
+    // A set-aside file reports a damaged database until it is removed.
     std::fs::write(setup.path("state/nightjar.db.damaged-20261125T120000Z"), "x").unwrap();
     setup.backup();
     let message = listener.messages("/hook").pop().expect("a message");

@@ -1,4 +1,4 @@
-//! What the account may do.
+//! The account's quota.
 
 use crate::harness::{Process, Setup, each, now, source, until};
 use nightjar::simulator::{AccountLimits, ErrorBody, Fault, Scenario};

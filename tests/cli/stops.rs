@@ -1,4 +1,4 @@
-//! Stopping and dying at bad moments.
+//! Stops and kills at bad moments.
 
 use crate::harness::{Setup, each, files, until};
 use nightjar::simulator::{Fault, Kind, Scenario};
@@ -45,7 +45,7 @@ fn a_daemon_stops_during_a_silent_poll_and_the_next_one_continues() {
 
 #[test]
 fn a_daemon_stops_during_a_silent_submit_and_the_next_one_continues() {
-    // The remote job exists, and nobody will ever know its name.
+    // The remote job exists, but its id is lost.
     let create = vec![Fault::Silence];
     stopped_while(Scenario { create, ..Scenario::default() }, Kind::Create, 2);
 }

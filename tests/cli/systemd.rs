@@ -1,4 +1,4 @@
-//! What the daemon tells a service manager, heard on a socket of the test's own.
+//! What the daemon sends to the service manager, received on the test's own socket.
 
 use crate::harness::{Setup, until};
 use nightjar::simulator::{Kind, Scenario};

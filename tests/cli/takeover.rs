@@ -1,4 +1,4 @@
-//! Work that passes from one process to another.
+//! One process takes over another's work.
 
 use crate::harness::{Setup, files, names, private_file, until};
 use nightjar::simulator::{Data, Ending, Fault, Kind, Scenario};
@@ -60,7 +60,7 @@ fn a_kill_while_a_snapshot_is_filed_leaves_a_whole_snapshot_or_none() {
         until("the fetch", || (setup.service.count(Kind::Result) > fetched).then_some(()));
         (0..random.u32(0..4_000_000)).for_each(|_| std::hint::spin_loop());
         daemon.kill();
-        // What is listed is whole, at any moment.
+        // Every listed snapshot is complete at any moment.
         let verified = setup.json(&["verify"]);
         assert_eq!(verified["ok"], true, "{verified}");
         let listed = setup.json(&["snapshots"]);

@@ -1,4 +1,4 @@
-//! `backup --timeout`: an end to waiting, and nothing is lost by it.
+//! `backup --timeout`: stops waiting without losing the job.
 
 use crate::harness::{Setup, source};
 use nightjar::simulator::Scenario;

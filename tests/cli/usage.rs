@@ -1,4 +1,4 @@
-//! How the program is called, what it is told, and where it looks for that.
+//! Command-line usage, and where the program looks for its configuration.
 
 use crate::harness::{KEY, Setup, bare_command, files, private_file, until};
 use std::os::unix::fs::PermissionsExt as _;

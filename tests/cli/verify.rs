@@ -1,4 +1,4 @@
-//! An archive that something has happened to.
+//! `verify` on damaged archives.
 
 use crate::harness::{ACCESS_ID, Setup, read_json, source};
 use nightjar::simulator::{Data, Scenario};

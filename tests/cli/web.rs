@@ -1,4 +1,4 @@
-//! The status page and what is beside it.
+//! The status page, its API and metrics.
 
 use crate::harness::{Process, Setup, free_port, until};
 use nightjar::simulator::{Fault, Scenario};

@@ -1,4 +1,4 @@
-//! A service that does not.
+//! A service that does not keep to its documentation.
 
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -1,4 +1,4 @@
-//! The service asked over HTTP as any client would, and its documents read strictly.
+//! Requests to the service over HTTP like any client's, and strict reading of its documents.
 
 mod documents;
 mod faults;
