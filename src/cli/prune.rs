@@ -2,7 +2,7 @@
 
 use super::output::{self, Table};
 use super::{Common, Problem, archive, clock, exit};
-use crate::archive::RetentionDecision;
+use crate::archive::{Archive, RetentionDecision};
 use clap::Args;
 use serde::Serialize;
 
@@ -38,28 +38,68 @@ impl From<&RetentionDecision> for Line {
     }
 }
 
+/// Removes what the plan does not keep. Says of each snapshot what became of it, and which could not
+/// be removed.
+fn carry_out(archive: &Archive, plan: &[RetentionDecision]) -> (Vec<Line>, Vec<String>) {
+    let (mut lines, mut failures) = (Vec::new(), Vec::new());
+    for decision in plan {
+        let mut line = Line::from(decision);
+        if !line.keep {
+            let name = decision.snapshot.manifest.name();
+            let removed = archive.prune(std::slice::from_ref(decision));
+            let kept = match removed {
+                Ok(0) => Some(match archive.hold_of(&line.source, name) {
+                    Some(hold) => format!("held: {}", hold.reason),
+                    None => "it was held when it should have been removed".to_owned(),
+                }),
+                Ok(_) => None,
+                Err(error) => {
+                    let snapshot = format!("{}@{}", line.source, line.timestamp);
+                    failures.push(format!("{snapshot} cannot be removed: {error}"));
+                    Some(format!("cannot be removed: {error}"))
+                }
+            };
+            line.keep = kept.is_some();
+            line.reasons.extend(kept);
+        }
+        lines.push(line);
+    }
+    (lines, failures)
+}
+
 pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
     let settings = common.settings()?;
     let archive = archive(&settings);
-    let cannot = |error: std::io::Error| {
-        Problem::failed(format!(
-            "cannot prune the archive {}: {error}",
-            settings.archive_dir.display()
-        ))
-    };
-    // The whole plan before anything is removed: what is shown is what is done.
+    // The whole plan before anything is removed: what is shown is what is done. A source that
+    // cannot be read keeps no other one from its turn.
     let now = clock().now();
-    let mut plan = Vec::new();
+    let (mut plan, mut failures) = (Vec::new(), Vec::new());
     for source in &settings.sources {
-        let decisions = archive
-            .plan_pruning(&source.name, &source.retention, source.timezone, now)
-            .map_err(cannot)?;
-        plan.extend(decisions);
+        match archive.plan_pruning(&source.name, &source.retention, source.timezone, now) {
+            Ok(decisions) => plan.extend(decisions),
+            Err(error) => {
+                failures.push(format!("{}: its snapshots cannot be read: {error}", source.name));
+            }
+        }
     }
-    let lines: Vec<Line> = plan.iter().map(Line::from).collect();
+    if !settings.sources.is_empty() && failures.len() == settings.sources.len() {
+        return Err(Problem::failed(format!(
+            "cannot prune the archive {}: {}",
+            settings.archive_dir.display(),
+            failures.join("; ")
+        )));
+    }
+    let lines: Vec<Line> = match arguments.dry_run {
+        true => plan.iter().map(Line::from).collect(),
+        false => {
+            let (lines, failed) = carry_out(&archive, &plan);
+            failures.extend(failed);
+            lines
+        }
+    };
     let going = lines.iter().filter(|line| !line.keep).count();
-    if !arguments.dry_run {
-        archive.prune(&plan).map_err(cannot)?;
+    for failure in &failures {
+        eprintln!("nightjar: {failure}");
     }
     if arguments.json {
         output::json(&lines)?;
@@ -81,5 +121,76 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
         let total = lines.len();
         output::print(&format!("{}{going} of {total} snapshots {done}.\n", table.text()))?;
     }
-    Ok(exit::DONE)
+    Ok(if failures.is_empty() { exit::DONE } else { exit::PARTLY })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::{Attempt, Hold, SnapshotMeta};
+    use crate::dataset::DocumentLimits;
+    use crate::manifest::Name;
+    use crate::settings::Retention;
+    use crate::simulator::Data;
+    use bytes::Bytes;
+    use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+    use chrono_tz::Tz;
+    use futures_util::stream;
+
+    fn night(job: i64) -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(2026, 11, 25, 2, 0, 0).unwrap() + TimeDelta::days(job)
+    }
+
+    async fn file(archive: &Archive, job: i64) {
+        let document = Data::first_places(5).document().to_vec();
+        let chunks = stream::iter([Ok::<_, ()>(Bytes::from(document))]);
+        let limits = DocumentLimits::default();
+        let name = Name::new(night(job), job);
+        let attempt = Attempt::new("1-0123456789abcdef", job.unsigned_abs());
+        let received = archive.receive("stores", name, attempt, &limits, chunks, |_| {});
+        let received = received.await.unwrap();
+        let summary = received.validation.as_ref().unwrap().clone();
+        let meta = SnapshotMeta {
+            source: "stores".into(),
+            access_id: "20181f26".into(),
+            data_source: "Stores".into(),
+            version: None,
+            job,
+            remote_id: None,
+            scheduled_for: None,
+            created_at: night(job),
+            completed_at: night(job),
+            expected: None,
+            suspicious: Vec::new(),
+            notes: Vec::new(),
+        };
+        archive.file(received, summary, meta).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_is_held_after_the_plan_was_made_is_not_said_to_be_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = Archive::new(&folder.path().join("archive"), folder.path());
+        archive.prepare().unwrap();
+        for job in 1..=3 {
+            file(&archive, job).await;
+        }
+        let policy = Retention {
+            keep_last: 1,
+            keep_daily: 0,
+            keep_weekly: 0,
+            keep_monthly: 0,
+            keep_yearly: 0,
+            ..Retention::default()
+        };
+        let plan = archive.plan_pruning("stores", &policy, Tz::UTC, night(3)).unwrap();
+        let hold = Hold { reason: "the auditors".to_owned(), since: night(3) };
+        archive.hold("stores", Name::new(night(2), 2), &hold).unwrap();
+        let (lines, failures) = carry_out(&archive, &plan);
+        assert_eq!(failures, Vec::<String>::new());
+        let told: Vec<_> = lines.iter().map(|line| (line.job, line.keep)).collect();
+        assert_eq!(told, [(3, true), (2, true), (1, false)]);
+        assert_eq!(lines[1].reasons, ["held: the auditors"]);
+        assert_eq!(archive.names("stores").unwrap().len(), 2);
+    }
 }

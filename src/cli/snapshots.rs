@@ -2,9 +2,10 @@
 
 use super::output::{self, Table, or_dash};
 use super::{Common, Problem, archive, exit, unknown_source};
-use crate::report::{Reporter, SnapshotView};
+use crate::report::{Reporter, SnapshotNames, SnapshotView};
 use crate::settings::Settings;
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -21,7 +22,12 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
         known(&settings, std::slice::from_ref(source))?;
     }
     let reporter = Reporter::new(None, archive(&settings));
-    let snapshots = reporter.snapshots(arguments.source.as_deref())?;
+    let SnapshotNames { names, unreadable } =
+        reporter.snapshot_names(arguments.source.as_deref())?;
+    let snapshots = reporter.snapshots_of(names, &CancellationToken::new());
+    for (source, error) in &unreadable {
+        eprintln!("nightjar: the snapshots of {source} cannot be listed: {error}");
+    }
     if arguments.json {
         output::json(&snapshots)?;
     } else if snapshots.is_empty() {
@@ -32,7 +38,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     } else {
         output::print(&table(&snapshots))?;
     }
-    Ok(exit::DONE)
+    Ok(if unreadable.is_empty() { exit::DONE } else { exit::PARTLY })
 }
 
 /// Configured sources, and unconfigured ones that are still in the archive.

@@ -183,27 +183,33 @@ impl Reporter {
         }
     }
 
-    /// Snapshots of one source, or of all, newest first.
-    pub fn snapshots(&self, source: Option<&str>) -> Result<Vec<SnapshotView>, ReportError> {
-        Ok(self.snapshots_of(self.snapshot_names(source)?, &CancellationToken::new()))
-    }
-
-    /// The names of the snapshots of one source, or of all, newest first.
-    pub fn snapshot_names(
-        &self,
-        source: Option<&str>,
-    ) -> Result<Vec<(Arc<str>, Name)>, ReportError> {
+    /// The names of the snapshots of one source, or of all. A source that cannot be read hides no
+    /// other one.
+    ///
+    /// # Errors
+    /// When the archive cannot be read, or none of the sources that are asked for.
+    pub fn snapshot_names(&self, source: Option<&str>) -> Result<SnapshotNames, ReportError> {
         let sources = match source {
             Some(source) => vec![source.to_owned()],
             None => self.archive.sources().map_err(|error| self.unreadable(error))?,
         };
-        let mut found = Vec::new();
+        let count = sources.len();
+        let mut found = SnapshotNames::default();
         for source in sources {
-            let names = self.archive.names(&source).map_err(|error| self.unreadable(error))?;
-            let source: Arc<str> = source.into();
-            found.extend(names.into_iter().map(|name| (Arc::clone(&source), name)));
+            match self.archive.names(&source) {
+                Ok(names) => {
+                    let source: Arc<str> = source.into();
+                    found.names.extend(names.into_iter().map(|name| (Arc::clone(&source), name)));
+                }
+                Err(error) => found.unreadable.push((source, error)),
+            }
         }
-        found.sort_by_key(|(_, name)| std::cmp::Reverse(*name));
+        if count > 0 && found.unreadable.len() == count {
+            let each = found.unreadable.iter().map(|(source, error)| format!("{source}: {error}"));
+            let all = each.collect::<Vec<_>>().join("; ");
+            return Err(self.unreadable(io::Error::other(all)));
+        }
+        found.names.sort_by_key(|(_, name)| std::cmp::Reverse(*name));
         Ok(found)
     }
 
@@ -308,6 +314,15 @@ impl Reporter {
 fn has_vanished(failed: &Job) -> bool {
     let not_found = |error: &JobError| error.kind == ErrorKind::NotFound;
     failed.attempts == 0 && failed.error.as_ref().is_some_and(not_found)
+}
+
+/// The names of snapshots, as far as they can be read.
+#[derive(Debug, Default)]
+pub struct SnapshotNames {
+    /// Source and name of each snapshot, newest first.
+    pub names: Vec<(Arc<str>, Name)>,
+    /// The sources whose folders cannot be read, and why not.
+    pub unreadable: Vec<(String, io::Error)>,
 }
 
 /// How many jobs there are.

@@ -149,3 +149,22 @@ async fn a_source_whose_folder_cannot_be_read_does_not_hide_the_others() {
     let alarms = reporter.alarms(&fixture.settings, morning(0)).await.unwrap();
     assert!(alarms.iter().any(|alarm| alarm.about == "stores"), "{alarms:?}");
 }
+
+#[tokio::test]
+async fn a_source_that_cannot_be_read_hides_no_other_one_s_snapshots() {
+    let place = Place::new().await;
+    let reporter = Reporter::new(None, place.archive.clone());
+    let gone = place.archive.folder("gone");
+    std::os::unix::fs::symlink("nowhere", &gone).unwrap();
+    let ReportError::Archive { error, .. } = reporter.snapshot_names(None).unwrap_err() else {
+        panic!("another kind");
+    };
+    assert!(error.to_string().starts_with("gone: "), "{error}");
+    place.keep(1, morning(1), false).await;
+    let found = reporter.snapshot_names(None).unwrap();
+    assert_eq!(found.names.len(), 1);
+    assert_eq!(found.unreadable.len(), 1);
+    assert_eq!(found.unreadable[0].0, "gone");
+    assert_eq!(reporter.snapshot_names(Some("stores")).unwrap().names, found.names);
+    reporter.snapshot_names(Some("gone")).unwrap_err();
+}

@@ -105,7 +105,7 @@ pub(super) async fn snapshots(
     if query.source.as_ref().is_some_and(|name| name.is_empty() || !plain(name)) {
         return Ok((StatusCode::BAD_REQUEST, "source: no such name\n").into_response());
     }
-    let names = state.reporter.snapshot_names(query.source.as_deref())?;
+    let names = state.reporter.snapshot_names(query.source.as_deref())?.names;
     let room = match state.work.room(size_of_val(names.as_slice()) as u64).await {
         Ok(room) => Room::from(room),
         Err(busy) => return Ok(busy.into_response()),

@@ -239,3 +239,39 @@ fn a_job_left_by_a_killed_backup_is_finished_by_the_next_daemon() {
     assert_eq!(job["attempts"], 1);
     assert_eq!(setup.jobs().len(), 1);
 }
+
+#[test]
+fn a_source_s_folder_that_cannot_be_read_hides_no_other_source() {
+    let mut setup = Setup::of(vec![
+        source("Stores", Scenario::default()),
+        source("Depots", Scenario::default()),
+    ]);
+    setup.change("retention.keep_last", 1);
+    setup.change("retention.keep_daily", 0);
+    setup.change("retention.keep_weekly", 0);
+    setup.change("retention.keep_monthly", 0);
+    setup.change("retention.keep_yearly", 0);
+    setup.backup();
+    setup.backup();
+    std::fs::rename(setup.archive("depots"), setup.path("moved")).unwrap();
+    std::os::unix::fs::symlink("nowhere", setup.archive("depots")).unwrap();
+
+    let done = setup.run(&["snapshots", "--json"]);
+    assert_eq!(done.code, 3, "{done:?}");
+    assert_eq!(done.document().as_array().unwrap().len(), 2, "{done:?}");
+    assert!(done.stderr.contains("the snapshots of depots cannot be listed: "), "{done:?}");
+    assert_eq!(setup.run(&["snapshots", "depots"]).code, 1);
+
+    let done = setup.run(&["prune"]);
+    assert_eq!(done.code, 3, "{done:?}");
+    assert!(done.stdout.contains("1 of 2 snapshots removed."), "{done:?}");
+    assert!(done.stderr.contains("depots: its snapshots cannot be read: "), "{done:?}");
+
+    std::fs::rename(setup.archive("stores"), setup.path("moved too")).unwrap();
+    std::os::unix::fs::symlink("nowhere", setup.archive("stores")).unwrap();
+    for command in ["snapshots", "prune"] {
+        let done = setup.run(&[command]);
+        assert_eq!(done.code, 1, "{done:?}");
+        assert!(done.stderr.contains("stores: ") && done.stderr.contains("depots: "), "{done:?}");
+    }
+}

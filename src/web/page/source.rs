@@ -31,7 +31,7 @@ pub(in crate::web) async fn show(
         return Ok(not_found("There is no such source in the configuration."));
     };
     let year = state.reporter.year(source, now).await?;
-    let names = state.reporter.snapshot_names(Some(&name))?;
+    let names = state.reporter.snapshot_names(Some(&name))?.names;
     let all = names.len();
     let snapshots = state.reporter.snapshots_of(names.into_iter().take(PLOTTED), &gone);
     let filter = Filter { source: Some(name.clone()), limit: JOBS, ..Filter::default() };
