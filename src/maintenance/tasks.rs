@@ -2,6 +2,7 @@
 
 use super::Rhythm;
 use crate::archive::Archive;
+use crate::files::Folder;
 use crate::settings::Settings;
 use crate::store::{PrunedHistory, Store};
 use chrono::{DateTime, Utc};
@@ -82,30 +83,74 @@ fn prune(context: &Context) -> Outcome {
 fn history(context: Context) -> Running {
     async move {
         let Context { store, archive, now, .. } = context;
+        let expected = match store.sources_with_snapshots().await {
+            Ok(expected) => expected,
+            Err(error) => return Err(format!("the history could not be read: {error}")),
+        };
         // What is in the archive stays in the history, however old it is.
-        let listed = tokio::task::spawn_blocking(move || archived_jobs(&archive)).await;
+        let listed = tokio::task::spawn_blocking(move || archived_jobs(&archive, &expected)).await;
         let archived = match listed {
             Ok(Ok(archived)) => archived,
             Ok(Err(error)) => return Err(format!("the archive could not be read: {error}")),
             Err(error) => return Err(format!("it panicked: {error}")),
         };
-        match store.prune_history(&archived, now).await {
+        let pruned = match store.prune_history(&archived.jobs, &archived.unknown, now).await {
             Ok(PrunedHistory { jobs, events }) => {
-                Ok(format!("{jobs} old jobs and {events} old events were removed from the history"))
+                format!("{jobs} old jobs and {events} old events were removed from the history")
             }
-            Err(error) => Err(format!("the history could not be pruned: {error}")),
+            Err(error) => return Err(format!("the history could not be pruned: {error}")),
+        };
+        match archived.unreadable.as_slice() {
+            [] => Ok(pruned),
+            unreadable => Err(format!(
+                "{pruned}; of these sources nothing, for their folders cannot be read: {}",
+                unreadable.join("; ")
+            )),
         }
     }
     .boxed()
 }
 
-/// The jobs whose snapshots are in the archive.
-fn archived_jobs(archive: &Archive) -> io::Result<BTreeSet<i64>> {
-    let mut jobs = BTreeSet::new();
+/// What the archive says about the jobs that must stay in the history.
+#[derive(Debug, Default)]
+struct Archived {
+    /// Jobs whose snapshots are in the archive.
+    jobs: BTreeSet<i64>,
+    /// Sources of which the archive cannot tell: all of their jobs stay.
+    unknown: BTreeSet<String>,
+    /// Those of them whose folders cannot be read, with the reason.
+    unreadable: Vec<String>,
+}
+
+/// The jobs whose snapshots are in the archive. `expected` are the sources that should have some: a
+/// folder without any may be the mount point of a disk that is not mounted.
+///
+/// # Errors
+/// When the archive is not there, or holds nothing of all that is expected.
+fn archived_jobs(archive: &Archive, expected: &BTreeSet<String>) -> io::Result<Archived> {
+    // `sources` takes a folder that is not there for an empty archive.
+    Folder::open(archive.root())?;
+    let mut archived = Archived { unknown: expected.clone(), ..Archived::default() };
     for source in archive.sources()? {
-        jobs.extend(archive.names(&source)?.into_iter().map(|name| name.job()));
+        match archive.names(&source) {
+            Ok(names) if names.is_empty() => {}
+            Ok(names) => {
+                archived.unknown.remove(&source);
+                archived.jobs.extend(names.into_iter().map(|name| name.job()));
+            }
+            Err(error) => {
+                archived.unreadable.push(format!("{source}: {error}"));
+                archived.unknown.insert(source);
+            }
+        }
     }
-    Ok(jobs)
+    if archived.jobs.is_empty() && archived.unreadable.is_empty() && !expected.is_empty() {
+        return Err(io::Error::other(format!(
+            "{} holds no snapshot, though the history names some; mount its disk",
+            archive.root().display()
+        )));
+    }
+    Ok(archived)
 }
 
 fn copy(context: Context) -> Running {

@@ -2,7 +2,8 @@ use super::*;
 use crate::clock::MockClock;
 use crate::config::{self, Environment};
 use crate::failpoint::{self, Point};
-use crate::store::copies;
+use crate::job::{State, Trigger};
+use crate::store::{NewJob, copies};
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use futures_util::FutureExt as _;
 use std::fs;
@@ -38,6 +39,7 @@ impl Machine {
         let settings = self.settings();
         let store = Store::open(&settings.state_dir, 0).await.unwrap();
         let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
+        archive.prepare().unwrap();
         Maintenance::new(store, archive, self.clock.clone())
     }
 
@@ -132,6 +134,71 @@ async fn a_task_that_panics_counts_as_failed() {
     let runs = daemon.store.maintenance_runs().await.unwrap();
     assert_eq!((runs["panics"].failures, runs["copy"].failures), (1, 0));
     assert_eq!(runs["panics"].tried_at, Some(noon()));
+}
+
+/// A machine with 402 nights of each of these sources in its history, and nothing in its archive.
+async fn with_history(sources: &[&str]) -> (Machine, Maintenance) {
+    let machine = Machine::new();
+    let maintenance = machine.start().await;
+    for source in sources {
+        let new = NewJob {
+            source: (*source).to_owned(),
+            account: "contoso".to_owned(),
+            trigger: Trigger::Schedule,
+            note: "it was due".to_owned(),
+        };
+        let nights = (0..402).rev().map(|ago| (noon() - TimeDelta::days(ago), State::Archived));
+        maintenance.store.add_ended_jobs(&new, &nights.collect::<Vec<_>>()).await.unwrap();
+    }
+    (machine, maintenance)
+}
+
+async fn prune_history(machine: &Machine, maintenance: &Maintenance) -> tasks::Outcome {
+    let context = Context {
+        store: maintenance.store.clone(),
+        archive: maintenance.archive.clone(),
+        settings: machine.settings(),
+        now: noon(),
+    };
+    (HISTORY.run)(context).await
+}
+
+fn snapshot_of(machine: &Machine, source: &str) {
+    let folder = machine.settings().archive_dir.join(source);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("20261125T120000Z-402.json"), "{}").unwrap();
+}
+
+#[tokio::test]
+async fn the_history_of_an_archive_that_is_not_mounted_stays() {
+    let (machine, maintenance) = with_history(&["stores"]).await;
+    let archive = machine.settings().archive_dir;
+    let error = prune_history(&machine, &maintenance).await.unwrap_err();
+    assert!(error.contains("holds no snapshot"), "{error}");
+    fs::create_dir(archive.join("stores")).unwrap();
+    prune_history(&machine, &maintenance).await.unwrap_err();
+    fs::remove_dir_all(&archive).unwrap();
+    prune_history(&machine, &maintenance).await.unwrap_err();
+    snapshot_of(&machine, "stores");
+    let done = prune_history(&machine, &maintenance).await.unwrap();
+    assert!(done.starts_with("1 old jobs"), "{done}");
+}
+
+#[tokio::test]
+async fn a_source_that_cannot_be_read_keeps_its_history_and_no_other_one_s() {
+    let (machine, maintenance) = with_history(&["depots", "stores"]).await;
+    snapshot_of(&machine, "stores");
+    let depots = machine.settings().archive_dir.join("depots");
+    std::os::unix::fs::symlink("nowhere", &depots).unwrap();
+    let error = prune_history(&machine, &maintenance).await.unwrap_err();
+    assert!(error.starts_with("1 old jobs"), "{error}");
+    assert!(error.contains("depots: "), "{error}");
+    // As a mount point looks without its disk.
+    fs::remove_file(&depots).unwrap();
+    fs::create_dir(&depots).unwrap();
+    assert!(prune_history(&machine, &maintenance).await.unwrap().starts_with("0 old jobs"));
+    snapshot_of(&machine, "depots");
+    assert!(prune_history(&machine, &maintenance).await.unwrap().starts_with("1 old jobs"));
 }
 
 #[tokio::test]

@@ -57,12 +57,17 @@ impl Store {
                     .bind(row::at(time))
                     .execute(&mut *db)
                     .await?;
-                    sqlx::query("UPDATE jobs SET state = ?, finished_at = ? WHERE id = ?")
-                        .bind(state.as_str())
-                        .bind(row::at(time))
-                        .bind(job.id)
-                        .execute(&mut *db)
-                        .await?;
+                    let snapshot = format!("/archive/{}/{}.json", new.source, job.id);
+                    let snapshot = (state == crate::job::State::Archived).then_some(snapshot);
+                    sqlx::query(
+                        "UPDATE jobs SET state = ?, finished_at = ?, snapshot = ? WHERE id = ?",
+                    )
+                    .bind(state.as_str())
+                    .bind(row::at(time))
+                    .bind(snapshot)
+                    .bind(job.id)
+                    .execute(&mut *db)
+                    .await?;
                 }
                 Ok(())
             })

@@ -3,6 +3,7 @@ use crate::job::State;
 use std::collections::BTreeSet;
 
 const NO_JOBS: BTreeSet<i64> = BTreeSet::new();
+const NO_SOURCE: BTreeSet<String> = BTreeSet::new();
 
 fn days_ago(days: i64) -> DateTime<Utc> {
     noon() - TimeDelta::days(days)
@@ -23,6 +24,19 @@ async fn rows(store: &Store, table: &str) -> i64 {
     sqlx::query(count).fetch_one(&store.readers).await.unwrap().try_get(0).unwrap()
 }
 
+/// As many nights as there is something to remove, all at the same instant.
+async fn prune_all(store: &Store, keep: &BTreeSet<i64>, now: DateTime<Utc>) -> PrunedHistory {
+    let mut all = PrunedHistory::default();
+    loop {
+        let one = store.prune_history(keep, &NO_SOURCE, now).await.unwrap();
+        if one == PrunedHistory::default() {
+            return all;
+        }
+        all.jobs += one.jobs;
+        all.events += one.events;
+    }
+}
+
 #[tokio::test]
 async fn jobs_are_removed_with_all_their_rows_after_four_hundred_days() {
     let (_folder, store) = store().await;
@@ -30,7 +44,7 @@ async fn jobs_are_removed_with_all_their_rows_after_four_hundred_days() {
         (0..500 * 4).rev().map(|six| (noon() - TimeDelta::hours(6 * six), State::Failed));
     store.add_ended_jobs(&new_job("often"), &half_hours.collect::<Vec<_>>()).await.unwrap();
     nightly(&store, "stores", 410).await;
-    let pruned = store.prune_history(&NO_JOBS, noon()).await.unwrap();
+    let pruned = prune_all(&store, &NO_JOBS, noon()).await;
     let (often, stores) = (500 * 4 - (400 * 4 + 1), 410 - 401);
     assert_eq!(pruned, PrunedHistory { jobs: often + stores, events: 0 });
     let left = all(&store).await;
@@ -38,7 +52,7 @@ async fn jobs_are_removed_with_all_their_rows_after_four_hundred_days() {
     assert_eq!(left.len(), 400 * 4 + 1 + 401);
     assert_eq!(rows(&store, "remote_jobs").await, left.len() as i64);
     assert_eq!(rows(&store, "events").await, 4 * left.len() as i64);
-    assert_eq!(store.prune_history(&NO_JOBS, noon()).await.unwrap(), PrunedHistory::default());
+    assert_eq!(prune_all(&store, &NO_JOBS, noon()).await, PrunedHistory::default());
     // What is counted stays counted, and ids go on.
     let counts = store.ended_counts().await.unwrap();
     assert!(counts.contains(&("often".into(), "failed".into(), 2000)), "{counts:?}");
@@ -62,10 +76,51 @@ async fn ids_are_not_used_again_when_the_newest_job_is_removed() {
 async fn a_clock_that_is_far_ahead_for_a_night_leaves_a_year_of_nights() {
     let (_folder, store) = store().await;
     nightly(&store, "stores", 600).await;
-    store.prune_history(&NO_JOBS, noon() + TimeDelta::days(20_000)).await.unwrap();
+    prune_all(&store, &NO_JOBS, noon() + TimeDelta::days(20_000)).await;
     let left = all(&store).await;
     assert_eq!(left.len(), 400);
     assert_eq!(left.last().unwrap().created_at, days_ago(399));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_two_years_ahead_for_a_night_costs_two_days() {
+    let (_folder, store) = store().await;
+    let half_hours =
+        (0..400 * 48).rev().map(|n| (noon() - TimeDelta::minutes(30 * n), State::Failed));
+    store.add_ended_jobs(&new_job("often"), &half_hours.collect::<Vec<_>>()).await.unwrap();
+    let ahead = noon() + TimeDelta::days(730);
+    let pruned = store.prune_history(&NO_JOBS, &NO_SOURCE, ahead).await.unwrap();
+    assert_eq!(pruned.jobs, 2 * 48);
+    let pruned = store.prune_history(&NO_JOBS, &NO_SOURCE, noon()).await.unwrap();
+    assert_eq!(pruned, PrunedHistory::default());
+}
+
+#[tokio::test]
+async fn neither_what_stays_nor_an_odd_time_keeps_newer_jobs_from_going() {
+    let (_folder, store) = store().await;
+    // The first is in the archive; the second seems to have ended long before it was made.
+    nightly(&store, "stores", 500).await;
+    sqlx::query("UPDATE jobs SET finished_at = ? WHERE id = 2")
+        .bind(row::at(days_ago(9000)))
+        .execute(&mut connect(&store.path).await.unwrap())
+        .await
+        .unwrap();
+    let first = store.prune_history(&BTreeSet::from([1]), &NO_SOURCE, noon()).await.unwrap();
+    assert_eq!(first.jobs, 2);
+    assert_eq!(prune_all(&store, &BTreeSet::from([1]), noon()).await.jobs, 500 - 401 - 1 - 2);
+}
+
+#[tokio::test]
+async fn the_jobs_of_a_source_that_is_skipped_stay() {
+    let (_folder, store) = store().await;
+    for source in ["depots", "stores"] {
+        nightly(&store, source, 402).await;
+    }
+    let skip = BTreeSet::from(["depots".to_owned()]);
+    assert_eq!(store.prune_history(&NO_JOBS, &skip, noon()).await.unwrap().jobs, 1);
+    let left = all(&store).await;
+    assert_eq!(left.iter().filter(|job| job.source == "depots").count(), 402);
+    assert_eq!(store.sources_with_snapshots().await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -77,7 +132,7 @@ async fn what_is_in_the_archive_or_live_or_of_another_clock_stays() {
     store.add_ended_jobs(&new_job("stores"), &[(ahead, State::Archived)]).await.unwrap();
     let live = store.job_for(new_job("stores"), days_ago(800)).await.unwrap().0;
     nightly_after(&store).await;
-    let pruned = store.prune_history(&BTreeSet::from([1]), noon()).await.unwrap();
+    let pruned = prune_all(&store, &BTreeSet::from([1]), noon()).await;
     assert_eq!(pruned.jobs, 1);
     let kept: Vec<_> = all(&store).await.iter().map(|job| job.id).filter(|id| *id <= 4).collect();
     assert_eq!(kept, [4, 3, 1]);
@@ -115,7 +170,7 @@ async fn the_quota_s_records_of_the_last_day_stay() {
         .unwrap();
     let used = store.quota_used("contoso", noon()).await.unwrap();
     assert_eq!(used, (1, 2));
-    assert_eq!(store.prune_history(&NO_JOBS, noon()).await.unwrap().jobs, 450 - 401 - 1);
+    assert_eq!(prune_all(&store, &NO_JOBS, noon()).await.jobs, 450 - 401 - 1);
     assert_eq!(store.quota_used("contoso", noon()).await.unwrap(), used);
 }
 
@@ -126,7 +181,7 @@ async fn events_without_a_job_are_removed_at_the_same_age() {
     for ago in (300..700).rev() {
         store.record_missed("stores", days_ago(ago), 1, days_ago(ago)).await.unwrap();
     }
-    let pruned = store.prune_history(&NO_JOBS, noon()).await.unwrap();
+    let pruned = prune_all(&store, &NO_JOBS, noon()).await;
     assert_eq!(pruned, PrunedHistory { jobs: 0, events: 299 });
     assert_eq!(rows(&store, "events").await, 101);
     let counts = store.event_counts().await.unwrap();
@@ -142,7 +197,7 @@ async fn the_database_stops_growing_once_its_history_is_full() {
         let jobs: Vec<_> = times.map(|time| (time, State::Archived)).collect();
         store.add_ended_jobs(&new_job("often"), &jobs).await.unwrap();
         if night % 100 == 0 {
-            store.prune_history(&NO_JOBS, days_ago(night)).await.unwrap();
+            prune_all(&store, &NO_JOBS, days_ago(night)).await;
             let row = sqlx::query("PRAGMA page_count").fetch_one(&store.readers).await.unwrap();
             sizes.push(row.try_get::<i64, _>(0).unwrap());
         }
