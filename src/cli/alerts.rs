@@ -22,8 +22,6 @@ use tokio::sync::{Notify, mpsc};
 const CHECK_EVERY: Duration = Duration::from_secs(60);
 /// How many backups may begin or end before the first of them is pinged.
 const QUEUE: usize = 1024;
-/// How long the last messages and pings of a `backup` may take.
-const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// A backup that began or ended.
 #[derive(Debug)]
@@ -120,17 +118,21 @@ impl Dispatcher {
         }
     }
 
-    /// Sends the remaining pings, and alerts about current problems.
-    pub(super) async fn conclude(&self, BackupEvents(mut events): BackupEvents) {
-        while let Ok(event) = events.try_recv() {
-            self.ping(event).await;
-        }
+    /// Sends the remaining pings, and alerts about current problems, for no longer than `limit`.
+    pub(super) async fn conclude(
+        &self,
+        BackupEvents(mut events): BackupEvents,
+        limit: Duration,
+    ) {
         let recipients = self.recipients();
         let sending = async {
+            while let Ok(event) = events.try_recv() {
+                self.ping(event).await;
+            }
             self.dispatch(&recipients, clock().now(), false).await;
-            recipients.notifier.finish(LAST_WORDS).await;
+            recipients.notifier.finish(limit).await;
         };
-        if tokio::time::timeout(LAST_WORDS, sending).await.is_err() {
+        if tokio::time::timeout(limit, sending).await.is_err() {
             tracing::warn!("some alerts could not be sent in time");
         }
     }

@@ -17,6 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// How long the last messages and pings may take.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long they may take where the command was stopped or its time is over.
+const STOPPING: Duration = Duration::from_secs(2);
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The sources to back up [default: all]
@@ -85,6 +90,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     });
     let engine = Engine::new(store.clone(), archive(&settings), worker, clock(), plan, observer);
     // By itself, so that nothing that is shown or told holds it up.
+    let stopped = stop.clone();
     let mut working = tokio::spawn(async move { engine.run(Scope::Jobs(ids), stop).await });
     let worked = {
         let mut showing = pin!(watch.keep_showing(|| clock().now()));
@@ -99,17 +105,27 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     if worked.as_ref().is_err_and(StoreError::is_damage) {
         copies::mark_suspect(&settings.state_dir.join(FILE));
     }
-    worked?;
-    watch.refresh(clock().now()).await?;
     let limit = timed_out.filter(|token| token.is_cancelled()).and(arguments.timeout);
-    let code = conclude(&store, &jobs, limit).await?;
-    dispatcher.conclude(steps).await;
+    let code = async {
+        worked?;
+        watch.refresh(clock().now()).await?;
+        conclude(&store, &jobs, limit).await
+    };
+    let code = code.await;
+    // Also after a failure, for what ended before it; after a stop, not for long.
+    let patience = if stopped.is_cancelled() { STOPPING } else { LAST_WORDS };
+    dispatcher.conclude(steps, patience).await;
     // Maintains the database if no daemon does. Retention is left to `prune` and the daemon: adding a
     // backup never removes one.
-    let mut maintenance = Maintenance::new(store.clone(), archive(&settings), clock());
-    maintenance.run_due(&settings, &OF_DATABASE).await;
+    if code.is_ok() && !stopped.is_cancelled() {
+        let mut maintenance = Maintenance::new(store.clone(), archive(&settings), clock());
+        tokio::select! {
+            () = stopped.cancelled() => {}
+            _ = maintenance.run_due(&settings, &OF_DATABASE) => {}
+        }
+    }
     store.close().await;
-    Ok(code)
+    code
 }
 
 /// Requests a stop after a time. The returned token is cancelled then.

@@ -17,8 +17,10 @@ pub use tasks::{COPY, HISTORY, OF_DATABASE, RETENTION, TASKS, Task};
 use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::settings::Settings;
-use crate::store::{LastRun, Store, lock};
+use crate::store::lock::{self, Held};
+use crate::store::{LastRun, Store};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tasks::Context;
 use tokio_util::sync::CancellationToken;
@@ -51,14 +53,24 @@ impl Maintenance {
     }
 
     /// Runs every task when it is due, by the settings of that moment, until stopped. A running task is
-    /// then dropped; its next run removes what it has left.
-    pub async fn keep_running(mut self, settings: impl Fn() -> Settings, stop: &CancellationToken) {
-        let mut wait = AFTER_START;
+    /// then no longer waited for: it ends with the process at the latest, and keeps the lock until
+    /// then. Its next run removes what it has left.
+    pub async fn keep_running(self, settings: impl Fn() -> Settings, stop: &CancellationToken) {
+        self.keep_running_these(&TASKS, AFTER_START, settings, stop).await;
+    }
+
+    async fn keep_running_these(
+        mut self,
+        tasks: &[Task],
+        mut wait: Duration,
+        settings: impl Fn() -> Settings,
+        stop: &CancellationToken,
+    ) {
         while tokio::time::timeout(wait, stop.cancelled()).await.is_err() {
             let settings = settings();
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = self.run_due(&settings, &TASKS) => {}
+                _ = self.run_due(&settings, tasks) => {}
             }
             wait = INTERVAL;
         }
@@ -67,40 +79,39 @@ impl Maintenance {
     /// Runs those of these tasks that are due, one after another. Says which ran, well or not. What
     /// goes wrong is logged.
     pub async fn run_due(&mut self, settings: &Settings, tasks: &[Task]) -> Vec<&'static str> {
-        let stored = match self.store.maintenance_runs().await {
-            Ok(stored) => stored,
-            Err(error) => {
-                self.complain(format!("cannot read when maintenance last ran: {error}"));
-                return Vec::new();
-            }
-        };
-        let last = |unsaved: &BTreeMap<&str, LastRun>, task: &Task| -> LastRun {
-            unsaved.get(task.name).or(stored.get(task.name)).cloned().unwrap_or_default()
-        };
-        let is_due = |last: &LastRun, task: &Task, now| {
-            task.rhythm.next(last, now, settings.timezone) <= now
-        };
-        let now = self.clock.now();
-        if !tasks.iter().any(|task| is_due(&last(&self.unsaved, task), task, now)) {
+        let Some(stored) = self.stored().await else { return Vec::new() };
+        if !tasks.iter().any(|task| self.due(task, &stored, settings).is_some()) {
             self.save_unsaved().await;
             return Vec::new();
         }
-        let _lock = match lock::try_take(&settings.state_dir.join(LOCK)) {
-            Ok(Ok(lock)) => lock,
+        match lock::try_take(&settings.state_dir.join(LOCK)) {
+            Ok(Ok(lock)) => {
+                self.complained = false;
+                self.run_due_holding(lock, settings, tasks).await
+            }
             // Another process runs them: what it does not finish is still due afterwards.
-            Ok(Err(_)) => return Vec::new(),
+            Ok(Err(_)) => Vec::new(),
             Err(error) => {
                 let folder = settings.state_dir.display();
                 self.complain(format!("maintenance cannot use the state folder {folder}: {error}"));
-                return Vec::new();
+                Vec::new()
             }
-        };
-        self.complained = false;
+        }
+    }
+
+    /// The same while this process holds the lock: another one may have run the tasks just before.
+    async fn run_due_holding(
+        &mut self,
+        lock: Held,
+        settings: &Settings,
+        tasks: &[Task],
+    ) -> Vec<&'static str> {
+        let lock = Arc::new(lock);
+        let Some(stored) = self.stored().await else { return Vec::new() };
         let mut ran = Vec::new();
         for task in tasks {
-            let (last, now) = (last(&self.unsaved, task), self.clock.now());
-            if is_due(&last, task, now) {
-                let run = self.run(task, &last, settings).await;
+            if let Some(last) = self.due(task, &stored, settings) {
+                let run = self.run(task, &last, settings, Arc::clone(&lock)).await;
                 self.save(task.name, run).await;
                 ran.push(task.name);
             }
@@ -108,14 +119,45 @@ impl Maintenance {
         ran
     }
 
+    /// The last run of every task, as it is stored.
+    async fn stored(&mut self) -> Option<BTreeMap<String, LastRun>> {
+        match self.store.maintenance_runs().await {
+            Ok(stored) => Some(stored),
+            Err(error) => {
+                self.complain(format!("cannot read when maintenance last ran: {error}"));
+                None
+            }
+        }
+    }
+
+    /// The last run of a task that is due now.
+    fn due(
+        &self,
+        task: &Task,
+        stored: &BTreeMap<String, LastRun>,
+        settings: &Settings,
+    ) -> Option<LastRun> {
+        let last = self.unsaved.get(task.name).or(stored.get(task.name));
+        let last = last.cloned().unwrap_or_default();
+        let now = self.clock.now();
+        (task.rhythm.next(&last, now, settings.timezone) <= now).then_some(last)
+    }
+
     /// Runs a task and says what is known of its runs then.
-    async fn run(&self, task: &Task, last: &LastRun, settings: &Settings) -> LastRun {
+    async fn run(
+        &self,
+        task: &Task,
+        last: &LastRun,
+        settings: &Settings,
+        lock: Arc<Held>,
+    ) -> LastRun {
         let begun = self.clock.now();
         let context = Context {
             store: self.store.clone(),
             archive: self.archive.clone(),
             settings: settings.clone(),
             now: begun,
+            _lock: lock,
         };
         // A task of its own, so that a panic ends only this run.
         let outcome = tokio::spawn((task.run)(context)).await;

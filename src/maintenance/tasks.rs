@@ -4,12 +4,14 @@ use super::Rhythm;
 use crate::archive::Archive;
 use crate::files::Folder;
 use crate::settings::Settings;
+use crate::store::lock::Held;
 use crate::store::{PrunedHistory, Store};
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 
 /// When the nightly tasks run, in the configuration's zone.
 const NIGHTLY: Rhythm = Rhythm::At("0 4 * * *");
@@ -35,6 +37,8 @@ pub(super) struct Context {
     pub(super) archive: Archive,
     pub(super) settings: Settings,
     pub(super) now: DateTime<Utc>,
+    /// Held for as long as any part of the task goes on, waited for or not.
+    pub(super) _lock: Arc<Held>,
 }
 
 /// What a task has done, or why it could not, as a sentence.
@@ -82,7 +86,8 @@ fn prune(context: &Context) -> Outcome {
 
 fn history(context: Context) -> Running {
     async move {
-        let Context { store, archive, now, .. } = context;
+        let Context { store, archive, now, .. } = &context;
+        let (archive, now) = (archive.clone(), *now);
         let expected = match store.sources_with_snapshots().await {
             Ok(expected) => expected,
             Err(error) => return Err(format!("the history could not be read: {error}")),

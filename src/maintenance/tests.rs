@@ -11,6 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 fn noon() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 11, 25, 12, 0, 0).unwrap()
@@ -159,6 +160,7 @@ async fn prune_history(machine: &Machine, maintenance: &Maintenance) -> tasks::O
         archive: maintenance.archive.clone(),
         settings: machine.settings(),
         now: noon(),
+        _lock: Arc::new(lock::try_take(&machine.settings().state_dir.join(LOCK)).unwrap().unwrap()),
     };
     (HISTORY.run)(context).await
 }
@@ -238,7 +240,50 @@ async fn on_an_unwritable_disk_a_run_is_stored_later() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_the_waiting_and_the_task_under_way() {
+async fn whoever_gets_the_lock_looks_again_what_is_still_due() {
+    let machine = Machine::new();
+    let settings = machine.settings();
+    let (mut one, mut other) = (machine.start().await, machine.start().await);
+    assert_eq!(one.run_due(&settings, &TASKS).await, ALL);
+    let lock = lock::try_take(&settings.state_dir.join(LOCK)).unwrap().unwrap();
+    assert_eq!(other.run_due_holding(lock, &settings, &TASKS).await, Vec::<&str>::new());
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_waiting_for_a_task_and_the_task_keeps_the_lock() {
+    static BEGUN: Notify = Notify::const_new();
+    static MAY_END: Notify = Notify::const_new();
+    let slow = task("slow", |context| {
+        async move {
+            BEGUN.notify_one();
+            MAY_END.notified().await;
+            drop(context);
+            Ok("done".to_owned())
+        }
+        .boxed()
+    });
+    let machine = Machine::new();
+    let settings = machine.settings();
+    let maintenance = machine.start().await;
+    let store = maintenance.store.clone();
+    let stop = CancellationToken::new();
+    let stops = async {
+        BEGUN.notified().await;
+        stop.cancel();
+    };
+    let tasks = [slow];
+    let running =
+        maintenance.keep_running_these(&tasks, Duration::ZERO, || settings.clone(), &stop);
+    tokio::join!(running, stops);
+    assert!(store.maintenance_runs().await.unwrap().is_empty());
+    let path = settings.state_dir.join(LOCK);
+    assert!(lock::try_take(&path).unwrap().is_err(), "the task goes on");
+    MAY_END.notify_one();
+    tokio::task::spawn_blocking(move || lock::wait_for(&path)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_waiting_for_the_next_task() {
     let machine = Machine::new();
     let settings = machine.settings();
     let stop = CancellationToken::new();

@@ -1,6 +1,6 @@
 //! `backup --timeout`: stops waiting without losing the job.
 
-use crate::harness::{Setup, source};
+use crate::harness::{Setup, names, source};
 use nightjar::simulator::Scenario;
 
 /// A service that works for ever.
@@ -16,6 +16,8 @@ fn a_backup_that_times_out_fails_and_the_next_one_continues_its_job() {
     assert!(done.stdout.contains("stores: timed out after 1s500ms; job 1 stays"), "{done:?}");
     assert!(done.took.as_millis() >= 1500, "{done:?}");
     assert_ne!(setup.job()["state"], "failed");
+
+    assert_eq!(names(&setup.path("state/copies")), Vec::<String>::new(), "no maintenance");
 
     let again = setup.run(&["backup", "--timeout", "1s"]);
     assert_eq!(again.code, 1, "{again:?}");
