@@ -152,7 +152,7 @@ async fn a_source_whose_folder_cannot_be_read_does_not_hide_the_others() {
 
 #[tokio::test]
 async fn a_source_that_cannot_be_read_hides_no_other_one_s_snapshots() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let reporter = Reporter::new(None, place.archive.clone());
     let gone = place.archive.folder("gone");
     std::os::unix::fs::symlink("nowhere", &gone).unwrap();
