@@ -119,11 +119,7 @@ impl Dispatcher {
     }
 
     /// Sends the remaining pings, and alerts about current problems, for no longer than `limit`.
-    pub(super) async fn conclude(
-        &self,
-        BackupEvents(mut events): BackupEvents,
-        limit: Duration,
-    ) {
+    pub(super) async fn conclude(&self, BackupEvents(mut events): BackupEvents, limit: Duration) {
         let recipients = self.recipients();
         let sending = async {
             while let Ok(event) = events.try_recv() {

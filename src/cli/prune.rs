@@ -181,7 +181,6 @@ mod tests {
             keep_weekly: 0,
             keep_monthly: 0,
             keep_yearly: 0,
-            ..Retention::default()
         };
         let plan = archive.plan_pruning("stores", &policy, Tz::UTC, night(3)).unwrap();
         let hold = Hold { reason: "the auditors".to_owned(), since: night(3) };
