@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 /// The longest source name that the configuration allows, in bytes.
 const LONGEST_SOURCE: usize = 64;
+/// The largest window of a data file that is read for the page: 8 MiB. Nightjar writes 512 KiB, and
+/// wrote 2 MiB before.
+const LARGEST_WINDOW_LOG: u32 = 23;
 
 /// One snapshot. Its manifest agrees with its file name.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,10 +123,12 @@ impl Archive {
         Some(Snapshot { path, manifest })
     }
 
-    /// A snapshot's content as the service sent it, at most `limit` bytes.
+    /// A snapshot's content as the service sent it, at most `limit` bytes. A file
+    /// that needs more memory to decompress than any that Nightjar wrote is an error when it is read.
     pub fn content(&self, snapshot: &Snapshot, limit: u64) -> io::Result<impl BufRead + use<>> {
         let file = files::read(&snapshot.data())?;
-        let decoder = zstd::stream::read::Decoder::new(file)?;
+        let mut decoder = zstd::stream::read::Decoder::new(file)?;
+        decoder.window_log_max(LARGEST_WINDOW_LOG)?;
         Ok(BufReader::new(decoder.take(limit)))
     }
 

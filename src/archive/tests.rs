@@ -10,6 +10,7 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use futures_util::stream;
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
@@ -116,6 +117,24 @@ fn meta(job: i64) -> SnapshotMeta {
 
 fn document(entities: u64) -> Vec<u8> {
     Data::first_places(entities).document().to_vec()
+}
+
+#[tokio::test]
+async fn content_takes_no_more_memory_than_what_was_ever_written() {
+    let fixture = Fixture::new();
+    let snapshot = fixture.keep(&Data::first_places(1).document(), 1).await;
+    let read_with_window = |log| {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.set_parameter(zstd::stream::raw::CParameter::WindowLog(log)).unwrap();
+        encoder.write_all(b"content").unwrap();
+        fs::write(snapshot.data(), encoder.finish().unwrap()).unwrap();
+        let mut content = String::new();
+        fixture.archive.content(&snapshot, 100)?.read_to_string(&mut content).map(|_| content)
+    };
+    assert_eq!(read_with_window(19).unwrap(), "content");
+    assert_eq!(read_with_window(23).unwrap(), "content");
+    let error = read_with_window(24).unwrap_err();
+    assert!(error.to_string().contains("too much memory"), "{error}");
 }
 
 #[tokio::test]
