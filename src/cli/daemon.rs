@@ -81,8 +81,8 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let maintenance = Maintenance::new(store.clone(), archive.clone(), clock());
     let engine = Engine::new(store.clone(), archive.clone(), worker, clock(), whole, observer);
     // The page has its own connections: nothing here waits for it.
-    let reporter = Reporter::new(Some(store.for_page()), archive);
-    let reader = web::State::new(reporter, settings.clone(), engine.clone(), live, auth);
+    let page_reporter = || Reporter::new(Some(store.for_page()), archive.clone());
+    let reader = web::State::new(page_reporter(), settings.clone(), engine.clone(), live, auth);
     tracing::info!(
         sources = settings.sources.len(),
         state_dir = %settings.state_dir.display(),
@@ -92,9 +92,9 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     // Before readiness is announced: an unhandled SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup()).map_err(Problem::failed)?;
     systemd::tell(&[NotifyState::Ready]);
-    let serving = match page {
+    let mut served = match page {
         Some(listener) => {
-            Some(web::start(listener, reader.clone(), &stop).map_err(|error| {
+            Some(web::Served::start(listener, reader.clone(), &stop).map_err(|error| {
                 Problem::failed(format!("cannot serve the status page: {error}"))
             })?)
         }
@@ -106,15 +106,20 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let ended = tokio::select! {
         ended = working => ended.map_err(Problem::failed)?,
         _ = async {
-            let settings = || reader.settings();
+            let shown = || reader.settings();
             let clock = clock();
             tokio::join!(
                 reload_on_hangup(hangup, common, &engine, &reader, &dispatcher, &news),
                 dispatcher.run_pings(steps),
                 dispatcher.run_alerts(),
-                maintenance.keep_running(settings, &stop),
+                maintenance.keep_running(shown, &stop),
                 systemd::keep_alive(&engine),
-                systemd::keep_status(&store, settings, &clock, &news),
+                systemd::keep_status(&store, shown, &clock, &news),
+                async {
+                    if let (Some(served), Some(listen)) = (&mut served, &settings.listen) {
+                        served.keep(listen, || reader.reading_through(page_reporter())).await;
+                    }
+                },
                 async {
                     stop.cancelled().await;
                     systemd::tell(&[NotifyState::Stopping]);
@@ -126,8 +131,8 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
         copies::mark_suspect(&settings.state_dir.join(FILE));
     }
     tokio::join!(dispatcher.finish(LAST_PINGS), async {
-        if let Some(serving) = serving {
-            serving.finish().await;
+        if let Some(served) = served {
+            served.finish().await;
         }
     });
     store.close().await;

@@ -9,13 +9,14 @@ mod live;
 mod metrics;
 mod page;
 mod raw;
+mod restart;
 mod server;
 mod work;
 
 pub use auth::Auth;
 pub use listener::Listener;
 pub use live::Live;
-pub use server::{Serving, start};
+pub use restart::Served;
 
 use crate::archive::Snapshot;
 use crate::clock::Clock;
@@ -87,6 +88,12 @@ impl State {
         let name = job.snapshot.as_ref()?.file_stem()?.to_str()?;
         self.snapshot(&job.source, name)?;
         Some((format!("/snapshots/{}/{name}", job.source), name.to_owned()))
+    }
+
+    /// The same pages, from what another reporter reads.
+    #[must_use]
+    pub fn reading_through(&self, reporter: Reporter) -> State {
+        State { reporter, ..self.clone() }
     }
 
     /// The configuration that is shown.

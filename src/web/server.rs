@@ -20,13 +20,14 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -56,8 +57,8 @@ const BLOCKING_THREADS: usize = 8;
 
 /// The page while it is served. Dropped, it stops.
 #[derive(Debug)]
-pub struct Serving {
-    ended: oneshot::Receiver<()>,
+pub(super) struct Serving {
+    ended: CancellationToken,
     stop: DropGuard,
 }
 
@@ -65,31 +66,48 @@ pub struct Serving {
 ///
 /// # Errors
 /// When the thread cannot be made.
-pub fn start(listener: Listener, state: State, stop: &CancellationToken) -> io::Result<Serving> {
+pub(super) fn start(
+    listener: Listener,
+    state: State,
+    stop: &CancellationToken,
+) -> io::Result<Serving> {
+    on_own_thread(stop, |runtime, stop| serve(runtime, listener, state, stop))
+}
+
+/// Runs the page on a thread with a runtime. Its end is noted however it ends.
+pub(super) fn on_own_thread(
+    stop: &CancellationToken,
+    page: impl FnOnce(&Runtime, &CancellationToken) -> io::Result<()> + Send + 'static,
+) -> io::Result<Serving> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_name("page")
         .build()?;
-    let (done, ended) = oneshot::channel();
-    let stop = stop.child_token();
-    let stopped = stop.clone();
+    let (ended, stop) = (CancellationToken::new(), stop.child_token());
+    let (end, stopped) = (ended.clone().drop_guard(), stop.clone());
     std::thread::Builder::new().name("page".to_owned()).spawn(move || {
-        if let Err(error) = serve(&runtime, listener, state, &stopped) {
-            tracing::error!(%error, "the status page has ended");
+        match catch_unwind(AssertUnwindSafe(|| page(&runtime, &stopped))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the status page has ended"),
+            Err(_) => tracing::error!("the status page has panicked"),
         }
         runtime.shutdown_timeout(LAST_ANSWERS);
-        // The receiver may be gone.
-        let _ = done.send(());
+        drop(end);
     })?;
     Ok(Serving { ended, stop: stop.drop_guard() })
 }
 
 impl Serving {
+    /// Waits until it has ended, for whatever reason.
+    pub(super) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
     /// Stops it and waits until it has ended: within five seconds, or it is left to itself.
-    pub async fn finish(self) {
+    pub(super) async fn finish(self) {
         drop(self.stop);
-        if timeout(Duration::from_secs(5), self.ended).await.is_err() {
+        if timeout(Duration::from_secs(5), self.ended.cancelled()).await.is_err() {
             tracing::warn!(
                 "the status page still reads something and is not waited for any longer"
             );
@@ -131,7 +149,7 @@ fn serve(
 }
 
 /// How many connections are served at once.
-fn places() -> usize {
+pub(super) fn places() -> usize {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let most = files.map_or(CONNECTIONS as u64, |files| files / PART_OF_FILES);
     usize::try_from(most).unwrap_or(CONNECTIONS).clamp(4, CONNECTIONS)
