@@ -1,6 +1,7 @@
 //! Server-sent events about running jobs.
 
 use super::State;
+use super::server::places;
 use super::work::come_again;
 use crate::engine::Notice;
 use axum::extract::State as Extract;
@@ -20,8 +21,9 @@ use tokio_util::sync::CancellationToken;
 const QUEUE: usize = 64;
 /// How often the progress of one download is sent.
 const APART: Duration = Duration::from_millis(300);
-/// The most readers at once.
-const READERS: usize = 32;
+/// They may take this part of the page's connections: one in so many. They stay for long, and no
+/// other client could have its place meanwhile.
+const PART_OF_CONNECTIONS: usize = 4;
 /// How long one reader may follow. Browsers begin again by themselves; others get a chance.
 const FOLLOWS: Duration = Duration::from_mins(5);
 /// Downloads whose last notice is remembered, however many there were.
@@ -42,7 +44,7 @@ impl Default for Live {
         Live {
             news,
             told: Arc::default(),
-            readers: Arc::new(Semaphore::new(READERS)),
+            readers: Arc::new(Semaphore::new(places() / PART_OF_CONNECTIONS)),
             closing: CancellationToken::new(),
         }
     }

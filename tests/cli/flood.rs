@@ -229,6 +229,29 @@ fn a_flooded_page_does_not_disturb_backups() {
 }
 
 #[test]
+fn followers_leave_most_of_few_places_to_others() {
+    let setup = Setup::healthy();
+    setup.backup();
+    // 96 files are 24 connections, 6 of them for followers.
+    let page = Page::started(setup, |setup| with_files(setup, 96));
+    let mut followers = Vec::new();
+    let mut refused = 0;
+    for _ in 0..24 {
+        let mut stream = page.connect();
+        write!(stream, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).unwrap();
+        match &head {
+            b"HTTP/1.1 200" => followers.push(stream),
+            b"HTTP/1.1 503" => refused += 1,
+            other => panic!("{}", String::from_utf8_lossy(other)),
+        }
+    }
+    assert_eq!((followers.len(), refused), (6, 18));
+    assert_eq!(page.get("/healthz").status, 200);
+}
+
+#[test]
 fn open_connections_do_not_delay_a_stop() {
     let page = Page::of(with_history(5000));
     let open: Vec<TcpStream> = ["/events", "/api/jobs?limit=10000", "/healthz", ""]
