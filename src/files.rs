@@ -17,13 +17,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Creates a directory and its missing parents. An existing one stays unchanged. An error if the
-/// path or a parent is a link of another user.
+/// path or a parent is a link that must not be followed.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
     Folder::make(folder).map(drop)
 }
 
-/// Opens a file for reading and writing; creates it if missing. A link is followed only if root or
-/// the program's own user created it; anything but a regular file is an error.
+/// Opens a file for reading and writing; creates it if missing. A link is followed only if it
+/// belongs to root, to the program's own user or to the owner of the folder that it is in, and by
+/// root only if it belongs to root. Anything but a regular file is an error.
 pub fn open(path: &Path) -> io::Result<File> {
     let (folder, name) = Folder::of(path)?;
     folder.write(name)
@@ -91,7 +92,8 @@ pub fn check_regular(path: &Path) -> io::Result<()> {
     }
 }
 
-fn folder_of(path: &Path) -> io::Result<(Folder, &OsStr)> {
+/// The folder that holds a file, opened, and the file's name in it; the name may be a link.
+pub(crate) fn folder_of(path: &Path) -> io::Result<(Folder, &OsStr)> {
     let (folder, name) = folder::split(path)?;
     Ok((Folder::open(folder)?, name))
 }
@@ -101,9 +103,13 @@ fn untrusted(path: &Path, name: &OsStr, user: u32) -> io::Error {
         true => path.display().to_string(),
         false => format!("{} on the way to {}", Path::new(name).display(), path.display()),
     };
+    let followed = match rustix::process::geteuid().is_root() {
+        true => "by root only links of root",
+        false => "only links of root, of the program's own user and of the folder's owner",
+    };
     let message = format!(
-        "{link} is a symbolic link of user {user}, and only links of root and of the program's own \
-         user are followed; remove it, or make it again as root"
+        "{link} is a symbolic link of user {user}, and {followed} are followed; remove it, or make \
+         it again as root"
     );
     io::Error::new(io::ErrorKind::PermissionDenied, message)
 }

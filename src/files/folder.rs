@@ -1,8 +1,8 @@
 //! An open directory. Names are resolved in it even if its path comes to lead elsewhere meanwhile.
 //!
-//! On the way to it a symbolic link is followed only if its owner is trusted: root, or the user that
-//! the program runs as. The owner of a directory can put a link into it at any time, so root must
-//! not follow other users' links.
+//! On the way to it a symbolic link is followed only where its owner can be trusted: root, the user
+//! that the program runs as, or the owner of the folder that the link is in. The last one can put a
+//! link into the folder at any time, so root follows none but those of root.
 
 use super::{not_regular, untrusted};
 use crate::failpoint::{self, Point};
@@ -14,7 +14,7 @@ use rustix::process::geteuid;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -142,8 +142,9 @@ pub(super) fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
 }
 
 impl Folder {
-    /// Opens a folder. A link on the way is followed where it belongs to root or to the program's
-    /// own user; any other one is an error.
+    /// Opens a folder. A link on the way is followed where it belongs to root, to the program's own
+    /// user or to the owner of the folder that it is in; any other one is an error. Root follows
+    /// links of root alone.
     pub fn open(path: &Path) -> io::Result<Folder> {
         let (fd, stat) = walk(path)?;
         Ok(Folder { fd, path: path.to_owned(), owner: owner(&stat) })
@@ -194,33 +195,14 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Opens a folder in this one; no link.
-    pub fn folder(&self, name: impl AsRef<OsStr>) -> io::Result<Folder> {
-        let name = plain(name.as_ref())?;
-        let (fd, found) = open_path(&self.fd, name)?;
-        match kind_of(found.st_mode) {
-            EntryKind::Folder => {
-                Ok(Folder { fd, path: self.path.join(name), owner: owner(&found) })
-            }
-            EntryKind::Link => Err(untrusted(&self.path, name, found.st_uid)),
-            EntryKind::File | EntryKind::Other => Err(Errno::NOTDIR.into()),
-        }
-    }
-
     /// Its path, as it was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its user's number.
-    pub fn owner(&self) -> u32 {
-        self.owner.0.as_raw()
-    }
-
     /// Its entries, read lazily in bounded memory.
     pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
-        let listed = openat(&self.fd, ".", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
-        let entries = sys::Dir::new(listed)?;
+        let entries = sys::Dir::new(self.listed()?)?;
         let again = self.fd.try_clone()?;
         let entries = entries.map(move |entry| {
             let entry = entry?;
@@ -271,7 +253,7 @@ impl Folder {
         }
         let (file, found) = self.regular(name, OFlags::RDWR)?;
         // Root could be led to another user's file by a second name for it.
-        if geteuid().is_root() && found.st_uid != self.owner() && found.st_nlink > 1 {
+        if geteuid().is_root() && found.st_uid != self.owner.0.as_raw() && found.st_nlink > 1 {
             let message = format!(
                 "{} belongs to user {} and has other names elsewhere; remove it",
                 self.path.join(name).display(),
@@ -336,17 +318,41 @@ impl Folder {
     /// Syncs its entries to disk.
     pub fn sync(&self) -> io::Result<()> {
         failpoint::hit(Point::FolderSync, &self.path)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(sys::fsync(openat(&self.fd, ".", flags, Mode::empty())?)?)
+        Ok(sys::fsync(self.listed()?)?)
     }
 
     /// Waits for this directory's lock, and holds it until the value is dropped. For changes that
     /// belong together; `None` if the file system does not support locks.
     pub fn lock(&self) -> Option<FolderLock> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let listed = File::from(openat(&self.fd, ".", flags, Mode::empty()).ok()?);
+        let listed = File::from(self.listed().ok()?);
         listed.lock().ok()?;
         Some(FolderLock { _listed: listed })
+    }
+
+    /// The directory itself, opened for reading. Closed in child processes.
+    fn listed(&self) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(&self.fd, ".", flags, Mode::empty())
+    }
+
+    /// A path for system calls that take no open directory. It leads here while this is open, whatever
+    /// the directory's own path leads to by then.
+    pub(crate) fn system_path(&self, name: impl AsRef<OsStr>) -> io::Result<PathBuf> {
+        let here = PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()));
+        Ok(here.join(plain(name.as_ref())?))
+    }
+
+    /// Lets a socket's user and group write to it, and nobody else.
+    pub(crate) fn share_socket(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
+        let name = plain(name.as_ref())?;
+        let (socket, found) = open_path(&self.fd, name)?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::Socket {
+            let message = format!("{} is no longer a socket", self.path.join(name).display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        // O_PATH descriptors cannot be changed directly, only by their name in /proc.
+        let opened = format!("/proc/self/fd/{}", socket.as_raw_fd());
+        Ok(sys::chmodat(CWD, opened, Mode::from_raw_mode(0o660), AtFlags::empty())?)
     }
 
     fn regular(&self, name: &OsStr, flags: OFlags) -> io::Result<(File, Stat)> {

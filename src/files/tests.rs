@@ -217,6 +217,18 @@ fn files_rename(from: &Path, to: &Path) {
 }
 
 #[test]
+fn no_program_that_is_started_gets_a_folder_that_is_being_listed() {
+    let top = TempDir::new().unwrap();
+    let folder = Folder::open(top.path()).unwrap();
+    let _entries = folder.entries().unwrap();
+    let _lock = folder.lock().unwrap();
+    let listed = std::process::Command::new("ls").arg("-l").arg("/proc/self/fd").output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("/dev/null") || listed.contains(" 1 -> "), "{listed}");
+    assert!(!listed.contains(top.path().to_str().unwrap()), "{listed}");
+}
+
+#[test]
 fn each_entry_says_what_it_is() {
     let top = TempDir::new().unwrap();
     fs::write(top.path().join("file"), "").unwrap();

@@ -1,10 +1,10 @@
 //! Where the pages are served.
 
+use crate::files::{self, Folder};
 use crate::settings::Listen;
-use std::fs::Permissions;
+use std::ffi::OsString;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 /// Where the pages are served.
@@ -18,33 +18,116 @@ pub enum Listener {
 
 /// A socket file that is removed when it is no longer served.
 #[derive(Debug)]
-pub struct SocketFile(PathBuf);
+pub struct SocketFile {
+    /// Open from before the file was made: it is removed there, wherever its path leads by then.
+    folder: Folder,
+    name: OsString,
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody may have removed it already.
-        let _ = std::fs::remove_file(&self.0);
+        // It may have been removed already; what is no socket was not made here.
+        if is_socket(&self.folder, &self.name) {
+            let _ = self.folder.remove(&self.name);
+        }
     }
+}
+
+fn is_socket(folder: &Folder, name: &OsString) -> bool {
+    folder.metadata(name).is_ok_and(|found| found.file_type().is_socket())
 }
 
 impl Listener {
     /// Listens. A socket file that nobody serves any more is replaced; others of its group may use
-    /// the new one.
+    /// the new one. Links on the way to it are followed as for every other file: root is not led to
+    /// other folders by the user of the one that the socket is in.
     pub async fn bind(listen: &Listen) -> io::Result<Listener> {
         match listen {
             Listen::Tcp(address) => Ok(Listener::Tcp(TcpListener::bind(address).await?)),
             Listen::Unix(path) => {
-                if UnixStream::connect(path).await.is_ok() {
+                let (folder, name) = files::folder_of(path)?;
+                let name = name.to_owned();
+                // The system takes sockets by their paths alone, and follows any link on them.
+                let path = folder.system_path(&name)?;
+                if UnixStream::connect(&path).await.is_ok() {
                     return Err(io::ErrorKind::AddrInUse.into());
                 }
-                match std::fs::symlink_metadata(path) {
-                    Ok(old) if old.file_type().is_socket() => std::fs::remove_file(path)?,
-                    _ => {}
+                if is_socket(&folder, &name) {
+                    folder.remove(&name)?;
                 }
-                let listener = UnixListener::bind(path)?;
-                std::fs::set_permissions(path, Permissions::from_mode(0o660))?;
-                Ok(Listener::Unix(listener, SocketFile(path.clone())))
+                let listener = UnixListener::bind(&path)?;
+                let file = SocketFile { folder, name };
+                file.folder.share_socket(&file.name)?;
+                Ok(Listener::Unix(listener, file))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, lchown, symlink};
+    use std::os::unix::net::UnixListener as Other;
+    use std::path::Path;
+    use tempfile::TempDir;
+
+    fn at(path: &Path) -> Listen {
+        Listen::Unix(path.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_socket_file_is_shared_with_its_group_and_removed_in_the_end() {
+        let top = TempDir::new().unwrap();
+        let path = top.path().join("page.sock");
+        // One that nobody serves any more.
+        drop(Other::bind(&path).unwrap());
+        let listener = Listener::bind(&at(&path)).await.unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
+        UnixStream::connect(&path).await.unwrap();
+        let second = Listener::bind(&at(&path)).await.unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+        UnixStream::connect(&path).await.unwrap();
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_socket_file_is_removed_where_it_was_made() {
+        let top = TempDir::new().unwrap();
+        let path = |name: &str| top.path().join(name);
+        fs::create_dir(path("run")).unwrap();
+        let listener = Listener::bind(&at(&path("run/page.sock"))).await.unwrap();
+        files::rename(&path("run"), &path("moved")).unwrap();
+        fs::create_dir(path("run")).unwrap();
+        let _other = Other::bind(path("run/page.sock")).unwrap();
+        drop(listener);
+        assert!(path("run/page.sock").exists());
+        assert!(!path("moved/page.sock").exists());
+    }
+
+    #[tokio::test]
+    async fn root_is_led_nowhere_by_the_user_of_the_socket_s_folder() {
+        let top = TempDir::new().unwrap();
+        let path = |name: &str| top.path().join(name);
+        fs::create_dir(path("user")).unwrap();
+        fs::create_dir(path("goal")).unwrap();
+        drop(Other::bind(path("goal/page.sock")).unwrap());
+        let before = fs::metadata(path("goal/page.sock")).unwrap();
+        symlink(path("goal"), path("user/run")).unwrap();
+        if lchown(path("user"), Some(12_345), Some(12_345)).is_err() {
+            eprintln!("skipped: only root can act beside another user");
+            return;
+        }
+        lchown(path("user/run"), Some(12_345), Some(12_345)).unwrap();
+        let error = Listener::bind(&at(&path("user/run/page.sock"))).await.unwrap_err();
+        assert!(error.to_string().contains("symbolic link of user 12345"), "{error}");
+        let after = fs::metadata(path("goal/page.sock")).unwrap();
+        assert_eq!((after.ino(), after.mode()), (before.ino(), before.mode()));
+        // Nor by a link in the socket's own place.
+        symlink(path("goal/page.sock"), path("user/page.sock")).unwrap();
+        assert!(Listener::bind(&at(&path("user/page.sock"))).await.is_err());
+        assert_eq!(fs::metadata(path("goal/page.sock")).unwrap().mode(), before.mode());
     }
 }
