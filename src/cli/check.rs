@@ -87,11 +87,14 @@ fn warnings(settings: &Settings) -> Vec<String> {
             Err(error) => warnings.push(format!("for the current user: {error}")),
         }
     }
+    let mut readable = settings.clone();
     if let Some(file) = &settings.http.ca_file
         && let Err(error) = tls::read_ca_file(file)
     {
         let file = file.display();
         warnings.push(format!("for the current user: http.ca_file {file} {error}"));
+        // The notification channels would repeat it.
+        readable.http.ca_file = None;
     }
     match settings.token.as_ref().map(config::read_secret).transpose() {
         Ok(token) => {
@@ -100,7 +103,7 @@ fn warnings(settings: &Settings) -> Vec<String> {
         }
         Err(error) => warnings.push(format!("for the current user: [web]: {error}")),
     }
-    let (_, problems) = super::alerts::notifier(settings);
+    let (_, problems) = super::alerts::notifier(&readable);
     warnings.extend(problems.into_iter().map(|it| format!("for the current user: {it}")));
     if settings.sources.is_empty() {
         warnings.push("there is no [[sources]] table: nothing will be backed up".to_owned());
