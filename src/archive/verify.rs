@@ -261,7 +261,9 @@ impl Survey {
     /// Reports how many more files of a directory were not named.
     fn rest(&mut self, about: (Option<&str>, Option<Name>), folder: &Path, beside: &Leftovers) {
         if let Some(more) = beside.seen.checked_sub(MOST_NAMED).filter(|more| *more > 0) {
-            let message = format!("{more} more things in it belong to no snapshot");
+            let message = format!(
+                "{more} more files or folders in it belong to no snapshot and are not listed"
+            );
             self.find(about, folder, "foreign", Severity::Warning, message);
         }
     }

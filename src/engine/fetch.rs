@@ -80,7 +80,10 @@ impl Engine {
         let archive = &self.shared.archive;
         if let Some(snapshot) = archive.find(&source.name, name) {
             // Filed just before a crash or a full disk; the job was not updated.
-            return Err(archived(&snapshot, "found in the archive already, complete"));
+            return Err(archived(
+                &snapshot,
+                "found in the archive: it was filed before the job was updated",
+            ));
         }
         let url = job.result_url.as_deref().unwrap_or_default();
         files::make_folder(archive.root()).map_err(|error| cannot_file(&error))?;

@@ -348,7 +348,7 @@ async fn a_snapshot_that_was_filed_before_a_crash_is_taken_as_it_is() {
     assert_eq!(job.state, State::Archived);
     assert_eq!(machine.simulator.count(Kind::Result), 1);
     let last = store.timeline(job.id).await.unwrap().pop().unwrap().message;
-    assert!(last.contains("found in the archive already"), "{last}");
+    assert!(last.contains("found in the archive: it was filed before"), "{last}");
 }
 
 #[tokio::test]

@@ -129,5 +129,8 @@ async fn many_foreign_files_are_summarised() {
     let verification = fixture.verify();
     assert_eq!((verification.ok, verification.findings.len()), (true, 1001));
     let rest = verification.findings.iter().find(|it| it.file.ends_with("places")).unwrap();
-    assert_eq!(rest.message, "10 more things in it belong to no snapshot");
+    assert_eq!(
+        rest.message,
+        "10 more files or folders in it belong to no snapshot and are not listed"
+    );
 }
