@@ -18,6 +18,9 @@ pub const DATA_SUFFIX: &str = ".xml.zst";
 pub const MANIFEST_SUFFIX: &str = ".json";
 /// How the name of a hold ends, which exempts its snapshot from retention.
 pub const HOLD_SUFFIX: &str = ".hold";
+/// The highest job number that a snapshot can have: 2^53 - 1, which every reader of JSON keeps
+/// exactly. A file name with a higher one is not a snapshot's.
+pub const HIGHEST_JOB: i64 = (1 << 53) - 1;
 /// The link to the newest manifest.
 pub const LATEST: &str = "latest.json";
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
@@ -254,6 +257,13 @@ impl Name {
         Name { created_at: whole, job }
     }
 
+    /// Whether it reads back from its own text. One that does not (a job number below 1 or above
+    /// [`HIGHEST_JOB`], an instant outside the years of four digits) would file a snapshot that
+    /// nothing finds again.
+    pub fn is_valid(&self) -> bool {
+        self.to_string().parse() == Ok(*self)
+    }
+
     /// When the remote job was submitted, to the second.
     pub fn created_at(&self) -> DateTime<Utc> {
         self.created_at
@@ -299,7 +309,8 @@ impl FromStr for Name {
         let created_at = NaiveDateTime::parse_from_str(stamp, STAMP).map_err(|_| ())?.and_utc();
         let name = Name { created_at, job: job.parse().map_err(|_| ())? };
         // Only what this program writes: no signs, no leading zeros.
-        if name.to_string() == text && name.job > 0 { Ok(name) } else { Err(()) }
+        let is_own = name.to_string() == text && (1..=HIGHEST_JOB).contains(&name.job);
+        if is_own { Ok(name) } else { Err(()) }
     }
 }
 
@@ -469,6 +480,8 @@ mod tests {
             "20261125T020001Z-007",
             "20261125T020001Z-+7",
             "20261325T020001Z-7",
+            "20261125T020001Z-9007199254740992",
+            "20261125T020001Z-9223372036854775807",
             "",
         ] {
             assert_eq!(text.parse::<Name>(), Err(()), "{text}");
@@ -494,9 +507,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_reads_back(seconds in 0i64..4_000_000_000, job in 1i64..) {
+        fn a_name_reads_back(seconds in 0i64..4_000_000_000, job in 1..=HIGHEST_JOB) {
             let name = Name::new(DateTime::from_timestamp(seconds, 0).unwrap(), job);
             prop_assert_eq!(name.to_string().parse(), Ok(name));
+            prop_assert!(name.is_valid());
+        }
+
+        #[test]
+        fn a_name_is_valid_when_its_file_is_found_again(millis: i64, job: i64) {
+            let Some(at) = DateTime::from_timestamp_millis(millis) else { return Ok(()) };
+            let name = Name::new(at, job);
+            prop_assert_eq!(name.is_valid(), name.to_string().parse::<Name>() == Ok(name));
         }
     }
 }

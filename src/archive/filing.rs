@@ -52,6 +52,10 @@ impl Archive {
     ) -> io::Result<Snapshot> {
         let folder = self.folder(&meta.source);
         let name = Name::new(meta.created_at, meta.job);
+        if !name.is_valid() {
+            let message = format!("{name} is no name for a snapshot: nothing would find it again");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         if let Some(snapshot) = self.find(&meta.source, name) {
             return Ok(snapshot);
         }

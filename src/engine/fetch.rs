@@ -9,7 +9,7 @@ use crate::dataset::{DocumentLimits, Summary};
 use crate::failpoint::Point;
 use crate::files;
 use crate::job::{ErrorKind, Job, JobEvent, Outcome, Policy, is_last_attempt};
-use crate::manifest::{Name, newly_unreadable, suspicions};
+use crate::manifest::{HIGHEST_JOB, Name, newly_unreadable, suspicions};
 use crate::service::{ExportService, Failure, Target};
 use crate::settings::Source;
 use futures_util::StreamExt;
@@ -34,6 +34,10 @@ impl Engine {
         handle: &StepHandle,
     ) -> Option<Effect> {
         let name = Name::new(job.submitted_at.unwrap_or(job.created_at), job.id);
+        if !name.is_valid() {
+            let (kind, message) = (ErrorKind::Corrupt, impossible_name(name));
+            return Some(Outcome::Unproven { kind, message }.into());
+        }
         if self.fails_at(Point::Fetch) {
             return None;
         }
@@ -247,6 +251,15 @@ impl Engine {
         };
         Ok(archived(&snapshot, &how))
     }
+}
+
+/// Why nothing can be archived under this name.
+pub(super) fn impossible_name(name: Name) -> String {
+    format!(
+        "{name} is no name for a snapshot: the job's number must be from 1 to {HIGHEST_JOB}, and its \
+         instant in a year of four digits. Move files with such numbers out of the archive, and start \
+         nightjar again"
+    )
 }
 
 /// Why a document that could be read is not archived: it is incomplete, or something in it is not

@@ -1,9 +1,11 @@
 //! One step of one job: the effect, the decision, and its application.
 
+use super::fetch::impossible_name;
 use super::in_flight::StepHandle;
 use super::{Engine, Notice, Plan, target};
 use crate::failpoint::{self, Point};
 use crate::job::{self, Failure, FailureKind, Job, JobEvent, JobStep, Outcome, Progress};
+use crate::manifest::Name;
 use crate::service::ExportService;
 use crate::settings::Source;
 use crate::store::StoreError;
@@ -140,6 +142,12 @@ impl Engine {
         let target = target(source);
         match step {
             JobStep::Submit => {
+                let name = Name::new(self.now(), job.id);
+                if !name.is_valid() {
+                    // Before it costs an export of the quota.
+                    let failure = Failure::new(FailureKind::Rejected, impossible_name(name));
+                    return Some(Outcome::Failed(failure).into());
+                }
                 if self.fails_at(Point::Submit) {
                     return None;
                 }

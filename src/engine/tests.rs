@@ -861,3 +861,27 @@ async fn retention_is_applied_at_four_and_not_before() {
     assert_eq!(left(&mut maintenance, 2).await, 3);
     assert_eq!(left(&mut maintenance, 3).await, 1);
 }
+
+#[tokio::test]
+async fn a_job_whose_snapshot_nothing_would_find_fails_before_it_costs_an_export() {
+    let mut machine = Machine::new(Scenario::default()).await;
+    let (engine, store) = machine.start().await;
+    // As if somebody had put a file with the last number into the archive.
+    let highest = crate::manifest::HIGHEST_JOB;
+    Store::open(&machine.settings().state_dir, highest).await.unwrap().close().await;
+    let job = store.job_for(by_hand(), night()).await.unwrap().0;
+    assert_eq!(job.id, highest + 1);
+    let job = machine.until_quiet(&engine, &store).await;
+    let error = job.error.unwrap();
+    assert_eq!((job.state, job.snapshot), (State::Failed, None));
+    assert!(error.message.contains("is no name for a snapshot"), "{}", error.message);
+    assert_eq!(machine.simulator.count(Kind::Create), 0);
+    // Once it is gone, backups go on.
+    drop(engine);
+    store.close().await;
+    let (engine, store) = machine.start().await;
+    let job = store.job_for(by_hand(), night()).await.unwrap().0;
+    assert_eq!(job.id, 1);
+    machine.until_quiet(&engine, &store).await;
+    assert_eq!(store.job(1).await.unwrap().unwrap().state, State::Archived);
+}

@@ -185,8 +185,11 @@ pub(super) async fn insert(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Job> {
     let row = sqlx::query(
-        "INSERT INTO jobs (source, account, state, trigger, scheduled_for, created_at, due_at) \
-         VALUES (?, ?, 'queued', ?, ?, ?, ?) RETURNING *",
+        // The sequence's next number, not SQLite's choice: that goes on above any row, also one with
+        // a number that no snapshot can have.
+        "INSERT INTO jobs (id, source, account, state, trigger, scheduled_for, created_at, due_at) \
+         VALUES ((SELECT seq + 1 FROM sqlite_sequence WHERE name = 'jobs'), \
+                 ?, ?, 'queued', ?, ?, ?, ?) RETURNING *",
     )
     .bind(&new.source)
     .bind(&new.account)

@@ -34,6 +34,7 @@ pub use pruning::{HISTORY_KEPT, NEWEST_KEPT, PrunedHistory};
 pub use schedules::{Accounted, Cursor};
 
 use crate::files;
+use crate::manifest::HIGHEST_JOB;
 use futures_util::future::BoxFuture;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
@@ -173,7 +174,8 @@ pub struct Store {
 
 impl Store {
     /// Opens the database in `state_dir`, makes it where there is none, and brings an older one up
-    /// to date, keeping a copy. Job ids go on above `used_ids`, the highest in the archive.
+    /// to date, keeping a copy. Job ids go on above `used_ids`, the highest in the archive, and stay
+    /// within [`HIGHEST_JOB`].
     pub async fn open(state_dir: &Path, used_ids: i64) -> Result<Store> {
         let folder = |error| StoreError::Folder { path: state_dir.to_owned(), error };
         files::make_folder(state_dir).map_err(folder)?;
@@ -195,11 +197,18 @@ impl Store {
         )
         .execute(&mut connection)
         .await?;
-        sqlx::query("UPDATE sqlite_sequence SET seq = ? WHERE name = 'jobs' AND seq < ?")
-            .bind(used_ids)
-            .bind(used_ids)
-            .execute(&mut connection)
-            .await?;
+        // A sequence with no number left, whoever brought it there, would end all backups: it goes
+        // back to the highest number in use.
+        sqlx::query(
+            "UPDATE sqlite_sequence SET seq = max(?1, \
+               CASE WHEN typeof(seq) = 'integer' AND seq >= 0 AND seq < ?2 THEN seq ELSE 0 END, \
+               coalesce((SELECT max(id) FROM jobs WHERE id < ?2), 0)) \
+             WHERE name = 'jobs'",
+        )
+        .bind(used_ids)
+        .bind(HIGHEST_JOB)
+        .execute(&mut connection)
+        .await?;
         let readers = pool().connect_lazy_with(options(&path).read_only(true));
         let writer = writer::Writer::start(connection, path.clone());
         Ok(Store { path, writer: Some(writer), readers, unchanging: None, _open: None })

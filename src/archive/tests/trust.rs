@@ -265,3 +265,36 @@ async fn the_highest_job_is_that_of_any_file() {
         assert_eq!(fixture.archive.highest_job().unwrap(), job, "{file}");
     }
 }
+
+#[tokio::test]
+async fn a_file_with_an_impossible_job_number_counts_for_nothing() {
+    let fixture = Fixture::new();
+    fixture.keep(&document(5), 3).await;
+    for number in ["9223372036854775807", "9007199254740992"] {
+        for suffix in [".json", ".xml.zst", ".hold"] {
+            fs::write(fixture.file(&format!("20260101T000000Z-{number}{suffix}")), "").unwrap();
+        }
+    }
+    assert_eq!(fixture.archive.highest_job().unwrap(), 3);
+    assert_eq!(fixture.archive.newest("places").unwrap().unwrap().manifest.job, 3);
+    let verification = fixture.verify();
+    assert!(verification.ok, "{verification:?}");
+    let kinds: Vec<_> = verification.findings.iter().map(|it| it.kind).collect();
+    assert_eq!(kinds, ["foreign"; 6]);
+}
+
+#[tokio::test]
+async fn nothing_is_filed_under_a_name_that_nothing_finds_again() {
+    let fixture = Fixture::new();
+    let far = DateTime::from_timestamp(400_000_000_000, 0).unwrap();
+    for (job, created_at) in
+        [(0, at(1)), (-4, at(1)), (crate::manifest::HIGHEST_JOB + 1, at(1)), (5, far)]
+    {
+        let received = fixture.receive(&document(5), 1, &DocumentLimits::default()).await;
+        let summary = received.validation.as_ref().unwrap().clone();
+        let meta = SnapshotMeta { job, created_at, ..meta(1) };
+        let error = fixture.archive.file(received, summary, meta).unwrap_err().to_string();
+        assert!(error.contains("is no name for a snapshot"), "{error}");
+    }
+    assert!(fixture.archive.newest("places").unwrap().is_none());
+}

@@ -545,3 +545,56 @@ async fn the_remains_of_an_unfinished_copy_are_removed() {
     let left: Vec<_> = fs::read_dir(&copies).unwrap().map(|it| it.unwrap().path()).collect();
     assert_eq!(left, [copy]);
 }
+
+/// Overwrites the sequence that job ids come from.
+async fn set_sequence(folder: &TempDir, value: &str) {
+    let mut db = connect(&folder.path().join(FILE)).await.unwrap();
+    let set = format!("UPDATE sqlite_sequence SET seq = {value} WHERE name = 'jobs'");
+    sqlx::query(sqlx::AssertSqlSafe(set)).execute(&mut db).await.unwrap();
+    db.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sequence_without_numbers_left_goes_back_to_those_in_use() {
+    for (value, next) in [
+        ("9223372036854775807", 8),
+        ("9007199254740992", 8),
+        ("9007199254740991", 8),
+        ("-5", 8),
+        ("'x'", 8),
+        ("NULL", 8),
+        ("0", 8),
+        ("9007199254740989", 9_007_199_254_740_990),
+        ("20", 21),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let store = Store::open(folder.path(), 6).await.unwrap();
+        let job = store.job_for(new_job("stores"), noon()).await.unwrap().0;
+        assert_eq!(job.id, 7);
+        store.cancel(job.id, at(1)).await.unwrap();
+        store.close().await;
+        set_sequence(&folder, value).await;
+        let store = Store::open(folder.path(), 6).await.unwrap();
+        assert_eq!(store.job_for(new_job("stores"), at(2)).await.unwrap().0.id, next, "{value}");
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_with_an_impossible_number_does_not_lead_the_next_one_astray() {
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(folder.path(), 0).await.unwrap();
+    let job = store.job_for(new_job("stores"), noon()).await.unwrap().0;
+    store.cancel(job.id, at(1)).await.unwrap();
+    store.close().await;
+    let mut db = connect(&folder.path().join(FILE)).await.unwrap();
+    // Without their events and counts, which would not let the number change.
+    for change in ["DELETE FROM events", "UPDATE jobs SET id = 9223372036854775807"] {
+        sqlx::query(change).execute(&mut db).await.unwrap();
+    }
+    db.close().await.unwrap();
+    let store = Store::open(folder.path(), 4).await.unwrap();
+    let (job, is_new) = store.job_for(new_job("stores"), at(2)).await.unwrap();
+    assert_eq!((job.id, is_new), (5, true));
+    store.close().await;
+}
