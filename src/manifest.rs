@@ -157,8 +157,15 @@ impl Manifest {
         if is_newer && !has_checksum {
             return Err(ManifestError::Checksum);
         }
-        if has_checksum && (members.unreadable.is_none() || members.unproven.is_none()) {
-            return Err(ManifestError::Incomplete);
+        let all = [
+            ("version", members.version),
+            ("notes", members.notes),
+            ("unreadable", members.unreadable),
+            ("unproven", members.unproven),
+        ];
+        // Those of older versions may lack them, and have no checksum.
+        if has_checksum && let Some((missing, _)) = all.into_iter().find(|(_, it)| it.is_none()) {
+            return Err(ManifestError::Incomplete(missing));
         }
         Ok(ReadManifest { manifest: serde_json::from_slice(text)?, has_checksum })
     }
@@ -182,9 +189,9 @@ pub enum ManifestError {
     /// The file is not what was written.
     #[error("it was changed after it was written: its checksum is missing or does not fit")]
     Checksum,
-    /// A checksum that fits, without the members that come with it.
-    #[error("it has a checksum, but no `unreadable` or no `unproven`")]
-    Incomplete,
+    /// A checksum that fits, without this member, which comes with it.
+    #[error("it has a checksum, but no `{0}`")]
+    Incomplete(&'static str),
     /// A format that this version does not know.
     #[error(
         "it is of format {0}, and this version knows format {FORMAT}: use the version that wrote it"
@@ -199,6 +206,10 @@ pub enum ManifestError {
 #[derive(Deserialize)]
 struct Members {
     format: u32,
+    #[serde(default, deserialize_with = "present")]
+    version: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "present")]
+    notes: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "present")]
     unreadable: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "present")]
@@ -415,6 +426,23 @@ mod tests {
         }
         for more in [" ", "\n", "{}"] {
             assert!(Manifest::read(&[&text, more.as_bytes()].concat()).is_err(), "{more:?}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_with_a_checksum_lacks_no_member() {
+        let whole: serde_json::Value = serde_json::to_value(one()).unwrap();
+        let members: Vec<String> = whole.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(members.len(), 23);
+        for member in members {
+            let mut value = whole.clone();
+            value.as_object_mut().unwrap().remove(&member);
+            let mut text = serde_json::to_vec(&value).unwrap();
+            text.pop();
+            text.push(b',');
+            let sum = hex(&Sha256::digest(&text));
+            text.extend_from_slice(tail(&sum).as_bytes());
+            assert!(Manifest::read(&text).is_err(), "without {member}");
         }
     }
 

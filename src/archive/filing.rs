@@ -130,7 +130,7 @@ impl Archive {
         give_name(&partial, &folder.join(LATEST))
     }
 
-    /// The newest snapshot, if its content equals the download's and its data file is sound: a link
+    /// The newest earlier snapshot, if its content equals the download's and its data file is sound: a link
     /// to a damaged file would be no backup.
     fn duplicate(
         &self,
@@ -138,7 +138,7 @@ impl Archive {
         own: Name,
         received: &Received,
     ) -> io::Result<Option<Snapshot>> {
-        let Some(newest) = self.snapshots(source)?.find(|one| one.manifest.name() != own) else {
+        let Some(newest) = self.snapshots(source)?.find(|one| one.manifest.name() < own) else {
             return Ok(None);
         };
         if newest.manifest.content != received.content {

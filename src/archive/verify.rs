@@ -483,6 +483,13 @@ fn contradictions(
         found.push(format!("{expected} entities were announced, but it has {}", manifest.entities));
     }
     if let Some(duplicate) = &manifest.same_content_as
+        && catalogue::manifest_name(duplicate).is_some_and(|other| other >= claim.name)
+    {
+        found.push(format!(
+            "its content is said to be that of {duplicate}, which is no earlier one"
+        ));
+    }
+    if let Some(duplicate) = &manifest.same_content_as
         && let Some(other) = contents.get(&(claim.source.as_str(), duplicate.clone()))
         && other.content != manifest.content
     {

@@ -298,3 +298,32 @@ async fn nothing_is_filed_under_a_name_that_nothing_finds_again() {
     }
     assert!(fixture.archive.newest("places").unwrap().is_none());
 }
+
+#[tokio::test]
+async fn the_same_content_is_that_of_an_earlier_snapshot() {
+    let fixture = Fixture::new();
+    for job in 1..=3 {
+        fixture.keep(&document(5), job).await;
+    }
+    assert!(fixture.verify().ok);
+    let second = "20261125T040000Z-2.json";
+    for other in [second, "20261125T050000Z-3.json", "20261125T050000Z-99.json"] {
+        fixture.edit(second, |it| it.same_content_as = Some(other.to_owned()));
+        let verification = fixture.verify();
+        assert!(!verification.ok, "{other}");
+        let finding = &verification.findings[0];
+        assert_eq!(finding.kind, "claim");
+        assert!(finding.message.ends_with("which is no earlier one"), "{}", finding.message);
+    }
+    fixture.edit(second, |it| it.same_content_as = Some("20261125T030000Z-1.json".to_owned()));
+    assert!(fixture.verify().ok);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_comes_late_is_not_linked_to_a_later_one() {
+    let fixture = Fixture::new();
+    fixture.keep(&document(5), 5).await;
+    let late = fixture.keep(&document(5), 4).await;
+    assert_eq!(late.manifest.same_content_as, None);
+    assert!(fixture.verify().ok);
+}
