@@ -66,6 +66,21 @@ impl Secret {
         Ok(Self(secret.into()))
     }
 
+    /// Takes a secret that is sent in a header, such as the page's token. As [`Secret::new`].
+    ///
+    /// # Errors
+    /// Also when a header cannot carry it as it is.
+    pub fn for_header(text: &str) -> Result<Self, &'static str> {
+        let secret = Self::new(text)?;
+        if secret.expose().trim() != secret.expose() {
+            return Err("it begins or ends with a blank; remove the blank");
+        }
+        if secret.expose().contains(char::is_control) {
+            return Err("it has a tab or another control character inside; remove it");
+        }
+        Ok(secret)
+    }
+
     /// The secret itself: for proving who we are at the moment of sending, and for nothing else.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
@@ -296,6 +311,24 @@ mod tests {
         }
         for text in ["", "\n", " \r\n", "\u{feff}", "two\nlines", "nul\0"] {
             Secret::new(text).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn a_secret_for_a_header_has_neither_blanks_around_it_nor_control_characters() {
+        for (text, expected) in [
+            ("t0ken\n", Ok("t0ken")),
+            ("two words", Ok("two words")),
+            ("Grüße", Ok("Grüße")),
+            ("t0ken \n", Err("it begins or ends with a blank; remove the blank")),
+            ("\tt0ken", Err("it begins or ends with a blank; remove the blank")),
+            ("\u{a0}t0ken", Err("it begins or ends with a blank; remove the blank")),
+            ("t0\tken", Err("it has a tab or another control character inside; remove it")),
+            ("t0\u{7f}ken", Err("it has a tab or another control character inside; remove it")),
+            ("", Err("it is empty")),
+        ] {
+            let secret = Secret::for_header(text);
+            assert_eq!(secret.as_ref().map(Secret::expose).map_err(|error| *error), expected);
         }
     }
 

@@ -96,7 +96,7 @@ fn warnings(settings: &Settings) -> Vec<String> {
         // The notification channels would repeat it.
         readable.http.ca_file = None;
     }
-    match settings.token.as_ref().map(config::read_secret).transpose() {
+    match settings.token.as_ref().map(config::read_token).transpose() {
         Ok(token) => {
             let found = token.into_iter().flat_map(|(_, found)| found);
             warnings.extend(found.map(|warning| format!("[web]: {warning}")));

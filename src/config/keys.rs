@@ -78,6 +78,8 @@ pub enum What {
     Key,
     /// Another secret.
     Secret,
+    /// The page's token, which headers carry.
+    Token,
 }
 
 impl fmt::Display for What {
@@ -85,6 +87,7 @@ impl fmt::Display for What {
         f.write_str(match self {
             What::Key => "key",
             What::Secret => "secret",
+            What::Token => "token",
         })
     }
 }
@@ -98,12 +101,20 @@ pub fn read_key(source: &KeySource, account: &str) -> Result<(Key, Vec<Warning>)
         .map_err(|problem| KeyError { account: account.to_owned(), problem })
 }
 
-/// Reads another secret: a webhook's secret, a mail server's password, the page's token.
+/// Reads another secret: a webhook's secret, a mail server's password.
 ///
 /// # Errors
 /// As [`read_key`].
 pub fn read_secret(source: &KeySource) -> Result<(Secret, Vec<Warning>), KeyProblem> {
     read_with(source, What::Secret, secret, super::variable)
+}
+
+/// Reads the page's token.
+///
+/// # Errors
+/// As [`read_key`].
+pub fn read_token(source: &KeySource) -> Result<(Secret, Vec<Warning>), KeyProblem> {
+    read_with(source, What::Token, token, super::variable)
 }
 
 /// Looks at the file of a key or secret as everybody can: that one user may not read it says nothing
@@ -113,6 +124,7 @@ pub(super) fn look_at_file(file: &Path, what: What) -> Result<(), KeyProblem> {
     let read = match what {
         What::Key => read_with(&source, what, key, |_| None).map(drop),
         What::Secret => read_with(&source, what, secret, |_| None).map(drop),
+        What::Token => read_with(&source, what, token, |_| None).map(drop),
     };
     match read {
         Err(KeyProblem::Unreadable { error, .. })
@@ -130,6 +142,10 @@ fn key(text: &[u8]) -> Result<Key, &'static str> {
 
 fn secret(text: &[u8]) -> Result<Secret, &'static str> {
     Secret::new(std::str::from_utf8(text).map_err(|_| "it is no UTF-8 text")?)
+}
+
+fn token(text: &[u8]) -> Result<Secret, &'static str> {
+    Secret::for_header(std::str::from_utf8(text).map_err(|_| "it is no UTF-8 text")?)
 }
 
 /// Reads a secret of one type, with the environment as an argument.

@@ -19,7 +19,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-pub use self::keys::{KeyError, KeyProblem, Warning, What, read_key, read_secret};
+pub use self::keys::{KeyError, KeyProblem, Warning, What, read_key, read_secret, read_token};
 pub use self::parse::parse;
 pub use self::reader::Mistake;
 

@@ -118,7 +118,7 @@ fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
 
     let timezone = root.get("timezone", values::timezone).unwrap_or(chrono_tz::UTC);
     let web = root.table("web", &schema::WEB);
-    let token = secret_source(&web, from, ["token_file", "token_env", "token_credential"]);
+    let token = secret_source(&web, from, TOKEN_PLACES);
     let listen = if web.is_present() {
         let is_open = token.is_some();
         web.get("listen", values::listen(folder, is_open))
@@ -186,6 +186,8 @@ fn account(name: &str, table: &Table<'_>, from: Base<'_>) -> Option<Account> {
 
 /// The keys by which an account says where its key is.
 const KEY_PLACES: [&str; 3] = ["key_file", "key_env", "credential"];
+/// The keys by which `[web]` says where the page's token is.
+const TOKEN_PLACES: [&str; 3] = ["token_file", "token_env", "token_credential"];
 
 /// Exactly one of the three places where an account's key may be.
 fn key_source(table: &Table<'_>, from: Base<'_>) -> Option<KeySource> {
@@ -205,7 +207,11 @@ fn one_of([file, env, credential]: [&str; 3]) -> String {
 /// At most one of the three places where something secret may be.
 fn secret_source(table: &Table<'_>, from: Base<'_>, keys: [&str; 3]) -> Option<KeySource> {
     let [file, env, credential] = keys;
-    let what = if keys == KEY_PLACES { What::Key } else { What::Secret };
+    let what = match keys {
+        KEY_PLACES => What::Key,
+        TOKEN_PLACES => What::Token,
+        _ => What::Secret,
+    };
     let source = [
         table.get(file, |value| from.secret_file(value, what)).map(KeySource::File),
         table.get(env, values::variable).map(KeySource::Env),

@@ -3,7 +3,7 @@
 use crate::secret::Secret;
 use axum::extract::Request;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode, Uri, Version, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
@@ -38,7 +38,8 @@ impl Auth {
             let only = "this page is only served to this machine by its own name\n";
             return Some((StatusCode::FORBIDDEN, only).into_response());
         };
-        let given = headers.get(header::AUTHORIZATION).and_then(|given| given.to_str().ok());
+        // Its bytes: a token may have letters that are not ASCII.
+        let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         if given.and_then(credentials).is_some_and(|given| is_same(&given, token)) {
             return None;
         }
@@ -66,21 +67,27 @@ fn is_for_this_machine(uri: &Uri, headers: &HeaderMap) -> bool {
 }
 
 /// The token in an `Authorization` header: a bearer's, or the password of any user.
-fn credentials(header: &str) -> Option<String> {
-    let (scheme, rest) = header.split_once(' ')?;
-    match scheme.to_ascii_lowercase().as_str() {
-        "bearer" => Some(rest.trim().to_owned()),
-        "basic" => {
-            let text = BASE64.decode(rest.trim()).ok()?;
-            Some(String::from_utf8(text).ok()?.split_once(':')?.1.to_owned())
+fn credentials(header: &[u8]) -> Option<Vec<u8>> {
+    let (scheme, rest) = split_once(header, b' ')?;
+    match scheme.to_ascii_lowercase().as_slice() {
+        b"bearer" => Some(rest.trim_ascii().to_owned()),
+        b"basic" => {
+            let text = BASE64.decode(rest.trim_ascii()).ok()?;
+            Some(split_once(&text, b':')?.1.to_owned())
         }
         _ => None,
     }
 }
 
+/// What is before and after the first of these bytes.
+fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let (before, rest) = text.split_at_checked(text.iter().position(|byte| *byte == at)?)?;
+    Some((before, rest.get(1..)?))
+}
+
 /// Compares digests, so that timing reveals nothing.
-fn is_same(given: &str, token: &Secret) -> bool {
-    Sha256::digest(given.as_bytes()) == Sha256::digest(token.expose().as_bytes())
+fn is_same(given: &[u8], token: &Secret) -> bool {
+    Sha256::digest(given) == Sha256::digest(token.expose().as_bytes())
 }
 
 /// Whether `HOST` or `HOST:PORT` names this machine's loopback without DNS: `localhost` or a loopback
@@ -207,6 +214,24 @@ mod tests {
             assert_eq!(status(&auth, "/", old, &[]), pass);
             assert_eq!(status(&auth, "/", new, &["one.example", "two.example"]), Some(400));
             assert_eq!(status(&auth, "/", new, &[]), Some(400));
+        }
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_bytes_whatever_its_letters() {
+        let same = |header: &[u8], token: &str| {
+            let token = Secret::for_header(token).unwrap();
+            credentials(header).is_some_and(|given| is_same(&given, &token))
+        };
+        for token in ["t0ken", "two words", "Grüße", "世界", "a:b"] {
+            assert!(same(format!("Bearer {token}").as_bytes(), token), "{token}");
+            assert!(same(format!("bearer  {token} ").as_bytes(), token), "{token}");
+            let basic = BASE64.encode(format!("anybody:{token}"));
+            assert!(same(format!("Basic {basic}").as_bytes(), token), "{token}");
+            assert!(!same(format!("Bearer {token}2").as_bytes(), token), "{token}");
+        }
+        for header in [&b""[..], b"Bearer", b"Bearer ", b"Basic", b"Basic =", b"\xff\xff \xff"] {
+            assert!(!same(header, "t0ken"), "{header:?}");
         }
     }
 

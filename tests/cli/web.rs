@@ -176,6 +176,20 @@ fn a_configured_token_is_required() {
 }
 
 #[test]
+fn a_token_that_no_header_can_carry_is_refused_at_the_start_and_in_a_check() {
+    let setup = Setup::healthy();
+    crate::harness::private_file(&setup.path("page.token"), "t0ken \n");
+    let token = setup.path("page.token").display().to_string();
+    let setup = setup.set("web.listen", "127.0.0.1:0").set("web.token_file", token);
+    for command in ["check", "daemon"] {
+        let done = setup.run(&[command]);
+        assert_eq!(done.code, 2, "{done:?}");
+        assert!(done.stderr.contains("it begins or ends with a blank"), "{done:?}");
+        assert!(!done.stderr.contains("t0ken"), "{done:?}");
+    }
+}
+
+#[test]
 fn a_socket_file_is_served_and_removed() {
     use std::os::unix::net::UnixStream;
     let setup = Setup::healthy();
