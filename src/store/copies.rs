@@ -131,16 +131,18 @@ fn stamp(copy: &Path) -> Option<DateTime<Utc>> {
 /// clock was ahead. So names sort in the order in which the copies were made: otherwise each new copy
 /// would count as the oldest and be removed at once.
 fn next_stamp(newest: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
+    // A name has no fractions of a second.
+    let now = DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now);
     match newest {
         Some(newest) if newest >= now => newest + TimeDelta::seconds(1),
         _ => now,
     }
 }
 
-/// The database's copies, newest first.
+/// The database's copies, newest first. A file of another name, though it looks like one, is
+/// somebody's own: it is neither counted nor removed.
 pub fn copies(state_dir: &Path) -> Vec<PathBuf> {
-    let is_copy = |name: &str| name.starts_with("nightjar-") && name.ends_with(".db");
-    named(&state_dir.join(FOLDER), is_copy)
+    named(&state_dir.join(FOLDER), |name| stamp(Path::new(name)).is_some())
 }
 
 /// The databases that were found damaged and set aside, newest first.
@@ -227,4 +229,48 @@ pub fn is_suspect(state_dir: &Path) -> bool {
     mark(&state_dir.join(FILE)).exists()
         || fs::metadata(wal).is_ok_and(|wal| wal.len() > 0)
             && !lock::any_worker_alive(state_dir, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeZone;
+    use tempfile::TempDir;
+
+    fn noon(millis: i64) -> DateTime<Utc> {
+        let noon = Utc.with_ymd_and_hms(2026, 11, 25, 12, 0, 0).unwrap();
+        noon + TimeDelta::milliseconds(millis)
+    }
+
+    #[test]
+    fn the_names_of_copies_sort_as_they_were_made_and_none_comes_twice() {
+        for (newest, now, expected) in [
+            (None, 1500, 1000),
+            (Some(0), 1500, 1000),
+            (Some(0), 500, 1000),
+            (Some(0), 0, 1000),
+            (Some(1_000_000), 500, 1_001_000),
+        ] {
+            let next = next_stamp(newest.map(noon), noon(now));
+            assert_eq!(next, noon(expected), "{newest:?} {now}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_only_looks_like_a_copy_neither_counts_nor_goes() {
+        let folder = TempDir::new().unwrap();
+        let store = Store::open(folder.path(), 0).await.unwrap();
+        let others = folder.path().join(FOLDER);
+        fs::create_dir(&others).unwrap();
+        for other in 0..KEPT {
+            fs::write(others.join(format!("nightjar-before-upgrade-{other}.db")), "mine").unwrap();
+        }
+        for made in 1..=KEPT + 2 {
+            let copy = store.keep_copy(noon(1)).await.unwrap();
+            assert!(copy.exists());
+            assert_eq!(copies(folder.path()).first(), Some(&copy));
+            assert_eq!(copies(folder.path()).len(), made.min(KEPT));
+        }
+        assert_eq!(fs::read_dir(others).unwrap().count(), 2 * KEPT);
+    }
 }

@@ -378,9 +378,7 @@ async fn keep_copy(path: &Path, version: i64) -> Result<()> {
     let mut copy = path.to_owned().into_os_string();
     copy.push(format!(".schema-{version}"));
     let copy = PathBuf::from(copy);
-    if copy.exists() {
-        return Ok(());
-    }
+    // One that an earlier upgrade has left is replaced: after a downgrade it is out of date.
     copies::write_copy(path, &copy).await
 }
 
