@@ -8,7 +8,7 @@ use crate::failpoint::{self, Point};
 use crate::files::{self, Folder};
 use crate::manifest::{DATA_SUFFIX, Name};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How many are kept for each source.
 const KEPT: usize = 3;
@@ -36,20 +36,30 @@ impl Archive {
         if give_name(from, &path).is_err() {
             io::copy(&mut files::read(from)?, &mut files::create(&path)?)?;
         }
-        let folder = Folder::open(&folder)?;
-        let mut kept: Vec<(Name, u32, String)> = Vec::new();
-        for entry in folder.entries()? {
-            let Ok(file) = entry?.name.into_string() else { continue };
-            kept.extend(attempt_of(&file).map(|(name, attempt, _)| (name, attempt, file)));
-        }
-        // By job and attempt, because clocks can be wrong.
-        kept.sort();
-        let surplus = kept.len().saturating_sub(KEPT);
-        for (.., old) in kept.into_iter().take(surplus) {
-            folder.remove(old)?;
+        // The download is kept aside, whether or not an older one can be removed.
+        if let Err(error) = remove_surplus(&folder) {
+            let folder = folder.display();
+            tracing::warn!(%error, "cannot remove the oldest downloads from {folder}");
         }
         Ok(path)
     }
+}
+
+/// Removes the oldest downloads of a source, down to [`KEPT`].
+fn remove_surplus(folder: &Path) -> io::Result<()> {
+    let folder = Folder::open(folder)?;
+    let mut kept: Vec<(Name, u32, String)> = Vec::new();
+    for entry in folder.entries()? {
+        let Ok(file) = entry?.name.into_string() else { continue };
+        kept.extend(attempt_of(&file).map(|(name, attempt, _)| (name, attempt, file)));
+    }
+    // By job and attempt, because clocks can be wrong.
+    kept.sort();
+    let surplus = kept.len().saturating_sub(KEPT);
+    for (.., old) in kept.into_iter().take(surplus) {
+        folder.remove(old)?;
+    }
+    Ok(())
 }
 
 impl Archive {

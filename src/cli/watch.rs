@@ -4,7 +4,7 @@
 use crate::engine::{Notice, Observer};
 use crate::job::{Job, State};
 use crate::store::{Store, StoreError, TimelineEvent};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};
@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// How often the store is asked.
 const REFRESH: Duration = Duration::from_millis(500);
+/// How often a wait that goes on for the same reason is said again.
+const REPEAT: TimeDelta = TimeDelta::minutes(1);
 /// Events that a bar shows well enough by itself.
 const SHOWN_BY_BAR: [&str; 4] = ["queued", "submitted", "completed", "archived"];
 
@@ -28,6 +30,8 @@ pub(super) struct Watch {
 struct Shown {
     bar: ProgressBar,
     events: usize,
+    /// The newest event's count when it was last said, and when that was.
+    said: (u32, DateTime<Utc>),
     receiving: bool,
 }
 
@@ -44,7 +48,10 @@ impl Watch {
             None => ProgressBar::hidden(),
         };
         bar.set_prefix(format!("{} (job {})", job.source, job.id));
-        self.shown().insert(job.id, Shown { bar, events: 0, receiving: false });
+        self.shown().insert(
+            job.id,
+            Shown { bar, events: 0, said: (0, DateTime::UNIX_EPOCH), receiving: false },
+        );
     }
 
     /// Shows the bytes of the downloads that this process does itself.
@@ -90,9 +97,10 @@ impl Watch {
     fn show(&self, job: &Job, timeline: &[TimelineEvent], now: DateTime<Utc>) {
         let mut all = self.shown();
         let Some(shown) = all.get_mut(&job.id) else { return };
-        let news = timeline.get(shown.events..).unwrap_or_default();
+        let news = to_say(timeline, shown.events, shown.said, now);
         shown.events = timeline.len();
         for event in news {
+            shown.said = (event.count, now);
             self.say(job, event);
         }
         if shown.bar.is_finished() {
@@ -122,6 +130,24 @@ impl Watch {
 
     fn shown(&self) -> MutexGuard<'_, BTreeMap<i64, Shown>> {
         lock(&self.shown)
+    }
+}
+
+/// The events of a timeline that are to be said, where so many were said before, the last one at this
+/// instant and with this count. What happens again for the same reason counts on in one event: that
+/// one is said again, but not too often.
+fn to_say(
+    timeline: &[TimelineEvent],
+    events: usize,
+    (count, at): (u32, DateTime<Utc>),
+    now: DateTime<Utc>,
+) -> &[TimelineEvent] {
+    let news = timeline.get(events..).unwrap_or_default();
+    let Some(last) = timeline.get(..events).and_then(|old| old.last()) else { return news };
+    let is_repeated = last.count > count && (now - at >= REPEAT || now < at);
+    match (news, is_repeated) {
+        ([], true) => timeline.get(events.saturating_sub(1)..).unwrap_or_default(),
+        (news, _) => news,
     }
 }
 
@@ -160,5 +186,45 @@ fn sentence(job: &Job, now: DateTime<Utc>) -> String {
         State::Archived => format!("archived after {polls}"),
         State::Failed => "failed".to_owned(),
         State::Cancelled => "cancelled".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    fn event(kind: &str, count: u32) -> TimelineEvent {
+        TimelineEvent {
+            at: at(0),
+            kind: kind.to_owned(),
+            message: format!("{kind} {count}"),
+            count,
+            last_at: at(0),
+        }
+    }
+
+    #[test]
+    fn a_wait_that_goes_on_is_said_again_once_a_minute() {
+        let said = |timeline: &[TimelineEvent], events, said, now| -> Vec<String> {
+            let news = to_say(timeline, events, said, at(now));
+            news.iter().map(|event| event.message.clone()).collect()
+        };
+        let two = [event("queued", 1), event("retry", 1)];
+        assert_eq!(said(&two, 0, (0, at(0)), 0), ["queued 1", "retry 1"]);
+        assert_eq!(said(&two, 1, (1, at(0)), 0), ["retry 1"]);
+        assert_eq!(said(&two, 2, (1, at(0)), 600), Vec::<String>::new(), "nothing has happened");
+        let again = [event("queued", 1), event("retry", 7)];
+        assert_eq!(said(&again, 2, (1, at(0)), 59), Vec::<String>::new());
+        assert_eq!(said(&again, 2, (1, at(0)), 60), ["retry 7"]);
+        assert_eq!(said(&again, 2, (7, at(60)), 600), Vec::<String>::new());
+        // The clock was set back.
+        assert_eq!(said(&again, 2, (1, at(9000)), 60), ["retry 7"]);
+        let more = [event("queued", 1), event("retry", 8), event("submitted", 1)];
+        assert_eq!(said(&more, 2, (7, at(60)), 90), ["submitted 1"]);
+        assert_eq!(said(&[], 0, (0, at(0)), 0), Vec::<String>::new());
     }
 }

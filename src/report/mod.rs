@@ -19,7 +19,7 @@ use crate::manifest::Name;
 use crate::settings::{Settings, Source};
 use crate::store::{Filter, JobDurations, Store, StoreError};
 use chrono::{DateTime, Utc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -103,6 +103,13 @@ impl Reporter {
         };
         known().insert(key, facts);
         Some(facts)
+    }
+
+    /// Drops what is known of the source's snapshots that are not among these, newest first.
+    fn forget_others(&self, source: &str, names: &[Name]) {
+        let listed: BTreeSet<&Name> = names.iter().collect();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(of, name), _| of != source || listed.contains(name));
     }
 
     /// Whether a snapshot deserves a second look.
@@ -266,6 +273,9 @@ impl Reporter {
             .filter(|facts| !facts.suspicious)
             .map(|facts| facts.completed_at);
         let last_success = health::last_success(good, now);
+        if unreadable.is_none() {
+            self.forget_others(&source.name, &names);
+        }
         let mut since = names.iter().map(|name| name.created_at()).min();
         let mut last_ended = None;
         if let Some(store) = &self.store {

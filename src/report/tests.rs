@@ -168,3 +168,19 @@ async fn a_source_that_cannot_be_read_hides_no_other_one_s_snapshots() {
     assert_eq!(reporter.snapshot_names(Some("stores")).unwrap().names, found.names);
     reporter.snapshot_names(Some("gone")).unwrap_err();
 }
+
+#[tokio::test]
+async fn what_is_known_of_snapshots_goes_with_them() {
+    let fixture = Fixture::new().await;
+    for job in 1..=3 {
+        // Each is read until a good one is found.
+        fixture.keep(job, morning(job), true).await;
+    }
+    let reporter = Reporter::new(Some(fixture.store.clone()), fixture.archive.clone());
+    reporter.sources(&fixture.settings, morning(3)).await.unwrap();
+    assert_eq!(reporter.known.lock().unwrap().len(), 3);
+    let folder = fixture.archive.folder("stores");
+    std::fs::remove_file(folder.join(Name::new(morning(1), 1).manifest())).unwrap();
+    reporter.sources(&fixture.settings, morning(3)).await.unwrap();
+    assert_eq!(reporter.known.lock().unwrap().len(), 2);
+}
