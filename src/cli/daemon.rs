@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// How long the database may take to open, in microseconds.
 const OPENING: u32 = 15 * 60 * 1_000_000;
@@ -38,20 +39,21 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     };
     let thoroughly = copies::is_suspect(&settings.state_dir);
     files::make_folder(&settings.state_dir).map_err(state)?;
-    let only = take_over(&settings.state_dir).await.map_err(state)?.map_err(|process| {
+    // A large database may have to be migrated, checked or rebuilt.
+    systemd::tell(&[NotifyState::ExtendTimeoutUsec(OPENING)]);
+    let only = take_over(&settings.state_dir, &stop).await.map_err(state)?.map_err(|process| {
         Problem::failed(format!(
             "another daemon uses {}: process {process}; stop it first, or give this one \
              another state_dir",
             settings.state_dir.display()
         ))
     })?;
-    // A large database may have to be migrated, checked or rebuilt.
-    systemd::tell(&[NotifyState::ExtendTimeoutUsec(OPENING)]);
+    let Some(only) = only else { return Ok(super::exit::DONE) };
     let store = recover::open(&settings, thoroughly, Some(&only)).await?;
     let worker = lock::Worker::register(&settings.state_dir, fastrand::u64(..)).map_err(state)?;
     let archive = archive(&settings);
     sweep(&worker, &archive);
-    let token = match settings.token.as_ref().map(config::read_secret).transpose() {
+    let token = match settings.token.as_ref().map(config::read_token).transpose() {
         Ok(token) => token.map(|(token, _)| token),
         Err(problem) => return Err(Problem::usage(format!("[web]: the token: {problem}"))),
     };
@@ -141,16 +143,32 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     Ok(super::exit::DONE)
 }
 
-/// Takes the daemon's lock. A command that checks whether a daemon runs may hold it for a moment.
-async fn take_over(state_dir: &Path) -> io::Result<Result<Held, String>> {
-    for _ in 0..10 {
-        if let Ok(held) = lock::daemon(state_dir)? {
-            return Ok(Ok(held));
+/// Takes the daemon's lock; `None` after a stop. A command that checks whether a daemon runs may hold
+/// it for a moment, and one that rebuilds the database for as long as that takes: it is waited for.
+async fn take_over(
+    state_dir: &Path,
+    stop: &CancellationToken,
+) -> io::Result<Result<Option<Held>, String>> {
+    let (mut tries, mut said) = (10, false);
+    loop {
+        let holder = match lock::daemon(state_dir)? {
+            Ok(held) => return Ok(Ok(Some(held))),
+            Err(holder) => holder,
+        };
+        if holder.ends_with(lock::REBUILDS) {
+            if !said {
+                tracing::info!("process {holder}; the daemon starts when that is done");
+            }
+            said = true;
+        } else if tries == 0 {
+            return Ok(Err(holder));
+        } else {
+            tries -= 1;
         }
-        // What never ends, for no longer than that.
-        let _ = tokio::time::timeout(GLANCE, std::future::pending::<()>()).await;
+        if tokio::time::timeout(GLANCE, stop.cancelled()).await.is_ok() {
+            return Ok(Ok(None));
+        }
     }
-    lock::daemon(state_dir)
 }
 
 fn whole_plan(settings: &Settings) -> Result<Plan, Problem> {

@@ -165,13 +165,18 @@ pub(super) fn alone(settings: &Settings, only: Option<&Held>) -> Result<Alone, P
     let state_dir = &settings.state_dir;
     let daemon = match only {
         Some(_) => None,
-        None => Some(lock::daemon(state_dir).map_err(|error| unusable(settings, error))?),
+        None => Some(lock::rebuild(state_dir).map_err(|error| unusable(settings, error))?),
     };
-    let daemon = daemon.transpose().map_err(|process| {
-        Problem::failed(format!(
-            "a daemon (process {process}) has the database open: stop it (`systemctl stop \
-             nightjar`), then run `nightjar reindex`"
-        ))
+    let daemon = daemon.transpose().map_err(|holder| {
+        Problem::failed(match holder.strip_suffix(lock::REBUILDS) {
+            Some(process) => format!(
+                "another nightjar (process {process}) rebuilds the database; wait for its end"
+            ),
+            None => format!(
+                "a daemon (process {holder}) has the database open: stop it (`systemctl stop \
+                 nightjar`), then run `nightjar reindex`"
+            ),
+        })
     })?;
     let database =
         lock::try_take(&state_dir.join(LOCK)).map_err(|error| unusable(settings, error))?;

@@ -80,12 +80,25 @@ impl Held {
     }
 }
 
-/// The one daemon of a state folder. `Err` inside `Ok` is the other daemon's process id.
+/// How the text in the daemon's lock ends while a process rebuilds the database under it.
+pub const REBUILDS: &str = " rebuilds the database";
+
+/// The one daemon of a state folder. `Err` inside `Ok` is the other daemon's process id; while a
+/// command rebuilds the database, it is that process's id and [`REBUILDS`].
 pub fn daemon(state_dir: &Path) -> io::Result<Result<Held, String>> {
+    take_for_daemon(state_dir, "")
+}
+
+/// Keeps a daemon from starting while this process rebuilds the database. As [`daemon`].
+pub fn rebuild(state_dir: &Path) -> io::Result<Result<Held, String>> {
+    take_for_daemon(state_dir, REBUILDS)
+}
+
+fn take_for_daemon(state_dir: &Path, does: &str) -> io::Result<Result<Held, String>> {
     let taken = try_take(&state_dir.join("daemon.lock"))?;
     Ok(match taken {
         Ok(mut held) => {
-            held.write(&format!("{}\n", std::process::id()))?;
+            held.write(&format!("{}{does}\n", std::process::id()))?;
             Ok(held)
         }
         Err(other) => Err(other),
@@ -95,7 +108,8 @@ pub fn daemon(state_dir: &Path) -> io::Result<Result<Held, String>> {
 /// Whether any process works on jobs of this state folder: a daemon, unless the caller itself has its
 /// lock `held`, or another worker.
 pub fn any_worker_alive(state_dir: &Path, held: Option<&Held>) -> bool {
-    let taken = |path: &Path| path.exists() && matches!(try_take(path), Ok(Err(_)));
+    // Shared, and for a moment: who looks at the same time finds nothing taken.
+    let taken = |path: &Path| matches!(holder(path), Ok(Some(_)));
     let workers = state_dir.join("workers");
     let names = Folder::open(&workers).and_then(|folder| folder.entries());
     let workers = names.into_iter().flatten().flatten().map(|it| workers.join(it.name));
@@ -120,15 +134,15 @@ impl Worker {
         files::make_folder(&folder)?;
         let name = format!("{}-{unique:016x}", std::process::id());
         let path = folder.join(&name);
-        // Another process may open the file, or sweep it, just before it is locked: try again then.
+        // The name is this process's own: others lock the file only for a moment, to look. One of them
+        // may remove it before it is locked here: try again then.
         for _ in 0..10 {
-            if let Ok(held) = try_take(&path)?
-                && path.exists()
-            {
+            let held = wait_for(&path)?;
+            if path.exists() {
                 return Ok(Worker { name, folder, _held: held });
             }
         }
-        Err(io::Error::other(format!("{} stays locked by another process", path.display())))
+        Err(io::Error::other(format!("other processes remove {} again and again", path.display())))
     }
 
     /// Whether the worker of this name is still alive. The file of a dead one is removed.

@@ -231,3 +231,20 @@ fn a_reload_names_the_settings_that_need_a_restart() {
     assert_eq!(setup.jobs().len(), 1, "what was in flight goes on");
     daemon.stop(Signal::TERM);
 }
+
+#[test]
+fn a_daemon_waits_for_a_command_that_rebuilds_the_database() {
+    let setup = Setup::healthy();
+    setup.backup();
+    let rebuilding = nightjar::store::lock::rebuild(&setup.path("state")).unwrap().unwrap();
+    let daemon = setup.start(&["daemon"]);
+    let said = format!("process {} rebuilds the database", std::process::id());
+    until("the reason", || daemon.stderr().contains(&said).then_some(()));
+    let stopped = daemon.stop(Signal::TERM);
+    assert_eq!(stopped.code, 0, "{stopped:?}");
+    let daemon = setup.start(&["daemon"]);
+    until("the reason", || daemon.stderr().contains(&said).then_some(()));
+    drop(rebuilding);
+    until("its start", || daemon.stderr().contains("is ready").then_some(()));
+    assert_eq!(daemon.stop(Signal::TERM).code, 0);
+}

@@ -122,6 +122,11 @@ fn daemon(settings: &Settings, found: &mut Findings) {
         return;
     }
     match lock::holder(&path) {
+        Ok(Some(holder)) if holder.ends_with(lock::REBUILDS) => found.warn(
+            "daemon",
+            format!("it is not running: process {holder}"),
+            "wait for the end of that process",
+        ),
         Ok(Some(process)) => found.ok("daemon", format!("it runs as process {process}")),
         Ok(None) => found.warn(
             "daemon",

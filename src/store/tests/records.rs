@@ -205,6 +205,16 @@ async fn an_older_database_is_copied_before_it_is_brought_up_to_date() {
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
     let mut copied = SqliteConnection::connect_with(&options(&copy)).await.unwrap();
     sqlx::query("SELECT x FROM old").execute(&mut copied).await.unwrap();
+    copied.close().await.unwrap();
+    store.close().await;
+    // Downgraded, used, and upgraded again: the copy is of now.
+    let mut connection = connect(&folder.path().join(FILE)).await.unwrap();
+    sqlx::query("DELETE FROM _sqlx_migrations").execute(&mut connection).await.unwrap();
+    sqlx::query("CREATE TABLE newer (x)").execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    Store::open(folder.path(), 0).await.unwrap_err();
+    let mut copied = SqliteConnection::connect_with(&options(&copy)).await.unwrap();
+    sqlx::query("SELECT x FROM newer").execute(&mut copied).await.unwrap();
 }
 
 #[tokio::test]
@@ -262,6 +272,41 @@ fn locks_end_with_their_holders() {
     assert_eq!(other, std::process::id().to_string());
     drop(first);
     assert!(lock::daemon(folder.path()).unwrap().is_ok());
+}
+
+#[test]
+fn a_daemon_can_tell_a_rebuilding_from_another_daemon() {
+    let folder = TempDir::new().unwrap();
+    let rebuilding = lock::rebuild(folder.path()).unwrap().unwrap();
+    let holder = lock::daemon(folder.path()).unwrap().unwrap_err();
+    assert_eq!(holder.strip_suffix(lock::REBUILDS), Some(std::process::id().to_string().as_str()));
+    drop(rebuilding);
+    let daemon = lock::daemon(folder.path()).unwrap().unwrap();
+    let holder = lock::rebuild(folder.path()).unwrap().unwrap_err();
+    assert_eq!(holder, std::process::id().to_string());
+    drop(daemon);
+}
+
+#[test]
+fn workers_register_while_others_look_all_the_time() {
+    let folder = TempDir::new().unwrap();
+    let _one = lock::Worker::register(folder.path(), 0).unwrap();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
+                    assert!(lock::any_worker_alive(folder.path(), None));
+                }
+            });
+        }
+        let all: Vec<_> =
+            (1..200).map(|unique| lock::Worker::register(folder.path(), unique)).collect();
+        is_over.store(true, std::sync::atomic::Ordering::SeqCst);
+        for worker in all {
+            worker.unwrap();
+        }
+    });
 }
 
 #[test]
