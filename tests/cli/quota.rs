@@ -17,10 +17,12 @@ fn latest_instant(value: &Value) -> Option<chrono::DateTime<chrono::Utc>> {
     }
 }
 
-/// Whether a process has spoken of quota, in whatever words.
-fn says_that_it_waits(process: &Process) -> Option<()> {
-    let said = process.stderr().to_lowercase();
-    ["quota", "limit", "24 hours"].iter().any(|word| said.contains(word)).then_some(())
+/// How a process says that a job waits for quota by Nightjar's own count, and by the service's.
+const WAITS: &str = "waits for quota: ";
+const REFUSED: &str = "says that the quota of account contoso is used up";
+
+fn says(process: &Process, words: &str) -> Option<()> {
+    process.stderr().contains(words).then_some(())
 }
 
 fn limits(status: u16, retry_after: &str) -> Fault {
@@ -36,7 +38,7 @@ fn a_job_over_the_daily_quota_stays_queued_and_its_backup_says_that_it_waits() {
     let setup = Setup::healthy().set("accounts.contoso.max_jobs_per_day", 1);
     setup.backup();
     let mut backup = setup.start(&["backup"]);
-    until("the backup to say that it waits", || says_that_it_waits(&backup));
+    until("the backup to say that it waits", || says(&backup, WAITS));
     assert!(backup.is_running());
     let job = setup.job();
     assert_eq!(job["state"], "queued");
@@ -84,7 +86,7 @@ fn a_job_that_the_service_refuses_for_its_limits_stays_queued() {
                 .set("poll.initial", "1m")
                 .set("poll.max", "5m");
         let mut backup = setup.start(&["backup"]);
-        until("the backup to say that it waits", || says_that_it_waits(&backup));
+        until("the backup to say that it waits", || says(&backup, REFUSED));
         assert!(backup.is_running());
         let job = setup.job_when("the refusal", |job| job["attempts"] == 0);
         assert_eq!(job["state"], "queued", "{fault:?}");
@@ -150,7 +152,7 @@ fn a_lost_response_uses_quota() {
     let setup = Setup::with(Scenario { create: vec![Fault::LostAnswer], ..Scenario::default() })
         .set("accounts.contoso.max_jobs_per_day", 1);
     let backup = setup.start(&["backup"]);
-    until("the backup to say that it waits", || says_that_it_waits(&backup));
+    until("the backup to say that it waits", || says(&backup, WAITS));
     let job = setup.job();
     assert_eq!(job["state"], "queued");
     assert_eq!(job["attempts"], 1);

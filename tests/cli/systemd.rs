@@ -46,7 +46,7 @@ impl Manager {
 
 #[test]
 fn readiness_status_reload_and_stopping_are_sent_to_the_service_manager() {
-    let setup = Setup::with(Scenario { pending_polls: 1, ..Scenario::default() });
+    let setup = Setup::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
     let mut manager = Manager::new(&setup);
     let mut command = setup.command(&["daemon"]);
     command.env("NOTIFY_SOCKET", setup.path("notify"));
@@ -61,6 +61,8 @@ fn readiness_status_reload_and_stopping_are_sent_to_the_service_manager() {
     manager.until("READY=1");
     setup.run(&["backup", "--no-wait"]);
     manager.until("STATUS=job 1 of stores");
+    // Only now, or it could be over before its status was read.
+    setup.service.set_scenario("Stores", Scenario::default());
     setup.until_asked(Kind::Result, 1);
     manager.until("STATUS=nothing in flight");
     let done = daemon.stop(Signal::TERM);
