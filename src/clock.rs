@@ -8,6 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+/// Waits for so long: between tries of what another process may be about to free.
+#[allow(clippy::disallowed_methods, reason = "such waits are short and decide nothing")]
+pub(crate) async fn pause(wait: Duration) {
+    tokio::time::sleep(wait).await;
+}
+
 /// A difference between the clocks up to this is drift, not a step.
 const DRIFT: TimeDelta = TimeDelta::seconds(2);
 

@@ -139,9 +139,14 @@ impl PrivateUrl {
 
     /// Its host, and its port where that is not the scheme's own.
     pub fn place(&self) -> String {
-        let host = self.0.host_str().unwrap_or("a URL without a host");
-        self.0.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+        host_and_port(&self.0)
     }
+}
+
+/// A URL's host, and its port where that is not the scheme's own.
+pub(crate) fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("a URL without a host");
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 impl fmt::Debug for PrivateUrl {

@@ -156,7 +156,7 @@ impl Archive {
 }
 
 /// Whether a source can have this name.
-pub(super) fn is_source(name: &str) -> bool {
+pub fn is_source(name: &str) -> bool {
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     name.len() <= LONGEST_SOURCE
         && name.bytes().next().is_some_and(is_inner)

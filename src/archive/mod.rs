@@ -15,7 +15,7 @@ mod select;
 mod tests;
 mod verify;
 
-pub use catalogue::Snapshot;
+pub use catalogue::{Snapshot, is_source};
 pub use filing::SnapshotMeta;
 pub use pipeline::{ReceiveError, Received, panic_message};
 pub use prune::{Hold, RetentionDecision};

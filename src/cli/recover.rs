@@ -58,8 +58,7 @@ pub(super) async fn open(
             Err(problem) if tries == 0 => return Err(problem),
             Err(_) => tries -= 1,
         }
-        // What never ends, for no longer than that.
-        let _ = tokio::time::timeout(AGAIN, std::future::pending::<()>()).await;
+        crate::clock::pause(AGAIN).await;
     };
     let trouble = match found(state_dir, highest, thoroughly).await? {
         Found::Whole(store) => {

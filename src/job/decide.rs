@@ -4,7 +4,7 @@ use super::{
     ErrorKind, Failure, FailureKind, Job, JobError, OtherJob, Outcome, Polled, Progress, State,
     Submitted, Wait, WaitReason,
 };
-use crate::plan::backoff::Backoff;
+use crate::plan::backoff::{Backoff, MAX_RETRY_AFTER};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 
@@ -12,8 +12,6 @@ use std::time::Duration;
 const POLLS_FOR_A_LINK: u32 = 3;
 /// A key that was accepted for the submission must be refused this often in a row to fail the job.
 const REFUSALS_OF_AN_ACCEPTED_KEY: u32 = 3;
-/// The longest `Retry-After` that is respected.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// How far the service's clock may be behind ours when it says when it created a remote job.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
@@ -553,7 +551,7 @@ fn accepted_although(other: &OtherJob, job: &Job) -> String {
 
 /// How long to wait: the policy's own wait, or longer, up to an hour, where the service asks for it.
 fn no_sooner(own: Duration, retry_after: Option<Duration>) -> Duration {
-    retry_after.map_or(own, |asked| own.max(asked.min(LONGEST_RETRY_AFTER)))
+    retry_after.map_or(own, |asked| own.max(asked.min(MAX_RETRY_AFTER)))
 }
 
 fn giving_up(failures: u32, message: &str) -> String {

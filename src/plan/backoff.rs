@@ -86,6 +86,9 @@ impl Backoff {
     }
 }
 
+/// The longest wait that a service can ask for with `Retry-After`.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
+
 /// The wait that a `Retry-After` header asks for, at most `cap`.
 ///
 /// Reads both forms: a number of seconds, and an HTTP date in any of its three spellings. A date

@@ -3,6 +3,8 @@
 //! No library repeats a request or follows a redirect here, none sends a `Referer`, and no error
 //! shows a URL. Requests to a loopback host never go through a proxy.
 
+pub(crate) use crate::secret::host_and_port;
+
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
@@ -432,12 +434,6 @@ fn builder() -> ClientBuilder {
 fn install_tls() {
     // an error means that a provider is already installed, which is fine
     let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-/// A URL's host, and its port where that is not the scheme's own.
-pub(crate) fn host_and_port(url: &Url) -> String {
-    let host = url.host_str().unwrap_or("a URL without a host");
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 fn extra_certificates(http: &settings::Http) -> Result<Vec<Certificate>, SetupError> {

@@ -1,6 +1,6 @@
 //! Copies of the database, made while it is in use, and the replacement of a damaged one.
 
-use super::{FILE, Result, Store, StoreError, lock, options, problems};
+use super::{FILE, Result, Store, StoreError, beside, lock, options, problems};
 use crate::files::{self, EntryKind, Folder};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use sqlx::Connection;
@@ -115,9 +115,7 @@ pub fn clear_suspect(state_dir: &Path) -> io::Result<()> {
 }
 
 fn mark(database: &Path) -> PathBuf {
-    let mut mark = database.to_owned().into_os_string();
-    mark.push(".suspect");
-    PathBuf::from(mark)
+    beside(database, ".suspect")
 }
 
 /// The instant in a copy's name.

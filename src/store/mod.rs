@@ -238,9 +238,7 @@ impl Store {
     /// The WAL's modification time and size, which change with every commit of any process: a cheap
     /// check for changes.
     pub fn wal_fingerprint(&self) -> Option<(std::time::SystemTime, u64)> {
-        let mut wal = self.path.clone().into_os_string();
-        wal.push("-wal");
-        let meta = fs::metadata(wal).ok()?;
+        let meta = fs::metadata(beside(&self.path, "-wal")).ok()?;
         Some((meta.modified().ok()?, meta.len()))
     }
 
@@ -344,21 +342,34 @@ fn code(error: &sqlx::Error) -> Option<i32> {
     Some(error.code()?.parse::<i32>().ok()? & 0xff)
 }
 
-async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
-    let damaged = |error| of_opening(path, error);
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+/// The newest migration that the database has; `None` if none was ever run on it.
+async fn schema_version(connection: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
     let tables: i64 =
         sqlx::query("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
             .fetch_one(&mut *connection)
-            .await
-            .and_then(|row| row.try_get(0))
-            .map_err(damaged)?;
-    if tables > 0 {
-        let found: i64 = sqlx::query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
-            .fetch_one(&mut *connection)
-            .await
-            .and_then(|row| row.try_get(0))
-            .map_err(damaged)?;
+            .await?
+            .try_get(0)?;
+    if tables == 0 {
+        return Ok(None);
+    }
+    let newest = sqlx::query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+        .fetch_one(&mut *connection)
+        .await?
+        .try_get(0)?;
+    Ok(Some(newest))
+}
+
+/// A file beside the database whose name begins with the database's.
+fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.to_owned().into_os_string();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
+    let damaged = |error| of_opening(path, error);
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    if let Some(found) = schema_version(connection).await.map_err(damaged)? {
         if found > known {
             return Err(StoreError::Newer { path: path.to_owned(), found, known });
         }
@@ -375,9 +386,7 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
 
 /// A whole copy of the database before its schema changes, beside it, private like it.
 async fn keep_copy(path: &Path, version: i64) -> Result<()> {
-    let mut copy = path.to_owned().into_os_string();
-    copy.push(format!(".schema-{version}"));
-    let copy = PathBuf::from(copy);
+    let copy = beside(path, &format!(".schema-{version}"));
     // One that an earlier upgrade has left is replaced: after a downgrade it is out of date.
     copies::write_copy(path, &copy).await
 }

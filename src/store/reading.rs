@@ -2,7 +2,8 @@
 //! SQLite's own files beside it.
 
 use super::{
-    BUSY_TIMEOUT, FILE, MIGRATIONS, OPENING, Result, Store, StoreError, is_damage, lock, of_opening,
+    BUSY_TIMEOUT, FILE, MIGRATIONS, OPENING, Result, Store, StoreError, beside, is_damage, lock,
+    of_opening, schema_version,
 };
 use crate::files;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
@@ -11,7 +12,7 @@ use sqlx::{Row, SqlitePool};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// How often an opening is tried again that may fail because others open or close the database.
@@ -54,8 +55,7 @@ impl Store {
                 Err(StoreError::LeftOpen { .. } | StoreError::Unreadable { .. }) => {}
                 opened => return opened,
             }
-            // Waits for that long.
-            let _ = tokio::time::timeout(AGAIN, std::future::pending::<()>()).await;
+            crate::clock::pause(AGAIN).await;
         }
         Store::try_for_reading(state_dir).await
     }
@@ -127,20 +127,9 @@ async fn schema(readers: &SqlitePool, path: &Path) -> Result<bool> {
         false => StoreError::Unreadable { path: path.to_owned(), error },
     };
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    let tables: i64 =
-        sqlx::query("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
-            .fetch_one(readers)
-            .await
-            .and_then(|row| row.try_get(0))
-            .map_err(failed)?;
-    let found: i64 = match tables {
-        0 => 0,
-        _ => sqlx::query("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
-            .fetch_one(readers)
-            .await
-            .and_then(|row| row.try_get(0))
-            .map_err(failed)?,
-    };
+    let mut reader = readers.acquire().await.map_err(failed)?;
+    let found = schema_version(&mut reader).await.map_err(failed)?.unwrap_or(0);
+    drop(reader);
     match found.cmp(&known) {
         std::cmp::Ordering::Equal => Ok(true),
         // Made by a process that came no further: nothing is in it.
@@ -166,11 +155,4 @@ async fn had_jobs(readers: &SqlitePool) -> sqlx::Result<bool> {
         .fetch_optional(readers)
         .await?;
     Ok(row.is_some())
-}
-
-/// One of SQLite's files beside the database.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.to_owned().into_os_string();
-    name.push(suffix);
-    PathBuf::from(name)
 }

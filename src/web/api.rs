@@ -3,6 +3,7 @@
 
 use super::State;
 use super::work::{Busy, Gone, Room, come_again};
+use crate::archive::is_source;
 use crate::report::{JobView, ReportError, SnapshotView};
 use crate::store::Filter;
 use axum::Json;
@@ -101,8 +102,7 @@ pub(super) async fn snapshots(
     Query(query): Query<SnapshotsQuery>,
 ) -> Result<Response, ReportError> {
     // A source's name is a folder's: what cannot be one has no snapshots.
-    let plain = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-    if query.source.as_ref().is_some_and(|name| name.is_empty() || !plain(name)) {
+    if query.source.as_ref().is_some_and(|name| !is_source(name)) {
         return Ok((StatusCode::BAD_REQUEST, "source: no such name\n").into_response());
     }
     let names = state.reporter.snapshot_names(query.source.as_deref())?.names;

@@ -3,15 +3,12 @@
 use super::text::{element, mentions_limits, tidy, visible};
 use super::wire::{Answer, BodyProblem};
 use crate::job::{Failure, FailureKind};
-use crate::plan::backoff::retry_after;
+use crate::plan::backoff::{MAX_RETRY_AFTER, retry_after};
 use crate::secret::Key;
 use crate::service::http::host_and_port;
 use chrono::{DateTime, Utc};
 use std::time::Duration;
 use url::Url;
-
-/// The longest `Retry-After` that is honoured.
-const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// The kind of request: the same status means different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
