@@ -173,6 +173,41 @@ pub fn redact(text: &str, secrets: &[&dyn Hidden]) -> String {
     clean
 }
 
+/// So many characters in a row of a key are taken for a part of it.
+const PART: usize = 8;
+
+/// Also replaces parts of a key, of eight characters or more: a text that quotes something may have
+/// cut it in the middle of the key.
+pub fn redact_parts(text: &str, key: &Key) -> String {
+    let whole = redact(text, &[key]);
+    let secret: Vec<char> = key.expose().chars().map(|c| c.to_ascii_lowercase()).collect();
+    if secret.len() < PART {
+        return whole;
+    }
+    let given: Vec<char> = whole.chars().collect();
+    let mut clean = String::with_capacity(whole.len());
+    let mut at = 0;
+    while let Some(rest) = given.get(at..).filter(|rest| !rest.is_empty()) {
+        let longest = (0..secret.len())
+            .map(|from| {
+                let part = secret.iter().skip(from);
+                part.zip(rest)
+                    .take_while(|(one, other)| **one == other.to_ascii_lowercase())
+                    .count()
+            })
+            .max()
+            .unwrap_or(0);
+        if longest >= PART {
+            clean.push_str(key.mark());
+            at += longest;
+        } else {
+            clean.extend(rest.first());
+            at += 1;
+        }
+    }
+    clean
+}
+
 /// How many bytes at the beginning of a text spell the key, if they do. Always a whole number of
 /// characters.
 fn match_length(text: &str, key: &str) -> Option<usize> {
@@ -279,6 +314,18 @@ fn number(digits: &[u8], radix: u32) -> Option<u32> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn parts_of_a_key_are_replaced_wherever_a_text_was_cut() {
+        let key = Key::new("CanaryKey4711+/=end").unwrap();
+        let clean = |text: &str| redact_parts(text, &key);
+        assert_eq!(clean("Invalid key CanaryKey4711+/=end"), "Invalid key [key]");
+        assert_eq!(clean("begins with \"Invalid CanaryKey4…\""), "begins with \"Invalid [key]…\"");
+        assert_eq!(clean("…yKey4711+/=end; CANARYKEY4"), "…[key]; [key]");
+        // Fewer characters in a row are no part of a key: "canary" is a word.
+        assert_eq!(clean("a canary, the Canary"), "a canary, the Canary");
+        assert_eq!(clean("Größe ☃"), "Größe ☃");
+    }
 
     #[test]
     fn a_key_is_found_in_every_way_of_writing_it() {

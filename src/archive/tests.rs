@@ -346,7 +346,7 @@ async fn every_manifest_field_is_checked_against_the_data() {
         ("file", |it| it.stored.file = "../x".into()),
         ("unproven", |it| it.unproven = vec![Unproven::Keys]),
         ("unreadable", |it| it.unreadable[0].values += 1),
-        ("first key", |it| it.unreadable[0].first_key = None),
+        ("first key", |it| it.unreadable[0].first_key = Some("other".into())),
     ];
     let fixture = Fixture::new();
     fixture.keep(&Data::first_places(3).damaged(Damage::BadValue).document(), 1).await;

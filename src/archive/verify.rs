@@ -513,6 +513,11 @@ fn differences(manifest: &Manifest, examined: &Examined) -> Vec<(&'static str, S
         Ok(found) => found,
         Err(message) => return vec![("unproven", message.clone())],
     };
+    // A key that is not kept (it held the account's key) says nothing.
+    let mut found_unreadable = summary.unreadable.clone();
+    for (found, claimed) in found_unreadable.iter_mut().zip(&manifest.unreadable) {
+        found.first_key.take_if(|_| claimed.first_key.is_none());
+    }
     let claims = [
         ("bytes of content", manifest.content.bytes.to_string(), content.bytes.to_string()),
         ("content's SHA-256", manifest.content.sha256.clone(), content.sha256.clone()),
@@ -520,7 +525,7 @@ fn differences(manifest: &Manifest, examined: &Examined) -> Vec<(&'static str, S
         ("entity type", manifest.entity_type.clone(), summary.entity_type.clone()),
         ("primary key", manifest.primary_key.clone(), summary.primary_key.clone()),
         ("columns", columns(&manifest.columns), columns(&summary.columns)),
-        ("unreadable", unreadable(&manifest.unreadable), unreadable(&summary.unreadable)),
+        ("unreadable", unreadable(&manifest.unreadable), unreadable(&found_unreadable)),
         (
             "unproven",
             listed(&manifest.unproven, Unproven::to_string),

@@ -61,7 +61,8 @@ impl Engine {
         // Not interrupted from here on: what was fetched is filed.
         let (engine, source, job) = (self.clone(), source.clone(), job.clone());
         let policy = plan.policy();
-        let settle = move || engine.settle(&policy, &source, &job, name, received);
+        let service = Arc::clone(service);
+        let settle = move || engine.settle(&policy, &*service, &source, &job, name, received);
         let settled = tokio::task::spawn_blocking(settle).await;
         let outcome = match settled {
             Ok(Ok(outcome)) => outcome,
@@ -95,7 +96,9 @@ impl Engine {
         self.check_space(newest.map_or(0, |newest| newest.manifest.stored.bytes))?;
         let mut download = service.fetch(target, url, self.now()).await.map_err(Outcome::Failed)?;
         let length = download.length;
-        self.check_space(length.unwrap_or(0) / PRESUMED_RATIO)?;
+        // More than may be received is not received, whatever the service announces.
+        let most = length.unwrap_or(0).min(plan.settings.http.max_bytes);
+        self.check_space(most / PRESUMED_RATIO)?;
         let number = self.shared.attempts.fetch_add(1, Ordering::Relaxed);
         let attempt = Attempt::new(&self.shared.worker.name, number);
         let limits =
@@ -147,6 +150,7 @@ impl Engine {
     fn settle(
         &self,
         policy: &Policy,
+        service: &dyn ExportService,
         source: &Source,
         job: &Job,
         name: Name,
@@ -158,7 +162,7 @@ impl Engine {
                 Some(refusal) => refusal,
                 None => {
                     let summary = summary.clone();
-                    return self.file(source, job, received, summary);
+                    return self.file(service, source, job, received, summary);
                 }
             },
             Err(error) => (ErrorKind::Corrupt, error.to_string()),
@@ -178,6 +182,7 @@ impl Engine {
     /// fails otherwise. `None` where there is none, or it cannot be archived.
     pub(super) async fn file_quarantined(&self, plan: &Plan, job: &Job) -> Option<Outcome> {
         let source = plan.settings.source(&job.source)?.clone();
+        let service = Arc::clone(plan.services.get(&source.account)?);
         if !self.shared.store.holds(&self.shared.worker.name, job.id).await.ok()? {
             return None;
         }
@@ -199,7 +204,7 @@ impl Engine {
                 expected: None,
                 ..job
             };
-            engine.file(&source, &earlier, received, summary).map(Some)
+            engine.file(&*service, &source, &earlier, received, summary).map(Some)
         });
         match filed.await {
             Ok(Ok(outcome)) => outcome,
@@ -216,11 +221,16 @@ impl Engine {
 
     fn file(
         &self,
+        service: &dyn ExportService,
         source: &Source,
         job: &Job,
         received: Received,
-        summary: Summary,
+        mut summary: Summary,
     ) -> io::Result<Outcome> {
+        // A manifest never holds the key, not even where the document does.
+        for column in &mut summary.unreadable {
+            column.first_key.take_if(|key| service.redact(key) != *key);
+        }
         let archive = &self.shared.archive;
         let baseline = archive.baseline(&source.name)?;
         let before = archive.newest(&source.name)?.map(|it| it.manifest.unreadable);
@@ -228,6 +238,7 @@ impl Engine {
             suspicions(summary.entities, source.min_entities, source.max_shrink, baseline);
         suspicious.extend(newly_unreadable(&summary.unreadable, before.as_deref()));
         suspicious.extend(summary.warnings.iter().map(|warning| format!("not proven: {warning}")));
+        let suspicious = suspicious.iter().map(|reason| service.redact(reason)).collect();
         let uncounted = "the service announced no number of entities: that none is missing is \
                          not proven";
         let meta = SnapshotMeta {

@@ -44,7 +44,7 @@ impl Engine {
         handle: &StepHandle,
     ) -> Result<(), StoreError> {
         let source = plan.settings.source(&job.source);
-        let service = source.and_then(|source| plan.services.get(&source.account));
+        let service = service_of(plan, &job);
         let (Some(source), Some(service), Some(step)) = (source, service, job.step()) else {
             return self.shared.store.release(job.id, &self.shared.worker.name).await;
         };
@@ -80,6 +80,9 @@ impl Engine {
             decision = job::archived_instead(decision, &outcome);
         }
         decision.events.splice(0..0, effect.events);
+        if let Some(service) = service_of(plan, job) {
+            decision.map_texts(|text| service.redact(text));
+        }
         let mut tries = STORE_AGAIN.iter().chain(STORE_AGAIN.last().into_iter().cycle());
         let applied = loop {
             let applied =
@@ -204,6 +207,10 @@ impl Engine {
         }
         Effect { outcome: Outcome::Polled(polled), events }
     }
+}
+
+fn service_of<'p>(plan: &'p Plan, job: &Job) -> Option<&'p Arc<dyn ExportService>> {
+    plan.services.get(&plan.settings.source(&job.source)?.account)
 }
 
 /// The only place that sleeps.

@@ -8,7 +8,9 @@ use crate::plan::schedule::Schedule;
 use crate::secret::Key;
 use crate::service::bing::Bing;
 use crate::service::http::HttpClients;
-use crate::simulator::{Damage, Data, Ending, Fault, Kind, Scenario, SimSource, Simulator};
+use crate::simulator::{
+    Damage, Data, Ending, ErrorBody, Fault, Kind, Scenario, SimSource, Simulator,
+};
 use crate::store::{Claim, Filter, NewJob};
 use chrono::{TimeDelta, TimeZone};
 use std::path::Path;
@@ -526,6 +528,40 @@ async fn a_whole_document_is_archived_when_later_remote_jobs_come_to_nothing() {
     assert!(engine.shared.archive.verify(&[], &|_| {}).findings.is_empty());
     let kinds = kinds(&store, job.id).await;
     assert!(kinds.ends_with(&["note".into(), "archived".into(), "suspicious".into()]), "{kinds:?}");
+}
+
+#[tokio::test]
+async fn a_key_in_the_result_is_neither_stored_nor_shown() {
+    let long = format!("{}{KEY}", "x".repeat(45));
+    let echoes = [format!("Invalid key {KEY}"), long, format!("<Root>&{KEY};</Root>")];
+    for echo in echoes {
+        let said = Fault::http_with(200, ErrorBody::Text(echo));
+        let scenario = Scenario { pending_polls: 0, result: vec![said; 9], ..Scenario::default() };
+        let mut machine = Machine::new(scenario).await;
+        let (engine, store) = machine.start().await;
+        store.job_for(by_hand(), night()).await.unwrap();
+        let mut plan = (*engine.plan()).clone();
+        plan.settings.accounts.get_mut("contoso").unwrap().max_in_process = 10;
+        engine.set_plan(plan);
+        let job = machine.until_quiet(&engine, &store).await;
+        assert_eq!(job.error.as_ref().unwrap().kind, crate::job::ErrorKind::Corrupt);
+        let timeline = store.timeline(job.id).await.unwrap();
+        let texts = format!("{job:?} {timeline:?}");
+        assert!(texts.contains("[key]"), "{texts}");
+        assert!(!texts.contains("CANARY-0"), "{texts}");
+    }
+}
+
+#[tokio::test]
+async fn a_result_that_announces_more_than_it_may_have_is_not_waited_for() {
+    let lying = vec![Fault::LengthTooLong(1 << 60); 9];
+    let scenario = Scenario { pending_polls: 0, result: lying, ..Scenario::default() };
+    let mut machine = Machine::new(scenario).await;
+    machine.extra = "[http]\nmax_bytes = \"1 MiB\"\n[retry]\nattempts = 2".to_owned();
+    let (engine, store) = machine.start().await;
+    store.job_for(by_hand(), night()).await.unwrap();
+    let job = machine.until_quiet(&engine, &store).await;
+    assert_eq!(job.error.unwrap().kind, crate::job::ErrorKind::Unavailable);
 }
 
 #[tokio::test]

@@ -87,6 +87,20 @@ pub struct Decision {
     pub remote: RemoteEffect,
 }
 
+impl Decision {
+    /// Replaces every text for people by what `map` makes of it.
+    pub fn map_texts(&mut self, map: impl Fn(&str) -> String) {
+        let job = &mut self.job;
+        let error = job.error.iter_mut().map(|error| &mut error.message);
+        let wait = job.waiting.iter_mut().map(|wait| &mut wait.message);
+        let events = self
+            .events
+            .iter_mut()
+            .flat_map(|event| std::iter::once(&mut event.message).chain(event.reason.as_mut()));
+        error.chain(wait).chain(events).for_each(|text| *text = map(text));
+    }
+}
+
 /// Decides what follows from `outcome` for `job`. `random` in [0, 1) is the jitter's source.
 pub fn decide(
     job: &Job,
@@ -323,7 +337,7 @@ impl Next<'_> {
             let job = &mut self.decision.job;
             job.first_submitted_at = job.first_submitted_at.or(job.submitted_at);
             let kind = match failure.kind {
-                FailureKind::Protocol => ErrorKind::Protocol,
+                FailureKind::Protocol | FailureKind::Undecodable => ErrorKind::Protocol,
                 _ => ErrorKind::Unavailable,
             };
             return self.resubmit(kind, message, failure.retry_after);
@@ -345,7 +359,7 @@ impl Next<'_> {
             FailureKind::Credentials => self.fail(ErrorKind::Credentials, message),
             FailureKind::NotFound => self.fail(ErrorKind::NotFound, message),
             FailureKind::Rejected => self.fail(ErrorKind::Rejected, message),
-            FailureKind::Protocol => {
+            FailureKind::Protocol | FailureKind::Undecodable => {
                 self.retry_up_to(self.policy.attempts, ErrorKind::Protocol, failure);
             }
             FailureKind::NotSent | FailureKind::Lost | FailureKind::Unavailable => {
@@ -456,7 +470,7 @@ impl Next<'_> {
             FailureKind::Rejected => {
                 self.retry_up_to(self.policy.attempts, ErrorKind::Rejected, failure);
             }
-            FailureKind::Protocol => {
+            FailureKind::Protocol | FailureKind::Undecodable => {
                 self.retry_up_to(self.policy.attempts, ErrorKind::Protocol, failure);
             }
             // Failing to ask is not the remote job failing: only the deadline ends this.
@@ -476,6 +490,8 @@ impl Next<'_> {
             FailureKind::Credentials => self.accepted_key_refused(failure),
             FailureKind::Rejected => self.retry_up_to(most, ErrorKind::Rejected, failure),
             FailureKind::Protocol => self.retry_up_to(most, ErrorKind::Protocol, failure),
+            // It arrived, and is not what was sent: another remote job may bring it whole.
+            FailureKind::Undecodable => self.replace(ErrorKind::Corrupt, &failure.message),
             FailureKind::NotSent
             | FailureKind::Lost
             | FailureKind::Unavailable

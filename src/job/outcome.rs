@@ -92,6 +92,8 @@ pub enum FailureKind {
     Rejected,
     /// The answer is unintelligible.
     Protocol,
+    /// The answer arrived, and its content encoding is damaged.
+    Undecodable,
 }
 
 /// A failed request.

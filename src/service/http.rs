@@ -235,7 +235,10 @@ impl HttpClients {
 /// RFC 9110, 8.4: names are in any case, `x-gzip` is `gzip`, and `identity` is none.
 fn codings(response: &Response) -> Result<usize, Failure> {
     let refused = |what: &str| {
-        let what: String = what.chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
+        // Short words alone: nothing else is an encoding's name.
+        let is_name = what.len() <= 16
+            && what.bytes().all(|b| b.is_ascii_alphanumeric() || b"-, ".contains(&b));
+        let what = if is_name { what } else { "that has no usable name" };
         let message = format!("the answer comes in the content encoding {what}, not gzip or none");
         Err(Failure::new(FailureKind::Protocol, message))
     };
@@ -310,7 +313,7 @@ impl DecodedBody {
                     "the answer breaks off within its gzip encoding",
                 ),
                 Err(error) => Failure::new(
-                    FailureKind::Protocol,
+                    FailureKind::Undecodable,
                     format!(
                         "the answer's gzip encoding is broken, or followed by something else: \
                          {error}"

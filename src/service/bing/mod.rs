@@ -16,7 +16,7 @@ use super::{
     Download, ExportService, Failure, FailureKind, OtherJob, Polled, Progress, Submitted, Target,
     Validator,
 };
-use crate::secret::{Key, redact};
+use crate::secret::{Key, redact, redact_parts};
 use crate::settings::{Account, is_loopback};
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::future::BoxFuture;
@@ -36,6 +36,8 @@ pub const LAST_DAY: NaiveDate = match NaiveDate::from_ymd_opt(2028, 6, 30) {
 const CONTROL_LIMIT: usize = 1 << 20;
 /// The most bytes of an error log that are kept.
 const ERROR_LOG_LIMIT: usize = 64 << 10;
+/// A character of a key is written with so many bytes at most, such as `%25252B` or `&#x0000002b;`.
+const LONGEST_ENCODING: usize = 16;
 const MAX_REDIRECTS: usize = 10;
 const JSON: &str = "application/json";
 /// Result and log are not JSON; some hosts insist on a matching `Accept` header.
@@ -144,7 +146,10 @@ impl Bing {
             })?;
         let classifier = self.classifier(RequestKind::Create, now);
         if !reply.is_success() {
-            return Err(classifier.failure(&reply));
+            let failure = classifier.failure(&reply);
+            let maybe_started =
+                failure.kind == FailureKind::Unavailable && is_of_gateway(reply.status);
+            return Err(Failure { maybe_started, ..failure });
         }
         let parsed = Answer::parse(&reply.body);
         if let Ok(answer) = &parsed
@@ -385,12 +390,17 @@ impl Bing {
         let url = Url::parse(url)
             .map_err(|_| Failure::new(FailureKind::Protocol, "its URL is invalid"))?;
         let (response, url) = self.follow(url, None).await?;
-        let reply = self.read(response, url, ERROR_LOG_LIMIT).await?;
+        // Where the text is cut, the key may be cut with it: so much more is read, and left out.
+        let margin = LONGEST_ENCODING * self.key.expose().len();
+        let reply = self.read(response, url, ERROR_LOG_LIMIT + margin).await?;
         match (&reply.broken, reply.is_success()) {
             (Some(broken), true) if reply.body.is_empty() => Err(broken.clone()),
             (_, true) => {
-                let text = String::from_utf8_lossy(&reply.body);
-                Ok(tidy_lines(&text, &self.key, ERROR_LOG_LIMIT))
+                let is_cut = reply.body.len() >= ERROR_LOG_LIMIT + margin || reply.broken.is_some();
+                let text = redact(&String::from_utf8_lossy(&reply.body), &[&self.key]);
+                let end = text.len().saturating_sub(if is_cut { margin } else { 0 });
+                let text = text.get(..text.floor_char_boundary(end)).unwrap_or_default();
+                Ok(tidy_lines(text, &self.key, ERROR_LOG_LIMIT))
             }
             (_, false) => Err(Failure::new(
                 FailureKind::NotFound,
@@ -461,6 +471,10 @@ impl ExportService for Bing {
         Box::pin(self.rest(result_url, offset, validator))
     }
 
+    fn redact(&self, text: &str) -> String {
+        redact_parts(text, &self.key)
+    }
+
     fn error_log<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<String, Failure>> {
         Box::pin(self.log(url))
     }
@@ -472,6 +486,12 @@ impl ExportService for Bing {
     ) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(self.versions(target, now))
     }
+}
+
+/// Whether a proxy says with this status that it does not know what became of the request: the
+/// service may have carried it out (RFC 9110, 15.6.3 and 15.6.5; 520 to 527 are Cloudflare's).
+fn is_of_gateway(status: u16) -> bool {
+    matches!(status, 502 | 504 | 520..=527)
 }
 
 /// The validator of a response, if the download can be resumed. A weak tag does not guarantee

@@ -94,6 +94,14 @@ async fn refusals_are_classified_and_start_no_job() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_lost_the_answer_may_have_started_a_job() {
+    for status in [502, 504, 520, 524] {
+        let failure = created(answer(status, &[], "upstream timeout")).await.unwrap_err();
+        assert_eq!((failure.kind, failure.maybe_started), (FailureKind::Unavailable, true));
+    }
+}
+
+#[tokio::test]
 async fn the_status_in_the_body_wins_over_the_http_status() {
     for (body, kind) in [
         (r#"{"statusCode":401,"errorDetails":["x"]}"#, FailureKind::Credentials),

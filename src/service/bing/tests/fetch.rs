@@ -57,10 +57,10 @@ async fn a_truncated_result_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_broken_content_encoding_is_a_protocol_error() {
+async fn a_broken_content_encoding_is_undecodable() {
     let head = "content-encoding: gzip\r\ncontent-length: 12";
     let host = Host::saying(with_body(head, b"not gzip at ")).await;
-    assert_eq!(fetched(&host, "/r").await.unwrap_err().kind, FailureKind::Protocol);
+    assert_eq!(fetched(&host, "/r").await.unwrap_err().kind, FailureKind::Undecodable);
 }
 
 /// What a result comes to whose body is said to be encoded so.
@@ -93,14 +93,14 @@ async fn bytes_after_gzip_are_an_error() {
     let whole = zipped("<Root>text</Root>");
     for rest in [b"garbage".as_slice(), b"<html>", &[0; 20], &[0x1f]] {
         let failure = decoded("gzip", &[&whole, rest].concat()).await.unwrap_err();
-        let expected = [FailureKind::Protocol, FailureKind::Lost];
+        let expected = [FailureKind::Undecodable, FailureKind::Lost];
         assert!(expected.contains(&failure.kind), "{failure:?}");
         assert!(failure.message.contains("gzip"), "{failure}");
     }
     let mut flipped = whole.clone();
     let crc = flipped.len() - 8;
     flipped[crc] ^= 1;
-    assert_eq!(decoded("gzip", &flipped).await.unwrap_err().kind, FailureKind::Protocol);
+    assert_eq!(decoded("gzip", &flipped).await.unwrap_err().kind, FailureKind::Undecodable);
     for cut in [1, 9, 12, whole.len() - 9, whole.len() - 1] {
         let failure = decoded("gzip", &whole[..cut]).await.unwrap_err();
         assert_eq!(failure.kind, FailureKind::Lost, "{cut}");
