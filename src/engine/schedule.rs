@@ -1,7 +1,7 @@
 //! Finds the scheduled times that are due, and makes jobs of them.
 
 use super::{Engine, Plan};
-use crate::job::Trigger;
+use crate::job::{self, Job, Policy, Trigger};
 use crate::plan::schedule::Schedule;
 use crate::settings::Source;
 use crate::store::{Accounted, NewJob, StoreError};
@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 
 /// A time noticed later than this was missed: the machine slept, or the clock was set.
 const PUNCTUAL: TimeDelta = TimeDelta::minutes(2);
+/// How long a due time waits for a job that is past its deadline, before it is looked at again.
+const ACCOUNT_AGAIN: TimeDelta = TimeDelta::seconds(5);
 /// More missed times than this are not counted.
 const MANY: usize = 10_000;
 
@@ -96,29 +98,48 @@ impl Engine {
         let now = self.now();
         while let Some(name) = agenda.take_due(now) {
             let Some(source) = plan.settings.source(&name) else { continue };
-            if let Err(error) = self.account(source, now).await {
-                agenda.times.insert((now, name));
-                return Err(error);
+            match self.account(source, &plan.policy(), now).await {
+                Ok(true) => {
+                    let next = source.schedule.next_after(now, source.timezone);
+                    agenda.times.extend(next.map(|next| (next, name)));
+                }
+                Ok(false) => {
+                    agenda.times.insert((now + ACCOUNT_AGAIN, name));
+                }
+                Err(error) => {
+                    agenda.times.insert((now, name));
+                    return Err(error);
+                }
             }
-            let next = source.schedule.next_after(now, source.timezone);
-            agenda.times.extend(next.map(|next| (next, name)));
         }
         Ok(())
     }
 
-    async fn account(&self, source: &Source, now: DateTime<Utc>) -> Result<(), StoreError> {
+    /// Accounts for the source's scheduled time that has come, if any; `false` when that has to wait.
+    async fn account(
+        &self,
+        source: &Source,
+        policy: &Policy,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
         let store = &self.shared.store;
-        let Some(cursor) = store.cursor(&source.name).await? else { return Ok(()) };
+        let Some(cursor) = store.cursor(&source.name).await? else { return Ok(true) };
         let Some(due) =
             due(&source.schedule, source.timezone, cursor.cursor, self.shared.started, now)
         else {
-            return Ok(());
+            return Ok(true);
         };
         let source_name = source.name.as_str();
+        // A job that is past its deadline is about to end, perhaps in failure, and its export is old: a
+        // time that is due is not skipped because of it.
+        let late = |job: &Job| job.source == source.name && job::is_past_deadline(job, policy, now);
+        if store.live_jobs().await?.iter().any(late) {
+            return Ok(false);
+        }
         if due.missed && !source.catch_up {
             store.record_missed(source_name, due.time, due.earlier + 1, now).await?;
             tracing::warn!(source = source_name, missed = %due.time, "missed; catch_up is off");
-            return Ok(());
+            return Ok(true);
         }
         let (trigger, note) = match due.missed {
             false => (Trigger::Schedule, "made by the schedule"),
@@ -142,6 +163,6 @@ impl Engine {
             ),
             Accounted::Already => {}
         }
-        Ok(())
+        Ok(true)
     }
 }

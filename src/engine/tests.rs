@@ -531,6 +531,42 @@ async fn a_whole_document_is_archived_when_later_remote_jobs_come_to_nothing() {
 }
 
 #[tokio::test]
+async fn after_a_long_downtime_neither_the_remote_job_nor_the_missed_time_is_lost() {
+    for completes in [true, false] {
+        let ending = if completes { Ending::Completed } else { Ending::Never };
+        let status = vec![Fault::Refused; 3];
+        let scenario = Scenario { pending_polls: 0, status, ending, ..Scenario::default() };
+        let mut machine = Machine::new(scenario).await;
+        machine.extra = "[poll]\ndeadline = \"24h\"".to_owned();
+        let (engine, store) = machine.start().await;
+        engine.tick().await.unwrap();
+        machine.mock.advance(TimeDelta::minutes(1));
+        engine.tick().await.unwrap();
+        let first = newest(&store).await;
+        assert_eq!(first.state, State::Waiting);
+        drop(engine);
+        store.close().await;
+        // Off for more than the deadline; then the network is up later than the program.
+        machine.mock.advance(TimeDelta::hours(30));
+        let (engine, store) = machine.start().await;
+        let mut ticking = engine.ticking().await.unwrap();
+        for _ in 0..40 {
+            ticking.tick().await.unwrap();
+            machine.mock.advance(TimeDelta::seconds(10));
+        }
+        let first = store.job(first.id).await.unwrap().unwrap();
+        let expected = if completes { State::Archived } else { State::Failed };
+        assert_eq!(first.state, expected, "{:?}", first.error);
+        let caught_up = newest(&store).await;
+        assert_eq!(caught_up.trigger, Trigger::CatchUp);
+        assert_eq!(
+            caught_up.scheduled_for,
+            Some(night() + TimeDelta::minutes(1) + TimeDelta::days(1))
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_key_in_the_result_is_neither_stored_nor_shown() {
     let long = format!("{}{KEY}", "x".repeat(45));
     let echoes = [format!("Invalid key {KEY}"), long, format!("<Root>&{KEY};</Root>")];

@@ -183,7 +183,8 @@ pub fn is_last_attempt(job: &Job, policy: &Policy, now: DateTime<Utc>) -> bool {
     job.attempts >= policy.job_attempts || is_past_deadline(job, policy, now)
 }
 
-fn is_past_deadline(job: &Job, policy: &Policy, now: DateTime<Utc>) -> bool {
+/// Whether the job's remote job should have been completed by now.
+pub fn is_past_deadline(job: &Job, policy: &Policy, now: DateTime<Utc>) -> bool {
     job.first_submitted_at.is_some_and(|first| now >= later(first, policy.deadline))
 }
 
@@ -479,7 +480,12 @@ impl Next<'_> {
             | FailureKind::Unavailable
             | FailureKind::Quota => self.retry(failure),
         }
-        self.past_deadline(Some(&failure.message));
+        // After a long downtime the deadline has passed before the first question: the remote job may
+        // be completed, and the network not be up yet.
+        let is_known_late = is_past_deadline(&self.decision.job, self.policy, self.now);
+        if !is_known_late || self.decision.job.failures >= self.policy.attempts {
+            self.past_deadline(Some(&failure.message));
+        }
     }
 
     fn fetch_failed(&mut self, failure: &Failure) {

@@ -16,7 +16,8 @@ mod tests;
 
 pub use clock::{DRIFT, corrected};
 pub use decide::{
-    Decision, JobEvent, Policy, RemoteEffect, archived_instead, decide, is_last_attempt, unanswered,
+    Decision, JobEvent, Policy, RemoteEffect, archived_instead, decide, is_last_attempt,
+    is_past_deadline, unanswered,
 };
 pub use outcome::{Failure, FailureKind, OtherJob, Outcome, Polled, Progress, Submitted};
 
