@@ -30,6 +30,7 @@ pub mod maintenance;
 pub mod manifest;
 pub mod notify;
 pub mod plan;
+pub mod printable;
 pub mod report;
 pub mod secret;
 pub mod service;

@@ -3,12 +3,17 @@
 //! Only this program's own lines are let through, and warnings of the database layer. The HTTP
 //! libraries print whole URLs at their lower levels, key included; no filter may turn them on.
 
+use crate::printable::one_line;
+use std::fmt;
 use std::io::IsTerminal;
+use tracing::field::Field;
 use tracing::{Level, Metadata};
+use tracing_subscriber::Layer;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -38,9 +43,14 @@ pub fn start(format: Option<LogFormat>, default: &str) -> Result<(), String> {
         false if goes_to_journal() => LogFormat::Journal,
         false => LogFormat::Json,
     });
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(terminal);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(terminal);
     let layer = match format {
-        LogFormat::Text => lines.with_target(false).with_filter(filter).boxed(),
+        // Colours are the formatter's own; what the values hold does not reach the terminal raw.
+        LogFormat::Text => lines
+            .with_target(false)
+            .fmt_fields(debug_fn(write_field).delimited(" "))
+            .with_filter(filter)
+            .boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
         LogFormat::Journal => tracing_journald::layer()
             .map_err(|error| {
@@ -54,6 +64,16 @@ pub fn start(format: Option<LogFormat>, default: &str) -> Result<(), String> {
     // Started already, in tests: the first one stays.
     let _ = tracing_subscriber::registry().with(layer).try_init();
     Ok(())
+}
+
+/// Writes one value of a line: nothing in it can end the line or command the terminal.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    let value = one_line(&value);
+    match field.name() {
+        "message" => write!(writer, "{value}"),
+        name => write!(writer, "{}={value}", name.trim_start_matches("r#")),
+    }
 }
 
 /// Whether standard error is the journal's (systemd.exec, `$JOURNAL_STREAM`).

@@ -29,6 +29,7 @@ fn layers() -> BTreeMap<&'static str, u8> {
         ("dataset", 0),
         ("manifest", 0),
         ("settings", 0),
+        ("printable", 0),
         ("secret", 0),
         ("simulator", 0),
     ])

@@ -54,7 +54,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     if arguments.no_wait {
         let store = open_store(&settings).await?;
         for (job, _) in queue(&store, &sources).await? {
-            output::print(&format!("{}\n", job.id))?;
+            output::line(job.id.to_string())?;
         }
         store.close().await;
         return Ok(exit::DONE);
@@ -77,7 +77,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     for (job, is_new) in &jobs {
         watch.add(job);
         if !is_new {
-            eprintln!("{}: joins job {}, which is {}", job.source, job.id, job.state);
+            output::note(format!("{}: joins job {}, which is {}", job.source, job.id, job.state));
         }
     }
     let ids = jobs.iter().map(|(job, _)| job.id).collect();
@@ -189,7 +189,7 @@ async fn conclude(
                  it"
             ),
         };
-        output::print(&format!("{line}\n"))?;
+        output::line(line)?;
     }
     Ok(match archived {
         count if count == jobs.len() => exit::DONE,

@@ -1,6 +1,6 @@
 //! `nightjar check`: validates the configuration and shows the next runs.
 
-use super::output::{self, Table};
+use super::output::{self, Lines, Table};
 use super::{Common, Problem, clock, exit, plan};
 use crate::config::{self, Mistake};
 use crate::engine::target;
@@ -169,7 +169,8 @@ pub(super) async fn try_keys(
 }
 
 fn show(settings: &Settings, report: &Report, now: DateTime<Utc>) -> Result<(), Problem> {
-    let mut text = format!("{} is valid.\n", settings.file.display());
+    let mut text = Lines::default();
+    text.push(format!("{} is valid.", settings.file.display()));
     if !settings.sources.is_empty() {
         let mut table = Table::new(&["SOURCE", "SCHEDULE", "NEXT", "THEN", "THEN"]);
         for source in &settings.sources {
@@ -185,15 +186,15 @@ fn show(settings: &Settings, report: &Report, now: DateTime<Utc>) -> Result<(), 
                 run(),
             ]);
         }
-        text.push_str(&table.text());
+        text.table(&table);
     }
     for tried in report.online.iter().flatten() {
         let mark = if tried.ok { "ok" } else { "REFUSED" };
-        text.push_str(&format!("{mark}: {}: {}\n", tried.source, tried.message));
+        text.push(format!("{mark}: {}: {}", tried.source, tried.message));
     }
-    output::print(&text)?;
+    text.print()?;
     for warning in &report.warnings {
-        eprintln!("nightjar: warning: {warning}");
+        output::note(format!("nightjar: warning: {warning}"));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `nightjar demo`: a complete backup with nothing to set up. A simulated service in this process, a
 //! real schedule, real HTTP, a real database and a real archive.
 
-use super::output::{self, bytes};
+use super::output::{self, Lines, bytes};
 use super::watch::Watch;
 use super::{Common, Problem, archive, clock, exit, open_store, plan, stop_signal};
 use crate::engine::{Engine, Scope};
@@ -42,8 +42,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
         .await
         .map_err(|error| Problem::failed(format!("cannot listen on loopback: {error}")))?;
     let config = set_up(&folder, &simulator.endpoint())?;
-    eprintln!("A simulated export service listens on {}.", simulator.endpoint());
-    eprintln!("The configuration is {}.", config.display());
+    output::note(format!("A simulated export service listens on {}.", simulator.endpoint()));
+    output::note(format!("The configuration is {}.", config.display()));
 
     let common = Common { config: Some(config.clone()), log_format: None };
     let settings = common.settings()?;
@@ -59,7 +59,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
     let before = newest(&store).await?.map_or(0, |job| job.id);
     let engine =
         Engine::new(store.clone(), archive(&settings), worker, clock(), plan, watch.observer());
-    eprintln!("The schedule creates a job in a second or two …");
+    output::note("The schedule creates a job in a second or two …");
     let done = CancellationToken::new();
     let working = async {
         let worked = engine.run(Scope::Everything, done.clone()).await;
@@ -179,7 +179,7 @@ fn conclude(config: &Path, job: &Job) -> Result<u8, Problem> {
     let nightjar = std::env::args().next().unwrap_or_else(|| "nightjar".to_owned());
     let here = std::env::current_dir().unwrap_or_default();
     let typed = config.strip_prefix(&here).unwrap_or(config).display();
-    output::print(&format!(
+    let text = format!(
         "\nOne full backup: {} entities, {}, validated; {cost}.\n\
          \x20 data      {}\n\
          \x20 manifest  {}\n\n\
@@ -196,6 +196,9 @@ fn conclude(config: &Path, job: &Job) -> Result<u8, Problem> {
         path.display(),
         job.id,
         data.strip_prefix(&here).unwrap_or(&data).display(),
-    ))?;
+    );
+    let mut lines = Lines::default();
+    text.lines().for_each(|line| lines.push(line));
+    lines.print()?;
     Ok(exit::DONE)
 }

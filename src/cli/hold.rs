@@ -46,7 +46,7 @@ pub(super) fn hold(common: &Common, arguments: &HoldArguments) -> Result<u8, Pro
         std::io::ErrorKind::NotFound => Problem::usage(format!("{source}@{name}: {error}")),
         _ => Problem::failed(error),
     })?;
-    output::print(&format!("{source}@{} is held: {reason}\n", name.timestamp()))?;
+    output::line(format!("{source}@{} is held: {reason}", name.timestamp()))?;
     Ok(exit::DONE)
 }
 
@@ -55,6 +55,6 @@ pub(super) fn unhold(common: &Common, arguments: &UnholdArguments) -> Result<u8,
     let (source, name) = chosen(&archive, &arguments.snapshot)?;
     let was_held = archive.unhold(&source, name).map_err(Problem::failed)?;
     let now = if was_held { "is no longer held" } else { "was not held" };
-    output::print(&format!("{source}@{} {now}.\n", name.timestamp()))?;
+    output::line(format!("{source}@{} {now}.", name.timestamp()))?;
     Ok(exit::DONE)
 }

@@ -92,7 +92,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     {
         let written = files::create(&path).and_then(|mut it| writeln!(it, "{}", key.expose()));
         written.map_err(|error| cannot(&path, error))?;
-        eprintln!("The key is in {}, readable only by its owner.", path.display());
+        output::note(format!("The key is in {}, readable only by its owner.", path.display()));
     }
     let written = OpenOptions::new()
         .write(true)
@@ -102,7 +102,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
         .open(&file)
         .and_then(|mut it| it.write_all(text.as_bytes()).and_then(|()| it.sync_all()));
     written.map_err(|error| cannot(&file, error))?;
-    output::print(&format!("{}\n", file.display()))?;
+    output::line(file.display().to_string())?;
     eprintln!("{}", answers.next_steps(&folder, &file));
     Ok(exit::DONE)
 }

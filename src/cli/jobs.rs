@@ -1,8 +1,9 @@
 //! `nightjar jobs`, `job`, `cancel` and `retry`: the history, and what to do about a job.
 
-use super::output::{self, Table, instant, or_dash};
+use super::output::{self, Lines, Table, instant, or_dash};
 use super::{Common, Problem, clock, exit, open_store, reading, unknown_source};
 use crate::job::{State, Trigger};
+use crate::printable::one_line;
 use crate::report::{JobDetail, JobView};
 use crate::store::{Cancelled, Filter, NewJob};
 use clap::Args;
@@ -53,14 +54,16 @@ pub(super) async fn list(common: &Common, arguments: &ListArguments) -> Result<u
     if arguments.json {
         output::json(&jobs)?;
     } else if jobs.is_empty() {
-        output::print("There are no such jobs.\n")?;
+        output::line("There are no such jobs.")?;
     } else {
-        output::print(&table(&jobs))?;
+        let mut lines = Lines::default();
+        lines.table(&table(&jobs));
+        lines.print()?;
     }
     Ok(exit::DONE)
 }
 
-fn table(jobs: &[JobView]) -> String {
+fn table(jobs: &[JobView]) -> Table {
     let mut table = Table::new(&[
         "ID", "SOURCE", "STATE", "TRIGGER", "CREATED", "FINISHED", "POLLS", "ATTEMPTS", "WHAT",
     ]);
@@ -77,7 +80,7 @@ fn table(jobs: &[JobView]) -> String {
             what(job),
         ]);
     }
-    table.text()
+    table
 }
 
 /// The most important detail of a job.
@@ -102,14 +105,15 @@ pub(super) async fn show(common: &Common, arguments: &ShowArguments) -> Result<u
     if arguments.json {
         output::json(&detail)?;
     } else {
-        output::print(&page(&detail))?;
+        page(&detail).print()?;
     }
     Ok(exit::DONE)
 }
 
-fn page(detail: &JobDetail) -> String {
+fn page(detail: &JobDetail) -> Lines {
     let job = &detail.job;
-    let mut lines = vec![
+    let mut lines = Lines::default();
+    for line in [
         format!("Job {} of source {}: {}", job.id, job.source, job.state),
         format!("  trigger        {}", job.trigger),
         format!("  scheduled for  {}", or_dash(job.scheduled_for.map(instant))),
@@ -118,7 +122,9 @@ fn page(detail: &JobDetail) -> String {
         format!("  remote job     {}", or_dash(job.remote_id.clone())),
         format!("  attempts       {}", job.attempts),
         format!("  polls          {}", job.polls),
-    ];
+    ] {
+        lines.push(line);
+    }
     if let Some(snapshot) = &job.snapshot {
         lines.push(format!("  snapshot       {}", snapshot.display()));
     }
@@ -128,17 +134,20 @@ fn page(detail: &JobDetail) -> String {
     if let Some(due) = job.due_at {
         lines.push(format!("  continues at   {}", instant(due)));
     }
-    lines.push("Timeline:".to_owned());
+    lines.push("Timeline:");
     for event in &detail.timeline {
         // What the service wrote may have many lines.
-        let message = event.message.replace('\n', "\n      ");
+        let message = event.message.replace('\t', "    ").replace('\n', "\n      ");
         let times = match event.count {
             1 => String::new(),
             count => format!(" ({count} times, the last at {})", instant(event.last_at)),
         };
-        lines.push(format!("  {}  {:10} {message}{times}", instant(event.at), event.kind));
+        // One that is not a word of this program has no line to itself.
+        let kind = one_line(&event.kind);
+        let text = format!("  {}  {kind:10} {message}{times}", instant(event.at));
+        text.split('\n').for_each(|line| lines.push(line));
     }
-    lines.join("\n") + "\n"
+    lines
 }
 
 pub(super) async fn cancel(common: &Common, arguments: &IdArguments) -> Result<u8, Problem> {
@@ -149,7 +158,7 @@ pub(super) async fn cancel(common: &Common, arguments: &IdArguments) -> Result<u
     store.close().await;
     match outcome? {
         Cancelled::Now => {
-            output::print(&format!("Job {id} is cancelled.\n"))?;
+            output::line(format!("Job {id} is cancelled."))?;
             Ok(exit::DONE)
         }
         Cancelled::Before(state) => {
@@ -187,8 +196,8 @@ pub(super) async fn retry(common: &Common, arguments: &IdArguments) -> Result<u8
             source.name, job.id, job.id
         )));
     }
-    output::print(&format!(
-        "Job {} is queued in place of job {id}. The daemon or `nightjar backup {}` will run it.\n",
+    output::line(format!(
+        "Job {} is queued in place of job {id}. The daemon or `nightjar backup {}` will run it.",
         job.id, source.name
     ))?;
     Ok(exit::DONE)

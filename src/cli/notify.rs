@@ -29,17 +29,17 @@ pub(super) async fn run(common: &Common, Arguments::Test: &Arguments) -> Result<
     let mut failed = problems.len();
     let all = problems.len() + deliveries.len();
     for problem in &problems {
-        output::print(&format!("FAILED: {problem}\n"))?;
+        output::line(format!("FAILED: {problem}"))?;
     }
     for Delivery { channel, result } in &deliveries {
         let line = match result {
-            Ok(()) => format!("ok: {channel}\n"),
+            Ok(()) => format!("ok: {channel}"),
             Err(error) => {
                 failed += 1;
-                format!("FAILED: {channel}: {error}\n")
+                format!("FAILED: {channel}: {error}")
             }
         };
-        output::print(&line)?;
+        output::line(line)?;
     }
     Ok(match failed {
         0 => exit::DONE,

@@ -1,12 +1,13 @@
 //! Printing: JSON documents, tables, and quantities as people read them.
 
 use super::Problem;
+use crate::printable::one_line;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// Prints lines to standard output. A reader that has gone away is no failure.
-pub(super) fn print(text: &str) -> Result<(), Problem> {
+/// Writes to standard output. A reader that has gone away is no failure.
+fn write(text: &str) -> Result<(), Problem> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -20,7 +21,51 @@ pub(super) fn print(text: &str) -> Result<(), Problem> {
 pub(super) fn json(value: &impl Serialize) -> Result<(), Problem> {
     let mut text = serde_json::to_string_pretty(value).map_err(Problem::failed)?;
     text.push('\n');
-    print(&text)
+    write(&text)
+}
+
+/// Prints one line.
+pub(super) fn line(line: impl AsRef<str>) -> Result<(), Problem> {
+    let mut lines = Lines::default();
+    lines.push(line);
+    lines.print()
+}
+
+/// Prints one line to standard error.
+pub(super) fn note(line: impl AsRef<str>) {
+    eprintln!("{}", one_line(line.as_ref()));
+}
+
+/// Text for people, line by line. Much of it comes from outside (file names, manifests, the
+/// database, the service): nothing in a line can end it or reach the terminal as a command.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    text: String,
+}
+
+impl Lines {
+    /// Adds one line; line feeds in it are written out.
+    pub(super) fn push(&mut self, line: impl AsRef<str>) {
+        self.text.push_str(&one_line(line.as_ref()));
+        self.text.push('\n');
+    }
+
+    /// Adds a table.
+    pub(super) fn table(&mut self, table: &Table) {
+        for line in table.lines() {
+            self.push(line);
+        }
+    }
+
+    /// Prints all of it to standard output.
+    pub(super) fn print(self) -> Result<(), Problem> {
+        write(&self.text)
+    }
+
+    #[cfg(test)]
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
 }
 
 /// Columns that are as wide as their widest cell, two blanks apart.
@@ -35,26 +80,25 @@ impl Table {
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into());
+        // Before its width is taken.
+        self.rows.push(cells.map(|cell| one_line(&cell).into_owned()).into());
     }
 
-    pub(super) fn text(&self) -> String {
+    fn lines(&self) -> impl Iterator<Item = String> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<_> = (0..columns).map(width).collect();
-        let mut text = String::new();
-        for row in &self.rows {
+        self.rows.iter().map(move |row| {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
                 line.push_str(&format!("{cell:width$}  "));
             }
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
-        text
+            line.truncate(line.trim_end().len());
+            line
+        })
     }
 }
 
@@ -96,6 +140,26 @@ pub(super) fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::printable::is_active;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_printed_has_the_lines_that_are_meant(
+            lines in prop::collection::vec(any::<String>(), 0..5),
+            cells in prop::collection::vec(any::<[String; 2]>(), 0..5),
+        ) {
+            let mut table = Table::new(&["ONE", "TWO"]);
+            let rows = cells.len() + 1;
+            cells.into_iter().for_each(|row| table.row(row));
+            let mut printed = Lines::default();
+            lines.iter().for_each(|line| printed.push(line));
+            printed.table(&table);
+            let text = printed.text();
+            prop_assert_eq!(text.matches('\n').count(), lines.len() + rows);
+            prop_assert!(!text.replace('\n', "").contains(is_active), "{:?}", text);
+        }
+    }
 
     #[test]
     fn one_is_not_counted_in_the_plural() {

@@ -35,8 +35,8 @@ impl Problem {
 
     /// Each line by itself, so that every one can be found.
     pub(super) fn print(&self) {
-        for line in self.message.lines() {
-            eprintln!("nightjar: {line}");
+        for line in self.message.split('\n') {
+            super::output::note(format!("nightjar: {line}"));
         }
     }
 }

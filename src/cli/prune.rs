@@ -1,6 +1,6 @@
 //! `nightjar prune`: retention, now.
 
-use super::output::{self, Table};
+use super::output::{self, Lines, Table};
 use super::{Common, Problem, archive, clock, exit};
 use crate::archive::{Archive, RetentionDecision};
 use clap::Args;
@@ -99,7 +99,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     };
     let going = lines.iter().filter(|line| !line.keep).count();
     for failure in &failures {
-        eprintln!("nightjar: {failure}");
+        output::note(format!("nightjar: {failure}"));
     }
     if arguments.json {
         output::json(&lines)?;
@@ -119,7 +119,10 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
         }
         let done = if arguments.dry_run { "would be removed" } else { "removed" };
         let total = lines.len();
-        output::print(&format!("{}{going} of {total} snapshots {done}.\n", table.text()))?;
+        let mut lines = Lines::default();
+        lines.table(&table);
+        lines.push(format!("{going} of {total} snapshots {done}."));
+        lines.print()?;
     }
     Ok(if failures.is_empty() { exit::DONE } else { exit::PARTLY })
 }

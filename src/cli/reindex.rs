@@ -43,13 +43,13 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
         let Rebuilt { set_aside, copy, adopted, .. } = rebuilt;
         output::json(&Report { rebuilt: is_new, set_aside, copy, adopted })?;
     } else if is_new {
-        output::print(&format!("The database was damaged or missing; {}.\n", rebuilt.told()))?;
+        output::line(format!("The database was damaged or missing; {}.", rebuilt.told()))?;
     } else {
-        output::print(&match rebuilt.adopted {
-            0 => "The database is intact and knows every snapshot.\n".to_owned(),
-            1 => "The database is intact; 1 job was imported from the archive.\n".to_owned(),
+        output::line(match rebuilt.adopted {
+            0 => "The database is intact and knows every snapshot.".to_owned(),
+            1 => "The database is intact; 1 job was imported from the archive.".to_owned(),
             count => {
-                format!("The database is intact; {count} jobs were imported from the archive.\n")
+                format!("The database is intact; {count} jobs were imported from the archive.")
             }
         })?;
     }

@@ -1,6 +1,6 @@
 //! `nightjar snapshots`: what is in the archive, told by the archive alone.
 
-use super::output::{self, Table, or_dash};
+use super::output::{self, Lines, Table, or_dash};
 use super::{Common, Problem, archive, exit, unknown_source};
 use crate::report::{Reporter, SnapshotNames, SnapshotView};
 use crate::settings::Settings;
@@ -26,17 +26,19 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
         reporter.snapshot_names(arguments.source.as_deref())?;
     let snapshots = reporter.snapshots_of(names, &CancellationToken::new());
     for (source, error) in &unreadable {
-        eprintln!("nightjar: the snapshots of {source} cannot be listed: {error}");
+        output::note(format!("nightjar: the snapshots of {source} cannot be listed: {error}"));
     }
     if arguments.json {
         output::json(&snapshots)?;
     } else if snapshots.is_empty() {
-        output::print(&format!(
-            "There is no snapshot yet in {}. `nightjar backup` creates one now.\n",
+        output::line(format!(
+            "There is no snapshot yet in {}. `nightjar backup` creates one now.",
             settings.archive_dir.display()
         ))?;
     } else {
-        output::print(&table(&snapshots))?;
+        let mut lines = Lines::default();
+        lines.table(&table(&snapshots));
+        lines.print()?;
     }
     Ok(if unreadable.is_empty() { exit::DONE } else { exit::PARTLY })
 }
@@ -61,7 +63,7 @@ fn remark(snapshot: &SnapshotView) -> String {
     held.into_iter().chain(suspicious).collect::<Vec<_>>().join("; ")
 }
 
-fn table(snapshots: &[SnapshotView]) -> String {
+fn table(snapshots: &[SnapshotView]) -> Table {
     let mut table = Table::new(&["SNAPSHOT", "ENTITIES", "CONTENT", "STORED", "SAME AS", "REMARK"]);
     for snapshot in snapshots {
         table.row([
@@ -78,5 +80,5 @@ fn table(snapshots: &[SnapshotView]) -> String {
             remark(snapshot),
         ]);
     }
-    table.text()
+    table
 }

@@ -1,6 +1,6 @@
 //! `nightjar status`: how each source is doing.
 
-use super::output::{self, Table, instant, or_dash, span};
+use super::output::{self, Lines, Table, instant, or_dash, span};
 use super::{Common, Problem, clock, exit, reading};
 use crate::report::SourceStatus;
 use chrono::{DateTime, Utc};
@@ -23,15 +23,15 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     if arguments.json {
         output::json(&sources)?;
     } else if sources.is_empty() {
-        output::print(&format!("{} has no [[sources]] yet.\n", settings.file.display()))?;
+        output::line(format!("{} has no [[sources]] yet.", settings.file.display()))?;
     } else {
-        output::print(&table(&sources, now))?;
+        text(&sources, now).print()?;
     }
     let alarm = arguments.check && sources.iter().any(|source| source.health.is_alarming());
     Ok(if alarm { exit::ALARM } else { exit::DONE })
 }
 
-fn table(sources: &[SourceStatus], now: DateTime<Utc>) -> String {
+fn text(sources: &[SourceStatus], now: DateTime<Utc>) -> Lines {
     let mut table = Table::new(&[
         "SOURCE",
         "HEALTH",
@@ -58,23 +58,21 @@ fn table(sources: &[SourceStatus], now: DateTime<Utc>) -> String {
             })),
         ]);
     }
-    let mut text = table.text();
+    let mut text = Lines::default();
+    text.table(&table);
     for source in sources {
         let name = &source.source;
         if let Some(error) = &source.last_error {
-            text.push_str(&format!(
-                "{name}: the last job failed: {}: {}\n",
-                error.kind, error.message
-            ));
+            text.push(format!("{name}: the last job failed: {}: {}", error.kind, error.message));
         }
         for reason in &source.suspicious {
-            text.push_str(&format!("{name}: the newest snapshot is suspicious: {reason}\n"));
+            text.push(format!("{name}: the newest snapshot is suspicious: {reason}"));
         }
         if let Some(job) = &source.live_job
             && let (Some(hold), Some(due)) = (&job.hold, job.due_at)
         {
-            text.push_str(&format!(
-                "{name}: job {} waits until {}: {}\n",
+            text.push(format!(
+                "{name}: job {} waits until {}: {}",
                 job.id,
                 instant(due),
                 hold.message

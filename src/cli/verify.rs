@@ -1,6 +1,6 @@
 //! `nightjar verify`: is every archived byte still what its manifest says?
 
-use super::output;
+use super::output::{self, Lines};
 use super::snapshots::known;
 use super::{Common, Problem, archive, exit};
 use crate::archive::{Severity, Verification, VerifyProgress};
@@ -32,13 +32,13 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     if arguments.json {
         output::json(&verification)?;
     } else {
-        output::print(&summary(&verification))?;
+        summary(&verification).print()?;
     }
     Ok(if verification.ok { exit::DONE } else { exit::FAILED })
 }
 
-fn summary(verification: &Verification) -> String {
-    let mut text = String::new();
+fn summary(verification: &Verification) -> Lines {
+    let mut text = Lines::default();
     for finding in &verification.findings {
         let severity = match finding.severity {
             Severity::Error => "DAMAGE",
@@ -46,14 +46,14 @@ fn summary(verification: &Verification) -> String {
             Severity::Note => "note",
         };
         let file = finding.file.display();
-        text.push_str(&format!("{severity}: {file}: {}: {}\n", finding.kind, finding.message));
+        text.push(format!("{severity}: {file}: {}: {}", finding.kind, finding.message));
     }
     let errors = verification.findings.iter().filter(|it| it.severity == Severity::Error).count();
     let snapshots = output::count(verification.checked, "snapshot");
-    text.push_str(&match errors {
-        0 if verification.checked == 0 => "There is no snapshot to verify.\n".to_owned(),
-        0 => format!("{snapshots} verified: every byte is what its manifest says.\n"),
-        errors => format!("{snapshots} verified: {}.\n", output::count(errors, "error")),
+    text.push(match errors {
+        0 if verification.checked == 0 => "There is no snapshot to verify.".to_owned(),
+        0 => format!("{snapshots} verified: every byte is what its manifest says."),
+        errors => format!("{snapshots} verified: {}.", output::count(errors, "error")),
     });
     text
 }

@@ -1,8 +1,10 @@
 //! Showing how jobs come along: bars on a terminal, lines elsewhere. What is shown is what the
 //! store says, so that a job which another process works on is shown just the same.
 
+use super::output;
 use crate::engine::{Notice, Observer};
 use crate::job::{Job, State};
+use crate::printable::one_line;
 use crate::store::{Store, StoreError, TimelineEvent};
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -47,7 +49,7 @@ impl Watch {
             Some(bars) => bars.add(ProgressBar::new_spinner()),
             None => ProgressBar::hidden(),
         };
-        bar.set_prefix(format!("{} (job {})", job.source, job.id));
+        bar.set_prefix(one_line(&format!("{} (job {})", job.source, job.id)).into_owned());
         self.shown().insert(
             job.id,
             Shown { bar, events: 0, said: (0, DateTime::UNIX_EPOCH), receiving: false },
@@ -111,7 +113,7 @@ impl Watch {
         }
         if !shown.receiving {
             shown.bar.set_style(waiting());
-            shown.bar.set_message(sentence(job, now));
+            shown.bar.set_message(one_line(&sentence(job, now)).into_owned());
             shown.bar.tick();
         }
         if job.state.is_final() {
@@ -123,8 +125,8 @@ impl Watch {
         let line = format!("{} (job {}): {}", job.source, job.id, event.message);
         match &self.bars {
             Some(_) if SHOWN_BY_BAR.contains(&event.kind.as_str()) => {}
-            Some(bars) => drop(bars.println(line)),
-            None => eprintln!("{line}"),
+            Some(bars) => drop(bars.println(one_line(&line))),
+            None => output::note(line),
         }
     }
 

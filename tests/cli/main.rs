@@ -34,6 +34,7 @@ mod shapes;
 mod stops;
 mod systemd;
 mod takeover;
+mod terminal;
 mod timeout;
 mod usage;
 mod verify;

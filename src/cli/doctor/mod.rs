@@ -5,7 +5,7 @@ mod folders;
 mod service;
 mod unit;
 
-use super::output;
+use super::output::{self, Lines};
 use super::{Common, Problem, alerts, chosen, clock, exit, reading};
 use crate::config;
 use crate::report::{Health, Reporter};
@@ -82,7 +82,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     if arguments.json {
         output::json(&found)?;
     } else {
-        output::print(&text(&found))?;
+        text(&found).print()?;
     }
     let failed = found.iter().any(|finding| finding.level == Level::Error);
     Ok(if failed { exit::FAILED } else { exit::DONE })
@@ -250,25 +250,25 @@ fn told(settings: &Settings, found: &mut Findings) {
     }
 }
 
-fn text(found: &[Finding]) -> String {
-    let mut text = String::new();
+fn text(found: &[Finding]) -> Lines {
+    let mut text = Lines::default();
     for Finding { check, level, message, fix } in found {
         let mark = match level {
             Level::Ok => "ok     ",
             Level::Warning => "WARNING",
             Level::Error => "ERROR  ",
         };
-        text.push_str(&format!("{mark}  {check}: {message}\n"));
+        text.push(format!("{mark}  {check}: {message}"));
         if let Some(fix) = fix {
-            text.push_str(&format!("         fix: {fix}\n"));
+            text.push(format!("         fix: {fix}"));
         }
     }
     let count = |level| found.iter().filter(|finding| finding.level == level).count();
-    text.push_str(&match (count(Level::Error), count(Level::Warning)) {
-        (0, 0) => "No problems found.\n".to_owned(),
+    text.push(match (count(Level::Error), count(Level::Warning)) {
+        (0, 0) => "No problems found.".to_owned(),
         (errors, warnings) => {
             let errors = output::count(errors, "error");
-            format!("{errors}, {}.\n", output::count(warnings, "warning"))
+            format!("{errors}, {}.", output::count(warnings, "warning"))
         }
     });
     text

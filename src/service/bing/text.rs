@@ -1,6 +1,7 @@
 //! Text that the service sends: extracted from markup, made safe to store and show, and searched for
 //! what decisions need.
 
+use crate::printable::{is_active, one_line};
 use crate::secret::{Key, redact};
 
 /// The longest text of the service that a message carries, in characters.
@@ -15,13 +16,7 @@ pub(super) fn tidy(text: &str, key: &Key) -> String {
         if !line.is_empty() {
             line.push(' ');
         }
-        for character in word.chars() {
-            if character.is_control() || is_invisible_order(character) {
-                line.extend(character.escape_unicode());
-            } else {
-                line.push(character);
-            }
-        }
+        line.push_str(&one_line(word));
     }
     match line.char_indices().nth(LONGEST) {
         Some((end, _)) => {
@@ -44,18 +39,11 @@ pub(super) fn tidy_lines(text: &str, key: &Key, longest: usize) -> String {
         match character {
             '\n' | '\t' => kept.push(character),
             '\r' => {}
-            _ if character.is_control() || is_invisible_order(character) => {
-                kept.extend(character.escape_unicode());
-            }
+            _ if is_active(character) => kept.extend(character.escape_unicode()),
             _ => kept.push(character),
         }
     }
     kept.trim().to_owned()
-}
-
-/// Characters that change the direction of the text around them.
-fn is_invisible_order(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether a refusal's text is about a limit of the account.
