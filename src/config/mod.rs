@@ -15,8 +15,9 @@ mod values;
 mod tests;
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 pub use self::keys::{KeyError, KeyProblem, Warning, What, read_key, read_secret, read_token};
@@ -27,6 +28,11 @@ use crate::settings::Settings;
 
 /// Where the configuration is unless something else is said.
 pub const DEFAULT_FILE: &str = "/etc/nightjar/config.toml";
+
+/// The one pipe or device that is read.
+const STDIN: &str = "/dev/stdin";
+/// Bytes that a configuration may have.
+const LARGEST: u64 = 4 << 20;
 
 /// What a file's meaning depends on besides its text.
 #[derive(Debug, Clone, Default)]
@@ -129,7 +135,7 @@ pub fn examine(path: &Path) -> Result<Settings, ConfigError> {
 
 fn load_with(path: &Path, env: &Environment) -> Result<Settings, ConfigError> {
     let file = path.to_owned();
-    let bytes = match std::fs::read(path) {
+    let bytes = match read_bounded(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(ConfigError::Missing { file });
@@ -144,6 +150,32 @@ fn load_with(path: &Path, env: &Environment) -> Result<Settings, ConfigError> {
         ConfigError::Mistakes(vec![Mistake { file, line, column, message }])
     })?;
     parse(&text, path, env).map_err(ConfigError::Mistakes)
+}
+
+/// The whole of a configuration, which is a regular file, or standard input where that is named.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    // A pipe that nobody writes to would be waited for; a device may have no end.
+    if path != Path::new(STDIN) {
+        let kind = std::fs::metadata(path)?.file_type();
+        if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("it is a pipe, a socket or a device, expected a file, or {STDIN}"),
+            ));
+        }
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!(
+                "it has more than {} MiB, the most that a configuration may have",
+                LARGEST >> 20
+            ),
+        ));
+    }
+    Ok(bytes)
 }
 
 /// An environment variable that is set and not empty.

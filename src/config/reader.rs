@@ -35,6 +35,9 @@ fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::E
     serializer.collect_str(&path.display())
 }
 
+/// As many mistakes of a file are reported one by one.
+pub(super) const MOST_MISTAKES: usize = 100;
+
 /// Line and column, both from 1, of a byte offset; columns count characters.
 pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..text.floor_char_boundary(offset)).unwrap_or_default();
@@ -51,11 +54,14 @@ pub(super) struct Document<'t> {
     /// Whether all of the text could be read, so that what is not found is not there.
     whole: bool,
     found: RefCell<Vec<(usize, String)>>,
+    /// Where its line feeds are.
+    ends: Vec<usize>,
 }
 
 impl<'t> Document<'t> {
     pub(super) fn new(file: &'t Path, text: &'t str, whole: bool) -> Self {
-        Self { file, text, whole, found: RefCell::default() }
+        let ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { file, text, whole, found: RefCell::default(), ends }
     }
 
     /// Records a mistake at a byte offset.
@@ -74,13 +80,21 @@ impl<'t> Document<'t> {
 
     /// The line, from 1, of a byte offset.
     fn line(&self, at: usize) -> usize {
-        position(self.text, at).0
+        self.ends.partition_point(|end| *end < at) + 1
     }
 
-    /// All mistakes, in the file's order.
+    /// All mistakes, in the file's order. Of very many the first are given, and one that says how
+    /// many more there are.
     pub(super) fn into_mistakes(self) -> Vec<Mistake> {
         let mut found = self.found.into_inner();
         found.sort_by_key(|(at, _)| *at);
+        let more = found.len().saturating_sub(MOST_MISTAKES);
+        if more > 0 {
+            found.truncate(MOST_MISTAKES + 1);
+            if let Some((_, last)) = found.last_mut() {
+                *last = format!("and {more} more");
+            }
+        }
         found
             .into_iter()
             .map(|(at, message)| {

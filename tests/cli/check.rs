@@ -1,6 +1,6 @@
 //! What `check` finds in the files that the configuration names.
 
-use crate::harness::{Setup, private_file};
+use crate::harness::{Setup, bare_command, private_file};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -141,4 +141,47 @@ fn commands_that_need_no_key_work_without_its_file() {
     fs::remove_file(setup.path("contoso.key")).unwrap();
     assert_eq!(setup.run(&["status"]).code, 0);
     assert_eq!(setup.run(&["snapshots"]).code, 0);
+}
+
+#[test]
+fn very_many_mistakes_are_found_soon_and_the_first_are_shown() {
+    let setup = Setup::healthy();
+    let unknown = (0..30_000).map(|at| format!("unknown_{at} = 1\n")).collect::<String>();
+    let broken = (0..20_000).map(|at| format!("broken {at}\n")).collect::<String>();
+    let doubled: String = (0..10_000)
+        .map(|at| format!("[accounts.a{at}]\nkey_env = \"A\"\ncredential = \"a\"\n"))
+        .collect();
+    for text in [unknown, broken, doubled] {
+        setup.write_config(&text);
+        let done = setup.run(&["check"]);
+        assert_eq!(done.code, 2, "{:?}", done.took);
+        // With a look at all of the text for each mistake it takes minutes.
+        assert!(done.took < std::time::Duration::from_secs(20), "{:?}", done.took);
+        let lines: Vec<_> = done.stderr.lines().collect();
+        assert_eq!(lines.len(), 101, "{lines:?}");
+        let last = lines[100];
+        assert!(last.contains(": and ") && last.ends_with(" more"), "{last}");
+    }
+}
+
+#[test]
+fn a_configuration_is_a_file_of_a_bounded_size() {
+    let setup = Setup::healthy();
+    let fifo = setup.path("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+    std::fs::write(setup.path("large"), vec![b'#'; (4 << 20) + 1]).unwrap();
+    let large = setup.path("large");
+    for (file, why) in [
+        (fifo.to_str().unwrap(), "it is a pipe, a socket or a device, expected a file"),
+        ("/dev/zero", "it is a pipe, a socket or a device, expected a file"),
+        (large.to_str().unwrap(), "it has more than 4 MiB"),
+    ] {
+        for command in ["check", "status"] {
+            let mut program = bare_command();
+            program.current_dir(setup.path("")).args(["--config", file, command]);
+            let done = setup.start_command(program).end();
+            assert_eq!(done.code, 2, "{done:?}");
+            assert!(done.stderr.contains(why), "{done:?}");
+        }
+    }
 }
