@@ -6,8 +6,10 @@
 //! another user, opens only regular files, and resolves names in an opened [`Folder`].
 
 mod folder;
+mod user;
 
 pub use folder::{Entry, EntryKind, Folder, FolderLock};
+pub use user::{Owner, close_kept, has_left_root, keep_open, open_secret};
 
 use crate::failpoint::{self, Point};
 use std::ffi::OsStr;

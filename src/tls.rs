@@ -1,11 +1,11 @@
 //! Additional trusted certificates, and explanations of TLS errors.
 
+use crate::files;
 use chrono::{DateTime, Utc};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{AlertDescription, CertificateError, RootCertStore};
 use std::error::Error;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -54,12 +54,9 @@ pub enum CaFileError {
 /// # Errors
 /// The file cannot be read, or is not what it should be.
 pub fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, CaFileError> {
-    // Before opening: that would wait for ever on a pipe.
-    if !std::fs::metadata(path).map_err(CaFileError::Unreadable)?.is_file() {
-        return Err(CaFileError::NotAFile);
-    }
+    let opened = files::open_secret(path).map_err(CaFileError::Unreadable)?;
+    let file = opened.ok_or(CaFileError::NotAFile)?;
     let mut pem = Vec::new();
-    let file = File::open(path).map_err(CaFileError::Unreadable)?;
     file.take(LARGEST_FILE + 1).read_to_end(&mut pem).map_err(CaFileError::Unreadable)?;
     if pem.len() as u64 > LARGEST_FILE {
         return Err(CaFileError::TooLarge);

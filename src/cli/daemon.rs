@@ -71,6 +71,8 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let moved = Arc::clone(&news);
     let reporter = Reporter::new(Some(store.clone()), archive.clone());
     let (dispatcher, steps) = Dispatcher::new(store.clone(), reporter.clone(), settings.clone());
+    // What root alone may read is not read again; a reload says so.
+    files::close_kept();
     let (live, auth) = (web::Live::default(), web::Auth { token, any_host });
     let (told, shown) = (dispatcher.clone(), live.clone());
     let observer: Observer = Arc::new(move |notice| {
@@ -175,6 +177,20 @@ fn whole_plan(settings: &Settings) -> Result<Plan, Problem> {
     plan(settings, &settings.accounts.keys().map(String::as_str).collect())
 }
 
+/// The configuration as it is now, with its plan.
+fn reloaded(common: &Common) -> Result<(Plan, Settings), Problem> {
+    let settings = common.settings()?;
+    let plan = whole_plan(&settings)?;
+    if files::has_left_root() {
+        // A channel that works must not end because only root can read its secret.
+        let (_, problems) = super::alerts::notifier(&settings);
+        if !problems.is_empty() {
+            return Err(Problem::usage(problems.join("\n")));
+        }
+    }
+    Ok((plan, settings))
+}
+
 /// Reloads the configuration on SIGHUP. A file with mistakes changes nothing.
 async fn reload_on_hangup(
     mut hangup: Signal,
@@ -189,7 +205,7 @@ async fn reload_on_hangup(
             systemd::tell(&[NotifyState::Reloading, now]);
         }
         let old = reader.settings();
-        match common.settings().and_then(|new| Ok((whole_plan(&new)?, new))) {
+        match reloaded(common) {
             Ok((plan, mut new)) => {
                 for (what, changed) in [
                     ("state_dir", new.state_dir != old.state_dir),
@@ -210,6 +226,13 @@ async fn reload_on_hangup(
             Err(problem) => {
                 for line in problem.message().lines() {
                     tracing::error!("the configuration was not reloaded: {line}");
+                }
+                if files::has_left_root() {
+                    tracing::error!(
+                        "the daemon was started as root and works as the owner of state_dir, who \
+                         may not read all that root can: restart it, or let that user read the \
+                         files"
+                    );
                 }
             }
         }

@@ -45,7 +45,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
     output::note(format!("A simulated export service listens on {}.", simulator.endpoint()));
     output::note(format!("The configuration is {}.", config.display()));
 
-    let common = Common { config: Some(config.clone()), log_format: None };
+    let common = Common { config: Some(config.clone()), ..Common::default() };
     let settings = common.settings()?;
     let plan = plan(&settings, &settings.accounts.keys().map(String::as_str).collect())?;
     let store = open_store(&settings).await?;

@@ -16,6 +16,7 @@ mod problem;
 mod prune;
 mod recover;
 mod reindex;
+mod root;
 mod snapshots;
 mod status;
 mod systemd;
@@ -24,7 +25,7 @@ mod watch;
 
 use crate::archive::Archive;
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, ConfigError};
 use crate::engine::Plan;
 use crate::report::{ReportError, Reporter};
 use crate::service::ExportService;
@@ -35,6 +36,7 @@ use crate::store::{Store, copies, lock};
 use crate::telemetry::{self, LogFormat};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use problem::Problem;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,7 +83,7 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct Common {
     /// The configuration file [default: $NIGHTJAR_CONFIG, then /etc/nightjar/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
@@ -89,6 +91,9 @@ struct Common {
     /// Format of log lines [default: text on a terminal, otherwise json]
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+    /// What root read before it became another user.
+    #[arg(skip)]
+    loaded: RefCell<Option<Result<Settings, ConfigError>>>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -157,6 +162,11 @@ pub fn main() -> ExitCode {
         eprintln!("nightjar: {message}");
         return ExitCode::from(exit::USAGE);
     }
+    // Before there are other threads.
+    if let Err(problem) = root::leave(&cli) {
+        problem.print();
+        return ExitCode::from(problem.code());
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -202,7 +212,13 @@ async fn run(cli: Cli) -> Result<u8, Problem> {
 
 impl Common {
     fn settings(&self) -> Result<Settings, Problem> {
-        Ok(config::load(&config::locate(self.config.clone()))?)
+        Ok(self.load()?)
+    }
+
+    /// The configuration: the first time as root has read it, where this process was root.
+    fn load(&self) -> Result<Settings, ConfigError> {
+        let loaded = self.loaded.take();
+        loaded.unwrap_or_else(|| config::load(&config::locate(self.config.clone())))
     }
 }
 

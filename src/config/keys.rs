@@ -2,15 +2,15 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use secrecy::zeroize::Zeroizing;
 
+use crate::files;
 use crate::secret::{Key, Secret};
-use crate::settings::KeySource;
+use crate::settings::{KeySource, Settings};
 
 /// The longest file of a key or secret; keys have 64 characters.
 const LONGEST: u64 = 4096;
@@ -117,6 +117,29 @@ pub fn read_token(source: &KeySource) -> Result<(Secret, Vec<Warning>), KeyProbl
     read_with(source, What::Token, token, super::variable)
 }
 
+/// Opens every file that these settings name for keys, secrets and certificates, so that it can
+/// still be read after root has become another user.
+pub fn keep_secrets(settings: &Settings) {
+    let notify = &settings.notify;
+    let keys = settings.accounts.values().map(|account| &account.key);
+    let webhooks = notify.webhooks.iter().filter_map(|webhook| webhook.secret.as_ref());
+    let password = notify.email.iter().filter_map(|email| email.password.as_ref());
+    for source in keys.chain(webhooks).chain(password).chain(&settings.token) {
+        match source {
+            KeySource::File(file) => files::keep_open(file),
+            KeySource::Credential(name) => {
+                if let Some(folder) = super::variable("CREDENTIALS_DIRECTORY") {
+                    files::keep_open(&Path::new(&folder).join(name));
+                }
+            }
+            KeySource::Env(_) => {}
+        }
+    }
+    if let Some(file) = &settings.http.ca_file {
+        files::keep_open(file);
+    }
+}
+
 /// Looks at the file of a key or secret as everybody can: that one user may not read it says nothing
 /// about the service's own user, and is no problem here.
 pub(super) fn look_at_file(file: &Path, what: What) -> Result<(), KeyProblem> {
@@ -199,11 +222,9 @@ struct Access {
 /// The bytes of a key file, wiped when they are dropped, and who else may read them.
 fn read_file(file: &Path, what: What) -> Result<(Zeroizing<Vec<u8>>, Access), KeyProblem> {
     let unreadable = |error| KeyProblem::Unreadable { what, file: file.to_owned(), error };
-    // before opening: that would wait for ever on a pipe
-    if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
-        return Err(KeyProblem::NotAFile { what, file: file.to_owned() });
-    }
-    let opened = File::open(file).map_err(unreadable)?;
+    let opened = files::open_secret(file)
+        .map_err(unreadable)?
+        .ok_or_else(|| KeyProblem::NotAFile { what, file: file.to_owned() })?;
     let metadata = opened.metadata().map_err(unreadable)?;
     let own = metadata.uid() == rustix::process::geteuid().as_raw();
     let access = Access { mode: metadata.permissions().mode() & 0o777, own };

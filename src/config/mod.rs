@@ -20,7 +20,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-pub use self::keys::{KeyError, KeyProblem, Warning, What, read_key, read_secret, read_token};
+pub use self::keys::{
+    KeyError, KeyProblem, Warning, What, keep_secrets, read_key, read_secret, read_token,
+};
 pub use self::parse::parse;
 pub use self::reader::Mistake;
 

@@ -29,7 +29,7 @@ pub struct Folder {
     /// Opened with `O_PATH`, which needs no right to list the folder.
     fd: OwnedFd,
     path: PathBuf,
-    owner: (Uid, Gid),
+    pub(super) owner: (Uid, Gid),
 }
 
 /// A directory's lock, held until this is dropped.
@@ -198,6 +198,11 @@ impl Folder {
     /// Its path, as it was opened.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A path that leads to this very folder while it is open, in this process alone.
+    pub(super) fn link(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 
     /// Its entries, read lazily in bounded memory.

@@ -66,7 +66,7 @@ impl Findings {
 pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
     let mut found = Findings::default();
     let file = config::locate(common.config.clone());
-    match config::load(&file) {
+    match common.load() {
         Err(error) => {
             for mistake in error.into_mistakes() {
                 let fix = format!("edit {}, then `nightjar check`", file.display());
