@@ -4,8 +4,9 @@
 //!
 //! Tasks run one after another beside the engine, never inside its loop. A lock on a file in the
 //! state folder keeps two processes from running them at once. A task that fails is logged, and
-//! retried later.
+//! retried later. Tasks that remove things wait for a day when the clock may be wrong.
 
+mod caution;
 mod due;
 mod tasks;
 #[cfg(test)]
@@ -18,7 +19,9 @@ use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::settings::Settings;
 use crate::store::lock::{self, Held};
-use crate::store::{LastRun, Store};
+use crate::store::{Filter, LastRun, Store, StoreError};
+use caution::{Caution, Known};
+use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +45,8 @@ pub struct Maintenance {
     /// Runs that could not be stored, because the disk is full or read-only. They are stored later,
     /// and keep a failing task from being tried in a circle until then.
     unsaved: BTreeMap<&'static str, LastRun>,
+    /// Whether tasks that remove things wait.
+    caution: Caution,
     /// Whether the last look failed: then the next failure is not logged again.
     complained: bool,
 }
@@ -49,7 +54,8 @@ pub struct Maintenance {
 impl Maintenance {
     /// Maintenance of this database and this archive.
     pub fn new(store: Store, archive: Archive, clock: Clock) -> Maintenance {
-        Maintenance { store, archive, clock, unsaved: BTreeMap::new(), complained: false }
+        let caution = Caution::new(&clock);
+        Maintenance { store, archive, clock, unsaved: BTreeMap::new(), caution, complained: false }
     }
 
     /// Runs every task when it is due, by the settings of that moment, until stopped. A running task is
@@ -80,7 +86,9 @@ impl Maintenance {
     /// goes wrong is logged.
     pub async fn run_due(&mut self, settings: &Settings, tasks: &[Task]) -> Vec<&'static str> {
         let Some(stored) = self.stored().await else { return Vec::new() };
-        if !tasks.iter().any(|task| self.due(task, &stored, settings).is_some()) {
+        self.look_at_clock(settings, tasks, &stored).await;
+        let now = self.clock.now();
+        if !tasks.iter().any(|task| self.due(task, &stored, settings, now).is_some()) {
             self.save_unsaved().await;
             return Vec::new();
         }
@@ -110,8 +118,11 @@ impl Maintenance {
         let Some(stored) = self.stored().await else { return Vec::new() };
         let mut ran = Vec::new();
         for task in tasks {
-            if let Some(last) = self.due(task, &stored, settings) {
-                let run = self.run(task, &last, settings, Arc::clone(&lock)).await;
+            // The time is read before the clock is looked at: a leap after this does not matter.
+            let now = self.clock.now();
+            self.caution.look(&self.clock);
+            if let Some(last) = self.due(task, &stored, settings, now) {
+                let run = self.run(task, &last, settings, now, Arc::clone(&lock)).await;
                 self.save(task.name, run).await;
                 ran.push(task.name);
             }
@@ -130,28 +141,68 @@ impl Maintenance {
         }
     }
 
-    /// The last run of a task that is due now.
+    /// Notices leaps of the clock, and at the first time what tells of earlier ones.
+    async fn look_at_clock(
+        &mut self,
+        settings: &Settings,
+        tasks: &[Task],
+        stored: &BTreeMap<String, LastRun>,
+    ) {
+        self.caution.look(&self.clock);
+        let new: Vec<&Task> =
+            tasks.iter().filter(|it| it.removes && self.caution.is_new(it.name)).collect();
+        if new.is_empty() {
+            return;
+        }
+        let newest = match self.newest(settings).await {
+            Ok(newest) => newest,
+            Err(error) => return self.complain(format!("cannot read the newest job: {error}")),
+        };
+        let now = self.clock.now();
+        let tried = |task: &Task| stored.get(task.name).and_then(|last| last.tried_at);
+        for task in new {
+            let known = Known { newest, own: tried(task), other: tried(&COPY) };
+            self.caution.begin(task.name, caution::doubt(&known, now), &self.clock);
+        }
+    }
+
+    /// The latest of the dates of each configured source's newest snapshot and of the newest job.
+    async fn newest(&self, settings: &Settings) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let jobs = self.store.jobs(&Filter { limit: 1, ..Filter::default() }).await?;
+        let sources: Vec<String> = settings.sources.iter().map(|it| it.name.clone()).collect();
+        let archive = self.archive.clone();
+        let snapshots = tokio::task::spawn_blocking(move || {
+            // A folder that cannot be read says nothing, and nothing is removed from it.
+            let newest = |source: &String| archive.names(source).ok()?.first().copied();
+            sources.iter().filter_map(newest).map(|name| name.created_at()).max()
+        });
+        let snapshots = snapshots.await.unwrap_or_default();
+        Ok(jobs.first().map(|job| job.created_at).max(snapshots))
+    }
+
+    /// The last run of a task that is due at `now` and does not wait.
     fn due(
-        &self,
+        &mut self,
         task: &Task,
         stored: &BTreeMap<String, LastRun>,
         settings: &Settings,
+        now: DateTime<Utc>,
     ) -> Option<LastRun> {
         let last = self.unsaved.get(task.name).or(stored.get(task.name));
         let last = last.cloned().unwrap_or_default();
-        let now = self.clock.now();
-        (task.rhythm.next(&last, now, settings.timezone) <= now).then_some(last)
+        let is_due = task.rhythm.next(&last, now, settings.timezone) <= now;
+        (is_due && !(task.removes && self.caution.waits(task.name, &self.clock))).then_some(last)
     }
 
-    /// Runs a task and says what is known of its runs then.
+    /// Runs a task, begun at that time, and says what is known of its runs then.
     async fn run(
         &self,
         task: &Task,
         last: &LastRun,
         settings: &Settings,
+        begun: DateTime<Utc>,
         lock: Arc<Held>,
     ) -> LastRun {
-        let begun = self.clock.now();
         let context = Context {
             store: self.store.clone(),
             archive: self.archive.clone(),

@@ -18,12 +18,13 @@ const NIGHTLY: Rhythm = Rhythm::At("0 4 * * *");
 
 /// Removes the snapshots that no retention rule keeps. Those of sources that are not configured
 /// stay.
-pub const RETENTION: Task = Task { name: "retention", rhythm: NIGHTLY, run: retention };
+pub const RETENTION: Task =
+    Task { name: "retention", rhythm: NIGHTLY, removes: true, run: retention };
 /// Takes a copy of the database.
-pub const COPY: Task = Task { name: "copy", rhythm: NIGHTLY, run: copy };
+pub const COPY: Task = Task { name: "copy", rhythm: NIGHTLY, removes: false, run: copy };
 
 /// Removes old jobs from the history, and old events.
-pub const HISTORY: Task = Task { name: "history", rhythm: NIGHTLY, run: history };
+pub const HISTORY: Task = Task { name: "history", rhythm: NIGHTLY, removes: true, run: history };
 
 /// Every task, in the order in which those run that are due together.
 pub const TASKS: [Task; 3] = [RETENTION, HISTORY, COPY];
@@ -54,6 +55,8 @@ pub struct Task {
     pub name: &'static str,
     /// How often it runs.
     pub rhythm: Rhythm,
+    /// Whether it removes what cannot be made again. Then it waits while the clock may be wrong.
+    pub removes: bool,
     pub(super) run: fn(Context) -> Running,
 }
 

@@ -50,7 +50,7 @@ impl Machine {
 }
 
 fn task(name: &'static str, run: fn(Context) -> tasks::Running) -> Task {
-    Task { name, rhythm: Rhythm::At("0 4 * * *"), run }
+    Task { name, rhythm: Rhythm::At("0 4 * * *"), removes: false, run }
 }
 
 const ALL: [&str; 3] = ["retention", "history", "copy"];
@@ -290,4 +290,137 @@ async fn a_stop_ends_the_waiting_for_the_next_task() {
     stop.cancel();
     machine.start().await.keep_running(|| settings.clone(), &stop).await;
     assert_eq!(machine.copies(), 0);
+}
+
+/// A machine that keeps one snapshot a month and a year, with one of each of the last twelve months.
+fn with_snapshots() -> (Machine, Settings) {
+    let machine = Machine::new();
+    let text = "state_dir = \"state\"\n[accounts.contoso]\nkey_env = \"UNUSED\"\n\
+                [retention]\nkeep_last = 1\nkeep_daily = 0\nkeep_weekly = 0\nkeep_monthly = 12\n\
+                keep_yearly = 1\n[[sources]]\nname = \"stores\"\naccount = \"contoso\"\n\
+                access_id = \"a\"\ndata_source = \"Stores\"\nschedule = \"0 2 * * *\"\n";
+    let file = machine.folder.path().join("config.toml");
+    let settings = config::parse(text, &file, &Environment::default()).unwrap();
+    for month in 1..=12 {
+        add_snapshot(&settings, month, noon() - TimeDelta::days((12 - month) * 31));
+    }
+    (machine, settings)
+}
+
+fn add_snapshot(settings: &Settings, job: i64, created_at: DateTime<Utc>) {
+    let folder = settings.archive_dir.join("stores");
+    fs::create_dir_all(&folder).unwrap();
+    let name = crate::manifest::Name::new(created_at, job);
+    let manifest = serde_json::json!({
+        "format": 1, "source": "stores", "access_id": "a", "data_source": "Stores", "job": job,
+        "remote_id": null, "scheduled_for": null, "created_at": created_at,
+        "completed_at": created_at, "entities": 0, "expected_entities": null, "entity_type": "Store",
+        "primary_key": "Id", "columns": [], "content": { "bytes": 0, "sha256": "" },
+        "stored": { "file": name.data(), "bytes": 0, "sha256": "", "encoding": "zstd" },
+        "suspicious": [], "same_content_as": null, "generator": "a test",
+    });
+    fs::write(folder.join(name.data()), "").unwrap();
+    fs::write(folder.join(name.manifest()), manifest.to_string()).unwrap();
+}
+
+fn snapshots(machine: &Machine, settings: &Settings) -> usize {
+    let archive = Archive::new(&settings.archive_dir, &machine.settings().state_dir);
+    archive.names("stores").unwrap().len()
+}
+
+#[tokio::test]
+async fn a_clock_that_leaps_for_a_minute_removes_nothing() {
+    let (machine, settings) = with_snapshots();
+    let mut daemon = machine.start().await;
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
+    machine.mock.jump(TimeDelta::days(365));
+    // What was missed meanwhile is made up for, by the clock as it is.
+    add_snapshot(&settings, 13, machine.mock.now());
+    machine.mock.advance(TimeDelta::seconds(53));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ["copy"]);
+    assert_eq!(snapshots(&machine, &settings), 13);
+    machine.mock.jump(TimeDelta::days(-365));
+    // A run that seems to lie in the future says nothing: the copy is due, the others are not.
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ["copy"]);
+    machine.mock.advance(TimeDelta::hours(16));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
+    assert_eq!(snapshots(&machine, &settings), 13, "dated in the future, it takes no one's place");
+}
+
+#[tokio::test]
+async fn a_clock_that_leaps_while_tasks_run_stops_those_that_remove_things() {
+    let (machine, settings) = with_snapshots();
+    let mut daemon = machine.start().await;
+    let leaping = machine.mock.clone();
+    let _watching = failpoint::watch(&settings.state_dir, move |point, _| {
+        if point == Point::FileCreate {
+            leaping.set(noon() + TimeDelta::hours(1));
+            leaping.jump(TimeDelta::days(365));
+        }
+        Ok(())
+    });
+    assert_eq!(daemon.run_due(&settings, &[COPY, RETENTION, HISTORY]).await, ["copy"]);
+    assert_eq!(snapshots(&machine, &settings), 12);
+}
+
+#[tokio::test]
+async fn a_leap_that_stays_is_accepted_after_a_day() {
+    let (machine, settings) = with_snapshots();
+    let mut daemon = machine.start().await;
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
+    machine.mock.jump(TimeDelta::days(365));
+    add_snapshot(&settings, 13, machine.mock.now());
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ["copy"]);
+    machine.mock.advance(TimeDelta::hours(24) - TimeDelta::seconds(1));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ["copy"]);
+    assert_eq!(snapshots(&machine, &settings), 13);
+    machine.mock.advance(TimeDelta::seconds(1));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ["retention", "history"]);
+    assert_eq!(snapshots(&machine, &settings), 12);
+}
+
+#[tokio::test]
+async fn a_suspension_of_three_days_delays_by_a_day() {
+    let (machine, settings) = with_snapshots();
+    let mut daemon = machine.start().await;
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
+    machine.mock.jump(TimeDelta::days(3));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ["copy"]);
+    machine.mock.advance(TimeDelta::hours(23));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ["copy"]);
+    machine.mock.advance(TimeDelta::hours(1));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ["retention", "history"]);
+    // One of a night delays nothing.
+    machine.mock.jump(TimeDelta::hours(20));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ALL);
+}
+
+#[tokio::test]
+async fn a_snapshot_from_the_future_delays_a_start_by_a_day_and_later_starts_no_more() {
+    let (machine, settings) = with_snapshots();
+    assert_eq!(machine.start().await.run_due(&settings, &TASKS).await, ALL);
+    add_snapshot(&settings, 13, noon() + TimeDelta::days(365));
+    machine.mock.advance(TimeDelta::days(1));
+    let mut daemon = machine.start().await;
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ["copy"]);
+    // On for a few hours a day only.
+    machine.mock.advance(TimeDelta::hours(2));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, Vec::<&str>::new());
+    machine.mock.advance(TimeDelta::hours(22));
+    assert_eq!(machine.start().await.run_due(&settings, &TASKS).await, ALL);
+    assert_eq!(snapshots(&machine, &settings), 13);
+}
+
+#[tokio::test]
+async fn a_start_by_a_clock_that_is_a_year_ahead_removes_nothing() {
+    let (machine, settings) = with_snapshots();
+    assert_eq!(machine.start().await.run_due(&settings, &TASKS).await, ALL);
+    machine.mock.jump(TimeDelta::days(365));
+    add_snapshot(&settings, 13, machine.mock.now());
+    let mut daemon = machine.start().await;
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ["copy"]);
+    assert_eq!(machine.start().await.run_due(&settings, &TASKS).await, Vec::<&str>::new());
+    assert_eq!(snapshots(&machine, &settings), 13);
+    machine.mock.jump(TimeDelta::days(-365));
+    assert_eq!(daemon.run_due(&settings, &TASKS).await, ["copy"]);
 }
