@@ -3,8 +3,12 @@
 use super::output::{self, Lines, Table};
 use super::{Common, Problem, archive, clock, exit};
 use crate::archive::{Archive, RetentionDecision};
+use chrono::{SecondsFormat, TimeDelta};
 use clap::Args;
 use serde::Serialize;
+
+/// A longer time between the newest two snapshots is worth a warning.
+const GAP: TimeDelta = TimeDelta::days(60);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -36,6 +40,24 @@ impl From<&RetentionDecision> for Line {
             reasons: decision.reasons.clone(),
         }
     }
+}
+
+/// A warning if a source's newest snapshot is dated long after the one before it: by a wrong clock,
+/// it would take the places of right ones.
+fn gap_warning(source: &str, decisions: &[RetentionDecision]) -> Option<String> {
+    let [newest, before, ..] = decisions else { return None };
+    let [newest, before] = [newest, before].map(|it| it.snapshot.manifest.created_at);
+    let text = |at: chrono::DateTime<_>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    (newest - before > GAP).then(|| {
+        format!(
+            "{source}: the newest snapshot is dated {}, {} days after the one before it ({}): after \
+             a long outage, or by a wrong clock; if the clock was wrong, `nightjar hold` keeps \
+             snapshots that must stay",
+            text(newest),
+            (newest - before).num_days(),
+            text(before),
+        )
+    })
 }
 
 /// Removes what the plan does not keep. Says of each snapshot what became of it, and which could not
@@ -76,7 +98,12 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     let (mut plan, mut failures) = (Vec::new(), Vec::new());
     for source in &settings.sources {
         match archive.plan_pruning(&source.name, &source.retention, source.timezone, now) {
-            Ok(decisions) => plan.extend(decisions),
+            Ok(decisions) => {
+                if let Some(warning) = gap_warning(&source.name, &decisions) {
+                    eprintln!("nightjar: warning: {warning}");
+                }
+                plan.extend(decisions);
+            }
             Err(error) => {
                 failures.push(format!("{}: its snapshots cannot be read: {error}", source.name));
             }
@@ -136,7 +163,7 @@ mod tests {
     use crate::settings::Retention;
     use crate::simulator::Data;
     use bytes::Bytes;
-    use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+    use chrono::{DateTime, TimeZone, Utc};
     use chrono_tz::Tz;
     use futures_util::stream;
 

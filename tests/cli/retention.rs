@@ -1,7 +1,8 @@
 //! `prune`, `hold` and `unhold`.
 
-use crate::harness::Setup;
+use crate::harness::{Setup, read_json};
 use serde_json::Value;
+use std::fs;
 
 fn setup() -> Setup {
     let mut setup = Setup::healthy();
@@ -64,5 +65,36 @@ fn a_held_snapshot_stays_until_it_is_released() {
     assert_eq!(jobs(&setup.json(&["snapshots"])), [4, 3]);
     for unknown in ["stores@1", "others", "stores@2020-01-01", "no/such/manifest.json"] {
         assert_eq!(setup.run(&["unhold", unknown]).code, 2, "{unknown}");
+    }
+}
+
+#[test]
+fn a_newest_snapshot_dated_long_after_the_others_is_warned_of() {
+    let setup = setup();
+    assert_eq!(setup.run(&["prune", "--dry-run"]).stderr, "");
+    // All but the newest become years old, as they look to a clock that is ahead.
+    for path in setup.manifests("stores").iter().take(3) {
+        let mut manifest = read_json(path);
+        let members = manifest.as_object_mut().unwrap();
+        for newer in ["checksum", "unreadable", "unproven"] {
+            members.remove(newer);
+        }
+        let name = format!("20200105T020000Z-{}", manifest["job"]);
+        let data = setup.archive("stores").join(manifest["stored"]["file"].as_str().unwrap());
+        fs::copy(&data, setup.archive("stores").join(format!("{name}.xml.zst"))).unwrap();
+        fs::remove_file(data).unwrap();
+        fs::remove_file(path).unwrap();
+        manifest["created_at"] = "2020-01-05T02:00:00Z".into();
+        manifest["stored"]["file"] = format!("{name}.xml.zst").into();
+        let path = setup.archive("stores").join(format!("{name}.json"));
+        fs::write(path, manifest.to_string()).unwrap();
+    }
+    for arguments in [&["prune", "--dry-run"][..], &["prune"]] {
+        let done = setup.run(arguments);
+        assert_eq!(done.code, 0, "{done:?}");
+        let warning = "warning: stores: the newest snapshot is dated ";
+        assert_eq!(done.stderr.matches(warning).count(), 1, "{}", done.stderr);
+        assert!(done.stderr.contains("(2020-01-05T02:00:00Z)"), "{}", done.stderr);
+        assert!(done.stdout.contains("2 of 4 snapshots"), "{}", done.stdout);
     }
 }
