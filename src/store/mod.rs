@@ -199,13 +199,23 @@ impl Store {
         .await?;
         // A sequence with no number left, whoever brought it there, would end all backups: it goes
         // back to the highest number in use.
+        let highest = sqlx::query("SELECT coalesce(max(id), 0) FROM jobs WHERE id < ?")
+            .bind(HIGHEST_JOB)
+            .fetch_one(&mut connection)
+            .await
+            .and_then(|row| row.try_get::<i64, _>(0));
+        let highest = match highest {
+            // Not for opening to find: whoever meets the damage in use marks the database.
+            Err(error) if is_damage(&error) => 0,
+            highest => highest?,
+        };
         sqlx::query(
-            "UPDATE sqlite_sequence SET seq = max(?1, \
-               CASE WHEN typeof(seq) = 'integer' AND seq >= 0 AND seq < ?2 THEN seq ELSE 0 END, \
-               coalesce((SELECT max(id) FROM jobs WHERE id < ?2), 0)) \
+            "UPDATE sqlite_sequence SET seq = max(?1, ?2, \
+               CASE WHEN typeof(seq) = 'integer' AND seq >= 0 AND seq < ?3 THEN seq ELSE 0 END) \
              WHERE name = 'jobs'",
         )
         .bind(used_ids)
+        .bind(highest)
         .bind(HIGHEST_JOB)
         .execute(&mut connection)
         .await?;
