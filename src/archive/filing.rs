@@ -130,8 +130,8 @@ impl Archive {
         give_name(&partial, &folder.join(LATEST))
     }
 
-    /// The newest earlier snapshot, if its content equals the download's and its data file is sound: a link
-    /// to a damaged file would be no backup.
+    /// The newest earlier snapshot, if its content equals the download's and its data file is
+    /// sound: a link to a damaged file would be no backup.
     fn duplicate(
         &self,
         source: &str,

@@ -2,9 +2,10 @@
 //!
 //! A document is a root element, an inline `xs:schema`, then one element per entity (row).
 //! [`validate()`] reads it once, front to back, in memory that does not grow with its values, and
-//! answers with a [`Summary`] or with the first [`ValidationError`]. An error breaks the document: it is not
-//! well-formed XML 1.0 in UTF-8 to its last byte, has a DOCTYPE, no root or no schema, or goes
-//! beyond the [`DocumentLimits`]. Everything else is noted in the summary, and reading goes on:
+//! answers with a [`Summary`] or with the first [`ValidationError`]. An error breaks the document:
+//! it is not well-formed XML 1.0 in UTF-8 to its last byte, has a DOCTYPE, no root or no schema, or
+//! goes beyond the [`DocumentLimits`]. Everything else is noted in the summary, and reading goes
+//! on:
 //!
 //! - values that do not read as their column's type are counted ([`Unreadable`]);
 //! - keys that are missing or occur twice, and elements, text or columns that the schema does not

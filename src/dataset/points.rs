@@ -19,8 +19,8 @@ pub struct Point {
     pub longitude: f64,
 }
 
-/// The coordinates of each `every`th entity, at most `most` of them: by the columns `Latitude` and `Longitude`
-/// (Geocoded and custom schemas, Load Data Source Dataflow).
+/// The coordinates of each `every`th entity, at most `most` of them: by the columns `Latitude` and
+/// `Longitude` (Geocoded and custom schemas, Load Data Source Dataflow).
 ///
 /// # Errors
 /// When the document cannot be read, or goes beyond the default [`DocumentLimits`] of one piece:

@@ -12,8 +12,8 @@ use std::io::BufRead;
 
 /// Reads and validates one document.
 ///
-/// Reading stops at the first error; the rest of `reader` is left unread. Beyond the reader's own buffer this needs a few times the largest value, and 8 bytes for
-/// each entity (9 at the end).
+/// Reading stops at the first error; the rest of `reader` is left unread. Beyond the reader's own
+/// buffer this needs a few times the largest value, and 8 bytes for each entity (9 at the end).
 ///
 /// # Errors
 /// The first [`ValidationError`] in document order. A failure of `reader` comes back unchanged as

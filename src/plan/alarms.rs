@@ -73,8 +73,8 @@ impl AlarmKind {
 /// Something that is broken, or soon will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alarm {
-    /// Identifies the problem; one alarm at a time for each key: `source/NAME`, `quota/ACCOUNT`, `disk/FOLDER`, `database`,
-    /// `end/SERVICE`.
+    /// Identifies the problem; one alarm at a time for each key: `source/NAME`, `quota/ACCOUNT`,
+    /// `disk/FOLDER`, `database`, `end/SERVICE`.
     pub key: String,
     /// What kind of trouble it is.
     pub kind: AlarmKind,
@@ -120,7 +120,8 @@ pub struct AlarmChange {
     pub since: DateTime<Utc>,
     /// When it was sent before.
     pub sent_at: Option<DateTime<Utc>>,
-    /// Whether to delete it without a message: it was never acknowledged, or it is about a service's end.
+    /// Whether to delete it without a message: it was never acknowledged, or it is about a
+    /// service's end.
     pub silent: bool,
 }
 

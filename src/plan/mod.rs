@@ -1,7 +1,7 @@
 //! Policy as pure functions: schedules, backoff, quotas and retention.
 //!
-//! Nothing here reads a clock, waits, or performs input or output. `now` and randomness are arguments, so
-//! every answer can be tested, replayed and explained.
+//! Nothing here reads a clock, waits, or performs input or output. `now` and randomness are
+//! arguments, so every answer can be tested, replayed and explained.
 
 pub mod alarms;
 pub mod backoff;

@@ -55,9 +55,9 @@ pub struct AccountLimits {
 }
 
 impl Store {
-    /// Claims due jobs. A queued one is only claimed when its account's quota allows, and then the intent
-    /// to submit is stored and charged before this returns: whatever happens afterwards, the database
-    /// shows that a remote job may exist.
+    /// Claims due jobs. A queued one is only claimed when its account's quota allows, and then the
+    /// intent to submit is stored and charged before this returns: whatever happens afterwards, the
+    /// database shows that a remote job may exist.
     pub async fn claim(&self, claim: Claim, now: DateTime<Utc>) -> Result<Claimed> {
         self.write(move |db| {
             Box::pin(async move {
