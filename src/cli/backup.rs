@@ -102,7 +102,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
             }
         }
     };
-    if worked.as_ref().is_err_and(StoreError::is_damage) {
+    if worked.as_ref().is_err_and(StoreError::is_doubtful) {
         copies::mark_suspect(&settings.state_dir.join(FILE));
     }
     let limit = timed_out.filter(|token| token.is_cancelled()).and(arguments.timeout);

@@ -131,7 +131,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
             )
         } => Ok(()),
     };
-    if ended.as_ref().is_err_and(StoreError::is_damage) {
+    if ended.as_ref().is_err_and(StoreError::is_doubtful) {
         copies::mark_suspect(&settings.state_dir.join(FILE));
     }
     tokio::join!(dispatcher.finish(LAST_PINGS), async {

@@ -7,7 +7,7 @@ use crate::engine::schedule_identity;
 use crate::files;
 use crate::settings::Settings;
 use crate::store::lock::{self, Held};
-use crate::store::{ArchivedJob, FILE, Store, copies};
+use crate::store::{ArchivedJob, FILE, Store, StoreError, copies};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -107,12 +107,17 @@ pub(super) async fn found(
     highest: i64,
     thoroughly: bool,
 ) -> Result<Found, Problem> {
-    let exists = state_dir.join(FILE).exists();
-    if !exists && (highest > 0 || !copies::copies(state_dir).is_empty()) {
+    let had_jobs = highest > 0 || !copies::copies(state_dir).is_empty();
+    if had_jobs && !state_dir.join(FILE).exists() {
         return Ok(Found::Lost);
     }
-    let store = match Store::open(state_dir, highest).await {
+    let opened = match had_jobs {
+        true => Store::open_again(state_dir, highest).await,
+        false => Store::open(state_dir, highest).await,
+    };
+    let store = match opened {
         Ok(store) => store,
+        Err(StoreError::Emptied { .. }) => return Ok(Found::Damaged("the file is empty".into())),
         Err(error) if error.is_damage() => return Ok(Found::Damaged(error.to_string())),
         Err(error) => return Err(error.into()),
     };
@@ -140,7 +145,7 @@ pub(super) fn prepared(settings: &Settings) -> Result<(Archive, i64), Problem> {
     let highest = match archive.highest_job() {
         Ok(highest) => highest,
         // The database knows the numbers that were given; without it the archive alone does.
-        Err(error) if settings.state_dir.join(FILE).exists() => {
+        Err(error) if Store::may_exist(&settings.state_dir) => {
             tracing::error!("a part of the archive {shown} cannot be read: {error}");
             0
         }

@@ -90,13 +90,15 @@ impl Engine {
     /// downloads end at once and lose nothing, submissions are given 3 seconds.
     ///
     /// # Errors
-    /// When the database is unusable; transient failures are retried.
+    /// When the database is unusable, or another file is in its place; transient failures are retried.
     pub async fn run(&self, scope: Scope, stop: CancellationToken) -> Result<(), StoreError> {
-        let mut run = self.begin(scope).await?;
+        // A file that is no longer there explains whatever else fails.
+        let cause = |error| self.shared.store.check_in_place().err().unwrap_or(error);
+        let mut run = self.begin(scope).await.map_err(cause)?;
         let ended = loop {
             let every = if run.busy { SWEEP_BUSY } else { SWEEP };
             let sweep = self.since(run.last_sweep) >= every;
-            match self.iterate(&mut run, sweep).await {
+            match self.iterate(&mut run, sweep).await.map_err(cause) {
                 Ok(true) => break Ok(()),
                 Ok(false) => {}
                 Err(error) if error.is_storage() => {
@@ -179,6 +181,7 @@ impl Engine {
     /// database's change cannot show: dead workers, orphaned remote jobs.
     pub(super) async fn iterate(&self, run: &mut Run, sweep: bool) -> Result<bool, StoreError> {
         *self.shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.shared.store.check_in_place()?;
         let plan = self.plan();
         if !Arc::ptr_eq(&plan, &run.plan) {
             let before = std::mem::replace(&mut run.plan, plan);

@@ -116,7 +116,12 @@ impl Store {
     }
 
     /// Whether this worker holds this job.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or another file is in its place: there the job may be
+    /// another one.
     pub async fn holds(&self, owner: &str, id: i64) -> Result<bool> {
+        self.check_in_place()?;
         let row = sqlx::query("SELECT 1 FROM jobs WHERE id = ? AND lease_owner = ?")
             .bind(id)
             .bind(owner)

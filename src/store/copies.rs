@@ -30,8 +30,10 @@ impl Store {
     /// To be called by one process at a time.
     ///
     /// # Errors
-    /// When the database is damaged, or the copy cannot be written.
+    /// When the database is damaged or was replaced, or the copy cannot be written.
     pub async fn keep_copy(&self, now: DateTime<Utc>) -> Result<PathBuf> {
+        // A file that somebody has put in its place must not drive the copies out.
+        self.check_in_place()?;
         let folder = self.path.with_file_name(FOLDER);
         let failed = |path: &Path, error| StoreError::Folder { path: path.to_owned(), error };
         files::make_folder(&folder).map_err(|error| failed(&folder, error))?;
@@ -67,7 +69,7 @@ pub(super) async fn write_copy(database: &Path, copy: &Path) -> Result<()> {
     if let Err(error) = &written {
         // It may not exist.
         let _ = files::remove(&partial);
-        if error.is_damage() {
+        if error.is_doubtful() {
             mark_suspect(database);
         }
     }

@@ -10,6 +10,7 @@ mod claim;
 mod clock;
 pub mod copies;
 mod history;
+mod identity;
 mod import;
 mod jobs;
 pub mod lock;
@@ -109,6 +110,26 @@ pub enum StoreError {
          through then, and rebuilt from its newest copy and the archive where that is needed"
     )]
     Corrupt(String),
+    /// The file holds nothing, although there were jobs.
+    #[error(
+        "{} is missing or empty, although there are copies of it or archived snapshots; start the \
+         daemon, or type `nightjar backup` or `nightjar reindex`: each rebuilds it from its newest \
+         copy and the archive", .path.display()
+    )]
+    Emptied {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The path no longer names the file that this process opened.
+    #[error(
+        "the database {} was replaced, emptied or removed while it was in use; this process ends, so \
+         that no two files give the same job ids. The next start reads what is there, and rebuilds \
+         what is lost", .path.display()
+    )]
+    Replaced {
+        /// The database.
+        path: PathBuf,
+    },
     /// Any other failure of a statement.
     #[error("the database: {0}")]
     Sql(sqlx::Error),
@@ -163,6 +184,8 @@ type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Debug, Clone)]
 pub struct Store {
     path: PathBuf,
+    /// The file that was opened.
+    identity: Option<identity::Identity>,
     /// `None` where the database was opened for reading.
     writer: Option<writer::Writer>,
     readers: SqlitePool,
@@ -176,12 +199,31 @@ impl Store {
     /// Opens the database in `state_dir`, makes it where there is none, and brings an older one up
     /// to date, keeping a copy. Job ids go on above `used_ids`, the highest in the archive, and stay
     /// within [`HIGHEST_JOB`].
+    ///
+    /// # Errors
+    /// When the file is damaged, was written by a newer version, or cannot be used.
     pub async fn open(state_dir: &Path, used_ids: i64) -> Result<Store> {
+        Store::open_as(state_dir, used_ids, false).await
+    }
+
+    /// The same where there were jobs before, so that a file without anything in it is not a new
+    /// database.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`StoreError::Emptied`] when there is no file or nothing in it.
+    pub async fn open_again(state_dir: &Path, used_ids: i64) -> Result<Store> {
+        Store::open_as(state_dir, used_ids, true).await
+    }
+
+    async fn open_as(state_dir: &Path, used_ids: i64, had_jobs: bool) -> Result<Store> {
         let folder = |error| StoreError::Folder { path: state_dir.to_owned(), error };
         files::make_folder(state_dir).map_err(folder)?;
         let path = state_dir.join(FILE);
         // Opening is the one time that the schema may change: one process at once.
         let _guard = lock::wait_for(&state_dir.join(OPENING)).map_err(folder)?;
+        if had_jobs && !identity::may_hold_data(&path) {
+            return Err(StoreError::Emptied { path });
+        }
         files::open(&path).map_err(|error| StoreError::Folder { path: path.clone(), error })?;
         // SQLite opens these by their paths, and follows any link.
         for part in ["-wal", "-shm", "-journal"] {
@@ -190,6 +232,9 @@ impl Store {
                 .map_err(|error| StoreError::Folder { path: part.clone(), error })?;
         }
         let mut connection = connect(&path).await?;
+        if had_jobs && !has_tables(&mut connection, &path).await? {
+            return Err(StoreError::Emptied { path });
+        }
         migrate(&mut connection, &path).await?;
         sqlx::query(
             "INSERT INTO sqlite_sequence (name, seq) \
@@ -220,8 +265,10 @@ impl Store {
         .execute(&mut connection)
         .await?;
         let readers = pool().connect_lazy_with(options(&path).read_only(true));
-        let writer = writer::Writer::start(connection, path.clone());
-        Ok(Store { path, writer: Some(writer), readers, unchanging: None, _open: None })
+        let identity = identity::Identity::of(&path).map_err(folder)?;
+        let writer = writer::Writer::start(connection, path.clone(), identity);
+        let identity = Some(identity);
+        Ok(Store { path, identity, writer: Some(writer), readers, unchanging: None, _open: None })
     }
 
     /// The same database for the status page: read through separate connections, so that other users
@@ -239,6 +286,11 @@ impl Store {
         Store { readers, ..self.clone() }
     }
 
+    /// Whether there is a file in the database's place that is long enough to hold anything.
+    pub fn may_exist(state_dir: &Path) -> bool {
+        identity::may_hold_data(&state_dir.join(FILE))
+    }
+
     /// Holds this lock for as long as the database is open.
     #[must_use]
     pub fn holding(self, lock: lock::Held) -> Store {
@@ -250,6 +302,20 @@ impl Store {
     pub fn wal_fingerprint(&self) -> Option<(std::time::SystemTime, u64)> {
         let meta = fs::metadata(beside(&self.path, "-wal")).ok()?;
         Some((meta.modified().ok()?, meta.len()))
+    }
+
+    /// An error where the path no longer names the file that this process opened, or that file was
+    /// emptied. One look at the folder: cheap. Every write checks it too.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`], after which nothing is to be read or written through this store.
+    pub fn check_in_place(&self) -> Result<()> {
+        match self.identity {
+            Some(identity) if !identity.is_in_place(&self.path) => {
+                Err(StoreError::Replaced { path: self.path.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How many transactions this process has committed.
@@ -329,6 +395,16 @@ async fn limit_reading(connection: &mut SqliteConnection) -> sqlx::Result<()> {
 
 async fn connect(path: &Path) -> Result<SqliteConnection> {
     SqliteConnection::connect_with(&options(path)).await.map_err(|error| of_opening(path, error))
+}
+
+/// Whether anything was ever made in the file: another program's table counts.
+async fn has_tables(connection: &mut SqliteConnection, path: &Path) -> Result<bool> {
+    let tables: i64 = sqlx::query("SELECT count(*) FROM sqlite_schema WHERE type = 'table'")
+        .fetch_one(connection)
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(|error| of_opening(path, error))?;
+    Ok(tables > 0)
 }
 
 /// Distinguishes damage from other errors.
@@ -411,6 +487,12 @@ impl From<sqlx::Error> for StoreError {
 }
 
 impl StoreError {
+    /// Whether the database must be checked before it is used again: it is damaged, or another file
+    /// may be in its place.
+    pub fn is_doubtful(&self) -> bool {
+        self.is_damage() || matches!(self, StoreError::Replaced { .. })
+    }
+
     /// Whether the database itself is damaged.
     pub fn is_damage(&self) -> bool {
         matches!(self, StoreError::Damaged { .. } | StoreError::Corrupt(_))

@@ -1,9 +1,10 @@
 //! Opens the database for read-only commands: nothing is created, written or migrated, not even
 //! SQLite's own files beside it.
 
+use super::identity::NEW;
 use super::{
-    BUSY_TIMEOUT, FILE, MIGRATIONS, OPENING, Result, Store, StoreError, beside, is_damage, lock,
-    of_opening, schema_version,
+    BUSY_TIMEOUT, FILE, MIGRATIONS, OPENING, Result, Store, StoreError, beside, copies, is_damage,
+    lock, of_opening, schema_version,
 };
 use crate::files;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
@@ -41,7 +42,7 @@ impl Store {
     /// in the state folder, which may be read-only.
     ///
     /// # Errors
-    /// When the file cannot be read, is damaged, has another schema than this program knows, or was
+    /// When there is none, or nothing in it, although there are copies of it. When the file cannot be read, is damaged, has another schema than this program knows, or was
     /// left in a state that only a process that writes can put in order.
     pub async fn open_for_reading(state_dir: &Path) -> Result<Option<Store>> {
         for _ in 0..TRIES {
@@ -52,7 +53,12 @@ impl Store {
                     let _ = lock::wait_until_free(&state_dir.join(OPENING));
                 }
                 // Or closing it, which removes SQLite's files one by one.
-                Err(StoreError::LeftOpen { .. } | StoreError::Unreadable { .. }) => {}
+                // Or putting a rebuilt one in its place.
+                Err(
+                    StoreError::LeftOpen { .. }
+                    | StoreError::Unreadable { .. }
+                    | StoreError::Emptied { .. },
+                ) => {}
                 opened => return opened,
             }
             crate::clock::pause(AGAIN).await;
@@ -61,6 +67,15 @@ impl Store {
     }
 
     async fn try_for_reading(state_dir: &Path) -> Result<Option<Store>> {
+        match Store::try_any_for_reading(state_dir).await? {
+            None if !copies::copies(state_dir).is_empty() => {
+                Err(StoreError::Emptied { path: state_dir.join(FILE) })
+            }
+            opened => Ok(opened),
+        }
+    }
+
+    async fn try_any_for_reading(state_dir: &Path) -> Result<Option<Store>> {
         let path = state_dir.join(FILE);
         let folder = |error| StoreError::Folder { path: path.clone(), error };
         // SQLite opens these by their paths, and follows any link.
@@ -73,7 +88,8 @@ impl Store {
         let seen = match Unchanging::of(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             // A process that was killed while it made the database has got no further.
-            Ok(seen) if seen.length == 0 && !seen.has_wal => return Ok(None),
+            // SQLite would count such a file as new, and remove a journal beside it.
+            Ok(seen) if seen.length <= NEW => return Ok(None),
             seen => seen.map_err(folder)?,
         };
         let journal = fs::metadata(beside(&path, "-wal")).map_or(0, |wal| wal.len());
@@ -89,7 +105,7 @@ impl Store {
             .test_before_acquire(false)
             .connect_lazy_with(options);
         let schema = schema(&readers, &path).await;
-        let store = Store { path, writer: None, readers, unchanging, _open: None };
+        let store = Store { path, identity: None, writer: None, readers, unchanging, _open: None };
         match schema {
             Ok(true) => Ok(Some(store)),
             found => {

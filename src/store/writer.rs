@@ -1,6 +1,7 @@
 //! One writer a process. Writes that wait while a commit is under way share the next one, so that
 //! a busy daemon pays one fsync for many transitions.
 
+use super::identity::Identity;
 use super::{StoreError, copies, is_damage};
 use crate::failpoint::{self, Point};
 use futures_util::future::BoxFuture;
@@ -19,23 +20,35 @@ type Answer = Box<dyn FnOnce(Result<(), CommitFailure>) + Send>;
 
 /// Why a commit failed.
 #[derive(Debug, Clone)]
-struct CommitFailure {
-    message: String,
-    /// Whether the database is damaged, rather than its disk full or failing.
-    is_damage: bool,
+enum CommitFailure {
+    /// The database is damaged.
+    Damage(String),
+    /// Another file may be in the database's place.
+    Replaced(PathBuf),
+    /// Its disk is full or failing.
+    Storage(String),
 }
 
 impl CommitFailure {
     fn new(error: &sqlx::Error) -> CommitFailure {
-        CommitFailure { message: error.to_string(), is_damage: is_damage(error) }
+        match is_damage(error) {
+            true => CommitFailure::Damage(error.to_string()),
+            false => CommitFailure::Storage(error.to_string()),
+        }
+    }
+
+    /// Whether the next start must check the database.
+    fn is_doubtful(&self) -> bool {
+        !matches!(self, CommitFailure::Storage(_))
     }
 }
 
 impl From<CommitFailure> for StoreError {
-    fn from(CommitFailure { message, is_damage }: CommitFailure) -> StoreError {
-        match is_damage {
-            true => StoreError::Corrupt(message),
-            false => StoreError::Commit(message),
+    fn from(failure: CommitFailure) -> StoreError {
+        match failure {
+            CommitFailure::Damage(message) => StoreError::Corrupt(message),
+            CommitFailure::Replaced(path) => StoreError::Replaced { path },
+            CommitFailure::Storage(message) => StoreError::Commit(message),
         }
     }
 }
@@ -54,11 +67,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: SqliteConnection, path: PathBuf) -> Writer {
+    pub(super) fn start(connection: SqliteConnection, path: PathBuf, identity: Identity) -> Writer {
         let (operations, queue) = mpsc::channel(BATCH);
         let closing = Arc::new(Notify::new());
         let commits = Arc::new(AtomicU64::new(0));
-        let database = path.clone();
+        let database = (path.clone(), identity);
         tokio::spawn(run(connection, database, queue, Arc::clone(&closing), Arc::clone(&commits)));
         Writer { path, operations, closing, commits }
     }
@@ -109,7 +122,7 @@ impl Writer {
 
 async fn run(
     mut connection: SqliteConnection,
-    path: PathBuf,
+    (path, identity): (PathBuf, Identity),
     mut queue: mpsc::Receiver<Operation>,
     closing: Arc<Notify>,
     commits: Arc<AtomicU64>,
@@ -127,9 +140,9 @@ async fn run(
         {
             batch.push(operation);
         }
-        let (answers, commit) = transaction(&mut connection, &path, batch).await;
+        let (answers, commit) = transaction(&mut connection, &path, identity, batch).await;
         commits.fetch_add(1, Ordering::Relaxed);
-        if commit.as_ref().is_err_and(|failure| failure.is_damage) {
+        if commit.as_ref().is_err_and(CommitFailure::is_doubtful) {
             copies::mark_suspect(&path);
         }
         for answer in answers {
@@ -144,6 +157,7 @@ async fn run(
 async fn transaction(
     connection: &mut SqliteConnection,
     path: &Path,
+    identity: Identity,
     batch: Vec<Operation>,
 ) -> (Vec<Answer>, Result<(), CommitFailure>) {
     let begun = match failpoint::hit(Point::StoreBegin, path) {
@@ -170,6 +184,12 @@ async fn transaction(
             let _ = connection.execute("ROLLBACK").await;
             return (answers, Err(CommitFailure::new(&error)));
         }
+    }
+    // Nothing takes effect in a file that has lost its name: another process may give the same job
+    // ids in the one that has it now.
+    if !identity.is_in_place(path) {
+        let _ = connection.execute("ROLLBACK").await;
+        return (answers, Err(CommitFailure::Replaced(path.to_owned())));
     }
     let committed = match failpoint::hit(Point::StoreCommit, path) {
         Ok(()) => connection.execute("COMMIT").await,

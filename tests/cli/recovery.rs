@@ -4,6 +4,7 @@ use crate::harness::{Setup, names, source};
 use nightjar::simulator::{Fault, Scenario};
 use rustix::process::Signal;
 use serde_json::Value;
+use sqlx::Connection as _;
 use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
 
@@ -250,4 +251,147 @@ fn the_remains_of_an_interrupted_rebuild_are_not_used() {
     setup.backup();
     assert_eq!(archived(&setup)[1..], before);
     assert!(!setup.path("state/rebuilding").exists());
+}
+
+/// A database without anything in it: SQLite's header and an empty schema.
+fn empty_schema(setup: &Setup) -> Vec<u8> {
+    let path = setup.path("empty.db");
+    setup.block_on(async {
+        let options =
+            sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        for statement in ["CREATE TABLE one (column)", "DROP TABLE one"] {
+            sqlx::query(statement).execute(&mut connection).await.unwrap();
+        }
+        connection.close().await.unwrap();
+    });
+    fs::read(path).unwrap()
+}
+
+#[test]
+fn an_emptied_database_is_rebuilt_like_a_lost_one() {
+    let setup = Setup::of(vec![
+        source("Stores", Scenario::default()),
+        source("Depots", Scenario { create: vec![Fault::http(400)], ..Scenario::default() }),
+    ])
+    .set("accounts.contoso.max_jobs_per_day", 40);
+    assert_eq!(setup.run(&["backup"]).code, 3);
+    let empty = empty_schema(&setup);
+    let many = b"x".repeat(99);
+    for (round, left) in [&b""[..], b"\n", &many, &empty].into_iter().enumerate() {
+        let before = setup.jobs();
+        fs::write(setup.path("state/nightjar.db"), left).unwrap();
+        for arguments in [&["jobs", "--json"][..], &["status"]] {
+            let done = setup.run(arguments);
+            assert_eq!(done.code, 1, "{round}: {arguments:?}: {done:?}");
+            assert!(done.stderr.contains("nightjar reindex"), "{round}: {done:?}");
+        }
+        let looked = setup.run(&["doctor", "--offline"]);
+        assert_eq!(looked.code, 1, "{round}: {looked:?}");
+        assert!(!looked.stdout.contains("there is none yet"), "{round}: {looked:?}");
+        assert!(looked.stdout.contains("nightjar reindex"), "{round}: {looked:?}");
+        if round % 2 == 0 {
+            let done = setup.run(&["backup", "stores"]);
+            assert_eq!(done.code, 0, "{round}: {done:?}");
+            assert!(done.stderr.contains("ERROR"), "{round}: {done:?}");
+            assert!(done.stderr.contains("from the copy"), "{round}: {done:?}");
+            assert!(done.stderr.contains("is kept as"), "{round}: {done:?}");
+        } else {
+            let report = setup.json(&["reindex"]);
+            assert_eq!(report["rebuilt"], true, "{round}: {report}");
+            assert!(report["copy"].is_string(), "{round}: {report}");
+            assert!(report["set_aside"].is_string(), "{round}: {report}");
+        }
+        let jobs = setup.jobs();
+        let known: Vec<_> =
+            jobs.iter().filter(|job| before.iter().any(|it| it["id"] == job["id"])).collect();
+        assert_eq!(known.len(), before.len(), "{round}");
+        let failed: Vec<_> = jobs.iter().filter(|job| job["state"] == "failed").collect();
+        assert_eq!(failed.len(), 1, "{round}: what only the copy knows");
+        // Names of what is set aside tell the seconds apart.
+        for name in names(&setup.path("state")).iter().filter(|name| name.contains(".damaged-")) {
+            fs::remove_file(setup.path("state").join(name)).unwrap();
+        }
+    }
+    // And where the archive alone is left.
+    let before = archived(&setup);
+    without_copies(&setup);
+    fs::write(setup.path("state/nightjar.db"), "").unwrap();
+    let looked = setup.run(&["doctor", "--offline"]);
+    assert!(!looked.stdout.contains("there is none yet"), "{looked:?}");
+    let done = setup.run(&["backup", "stores"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.stderr.contains("imported from the archive"), "{done:?}");
+    assert_eq!(archived(&setup)[1..], before);
+    assert_eq!(damaged_ones(&setup), 1);
+}
+
+#[test]
+fn an_emptied_database_does_not_empty_the_quota() {
+    let setup = Setup::healthy().set("accounts.contoso.max_jobs_per_day", 1);
+    setup.backup();
+    fs::write(setup.path("state/nightjar.db"), "").unwrap();
+    setup.queue();
+    let backup = setup.start(&["backup"]);
+    let job = setup.job_when("waiting for quota", |job| !job["hold"].is_null());
+    assert_eq!((&job["state"], &job["attempts"]), (&"queued".into(), &0.into()), "{job}");
+    backup.kill();
+    assert_eq!(setup.service.remote_jobs().len(), 1);
+}
+
+#[test]
+fn an_empty_file_in_a_new_state_folder_is_a_new_database() {
+    let setup = Setup::healthy();
+    fs::create_dir_all(setup.path("state")).unwrap();
+    fs::write(setup.path("state/nightjar.db"), "").unwrap();
+    let looked = setup.run(&["doctor", "--offline"]);
+    assert!(looked.stdout.contains("there is none yet"), "{looked:?}");
+    let done = setup.backup();
+    assert!(!done.stderr.contains("ERROR"), "{done:?}");
+    assert_eq!(damaged_ones(&setup), 0);
+}
+
+#[test]
+fn a_daemon_whose_database_was_replaced_or_emptied_ends() {
+    crate::harness::each(["replaced", "deleted", "emptied"], |how| {
+        let setup = Setup::healthy();
+        setup.backup();
+        let copies = names(&setup.path("state/copies"));
+        let other = setup.path("state/copies").join(&copies[0]);
+        let before = archived(&setup);
+        let daemon = setup.start(&["daemon"]);
+        crate::harness::until("ready", || daemon.stderr().contains("is ready").then_some(()));
+        let database = setup.path("state/nightjar.db");
+        match how {
+            "replaced" => {
+                fs::copy(other, setup.path("state/new")).unwrap();
+                nightjar::files::rename(&setup.path("state/new"), &database).unwrap();
+            }
+            "deleted" => fs::remove_file(&database).unwrap(),
+            _ => fs::write(&database, "").unwrap(),
+        }
+        // Less than the interval of the idle daemon's sweep.
+        let done = daemon.end_within(std::time::Duration::from_secs(40));
+        assert_eq!(done.code, 1, "{how}: {done:?}");
+        assert!(done.stderr.contains("was replaced, emptied or removed"), "{how}: {done:?}");
+        assert_eq!(names(&setup.path("state/copies")), copies, "{how}");
+
+        let daemon = setup.start(&["daemon"]);
+        crate::harness::until("ready", || daemon.stderr().contains("is ready").then_some(()));
+        assert_eq!(archived(&setup), before, "{how}");
+        daemon.stop(Signal::TERM);
+    });
+}
+
+#[test]
+fn no_job_id_is_given_by_two_processes_to_two_files() {
+    let setup = Setup::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
+    let backup = setup.start(&["backup"]);
+    setup.job_when("waiting", |job| job["state"] == "waiting");
+    lose(&setup);
+    // A new file, as another process makes it that knows nothing of this one.
+    fs::write(setup.path("state/nightjar.db"), empty_schema(&setup)).unwrap();
+    let done = backup.end();
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.stderr.contains("was replaced, emptied or removed"), "{done:?}");
 }

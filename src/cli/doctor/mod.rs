@@ -6,7 +6,7 @@ mod service;
 mod unit;
 
 use super::output::{self, Lines};
-use super::{Common, Problem, alerts, chosen, clock, exit, reading};
+use super::{Common, Problem, alerts, archive, chosen, clock, exit, reading};
 use crate::config;
 use crate::report::{Health, Reporter};
 use crate::settings::Settings;
@@ -181,6 +181,16 @@ async fn database(settings: &Settings, now: DateTime<Utc>, found: &mut Findings)
                  database and rebuild a damaged one; `nightjar reindex` rebuilds it now",
             );
             None
+        }
+        // Copies would have been an error.
+        Ok((None, sources)) if archive(settings).highest_job().is_ok_and(|job| job > 0) => {
+            found.error(
+                "database",
+                format!("{} is missing or empty, but the archive has snapshots", path.display()),
+                "start the daemon, or run `nightjar reindex` as the program's user: both rebuild it \
+                 from the archive",
+            );
+            sources.ok()
         }
         Ok((None, sources)) => {
             found.ok("database", "there is none yet; the first backup creates it");

@@ -581,6 +581,46 @@ async fn a_write_that_meets_damage_marks_the_database_and_is_no_storage_error() 
 }
 
 #[tokio::test]
+async fn nothing_is_stored_or_copied_once_another_file_is_in_the_database_s_place() {
+    let (folder, store) = store().await;
+    let job = made(&store, "stores").await;
+    let copy = store.keep_copy(at(0)).await.unwrap();
+    let path = folder.path().join(FILE);
+    let own = folder.path().join("own");
+    store.check_in_place().unwrap();
+    for emptied in [false, true] {
+        crate::files::rename(&path, &own).unwrap();
+        fs::copy(&own, &path).unwrap();
+        if emptied {
+            fs::write(&path, "").unwrap();
+        }
+        let new = NewJob {
+            source: "depots".into(),
+            account: "contoso".into(),
+            trigger: Trigger::Manual,
+            note: String::new(),
+        };
+        let refused = [
+            store.check_in_place().unwrap_err(),
+            store.job_for(new.clone(), at(1)).await.unwrap_err(),
+            store.account_for(new, at(1), 0, at(1)).await.unwrap_err(),
+            store.cancel(job.id, at(1)).await.unwrap_err(),
+            store.holds("worker", job.id).await.unwrap_err(),
+            store.keep_copy(at(90_000)).await.unwrap_err(),
+        ];
+        for error in refused {
+            assert!(matches!(error, StoreError::Replaced { .. }), "{error:?}");
+            assert!(error.is_doubtful() && !error.is_storage(), "{error:?}");
+        }
+        assert_eq!(copies::copies(folder.path()), std::slice::from_ref(&copy));
+        assert!(copies::is_suspect(folder.path()));
+        crate::files::rename(&own, &path).unwrap();
+    }
+    // Its own file again, with nothing of what was refused.
+    assert_eq!(made(&store, "depots").await.id, job.id + 1);
+}
+
+#[tokio::test]
 async fn the_remains_of_an_unfinished_copy_are_removed() {
     let (folder, store) = store().await;
     let copies = folder.path().join("copies");
