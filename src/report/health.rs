@@ -58,8 +58,8 @@ pub(super) fn last_success(
     good.into_iter().find(|completed_at| *completed_at - now <= CLOCK_TOLERANCE)
 }
 
-/// The worst that can be said of a source. `last_success` is that of [`last_success`]; `suspicious`
-/// says that its newest snapshot is. `since` is when it became known with its schedule:
+/// The worst that can be said of a source. `last_success` is when its last good snapshot was made;
+/// `suspicious` says that its newest snapshot is. `since` is when it became known with its schedule:
 /// earlier times are not owed.
 pub fn health(
     source: &Source,
