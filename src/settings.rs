@@ -223,11 +223,11 @@ impl Default for Retention {
 pub struct Notify {
     /// The check that all sources share: pinged when a backup begins, succeeds or fails.
     pub ping: Option<PrivateUrl>,
-    /// How often somebody is reminded of what is still broken, above zero.
+    /// How often an alert is repeated while its problem persists, above zero.
     pub remind_every: Duration,
     /// Fewer free bytes than this on the disk of the archive or of the state are worth telling.
     pub disk_low: u64,
-    /// The longest that one attempt to tell somebody may take, above zero.
+    /// The longest that one attempt to send an alert may take, above zero.
     pub try_timeout: Duration,
     pub webhooks: Vec<Webhook>,
     pub email: Option<Email>,

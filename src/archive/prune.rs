@@ -142,7 +142,7 @@ fn held(folder: &Folder, name: Name) -> Option<Hold> {
     let file = match folder.read(name.hold()) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        // Anything at this path counts as a hold: somebody meant it as one.
+        // Anything at this path counts as a hold.
         Err(_) => return Some(unreadable()),
     };
     Some(serde_json::from_reader(file.take(LARGEST_HOLD)).unwrap_or_else(|_| unreadable()))

@@ -324,7 +324,7 @@ fn stop_signal() -> Result<CancellationToken, Problem> {
             _ = interrupt.recv() => {}
         }
         told.cancel();
-        // Asked twice: somebody is in a hurry. What was acknowledged is on disk already.
+        // Asked twice: end at once. What was acknowledged is on disk already.
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -33,7 +33,7 @@ impl Health {
         }
     }
 
-    /// Whether somebody should look into it today.
+    /// Whether an administrator should look into it today.
     pub fn is_alarming(self) -> bool {
         matches!(self, Health::Overdue | Health::Failing)
     }

@@ -32,7 +32,7 @@ impl Store {
     /// # Errors
     /// When the database is damaged or was replaced, or the copy cannot be written.
     pub async fn keep_copy(&self, now: DateTime<Utc>) -> Result<PathBuf> {
-        // A file that somebody has put in its place must not drive the copies out.
+        // Another file in its place must not push the copies out.
         self.check_in_place()?;
         let folder = self.path.with_file_name(FOLDER);
         let failed = |path: &Path, error| StoreError::Folder { path: path.to_owned(), error };

@@ -81,7 +81,7 @@ mod tests {
     async fn a_socket_file_is_shared_with_its_group_and_removed_in_the_end() {
         let top = TempDir::new().unwrap();
         let path = top.path().join("page.sock");
-        // One that nobody serves any more.
+        // No process serves it any more.
         drop(Other::bind(&path).unwrap());
         let listener = Listener::bind(&at(&path)).await.unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660);

@@ -66,7 +66,7 @@ impl Live {
             }
             _ => return,
         };
-        // Nobody listens any more: so be it.
+        // No listener is left.
         let _ = self.news.send((news.0, news.1.to_string()));
     }
 
