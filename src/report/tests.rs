@@ -2,6 +2,7 @@ use super::*;
 use crate::archive::{Attempt, SnapshotMeta};
 use crate::config::{self, Environment};
 use crate::dataset::DocumentLimits;
+use crate::job::{Job, Wait};
 use crate::simulator::Data;
 use bytes::Bytes;
 use chrono::{TimeDelta, TimeZone};
@@ -183,4 +184,20 @@ async fn what_is_known_of_snapshots_goes_with_them() {
     std::fs::remove_file(folder.join(Name::new(morning(1), 1).manifest())).unwrap();
     reporter.sources(&fixture.settings, morning(3)).await.unwrap();
     assert_eq!(reporter.known.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_job_whose_submission_is_under_way_waits_for_nothing() {
+    let fixture = Fixture::new().await;
+    let new = crate::store::NewJob {
+        source: "stores".to_owned(),
+        account: "contoso".to_owned(),
+        trigger: crate::job::Trigger::Manual,
+        note: "made".to_owned(),
+    };
+    let (job, _) = fixture.store.job_for(new, morning(0)).await.unwrap();
+    let wait = Wait { why: crate::job::WaitReason::Local, message: "no descriptors".to_owned() };
+    let waiting = Job { waiting: Some(wait.clone()), ..job };
+    assert_eq!(JobView::from(waiting.clone()).hold, Some(wait));
+    assert_eq!(JobView::from(Job { submitting: true, attempts: 1, ..waiting }).hold, None);
 }

@@ -48,7 +48,8 @@ pub struct JobView {
     /// When it goes on; null once it has ended.
     #[serde(serialize_with = "instant_or_null")]
     pub due_at: Option<DateTime<Utc>>,
-    /// What it waits for until then, where that is not the service's own work.
+    /// What it waits for until then, where that is not the service's own work; null while a
+    /// submission is under way.
     pub hold: Option<Wait>,
     /// The present remote job's identifier.
     pub remote_id: Option<String>,
@@ -74,7 +75,8 @@ impl From<Job> for JobView {
             scheduled_for: job.scheduled_for,
             created_at: job.created_at,
             finished_at: job.finished_at,
-            hold: job.waiting,
+            // While its submission is under way it waits for nothing, and counts as one attempt more.
+            hold: job.waiting.filter(|_| !job.submitting),
             remote_id: job.remote_id,
             polls: job.polls,
             attempts: job.attempts,
