@@ -6,7 +6,7 @@
 //! may depend on which.
 //!
 //! - Configuration: [`config`] reads the file into [`settings`]; keys are [`secret`].
-//! - Policy: [`plan`] (schedules, backoff, quotas, retention).
+//! - Policy: [`policy`] (schedules, backoff, quotas, retention).
 //! - The life of a job: [`job`], whose [`job::decide`] computes the next state from a step's outcome.
 //! - Adapters: [`store`] keeps jobs in SQLite, [`service`] asks the remote side, [`archive`] files
 //!   what [`dataset`] has validated, with a [`manifest`] beside it, [`notify`] sends alerts.
@@ -29,7 +29,7 @@ pub mod job;
 pub mod maintenance;
 pub mod manifest;
 pub mod notify;
-pub mod plan;
+pub mod policy;
 pub mod printable;
 pub mod report;
 pub mod secret;

@@ -10,7 +10,8 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use url::{Host, Url};
 
-use crate::plan::schedule::Schedule;
+use crate::policy::retention::Rules;
+use crate::policy::schedule::Schedule;
 use crate::secret::PrivateUrl;
 
 /// One whole configuration. Every path is absolute when the file was loaded from disk.
@@ -35,7 +36,7 @@ pub struct Settings {
     pub retry: Retry,
     pub http: Http,
     /// The default for sources; each [`Source`] carries its own, already merged.
-    pub retention: Retention,
+    pub retention: Rules,
     pub notify: Notify,
     /// In the file's order, with unique names; each one's account exists.
     pub sources: Vec<Source>,
@@ -197,27 +198,6 @@ impl Default for Http {
     }
 }
 
-/// How many snapshots each rule keeps; a snapshot that any rule keeps stays. Never all zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
-    /// The newest ones, whenever they were made.
-    pub keep_last: u32,
-    /// Days that keep their newest one.
-    pub keep_daily: u32,
-    /// ISO weeks that keep their newest one.
-    pub keep_weekly: u32,
-    /// Months that keep their newest one.
-    pub keep_monthly: u32,
-    /// Years that keep their newest one.
-    pub keep_yearly: u32,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self { keep_last: 7, keep_daily: 14, keep_weekly: 8, keep_monthly: 12, keep_yearly: 3 }
-    }
-}
-
 /// Who is told when something breaks, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notify {
@@ -320,7 +300,7 @@ pub struct Source {
     /// How long after a scheduled time a good snapshot may still be missing.
     pub grace: Duration,
     /// The file's default, overridden key by key.
-    pub retention: Retention,
+    pub retention: Rules,
     /// The source's own check: pinged when a backup begins, succeeds or fails.
     pub ping: Option<PrivateUrl>,
 }

@@ -5,7 +5,7 @@ use crate::state::{queue, settings};
 use bytes::Bytes;
 use nightjar::archive::Archive;
 use nightjar::clock::Clock;
-use nightjar::engine::{Engine, Plan, Scope};
+use nightjar::engine::{Engine, EngineConfig, Scope};
 use nightjar::secret::Key;
 use nightjar::service::bing::Bing;
 use nightjar::service::http::HttpClients;
@@ -96,12 +96,13 @@ pub(crate) async fn run(quick: bool) {
     let account = &settings.accounts["bench"];
     let clients = HttpClients::new(&settings.http).unwrap();
     let bing = Bing::new(account, Key::new("bench-key").unwrap(), clients);
-    let plan = Plan {
+    let config = EngineConfig {
         settings: settings.clone(),
         services: BTreeMap::from([("bench".to_owned(), Arc::new(bing) as _)]),
     };
     let clock = Clock::system();
-    let engine = Engine::new(store.clone(), archive, worker, clock.clone(), plan, Arc::new(|_| {}));
+    let engine =
+        Engine::new(store.clone(), archive, worker, clock.clone(), config, Arc::new(|_| {}));
     let stop = CancellationToken::new();
     let (worked, ()) = tokio::join!(engine.run(Scope::Everything, stop.clone()), async {
         // First everything is submitted, one new connection each: that is not what is measured.

@@ -5,7 +5,7 @@ use crate::measure::{Samples, title};
 use nightjar::archive::Archive;
 use nightjar::clock::Clock;
 use nightjar::config::{self, Environment};
-use nightjar::engine::{Engine, Plan, Scope};
+use nightjar::engine::{Engine, EngineConfig, Scope};
 use nightjar::job::Trigger;
 use nightjar::settings::Settings;
 use nightjar::simulator::Data;
@@ -82,12 +82,12 @@ pub(crate) async fn run(quick: bool) {
         let worker = lock::Worker::register(&settings.state_dir, 1).unwrap();
         let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
         let service = Instantly { document: data.document(), entities: data.entities() };
-        let plan = Plan {
+        let config = EngineConfig {
             settings,
             services: BTreeMap::from([("bench".to_owned(), Arc::new(service) as _)]),
         };
         let clock = Clock::system();
-        let engine = Engine::new(store.clone(), archive, worker, clock, plan, Arc::new(|_| {}));
+        let engine = Engine::new(store.clone(), archive, worker, clock, config, Arc::new(|_| {}));
         let before = store.commits();
         let begun = Instant::now();
         engine.run(Scope::Jobs(ids), CancellationToken::new()).await.unwrap();

@@ -5,8 +5,7 @@ use super::{Archive, Attempt};
 use crate::failpoint::{self, Point};
 use crate::files::Folder;
 use crate::manifest::Name;
-use crate::plan::retention::{Candidate, Reasons, reasons};
-use crate::settings::Retention;
+use crate::policy::retention::{Candidate, Reasons, Rules, reasons};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -40,7 +39,7 @@ impl Archive {
     pub fn plan_pruning(
         &self,
         source: &str,
-        policy: &Retention,
+        policy: &Rules,
         zone: Tz,
         now: DateTime<Utc>,
     ) -> io::Result<Vec<RetentionDecision>> {

@@ -4,7 +4,7 @@ mod trust;
 use super::*;
 use crate::dataset::{DocumentLimits, Unproven};
 use crate::manifest::{Manifest, Name};
-use crate::settings::Retention;
+use crate::policy::retention::Rules;
 use crate::simulator::{Damage, Data};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
@@ -418,7 +418,7 @@ async fn manifests_of_older_versions_are_a_note_and_changed_ones_are_damaged() {
     let third = fixture.keep(&document(10), 3).await;
     assert_eq!(third.manifest.same_content_as.as_deref(), Some(old));
     let policy =
-        Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
+        Rules { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
     let plan = fixture.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
     fixture.archive.prune(&plan).unwrap();
     assert!(fixture.file(new).exists() && fixture.file("20261125T040000Z-2.xml.zst").exists());
@@ -543,7 +543,7 @@ async fn pruning_removes_only_unretained_snapshots_and_keeps_shared_data() {
         fixture.keep(&document(10), job).await;
     }
     let policy =
-        Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
+        Rules { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
     let held = Name::new(at(2), 2);
     let hold = Hold { reason: "the auditors".into(), since: at(9) };
     fixture.archive.hold("places", held, &hold).unwrap();
@@ -571,7 +571,7 @@ async fn damaged_snapshots_are_neither_counted_nor_removed_by_retention() {
     }
     fs::remove_file(fixture.file("20261125T050000Z-3.xml.zst")).unwrap();
     let policy =
-        Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
+        Rules { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
     let plan = fixture.archive.plan_pruning("places", &policy, chrono_tz::UTC, at(99)).unwrap();
     assert_eq!(fixture.archive.prune(&plan).unwrap(), 1);
     assert_eq!(names_left(&fixture), ["20261125T050000Z-3", "20261125T040000Z-2"]);

@@ -6,7 +6,7 @@ use crate::config;
 use crate::engine::Notice;
 use crate::job::{Job, JobEvent, State};
 use crate::notify::{Channel, Message, Notifier, Phase, run_id};
-use crate::plan::alarms::changes;
+use crate::policy::alarms::changes;
 use crate::report::Reporter;
 use crate::secret::Secret;
 use crate::service::http::PlainClients;

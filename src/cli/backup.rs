@@ -3,7 +3,9 @@
 use super::alerts::Dispatcher;
 use super::output;
 use super::watch::Watch;
-use super::{Common, Problem, archive, chosen, clock, exit, open_store, plan, stop_signal, sweep};
+use super::{
+    Common, Problem, archive, chosen, clock, engine_config, exit, open_store, stop_signal, sweep,
+};
 use crate::config::units::{duration_text, parse_duration};
 use crate::engine::{Engine, Observer, Scope};
 use crate::job::{Job, State, Trigger};
@@ -62,7 +64,8 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     // Before anything that may take its time.
     let stop = stop_signal()?;
     let timed_out = arguments.timeout.map(|limit| stop_after(limit, &stop));
-    let plan = plan(&settings, &sources.iter().map(|source| source.account.as_str()).collect())?;
+    let engine_config =
+        engine_config(&settings, &sources.iter().map(|source| source.account.as_str()).collect())?;
     let store = open_store(&settings).await?;
     let worker =
         lock::Worker::register(&settings.state_dir, fastrand::u64(..)).map_err(|error| {
@@ -88,7 +91,8 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
         told.notice(&notice);
         shown(notice);
     });
-    let engine = Engine::new(store.clone(), archive(&settings), worker, clock(), plan, observer);
+    let engine =
+        Engine::new(store.clone(), archive(&settings), worker, clock(), engine_config, observer);
     // By itself, so that nothing that is shown or told holds it up.
     let stopped = stop.clone();
     let mut working = tokio::spawn(async move { engine.run(Scope::Jobs(ids), stop).await });

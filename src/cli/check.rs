@@ -1,7 +1,7 @@
 //! `nightjar check`: validates the configuration and shows the next runs.
 
 use super::output::{self, Lines, Table};
-use super::{Common, Problem, clock, exit, plan};
+use super::{Common, Problem, clock, engine_config, exit};
 use crate::config::{self, Mistake};
 use crate::engine::target;
 use crate::settings::Settings;
@@ -148,8 +148,8 @@ pub(super) async fn try_keys(
 ) -> Result<Vec<Tried>, Problem> {
     let mut tried = Vec::new();
     for source in sources {
-        let answer = match plan(settings, &BTreeSet::from([source.account.as_str()])) {
-            Ok(plan) => match plan.services.get(&source.account) {
+        let answer = match engine_config(settings, &BTreeSet::from([source.account.as_str()])) {
+            Ok(config) => match config.services.get(&source.account) {
                 Some(service) => service
                     .try_key(&target(source), clock().now())
                     .await

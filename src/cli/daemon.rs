@@ -1,9 +1,9 @@
 //! `nightjar daemon`: the service.
 
 use super::alerts::Dispatcher;
-use super::{Common, Problem, archive, clock, plan, recover, stop_signal, sweep, systemd};
+use super::{Common, Problem, archive, clock, engine_config, recover, stop_signal, sweep, systemd};
 use crate::config;
-use crate::engine::{Engine, Notice, Observer, Plan, Scope};
+use crate::engine::{Engine, EngineConfig, Notice, Observer, Scope};
 use crate::files;
 use crate::maintenance::Maintenance;
 use crate::report::Reporter;
@@ -29,7 +29,7 @@ const LAST_PINGS: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let settings = common.settings()?;
-    let whole = whole_plan(&settings)?;
+    let whole = whole_config(&settings)?;
     let stop = stop_signal()?;
     let state = |error: std::io::Error| {
         Problem::failed(format!(
@@ -173,14 +173,14 @@ async fn take_over(
     }
 }
 
-fn whole_plan(settings: &Settings) -> Result<Plan, Problem> {
-    plan(settings, &settings.accounts.keys().map(String::as_str).collect())
+fn whole_config(settings: &Settings) -> Result<EngineConfig, Problem> {
+    engine_config(settings, &settings.accounts.keys().map(String::as_str).collect())
 }
 
-/// The configuration as it is now, with its plan.
-fn reloaded(common: &Common) -> Result<(Plan, Settings), Problem> {
+/// The configuration as it is now, with its services.
+fn reloaded(common: &Common) -> Result<(EngineConfig, Settings), Problem> {
     let settings = common.settings()?;
-    let plan = whole_plan(&settings)?;
+    let config = whole_config(&settings)?;
     if files::has_left_root() {
         // A channel that works must not end because only root can read its secret.
         let (_, problems) = super::alerts::notifier(&settings);
@@ -188,7 +188,7 @@ fn reloaded(common: &Common) -> Result<(Plan, Settings), Problem> {
             return Err(Problem::usage(problems.join("\n")));
         }
     }
-    Ok((plan, settings))
+    Ok((config, settings))
 }
 
 /// Reloads the configuration on SIGHUP. A file with mistakes changes nothing.
@@ -206,7 +206,7 @@ async fn reload_on_hangup(
         }
         let old = reader.settings();
         match reloaded(common) {
-            Ok((plan, mut new)) => {
+            Ok((config, mut new)) => {
                 for (what, changed) in [
                     ("state_dir", new.state_dir != old.state_dir),
                     ("archive_dir", new.archive_dir != old.archive_dir),
@@ -219,7 +219,7 @@ async fn reload_on_hangup(
                 new.state_dir.clone_from(&old.state_dir);
                 new.archive_dir.clone_from(&old.archive_dir);
                 tracing::info!(sources = new.sources.len(), "configuration reloaded");
-                engine.set_plan(Plan { settings: new.clone(), ..plan });
+                engine.set_config(EngineConfig { settings: new.clone(), ..config });
                 dispatcher.set(new.clone());
                 reader.set_settings(new);
             }

@@ -3,7 +3,7 @@
 
 use super::output::{self, Lines, bytes};
 use super::watch::Watch;
-use super::{Common, Problem, archive, clock, exit, open_store, plan, stop_signal};
+use super::{Common, Problem, archive, clock, engine_config, exit, open_store, stop_signal};
 use crate::engine::{Engine, Scope};
 use crate::files;
 use crate::job::{Job, State};
@@ -47,7 +47,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
 
     let common = Common { config: Some(config.clone()), ..Common::default() };
     let settings = common.settings()?;
-    let plan = plan(&settings, &settings.accounts.keys().map(String::as_str).collect())?;
+    let engine_config =
+        engine_config(&settings, &settings.accounts.keys().map(String::as_str).collect())?;
     let store = open_store(&settings).await?;
     let _only = lock::daemon(&settings.state_dir).map_err(Problem::failed)?.map_err(|process| {
         Problem::failed(format!("process {process} already uses {}", folder.display()))
@@ -57,8 +58,14 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
     let stop = stop_signal()?;
     let watch = Watch::new(store.clone());
     let before = newest(&store).await?.map_or(0, |job| job.id);
-    let engine =
-        Engine::new(store.clone(), archive(&settings), worker, clock(), plan, watch.observer());
+    let engine = Engine::new(
+        store.clone(),
+        archive(&settings),
+        worker,
+        clock(),
+        engine_config,
+        watch.observer(),
+    );
     output::note("The schedule creates a job in a second or two …");
     let done = CancellationToken::new();
     let working = async {

@@ -26,7 +26,7 @@ mod watch;
 use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::config::{self, ConfigError};
-use crate::engine::Plan;
+use crate::engine::EngineConfig;
 use crate::report::{ReportError, Reporter};
 use crate::service::ExportService;
 use crate::service::bing::Bing;
@@ -260,8 +260,8 @@ async fn reading<T>(
     }
 }
 
-/// The plan with the services of these accounts; their keys are read here.
-fn plan(settings: &Settings, accounts: &BTreeSet<&str>) -> Result<Plan, Problem> {
+/// What an engine runs with, with the services of these accounts; their keys are read here.
+fn engine_config(settings: &Settings, accounts: &BTreeSet<&str>) -> Result<EngineConfig, Problem> {
     let clients = HttpClients::new(&settings.http).map_err(Problem::usage)?;
     let mut services: BTreeMap<String, Arc<dyn ExportService>> = BTreeMap::new();
     let mut problems = Vec::new();
@@ -278,7 +278,7 @@ fn plan(settings: &Settings, accounts: &BTreeSet<&str>) -> Result<Plan, Problem>
         }
     }
     if problems.is_empty() {
-        Ok(Plan { settings: settings.clone(), services })
+        Ok(EngineConfig { settings: settings.clone(), services })
     } else {
         Err(Problem::usage(problems.join("\n")))
     }

@@ -160,7 +160,7 @@ mod tests {
     use crate::archive::{Attempt, Hold, SnapshotMeta};
     use crate::dataset::DocumentLimits;
     use crate::manifest::Name;
-    use crate::settings::Retention;
+    use crate::policy::retention::Rules;
     use crate::simulator::Data;
     use bytes::Bytes;
     use chrono::{DateTime, TimeZone, Utc};
@@ -205,13 +205,8 @@ mod tests {
         for job in 1..=3 {
             file(&archive, job).await;
         }
-        let policy = Retention {
-            keep_last: 1,
-            keep_daily: 0,
-            keep_weekly: 0,
-            keep_monthly: 0,
-            keep_yearly: 0,
-        };
+        let policy =
+            Rules { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
         let plan = archive.plan_pruning("stores", &policy, Tz::UTC, night(3)).unwrap();
         let hold = Hold { reason: "the auditors".to_owned(), since: night(3) };
         archive.hold("stores", Name::new(night(2), 2), &hold).unwrap();

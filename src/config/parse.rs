@@ -15,9 +15,10 @@ use super::schema::{self, nearest};
 use super::syntax;
 use super::units::duration_text;
 use super::values::{self, A_KEY_ITSELF, holds_key, quoted};
+use crate::policy::retention::Rules;
 use crate::settings::{
-    Account, Email, Http, KeySource, Listen, MailSecurity, Notify, Poll, Retention, Retry,
-    Settings, Source, Webhook,
+    Account, Email, Http, KeySource, Listen, MailSecurity, Notify, Poll, Retry, Settings, Source,
+    Webhook,
 };
 use crate::tls::{self, CaFileError};
 
@@ -127,7 +128,7 @@ fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
         None
     };
     let (names, accounts) = accounts(root, from);
-    let retention = retention(&root.table("retention", &schema::RETENTION), Retention::default());
+    let retention = retention(&root.table("retention", &schema::RETENTION), Rules::default());
     let mut settings = Settings {
         state_dir,
         archive_dir,
@@ -308,16 +309,16 @@ fn http(table: &Table<'_>, from: Base<'_>) -> Http {
 }
 
 /// A policy whose absent keys are those of `default`.
-fn retention(table: &Table<'_>, default: Retention) -> Retention {
+fn retention(table: &Table<'_>, default: Rules) -> Rules {
     let keep = |key, default| table.get(key, values::whole(0)).unwrap_or(default);
-    let retention = Retention {
+    let retention = Rules {
         keep_last: keep("keep_last", default.keep_last),
         keep_daily: keep("keep_daily", default.keep_daily),
         keep_weekly: keep("keep_weekly", default.keep_weekly),
         keep_monthly: keep("keep_monthly", default.keep_monthly),
         keep_yearly: keep("keep_yearly", default.keep_yearly),
     };
-    let Retention { keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly } = retention;
+    let Rules { keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly } = retention;
     let rules = [keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly];
     if table.is_present() && rules.iter().all(|count| *count == 0) {
         table.mistake(

@@ -12,7 +12,7 @@ use url::{Host, Url};
 
 use super::schema::nearest;
 use super::units;
-use crate::plan::schedule::Schedule;
+use crate::policy::schedule::Schedule;
 use crate::secret::PrivateUrl;
 use crate::settings::{Listen, MailSecurity, is_loopback};
 

@@ -3,7 +3,7 @@
 use super::in_flight::StepHandle;
 use super::resumable::ResumableDownload;
 use super::step::Effect;
-use super::{Engine, Notice, Plan};
+use super::{Engine, EngineConfig, Notice};
 use crate::archive::{Attempt, ReceiveError, Received, Snapshot, SnapshotMeta, panic_message};
 use crate::dataset::{DocumentLimits, Summary};
 use crate::failpoint::Point;
@@ -26,7 +26,7 @@ impl Engine {
     /// Fetches the job's result into the archive; `None` when it was cancelled.
     pub(super) async fn fetch(
         &self,
-        plan: &Plan,
+        config: &EngineConfig,
         source: &Source,
         service: &Arc<dyn ExportService>,
         target: &Target,
@@ -42,7 +42,7 @@ impl Engine {
             return None;
         }
         let received = tokio::select! {
-            received = self.receive(plan, source, service, target, job, name) => received,
+            received = self.receive(config, source, service, target, job, name) => received,
             () = handle.cancel.cancelled() => return None,
         };
         let (received, events) = match received {
@@ -60,7 +60,7 @@ impl Engine {
         }
         // Not interrupted from here on: what was fetched is filed.
         let (engine, source, job) = (self.clone(), source.clone(), job.clone());
-        let policy = plan.policy();
+        let policy = config.policy();
         let service = Arc::clone(service);
         let settle = move || engine.settle(&policy, &*service, &source, &job, name, received);
         let settled = tokio::task::spawn_blocking(settle).await;
@@ -75,7 +75,7 @@ impl Engine {
     /// Everything up to and including validation.
     async fn receive(
         &self,
-        plan: &Plan,
+        config: &EngineConfig,
         source: &Source,
         service: &Arc<dyn ExportService>,
         target: &Target,
@@ -97,12 +97,14 @@ impl Engine {
         let mut download = service.fetch(target, url, self.now()).await.map_err(Outcome::Failed)?;
         let length = download.length;
         // More than may be received is not received, whatever the service announces.
-        let most = length.unwrap_or(0).min(plan.settings.http.max_bytes);
+        let most = length.unwrap_or(0).min(config.settings.http.max_bytes);
         self.check_space(most / PRESUMED_RATIO)?;
         let number = self.shared.attempts.fetch_add(1, Ordering::Relaxed);
         let attempt = Attempt::new(&self.shared.worker.name, number);
-        let limits =
-            DocumentLimits { max_bytes: plan.settings.http.max_bytes, ..DocumentLimits::default() };
+        let limits = DocumentLimits {
+            max_bytes: config.settings.http.max_bytes,
+            ..DocumentLimits::default()
+        };
         let mut before = 0;
         let progress = |bytes: u64| {
             self.shared.received.fetch_add(bytes.saturating_sub(before), Ordering::Relaxed);
@@ -114,7 +116,7 @@ impl Engine {
             service: &**service,
             target,
             url,
-            policy: plan.policy(),
+            policy: config.policy(),
             download,
             notes: &|note| notes.lock().unwrap_or_else(PoisonError::into_inner).push(note),
             offset: 0,
@@ -180,15 +182,19 @@ impl Engine {
 
     /// Archives the job's newest document that was quarantined although it was whole, for the job
     /// fails otherwise. `None` where there is none, or it cannot be archived.
-    pub(super) async fn file_quarantined(&self, plan: &Plan, job: &Job) -> Option<Outcome> {
-        let source = plan.settings.source(&job.source)?.clone();
-        let service = Arc::clone(plan.services.get(&source.account)?);
+    pub(super) async fn file_quarantined(
+        &self,
+        config: &EngineConfig,
+        job: &Job,
+    ) -> Option<Outcome> {
+        let source = config.settings.source(&job.source)?.clone();
+        let service = Arc::clone(config.services.get(&source.account)?);
         if !self.shared.store.holds(&self.shared.worker.name, job.id).await.ok()? {
             return None;
         }
         let number = self.shared.attempts.fetch_add(1, Ordering::Relaxed);
         let attempt = Attempt::new(&self.shared.worker.name, number);
-        let (engine, job, limit) = (self.clone(), job.clone(), plan.settings.http.max_bytes);
+        let (engine, job, limit) = (self.clone(), job.clone(), config.settings.http.max_bytes);
         let filed = tokio::task::spawn_blocking(move || {
             let archive = &engine.shared.archive;
             let Some((name, received)) = archive.requeue(&source.name, job.id, attempt, limit)?

@@ -25,8 +25,8 @@ pub use schedule::schedule_identity;
 use crate::archive::Archive;
 use crate::clock::{Clock, ClockSteps};
 use crate::job::{Job, JobEvent, Policy};
-use crate::plan::backoff::Backoff;
-use crate::plan::quota::Quota;
+use crate::policy::backoff::Backoff;
+use crate::policy::quota::Quota;
 use crate::service::{ExportService, Target};
 use crate::settings::{Account, Settings, Source};
 use crate::store::{AccountLimits, Store, lock};
@@ -61,22 +61,22 @@ pub enum Notice<'a> {
 /// Receives what an engine is doing.
 pub type Observer = Arc<dyn Fn(Notice<'_>) + Send + Sync>;
 
-/// What the engine works by: a configuration, and the service behind each account.
+/// What an engine runs with: a configuration, and the service behind each account.
 #[derive(Clone)]
-pub struct Plan {
+pub struct EngineConfig {
     /// The configuration.
     pub settings: Settings,
     /// By account.
     pub services: BTreeMap<String, Arc<dyn ExportService>>,
 }
 
-impl fmt::Debug for Plan {
+impl fmt::Debug for EngineConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plan").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("EngineConfig").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
-impl Plan {
+impl EngineConfig {
     /// The policy that this configuration sets.
     pub fn policy(&self) -> Policy {
         let Settings { poll, retry, http, .. } = &self.settings;
@@ -143,7 +143,7 @@ struct Shared {
     clock: Clock,
     /// When it began: times before that were missed, not met.
     started: DateTime<Utc>,
-    plan: Mutex<Arc<Plan>>,
+    config: Mutex<Arc<EngineConfig>>,
     observer: Observer,
     /// When the loop last ran.
     last_tick: Mutex<Instant>,
@@ -178,11 +178,11 @@ impl Engine {
         archive: Archive,
         worker: lock::Worker,
         clock: Clock,
-        plan: Plan,
+        config: EngineConfig,
         observer: Observer,
     ) -> Engine {
         let started = clock.now();
-        let plan = Mutex::new(Arc::new(plan));
+        let config = Mutex::new(Arc::new(config));
         let clock_watch = tokio::sync::Mutex::new(ClockWatch {
             steps: ClockSteps::new(&clock),
             pending: false,
@@ -197,7 +197,7 @@ impl Engine {
                 worker,
                 clock,
                 started,
-                plan,
+                config,
                 observer,
                 last_tick,
                 received: AtomicU64::new(0),
@@ -217,13 +217,13 @@ impl Engine {
         self.shared.received.load(Ordering::Relaxed)
     }
 
-    /// Replaces the plan. Steps in flight still follow the old one.
-    pub fn set_plan(&self, plan: Plan) {
-        *self.shared.plan.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(plan);
+    /// Replaces the configuration and the services. Steps in flight still follow the old one.
+    pub fn set_config(&self, config: EngineConfig) {
+        *self.shared.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
-    fn plan(&self) -> Arc<Plan> {
-        Arc::clone(&self.shared.plan.lock().unwrap_or_else(PoisonError::into_inner))
+    fn config(&self) -> Arc<EngineConfig> {
+        Arc::clone(&self.shared.config.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn now(&self) -> DateTime<Utc> {

@@ -3,7 +3,7 @@
 use super::in_flight::{InFlight, StepHandle};
 use super::schedule::Agenda;
 use super::step::pause;
-use super::{Engine, Plan, target};
+use super::{Engine, EngineConfig, target};
 use crate::archive::panic_message;
 use crate::job::{FailureKind, Job, Outcome, Progress};
 use crate::store::{AccountLimits, Claim, LONGEST_REMOTE_JOB, StoreError};
@@ -59,12 +59,12 @@ type Finished = (i64, Result<(), StoreError>);
 #[derive(Debug)]
 pub(super) struct Run {
     scope: Scope,
-    plan: Arc<Plan>,
+    config: Arc<EngineConfig>,
     limits: Arc<BTreeMap<String, AccountLimits>>,
     agenda: Agenda,
     in_flight: InFlight,
     steps: JoinSet<Finished>,
-    /// Sources with live jobs that are not in the plan.
+    /// Sources with live jobs that are not in the configuration.
     unconfigured: BTreeSet<String>,
     /// Until then nothing falls due, unless another process writes.
     quiet_until: DateTime<Utc>,
@@ -139,7 +139,7 @@ impl Engine {
     }
 
     pub(super) async fn begin(&self, scope: Scope) -> Result<Run, StoreError> {
-        let plan = self.plan();
+        let config = self.config();
         let mut run = Run {
             scope,
             limits: Arc::default(),
@@ -156,24 +156,24 @@ impl Engine {
             corrections: 0,
             orphan_query_stop: CancellationToken::new(),
             orphan_query: None,
-            plan,
+            config,
         };
         self.correct_clock(&mut run, true).await?;
-        self.apply_plan(&mut run).await?;
+        self.apply_config(&mut run).await?;
         self.reap_dead_workers().await?;
         Ok(run)
     }
 
-    async fn apply_plan(&self, run: &mut Run) -> Result<(), StoreError> {
+    async fn apply_config(&self, run: &mut Run) -> Result<(), StoreError> {
         if matches!(run.scope, Scope::Everything) {
-            run.agenda = self.begin_schedules(&run.plan).await?;
+            run.agenda = self.begin_schedules(&run.config).await?;
         }
-        for source in &run.plan.settings.sources {
+        for source in &run.config.settings.sources {
             self.shared.store.move_to_account(&source.name, &source.account).await?;
         }
         self.shared.store.reconsider_quota(self.now()).await?;
         run.unconfigured.clear();
-        run.limits = Arc::new(run.plan.limits());
+        run.limits = Arc::new(run.config.limits());
         Ok(())
     }
 
@@ -182,12 +182,12 @@ impl Engine {
     pub(super) async fn iterate(&self, run: &mut Run, sweep: bool) -> Result<bool, StoreError> {
         *self.shared.last_tick.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.shared.store.check_in_place()?;
-        let plan = self.plan();
-        if !Arc::ptr_eq(&plan, &run.plan) {
-            let before = std::mem::replace(&mut run.plan, plan);
-            if let Err(error) = self.apply_plan(run).await {
+        let config = self.config();
+        if !Arc::ptr_eq(&config, &run.config) {
+            let before = std::mem::replace(&mut run.config, config);
+            if let Err(error) = self.apply_config(run).await {
                 // Not applied: the next try finds it new again.
-                run.plan = before;
+                run.config = before;
                 return Err(error);
             }
         }
@@ -206,8 +206,8 @@ impl Engine {
         run.last_wal = sign;
         run.unchecked |= written;
         if matches!(run.scope, Scope::Everything) {
-            let plan = Arc::clone(&run.plan);
-            self.schedule_due(&plan, &mut run.agenda).await?;
+            let config = Arc::clone(&run.config);
+            self.schedule_due(&config, &mut run.agenda).await?;
         }
         if sweep {
             run.last_sweep = self.shared.clock.monotonic();
@@ -283,7 +283,7 @@ impl Engine {
             run.corrections = corrections;
             run.quiet_until = DateTime::UNIX_EPOCH;
             if matches!(run.scope, Scope::Everything) {
-                run.agenda = Agenda::of(&run.plan);
+                run.agenda = Agenda::of(&run.config);
             }
         }
         Ok(())
@@ -352,12 +352,12 @@ impl Engine {
         if run.orphan_query.as_ref().is_some_and(|asked| !asked.is_finished()) {
             return;
         }
-        let (engine, plan) = (self.clone(), Arc::clone(&run.plan));
+        let (engine, config) = (self.clone(), Arc::clone(&run.config));
         let stop = run.orphan_query_stop.clone();
         run.orphan_query = Some(tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                asked = engine.orphans(&plan) => {
+                asked = engine.orphans(&config) => {
                     if let Err(error) = asked {
                         tracing::warn!(%error, "cannot poll orphaned remote jobs");
                     }
@@ -366,17 +366,17 @@ impl Engine {
         }));
     }
 
-    pub(super) async fn orphans(&self, plan: &Plan) -> Result<(), StoreError> {
+    pub(super) async fn orphans(&self, config: &EngineConfig) -> Result<(), StoreError> {
         let store = &self.shared.store;
         for orphan in store.orphans(self.now() - LONGEST_REMOTE_JOB).await? {
-            let source = plan.settings.source(&orphan.source);
-            let service = source.and_then(|source| plan.services.get(&source.account));
+            let source = config.settings.source(&orphan.source);
+            let service = source.and_then(|source| config.services.get(&source.account));
             let (Some(source), Some(service)) = (source, service) else { continue };
             let target = target(source);
             let id = orphan.remote_id.as_deref();
             // The service may not know a young one yet, although it uses quota.
             let age = (self.now() - orphan.started_at).to_std().unwrap_or_default();
-            let is_young = age < plan.settings.http.lost_after;
+            let is_young = age < config.settings.http.lost_after;
             let ended = match service.poll(&target, id, &orphan.status_url, self.now()).await {
                 // An answer about another job says nothing about this one.
                 Ok(polled) if polled.other.is_some() => false,
@@ -430,20 +430,20 @@ impl Engine {
     }
 
     fn launch(&self, run: &mut Run, job: Job, handle: StepHandle) {
-        let (engine, plan) = (self.clone(), Arc::clone(&run.plan));
+        let (engine, config) = (self.clone(), Arc::clone(&run.config));
         run.steps.spawn(async move {
             let id = job.id;
             let step = {
-                let (engine, plan, job, handle) =
-                    (engine.clone(), Arc::clone(&plan), job.clone(), handle.clone());
+                let (engine, config, job, handle) =
+                    (engine.clone(), Arc::clone(&config), job.clone(), handle.clone());
                 // A task of its own, so that a panic ends only this step.
-                tokio::spawn(async move { engine.work(&plan, job, &handle).await })
+                tokio::spawn(async move { engine.work(&config, job, &handle).await })
             };
             let ended = match step.await {
                 Ok(ended) => ended,
                 Err(panicked) => {
                     let outcome = Outcome::Panicked(panic_message(panicked));
-                    engine.conclude(&plan, &job, outcome.into(), &handle).await
+                    engine.conclude(&config, &job, outcome.into(), &handle).await
                 }
             };
             (id, ended)
@@ -515,8 +515,8 @@ impl Ticking {
         self.engine.correct_clock(&mut self.run, true).await?;
         self.engine.reap_dead_workers().await?;
         self.engine.release_idle(&self.run).await?;
-        let plan = Arc::clone(&self.run.plan);
-        self.engine.orphans(&plan).await?;
+        let config = Arc::clone(&self.run.config);
+        self.engine.orphans(&config).await?;
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! Finds the scheduled times that are due, and makes jobs of them.
 
-use super::{Engine, Plan};
+use super::{Engine, EngineConfig};
 use crate::job::{self, Job, Policy, Trigger};
-use crate::plan::schedule::Schedule;
+use crate::policy::schedule::Schedule;
 use crate::settings::Source;
 use crate::store::{Accounted, NewJob, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -56,8 +56,8 @@ pub(super) struct Agenda {
 
 impl Agenda {
     /// Every schedule, to be checked at once: something may have been missed.
-    pub(super) fn of(plan: &Plan) -> Agenda {
-        let sources = plan.settings.sources.iter();
+    pub(super) fn of(config: &EngineConfig) -> Agenda {
+        let sources = config.settings.sources.iter();
         let times = sources.map(|source| (DateTime::UNIX_EPOCH, source.name.clone()));
         Agenda { times: times.collect() }
     }
@@ -77,28 +77,31 @@ impl Agenda {
 }
 
 impl Engine {
-    /// Begins the schedules of a plan: of sources that are new, or whose schedule has changed, from
+    /// Begins the schedules of a configuration: of sources that are new, or whose schedule has changed, from
     /// now on.
-    pub(super) async fn begin_schedules(&self, plan: &Plan) -> Result<Agenda, StoreError> {
-        for source in &plan.settings.sources {
+    pub(super) async fn begin_schedules(
+        &self,
+        config: &EngineConfig,
+    ) -> Result<Agenda, StoreError> {
+        for source in &config.settings.sources {
             self.shared
                 .store
                 .start_schedule(&source.name, &schedule_identity(source), self.now())
                 .await?;
         }
-        Ok(Agenda::of(plan))
+        Ok(Agenda::of(config))
     }
 
     /// Accounts for every scheduled time that has come.
     pub(super) async fn schedule_due(
         &self,
-        plan: &Plan,
+        config: &EngineConfig,
         agenda: &mut Agenda,
     ) -> Result<(), StoreError> {
         let now = self.now();
         while let Some(name) = agenda.take_due(now) {
-            let Some(source) = plan.settings.source(&name) else { continue };
-            match self.account(source, &plan.policy(), now).await {
+            let Some(source) = config.settings.source(&name) else { continue };
+            match self.account(source, &config.policy(), now).await {
                 Ok(true) => {
                     let next = source.schedule.next_after(now, source.timezone);
                     agenda.times.extend(next.map(|next| (next, name)));

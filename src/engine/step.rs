@@ -2,7 +2,7 @@
 
 use super::fetch::impossible_name;
 use super::in_flight::StepHandle;
-use super::{Engine, Notice, Plan, target};
+use super::{Engine, EngineConfig, Notice, target};
 use crate::failpoint::{self, Point};
 use crate::job::{self, Failure, FailureKind, Job, JobEvent, JobStep, Outcome, Progress};
 use crate::manifest::Name;
@@ -39,25 +39,25 @@ impl Engine {
     /// cancelled changes nothing: the job stays due as it was.
     pub(super) async fn work(
         &self,
-        plan: &Plan,
+        config: &EngineConfig,
         job: Job,
         handle: &StepHandle,
     ) -> Result<(), StoreError> {
-        let source = plan.settings.source(&job.source);
-        let service = service_of(plan, &job);
+        let source = config.settings.source(&job.source);
+        let service = service_of(config, &job);
         let (Some(source), Some(service), Some(step)) = (source, service, job.step()) else {
             return self.shared.store.release(job.id, &self.shared.worker.name).await;
         };
-        let Some(effect) = self.perform(plan, source, service, &job, step, handle).await else {
+        let Some(effect) = self.perform(config, source, service, &job, step, handle).await else {
             return Ok(());
         };
-        self.conclude(plan, &job, effect, handle).await
+        self.conclude(config, &job, effect, handle).await
     }
 
     /// Decides what follows from the outcome of a job's step, and stores the decision.
     pub(super) async fn conclude(
         &self,
-        plan: &Plan,
+        config: &EngineConfig,
         job: &Job,
         effect: Effect,
         handle: &StepHandle,
@@ -73,14 +73,14 @@ impl Engine {
             job.missing_since = stored.missing_since;
         }
         let (job, now) = (&job, self.now());
-        let mut decision = job::decide(job, &effect.outcome, &plan.policy(), now, random());
+        let mut decision = job::decide(job, &effect.outcome, &config.policy(), now, random());
         if decision.job.state == job::State::Failed
-            && let Some(outcome) = self.file_quarantined(plan, job).await
+            && let Some(outcome) = self.file_quarantined(config, job).await
         {
             decision = job::archived_instead(decision, &outcome);
         }
         decision.events.splice(0..0, effect.events);
-        if let Some(service) = service_of(plan, job) {
+        if let Some(service) = service_of(config, job) {
             decision.map_texts(|text| service.redact(text));
         }
         let mut tries = STORE_AGAIN.iter().chain(STORE_AGAIN.last().into_iter().cycle());
@@ -135,7 +135,7 @@ impl Engine {
     /// The effect; `None` when it was cancelled.
     async fn perform(
         &self,
-        plan: &Plan,
+        config: &EngineConfig,
         source: &Source,
         service: &Arc<dyn ExportService>,
         job: &Job,
@@ -170,7 +170,7 @@ impl Engine {
                 }
                 () = handle.cancel.cancelled() => None,
             },
-            JobStep::Fetch => self.fetch(plan, source, service, &target, job, handle).await,
+            JobStep::Fetch => self.fetch(config, source, service, &target, job, handle).await,
         }
     }
 
@@ -209,8 +209,8 @@ impl Engine {
     }
 }
 
-fn service_of<'p>(plan: &'p Plan, job: &Job) -> Option<&'p Arc<dyn ExportService>> {
-    plan.services.get(&plan.settings.source(&job.source)?.account)
+fn service_of<'p>(config: &'p EngineConfig, job: &Job) -> Option<&'p Arc<dyn ExportService>> {
+    config.services.get(&config.settings.source(&job.source)?.account)
 }
 
 /// The only place that sleeps.

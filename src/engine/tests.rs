@@ -4,7 +4,7 @@ use crate::clock::MockClock;
 use crate::config::{self, Environment};
 use crate::job::{JobStep, State, Trigger};
 use crate::maintenance::{Maintenance, TASKS};
-use crate::plan::schedule::Schedule;
+use crate::policy::schedule::Schedule;
 use crate::secret::Key;
 use crate::service::bing::Bing;
 use crate::service::http::HttpClients;
@@ -69,12 +69,12 @@ impl Machine {
         config::parse(&text, &self.folder.path().join("config.toml"), &environment).unwrap()
     }
 
-    fn plan(&self, settings: &Settings) -> Plan {
+    fn config(&self, settings: &Settings) -> EngineConfig {
         let clients = HttpClients::new(&settings.http).unwrap();
         let account = &settings.accounts["contoso"];
         let bing: Arc<dyn ExportService> =
             Arc::new(Bing::new(account, Key::new(KEY).unwrap(), clients));
-        Plan {
+        EngineConfig {
             settings: settings.clone(),
             services: BTreeMap::from([("contoso".to_owned(), bing)]),
         }
@@ -87,9 +87,15 @@ impl Machine {
         let store = Store::open(&settings.state_dir, 0).await.unwrap();
         self.workers += 1;
         let worker = lock::Worker::register(&settings.state_dir, self.workers).unwrap();
-        let plan = self.plan(&settings);
-        let engine =
-            Engine::new(store.clone(), archive, worker, self.clock.clone(), plan, Arc::new(|_| {}));
+        let config = self.config(&settings);
+        let engine = Engine::new(
+            store.clone(),
+            archive,
+            worker,
+            self.clock.clone(),
+            config,
+            Arc::new(|_| {}),
+        );
         (engine, store)
     }
 
@@ -132,7 +138,7 @@ fn claim(engine: &Engine) -> Claim {
         fetches: 9,
         only: None,
         unconfigured: Vec::new(),
-        limits: Arc::new(engine.plan().limits()),
+        limits: Arc::new(engine.config().limits()),
     }
 }
 
@@ -197,7 +203,7 @@ async fn without_catch_up_nothing_is_made_up_for() {
     let mut settings = machine.settings();
     settings.sources[0].catch_up = false;
     let (engine, store) = machine.start().await;
-    engine.set_plan(machine.plan(&settings));
+    engine.set_config(machine.config(&settings));
     engine.tick().await.unwrap();
     // The machine slept: the scheduled time was missed.
     machine.mock.advance(TimeDelta::hours(3));
@@ -213,7 +219,7 @@ async fn a_job_whose_answer_was_lost_is_submitted_again() {
     let mut settings = machine.settings();
     settings.accounts.get_mut("contoso").unwrap().max_in_process = 2;
     let (engine, store) = machine.start().await;
-    engine.set_plan(machine.plan(&settings));
+    engine.set_config(machine.config(&settings));
     store.job_for(by_hand(), night()).await.unwrap();
     let job = machine.until_quiet(&engine, &store).await;
     assert_eq!((job.state, job.attempts), (State::Archived, 2));
@@ -291,12 +297,12 @@ async fn a_young_remote_job_that_is_not_found_still_uses_quota() {
     let (second, _) = store.job_for(by_hand(), night()).await.unwrap();
     engine.tick().await.unwrap();
     let held = async || store.job(second.id).await.unwrap().unwrap().waiting.is_some();
-    let plan = engine.plan();
-    engine.orphans(&plan).await.unwrap();
+    let config = engine.config();
+    engine.orphans(&config).await.unwrap();
     engine.tick().await.unwrap();
     assert!(held().await, "it may be running, and just not be known yet");
     machine.mock.advance(TimeDelta::minutes(16));
-    engine.orphans(&plan).await.unwrap();
+    engine.orphans(&config).await.unwrap();
     engine.tick().await.unwrap();
     assert!(!held().await);
 }
@@ -312,12 +318,12 @@ async fn the_quota_of_a_cancelled_job_is_freed_when_its_remote_job_ends() {
     engine.tick().await.unwrap();
     let held = async || store.job(second.id).await.unwrap().unwrap().waiting.is_some();
     assert!(held().await);
-    let plan = engine.plan();
+    let config = engine.config();
     // Once it says pending, then that it is done.
-    engine.orphans(&plan).await.unwrap();
+    engine.orphans(&config).await.unwrap();
     engine.tick().await.unwrap();
     assert!(held().await);
-    engine.orphans(&plan).await.unwrap();
+    engine.orphans(&config).await.unwrap();
     engine.tick().await.unwrap();
     assert!(!held().await);
     assert_eq!(machine.until_quiet(&engine, &store).await.state, State::Archived);
@@ -335,13 +341,13 @@ async fn a_snapshot_that_was_filed_before_a_crash_is_taken_as_it_is() {
     let job = newest(&store).await;
     assert_eq!(job.step(), Some(JobStep::Fetch));
     // The file is there, and then the power goes.
-    let plan = engine.plan();
-    let source = plan.settings.source("one").unwrap();
-    let service = &plan.services["contoso"];
+    let config = engine.config();
+    let source = config.settings.source("one").unwrap();
+    let service = &config.services["contoso"];
     let handle = in_flight::StepHandle::default();
     assert_eq!(store.claim(claim(&engine), machine.clock.now()).await.unwrap().jobs.len(), 1);
     let effect =
-        engine.fetch(&plan, source, service, &target(source), &job, &handle).await.unwrap();
+        engine.fetch(&config, source, service, &target(source), &job, &handle).await.unwrap();
     assert!(matches!(effect.outcome, crate::job::Outcome::Archived { .. }));
     drop(engine);
     let (engine, store) = machine.start().await;
@@ -410,8 +416,8 @@ async fn a_clock_step_takes_no_job_from_a_live_worker() {
         assert_eq!((now.state, now.attempts), (held.state, 1));
         assert!(store.holds(&slow.shared.worker.name, held.id).await.unwrap());
         // It wakes up and ends its step as if nothing had happened.
-        let plan = slow.plan();
-        slow.work(&plan, held, &in_flight::StepHandle::default()).await.unwrap();
+        let config = slow.config();
+        slow.work(&config, held, &in_flight::StepHandle::default()).await.unwrap();
         machine.mock.advance(TimeDelta::minutes(1));
     }
     let job = newest(&store).await;
@@ -473,20 +479,20 @@ async fn a_clock_that_is_set_forward_during_a_request_uses_up_no_deadline() {
     assert_eq!(held.state, State::Waiting);
     // The machine sleeps with the request under way, which then fails.
     machine.mock.jump(TimeDelta::days(2));
-    engine.work(&engine.plan(), held, &in_flight::StepHandle::default()).await.unwrap();
+    engine.work(&engine.config(), held, &in_flight::StepHandle::default()).await.unwrap();
     let job = newest(&store).await;
     assert_eq!(job.state, State::Waiting, "{:?}", job.error);
     assert_eq!(job.first_submitted_at, Some(night() + TimeDelta::days(2)));
 }
 
 #[tokio::test]
-async fn a_plan_that_could_not_be_applied_is_applied_by_the_next_try() {
+async fn a_configuration_that_could_not_be_applied_is_applied_by_the_next_try() {
     let mut machine = Machine::new(Scenario::default()).await;
     let (engine, store) = machine.start().await;
     let mut run = engine.begin(Scope::Everything).await.unwrap();
     let mut settings = machine.settings();
     settings.sources[0].name = "two".into();
-    engine.set_plan(machine.plan(&settings));
+    engine.set_config(machine.config(&settings));
     let failing = {
         let database = machine.settings().state_dir.join(crate::store::FILE);
         crate::failpoint::watch(&database, |point, _| match point {
@@ -505,9 +511,9 @@ async fn a_whole_document_is_archived_when_later_remote_jobs_come_to_nothing() {
     let mut machine = Machine::new(Scenario { pending_polls: 0, ..Scenario::default() }).await;
     machine.simulator.set_data("One", Data::first_places(20).damaged(Damage::DuplicateKey));
     let (engine, store) = machine.start().await;
-    let mut plan = (*engine.plan()).clone();
-    plan.settings.accounts.get_mut("contoso").unwrap().max_in_process = 10;
-    engine.set_plan(plan);
+    let mut config = (*engine.config()).clone();
+    config.settings.accounts.get_mut("contoso").unwrap().max_in_process = 10;
+    engine.set_config(config);
     store.job_for(by_hand(), night()).await.unwrap();
     while newest(&store).await.attempts < 2 {
         engine.tick().await.unwrap();
@@ -576,9 +582,9 @@ async fn a_key_in_the_result_is_neither_stored_nor_shown() {
         let mut machine = Machine::new(scenario).await;
         let (engine, store) = machine.start().await;
         store.job_for(by_hand(), night()).await.unwrap();
-        let mut plan = (*engine.plan()).clone();
-        plan.settings.accounts.get_mut("contoso").unwrap().max_in_process = 10;
-        engine.set_plan(plan);
+        let mut config = (*engine.config()).clone();
+        config.settings.accounts.get_mut("contoso").unwrap().max_in_process = 10;
+        engine.set_config(config);
         let job = machine.until_quiet(&engine, &store).await;
         assert_eq!(job.error.as_ref().unwrap().kind, crate::job::ErrorKind::Corrupt);
         let timeline = store.timeline(job.id).await.unwrap();
@@ -624,11 +630,11 @@ struct Hooked {
 impl Hooked {
     /// Puts the hook between this engine and its service.
     fn up(engine: &Engine, answered: Hook) {
-        let mut plan = (*engine.plan()).clone();
-        plan.settings.accounts.get_mut("contoso").unwrap().max_in_process = 10;
-        let inner = Arc::clone(&plan.services["contoso"]);
-        plan.services.insert("contoso".into(), Arc::new(Hooked { inner, answered }));
-        engine.set_plan(plan);
+        let mut config = (*engine.config()).clone();
+        config.settings.accounts.get_mut("contoso").unwrap().max_in_process = 10;
+        let inner = Arc::clone(&config.services["contoso"]);
+        config.services.insert("contoso".into(), Arc::new(Hooked { inner, answered }));
+        engine.set_config(config);
     }
 
     fn answer<'a, T: Send + 'a>(&'a self, step: JobStep, answer: Answer<'a, T>) -> Answer<'a, T> {
@@ -719,10 +725,10 @@ async fn a_job_that_is_cancelled_while_it_is_submitted_keeps_what_was_answered()
     assert!(last.contains("had accepted the submission as remote job"), "{last}");
     assert_eq!(store.quota_used("contoso", now).await.unwrap().0, 1);
     // Its place is free as soon as a job that waits for it has asked about it.
-    let mut plan = (*engine.plan()).clone();
-    plan.settings = machine.settings();
-    plan.services = machine.plan(&plan.settings).services;
-    engine.set_plan(plan);
+    let mut config = (*engine.config()).clone();
+    config.settings = machine.settings();
+    config.services = machine.config(&config.settings).services;
+    engine.set_config(config);
     store.job_for(by_hand(), now).await.unwrap();
     engine.tick().await.unwrap();
     assert!(newest(&store).await.waiting.is_some());
@@ -758,7 +764,7 @@ async fn a_raised_quota_is_noticed_by_a_reload_and_by_a_restart() {
         let (mut engine, mut store) = machine.start().await;
         let mut settings = machine.settings();
         settings.accounts.get_mut("contoso").unwrap().max_jobs_per_day = 1;
-        engine.set_plan(machine.plan(&settings));
+        engine.set_config(machine.config(&settings));
         store.job_for(by_hand(), night()).await.unwrap();
         assert_eq!(machine.until_quiet(&engine, &store).await.state, State::Archived);
         let (second, _) = store.job_for(by_hand(), machine.clock.now()).await.unwrap();
@@ -771,7 +777,7 @@ async fn a_raised_quota_is_noticed_by_a_reload_and_by_a_restart() {
             store.close().await;
             (engine, store) = machine.start().await;
         } else {
-            engine.set_plan(machine.plan(&machine.settings()));
+            engine.set_config(machine.config(&machine.settings()));
         }
         engine.tick().await.unwrap();
         assert_eq!(newest(&store).await.state, State::Waiting, "restarts: {restarts}");
@@ -819,7 +825,7 @@ async fn a_job_of_a_source_that_is_not_configured_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_new_plan_s_sources_are_scheduled_from_then_on() {
+async fn a_new_configuration_s_sources_are_scheduled_from_then_on() {
     let mut machine = Machine::new(Scenario::default()).await;
     let (engine, store) = machine.start().await;
     engine.tick().await.unwrap();
@@ -829,7 +835,7 @@ async fn a_new_plan_s_sources_are_scheduled_from_then_on() {
     two.data_source = "Two".into();
     two.schedule = Schedule::parse("1 2 * * *").unwrap();
     settings.sources.push(two);
-    engine.set_plan(machine.plan(&settings));
+    engine.set_config(machine.config(&settings));
     engine.tick().await.unwrap();
     machine.mock.set(night() + TimeDelta::minutes(2));
     engine.tick().await.unwrap();
@@ -896,7 +902,7 @@ async fn many_concurrent_fetches_do_not_interfere() {
     };
     settings.sources = names.iter().map(named).collect();
     let (engine, store) = machine.start().await;
-    engine.set_plan(machine.plan(&settings));
+    engine.set_config(machine.config(&settings));
     for name in &names {
         let new = NewJob { source: name.clone(), ..by_hand() };
         store.job_for(new, night()).await.unwrap();

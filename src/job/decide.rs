@@ -4,7 +4,7 @@ use super::{
     ErrorKind, Failure, FailureKind, Job, JobError, OtherJob, Outcome, Polled, Progress, State,
     Submitted, Wait, WaitReason,
 };
-use crate::plan::backoff::{Backoff, MAX_RETRY_AFTER};
+use crate::policy::backoff::{Backoff, MAX_RETRY_AFTER};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::backoff::Backoff;
+use crate::policy::backoff::Backoff;
 use chrono::{TimeDelta, TimeZone};
 use proptest::prelude::*;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! When a task is due: a plain function of its rhythm, its last run, the time and the zone.
 
-use crate::plan::backoff::Backoff;
-use crate::plan::schedule::Schedule;
+use crate::policy::backoff::Backoff;
+use crate::policy::schedule::Schedule;
 use crate::store::LastRun;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;

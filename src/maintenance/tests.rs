@@ -60,7 +60,7 @@ fn every_task_has_a_unique_name_and_a_valid_schedule() {
     let names: std::collections::BTreeSet<_> = TASKS.iter().map(|task| task.name).collect();
     assert_eq!(names.len(), TASKS.len());
     for Task { name, rhythm: Rhythm::At(schedule), .. } in TASKS {
-        assert!(crate::plan::schedule::Schedule::parse(schedule).is_ok(), "{name}: {schedule}");
+        assert!(crate::policy::schedule::Schedule::parse(schedule).is_ok(), "{name}: {schedule}");
     }
 }
 

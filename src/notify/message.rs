@@ -1,6 +1,6 @@
 //! The messages.
 
-use crate::plan::alarms::{Alarm, AlarmChange, AlarmKind, Change};
+use crate::policy::alarms::{Alarm, AlarmChange, AlarmKind, Change};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};

@@ -1,7 +1,7 @@
 //! Every channel against a real server or program, and what happens when it does not work.
 
 use super::*;
-use crate::plan::alarms::{Alarm, AlarmChange, AlarmKind, Change};
+use crate::policy::alarms::{Alarm, AlarmChange, AlarmKind, Change};
 use crate::service::http::PlainClients;
 use crate::settings::{Email, Http, MailSecurity, Webhook};
 use chrono::{DateTime, TimeZone, Utc};

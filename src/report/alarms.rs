@@ -3,7 +3,7 @@
 use super::{Health, ReportError, Reporter, SourceStatus};
 use crate::files;
 use crate::job::{ErrorKind, JobError, WaitReason};
-use crate::plan::alarms::{Alarm, AlarmKind, service_end};
+use crate::policy::alarms::{Alarm, AlarmKind, service_end};
 use crate::service::bing;
 use crate::settings::Settings;
 use crate::store::copies;

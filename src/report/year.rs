@@ -1,7 +1,7 @@
 //! A year of nights: what became of each day.
 
 use super::{ReportError, Reporter};
-use crate::plan::schedule::Schedule;
+use crate::policy::schedule::Schedule;
 use crate::settings::Source;
 use crate::store::DayJobs;
 use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};

@@ -2,7 +2,7 @@
 
 use super::row::{at, instant};
 use super::{Result, Store};
-use crate::plan::alarms::{Alarm, AlarmChange, AlarmKind, Change, SentAlarm};
+use crate::policy::alarms::{Alarm, AlarmChange, AlarmKind, Change, SentAlarm};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 

@@ -5,7 +5,7 @@ use super::jobs::{add_event, record, update};
 use super::row::{self, at, instant};
 use super::{Result, Store};
 use crate::job::{self, Decision, Job, JobEvent, Policy, Wait, WaitReason};
-use crate::plan::quota::{self, Quota, Room};
+use crate::policy::quota::{self, Quota, Room};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;

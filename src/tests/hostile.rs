@@ -14,7 +14,7 @@
 use crate::config::{self, Environment};
 use crate::dataset::{self, DocumentLimits, Unproven};
 use crate::manifest::{Manifest, Name};
-use crate::plan::schedule::Schedule;
+use crate::policy::schedule::Schedule;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{TimeZone, Utc};

@@ -610,7 +610,7 @@ impl Machine {
             Service { gate: Arc::clone(&gate), worker: self.workers, ..self.service.clone() };
         let services: BTreeMap<String, Arc<dyn ExportService>> =
             BTreeMap::from([("contoso".to_owned(), Arc::new(service) as _)]);
-        let plan = engine::Plan { settings: settings.clone(), services };
+        let config = engine::EngineConfig { settings: settings.clone(), services };
         let (clock, workers) = (self.clock.clone(), self.workers);
         let begun = runtime.block_on(async {
             let used = archive.highest_job().map_err(io::Error::other)?;
@@ -621,7 +621,7 @@ impl Machine {
             archive.sweep(|name| worker.is_alive(name))?;
             let quiet = Arc::new(|_: engine::Notice<'_>| {});
             let maintenance = Maintenance::new(store.clone(), archive.clone(), clock.clone());
-            let engine = Engine::new(store.clone(), archive.clone(), worker, clock, plan, quiet);
+            let engine = Engine::new(store.clone(), archive.clone(), worker, clock, config, quiet);
             let ticking = engine.ticking().await.map_err(io::Error::other)?;
             Ok::<_, io::Error>((Daemon { ticking, maintenance }, store, engine, name))
         });

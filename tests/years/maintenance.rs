@@ -5,7 +5,8 @@ use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use nightjar::archive::Archive;
 use nightjar::manifest::Name;
-use nightjar::settings::{Retention, Settings};
+use nightjar::policy::retention::Rules;
+use nightjar::settings::Settings;
 use nightjar::store::{Store, copies};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -159,7 +160,7 @@ async fn is_whole(copy: &Path, store: &Store) -> Result<(), String> {
 /// What a policy keeps, in the words of the documentation: of each period the newest, while fewer
 /// periods than the rule's number are newer; the newest good one; and the oldest while a rule has
 /// not found as many periods as it may keep. Newest is the highest job.
-fn obviously_kept(all: &BTreeMap<Name, Seen>, policy: &Retention, zone: Tz) -> BTreeSet<Name> {
+fn obviously_kept(all: &BTreeMap<Name, Seen>, policy: &Rules, zone: Tz) -> BTreeSet<Name> {
     let mut names: Vec<Name> = all.keys().copied().collect();
     names.sort_by_key(|name| std::cmp::Reverse(name.job()));
     type Period = fn(NaiveDate) -> (i32, u32);
@@ -199,7 +200,7 @@ fn is_believable(all: &BTreeMap<Name, Seen>, now: DateTime<Utc>) -> bool {
 }
 
 /// What stays whatever the instants say: the last so many, and the newest good one.
-fn surely_kept(all: &BTreeMap<Name, Seen>, policy: &Retention) -> BTreeSet<Name> {
+fn surely_kept(all: &BTreeMap<Name, Seen>, policy: &Rules) -> BTreeSet<Name> {
     let mut names: Vec<Name> = all.keys().copied().collect();
     names.sort_by_key(|name| std::cmp::Reverse(name.job()));
     let last = names.iter().take(policy.keep_last as usize);

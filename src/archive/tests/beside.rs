@@ -5,8 +5,8 @@ use crate::failpoint::{self, Point};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-const ONE: Retention =
-    Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
+const ONE: Rules =
+    Rules { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
 
 /// Verifies; once everything was listed and nothing read, something else happens.
 fn verify_while(fixture: &Fixture, happens: impl FnOnce() + Send) -> Verification {

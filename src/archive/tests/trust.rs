@@ -5,8 +5,8 @@ use super::*;
 use rustix::fs::{CWD, Mode, mkfifoat};
 use std::os::unix::fs::{lchown, symlink};
 
-const ONE: Retention =
-    Retention { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
+const ONE: Rules =
+    Rules { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
 
 fn jobs(fixture: &Fixture) -> Vec<i64> {
     fixture.archive.snapshots("places").unwrap().map(|one| one.manifest.job).collect()

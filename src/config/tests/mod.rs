@@ -13,10 +13,10 @@ use std::time::Duration;
 use chrono_tz::{Europe, UTC};
 
 use super::{ConfigError, Environment, Mistake, load, locate, parse};
-use crate::plan::backoff::Backoff;
+use crate::policy::backoff::Backoff;
+use crate::policy::retention::Rules;
 use crate::settings::{
-    Account, Http, KeySource, Listen, MailSecurity, Notify, Poll, Retention, Retry, Settings,
-    Source,
+    Account, Http, KeySource, Listen, MailSecurity, Notify, Poll, Retry, Settings, Source,
 };
 
 /// The documented example, with the lines that it leaves out.
@@ -162,13 +162,8 @@ fn the_documented_example_means_what_it_says() {
         ca_file: Some("/etc/ssl/private-ca.pem".into()),
     };
     assert_eq!(settings.http, http);
-    let retention = Retention {
-        keep_last: 7,
-        keep_daily: 14,
-        keep_weekly: 8,
-        keep_monthly: 12,
-        keep_yearly: 3,
-    };
+    let retention =
+        Rules { keep_last: 7, keep_daily: 14, keep_weekly: 8, keep_monthly: 12, keep_yearly: 3 };
     assert_eq!(settings.retention, retention);
 
     let [source] = settings.sources.as_slice() else { panic!("one source") };
@@ -183,7 +178,7 @@ fn the_documented_example_means_what_it_says() {
     assert_eq!(source.min_entities, 1);
     assert_eq!(source.max_shrink, 0.5);
     assert_eq!(source.grace, Duration::from_secs(6 * 3600));
-    assert_eq!(source.retention, Retention { keep_last: 30, ..retention });
+    assert_eq!(source.retention, Rules { keep_last: 30, ..retention });
 }
 
 #[test]
@@ -196,7 +191,7 @@ fn what_is_left_out_has_the_documented_default() {
     assert_eq!(settings.poll, Poll::default());
     assert_eq!(settings.retry, Retry::default());
     assert_eq!(settings.http, Http::default());
-    assert_eq!(settings.retention, Retention::default());
+    assert_eq!(settings.retention, Rules::default());
 
     let source = settings.source("stores").unwrap();
     let account = settings.account_of(source).unwrap();
@@ -206,7 +201,7 @@ fn what_is_left_out_has_the_documented_default() {
     assert!(source.catch_up);
     assert_eq!((source.min_entities, source.max_shrink), (1, 0.5));
     assert_eq!(source.grace, Duration::from_secs(6 * 3600));
-    assert_eq!(source.retention, Retention::default());
+    assert_eq!(source.retention, Rules::default());
     assert!(settings.source("other").is_none());
 }
 
@@ -216,7 +211,7 @@ fn the_defaults_are_those_of_the_documented_example() {
     assert_eq!(settings.poll, Poll::default());
     assert_eq!(settings.retry, Retry::default());
     assert_eq!(settings.http, Http { ca_file: settings.http.ca_file.clone(), ..Http::default() });
-    assert_eq!(settings.retention, Retention::default());
+    assert_eq!(settings.retention, Rules::default());
 }
 
 #[test]
@@ -336,9 +331,9 @@ fn sources_keep_their_order_and_merge_retention_key_by_key() {
     let settings = accepted(&text);
     let names: Vec<_> = settings.sources.iter().map(|source| source.name.as_str()).collect();
     assert_eq!(names, ["b", "a", "c-1_x"]);
-    let shared = Retention { keep_daily: 2, ..Retention::default() };
+    let shared = Rules { keep_daily: 2, ..Rules::default() };
     assert_eq!(settings.source("b").map(|it| it.retention), Some(shared));
-    let own = Retention { keep_last: 0, keep_yearly: 9, ..shared };
+    let own = Rules { keep_last: 0, keep_yearly: 9, ..shared };
     assert_eq!(settings.source("a").map(|it| it.retention), Some(own));
 }
 

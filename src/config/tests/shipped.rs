@@ -7,9 +7,9 @@ use toml::Table;
 use super::super::schema::{self, Section};
 use super::super::units::{duration_text, size_text};
 use super::{
-    Account, Http, KeySource, Listen, MailSecurity, Notify, Poll, Retention, Retry, Source,
-    accepted,
+    Account, Http, KeySource, Listen, MailSecurity, Notify, Poll, Retry, Source, accepted,
 };
+use crate::policy::retention::Rules;
 
 const SHIPPED: &str = include_str!("../../../config.example.toml");
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
@@ -53,7 +53,7 @@ fn what_the_shipped_file_leaves_out_is_shown_with_its_default() {
     let ca_file = settings.http.ca_file.clone();
     assert!(ca_file.is_some());
     assert_eq!(settings.http, Http { ca_file, ..Http::default() });
-    assert_eq!(settings.retention, Retention::default());
+    assert_eq!(settings.retention, Rules::default());
     let source = settings.source("stores").unwrap();
     assert_eq!(source.catch_up, Source::CATCH_UP);
     assert_eq!(source.min_entities, Source::MIN_ENTITIES);
@@ -152,7 +152,7 @@ fn the_reference_has_every_default() {
     let time = |it| quoted(duration_text(it));
     let plain = |it: &dyn std::fmt::Display| format!("`{it}`");
     let (poll, retry, http) = (Poll::default(), Retry::default(), Http::default());
-    let (keep, notify) = (Retention::default(), Notify::default());
+    let (keep, notify) = (Rules::default(), Notify::default());
     for (section, key, default) in [
         (&schema::ROOT, "timezone", quoted("UTC".into())),
         (&schema::WEB, "listen", quoted("127.0.0.1:8787".into())),

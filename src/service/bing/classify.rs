@@ -3,7 +3,7 @@
 use super::text::{element, mentions_limits, tidy, visible};
 use super::wire::{Answer, BodyProblem};
 use crate::job::{Failure, FailureKind};
-use crate::plan::backoff::{MAX_RETRY_AFTER, retry_after};
+use crate::policy::backoff::{MAX_RETRY_AFTER, retry_after};
 use crate::secret::Key;
 use crate::service::http::host_and_port;
 use chrono::{DateTime, Utc};

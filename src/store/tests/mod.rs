@@ -8,8 +8,8 @@ mod records;
 
 use super::*;
 use crate::job::{Job, Policy, Trigger};
-use crate::plan::backoff::Backoff;
-use crate::plan::quota::Quota;
+use crate::policy::backoff::Backoff;
+use crate::policy::quota::Quota;
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use std::sync::Arc;
 use tempfile::TempDir;

@@ -328,7 +328,7 @@ fn a_worker_is_alive_as_long_as_its_process_holds_its_file() {
 
 #[tokio::test]
 async fn an_alert_is_claimed_by_one_process_and_kept_until_it_is_over() {
-    use crate::plan::alarms::{Alarm, AlarmChange, AlarmKind, Change, changes};
+    use crate::policy::alarms::{Alarm, AlarmChange, AlarmKind, Change, changes};
     let (_folder, store) = store().await;
     let alarm = Alarm {
         key: "source/stores".into(),

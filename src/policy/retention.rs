@@ -10,10 +10,30 @@
 //! rule, and stays for as long as its true instant could be one that the rule keeps. One that is
 //! dated in the future stays, and is not counted.
 
-use crate::settings::Retention;
 use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use chrono_tz::Tz;
 use std::cmp::Reverse;
+
+/// How many snapshots each rule keeps; a snapshot that any rule keeps stays. Never all zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// The newest ones, whenever they were made.
+    pub keep_last: u32,
+    /// Days that keep their newest one.
+    pub keep_daily: u32,
+    /// ISO weeks that keep their newest one.
+    pub keep_weekly: u32,
+    /// Months that keep their newest one.
+    pub keep_monthly: u32,
+    /// Years that keep their newest one.
+    pub keep_yearly: u32,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { keep_last: 7, keep_daily: 14, keep_weekly: 8, keep_monthly: 12, keep_yearly: 3 }
+    }
+}
 
 /// What retention knows of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,17 +56,13 @@ struct Rule {
     period: fn(DateTime<Tz>, usize) -> String,
 }
 
-fn rules(policy: &Retention) -> [Rule; 5] {
+fn each_rule(rules: &Rules) -> [Rule; 5] {
     [
-        Rule { name: "last", keep: policy.keep_last, period: |_, index| index.to_string() },
-        Rule {
-            name: "daily",
-            keep: policy.keep_daily,
-            period: |at, _| at.format("%F").to_string(),
-        },
+        Rule { name: "last", keep: rules.keep_last, period: |_, index| index.to_string() },
+        Rule { name: "daily", keep: rules.keep_daily, period: |at, _| at.format("%F").to_string() },
         Rule {
             name: "weekly",
-            keep: policy.keep_weekly,
+            keep: rules.keep_weekly,
             period: |at, _| {
                 let week = at.iso_week();
                 format!("{}-W{:02}", week.year(), week.week())
@@ -54,12 +70,12 @@ fn rules(policy: &Retention) -> [Rule; 5] {
         },
         Rule {
             name: "monthly",
-            keep: policy.keep_monthly,
+            keep: rules.keep_monthly,
             period: |at, _| at.format("%Y-%m").to_string(),
         },
         Rule {
             name: "yearly",
-            keep: policy.keep_yearly,
+            keep: rules.keep_yearly,
             period: |at, _| at.format("%Y").to_string(),
         },
     ]
@@ -82,14 +98,14 @@ enum Made {
 #[must_use]
 pub fn reasons(
     snapshots: &[Candidate],
-    policy: &Retention,
+    rules: &Rules,
     zone: Tz,
     now: DateTime<Utc>,
 ) -> Vec<Reasons> {
     let made = made(snapshots, now);
     let mut kept: Vec<Reasons> = vec![Vec::new(); snapshots.len()];
     let mut full = true;
-    for rule in rules(policy) {
+    for rule in each_rule(rules) {
         full &= apply(&rule, &made, zone, &mut kept);
     }
     let counted = |index: &usize| made.get(*index).is_some_and(|it| *it != Made::InFuture);
@@ -250,8 +266,8 @@ mod tests {
             .collect()
     }
 
-    fn policy(last: u32, daily: u32, weekly: u32, monthly: u32, yearly: u32) -> Retention {
-        Retention {
+    fn policy(last: u32, daily: u32, weekly: u32, monthly: u32, yearly: u32) -> Rules {
+        Rules {
             keep_last: last,
             keep_daily: daily,
             keep_weekly: weekly,
@@ -260,11 +276,11 @@ mod tests {
         }
     }
 
-    fn kept(snapshots: &[Candidate], policy: &Retention) -> Vec<usize> {
+    fn kept(snapshots: &[Candidate], policy: &Rules) -> Vec<usize> {
         kept_at(snapshots, policy, night(4000))
     }
 
-    fn kept_at(snapshots: &[Candidate], policy: &Retention, now: DateTime<Utc>) -> Vec<usize> {
+    fn kept_at(snapshots: &[Candidate], policy: &Rules, now: DateTime<Utc>) -> Vec<usize> {
         let reasons = reasons(snapshots, policy, chrono_tz::UTC, now);
         (0..snapshots.len()).filter(|index| !reasons[*index].is_empty()).collect()
     }
@@ -400,7 +416,7 @@ mod tests {
     /// The same, slowly and in other words. A snapshot is sure when no choice in order is as long
     /// without it. It is the newest of its period, and fewer than so many periods are newer; where
     /// its period is not known, the latter alone.
-    fn obviously(snapshots: &[Candidate], policy: &Retention, now: DateTime<Utc>) -> Vec<usize> {
+    fn obviously(snapshots: &[Candidate], policy: &Rules, now: DateTime<Utc>) -> Vec<usize> {
         type Period = fn(NaiveDate) -> (i32, u32);
         let periods: [(u32, Period); 4] = [
             (policy.keep_daily, |day| (day.year(), day.ordinal())),
@@ -477,7 +493,7 @@ mod tests {
             .collect()
     }
 
-    fn any_policy() -> impl Strategy<Value = Retention> {
+    fn any_policy() -> impl Strategy<Value = Rules> {
         (0u32..5, 0u32..8, 0u32..6, 0u32..6, 0u32..4).prop_map(
             |(last, daily, weekly, monthly, yearly)| policy(last, daily, weekly, monthly, yearly),
         )
