@@ -25,6 +25,7 @@ pub mod dataset;
 pub mod engine;
 pub mod failpoint;
 pub mod files;
+pub mod http;
 pub mod job;
 pub mod maintenance;
 pub mod manifest;

@@ -310,4 +310,10 @@ impl Source {
     pub const MIN_ENTITIES: u64 = 1;
     pub const MAX_SHRINK: f64 = 0.5;
     pub const GRACE: Duration = Duration::from_hours(6);
+
+    /// What identifies the schedule: its text and its zone. When either changes, times that the old
+    /// schedule missed are not made up for.
+    pub fn schedule_identity(&self) -> String {
+        format!("{} {}", self.schedule.text(), self.timezone)
+    }
 }

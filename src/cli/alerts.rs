@@ -4,12 +4,12 @@
 use super::clock;
 use crate::config;
 use crate::engine::Notice;
+use crate::http::PlainClients;
 use crate::job::{Job, JobEvent, State};
 use crate::notify::{Channel, Message, Notifier, Phase, run_id};
 use crate::policy::alarms::changes;
 use crate::report::Reporter;
 use crate::secret::Secret;
-use crate::service::http::PlainClients;
 use crate::settings::{KeySource, MailSecurity, Settings};
 use crate::store::Store;
 use crate::tls;

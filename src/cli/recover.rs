@@ -3,7 +3,6 @@
 
 use super::{Problem, archive, clock};
 use crate::archive::{Archive, Snapshot};
-use crate::engine::schedule_identity;
 use crate::files;
 use crate::settings::Settings;
 use crate::store::lock::{self, Held};
@@ -264,7 +263,7 @@ pub(super) async fn adopt(
             let cursor = times.filter(|time| *time <= now).max();
             let cursor = cursor.unwrap_or(newest.manifest.created_at.min(now));
             let since = oldest.manifest.created_at.min(cursor);
-            store.advance_schedule(&name, &schedule_identity(source), since, cursor).await?;
+            store.advance_schedule(&name, &source.schedule_identity(), since, cursor).await?;
         }
         let account = source.map_or(String::new(), |source| source.account.clone());
         // Oldest first: of two that claim one scheduled time, the first has it.

@@ -20,7 +20,6 @@ mod step;
 mod tests;
 
 pub use run::{Scope, Ticking};
-pub use schedule::schedule_identity;
 
 use crate::archive::Archive;
 use crate::clock::{Clock, ClockSteps};

@@ -41,12 +41,6 @@ pub(super) fn due(
     Some(Due { time, earlier, missed: time <= started || now - time > PUNCTUAL })
 }
 
-/// A schedule's text together with its zone: when either changes, times that the old schedule missed
-/// are not made up for.
-pub fn schedule_identity(source: &Source) -> String {
-    format!("{} {}", source.schedule.text(), source.timezone)
-}
-
 /// When to check each source's schedule next, soonest first. The store knows what is accounted for;
 /// this only avoids querying it while nothing can be due.
 #[derive(Debug, Default)]
@@ -86,7 +80,7 @@ impl Engine {
         for source in &config.settings.sources {
             self.shared
                 .store
-                .start_schedule(&source.name, &schedule_identity(source), self.now())
+                .start_schedule(&source.name, &source.schedule_identity(), self.now())
                 .await?;
         }
         Ok(Agenda::of(config))

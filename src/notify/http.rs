@@ -1,8 +1,8 @@
 //! Webhooks and pings.
 
 use super::{Message, Phase};
+use crate::http::{PlainClients, reason};
 use crate::secret::{Hidden, PrivateUrl, Secret, redact};
-use crate::service::http::{PlainClients, reason};
 use hmac::{Hmac, Mac};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder};

@@ -10,8 +10,8 @@ mod message;
 
 pub use message::{Event, Message, Phase, run_id};
 
+use crate::http::PlainClients;
 use crate::secret::{PrivateUrl, Secret};
-use crate::service::http::PlainClients;
 use crate::settings;
 use rustls::pki_types::CertificateDer;
 use std::collections::BTreeMap;

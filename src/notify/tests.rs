@@ -1,8 +1,8 @@
 //! Every channel against a real server or program, and what happens when it does not work.
 
 use super::*;
+use crate::http::PlainClients;
 use crate::policy::alarms::{Alarm, AlarmChange, AlarmKind, Change};
-use crate::service::http::PlainClients;
 use crate::settings::{Email, Http, MailSecurity, Webhook};
 use chrono::{DateTime, TimeZone, Utc};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};

@@ -13,7 +13,6 @@ pub use views::{JobDetail, JobView, SnapshotView, SourceStatus};
 pub use year::{Night, NightState};
 
 use crate::archive::Archive;
-use crate::engine::schedule_identity;
 use crate::job::{ErrorKind, Job, JobError, State};
 use crate::manifest::Name;
 use crate::settings::{Settings, Source};
@@ -281,7 +280,7 @@ impl Reporter {
         if let Some(store) = &self.store {
             let first = store.first_job(&source.name).await?;
             since = match store.cursor(&source.name).await? {
-                Some(cursor) if cursor.schedule == schedule_identity(source) => Some(cursor.since),
+                Some(cursor) if cursor.schedule == source.schedule_identity() => Some(cursor.since),
                 // The schedule was changed and no daemon has taken it up yet.
                 Some(cursor) => Some(cursor.cursor),
                 None => since.into_iter().chain(first).min(),

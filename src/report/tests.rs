@@ -49,7 +49,7 @@ impl Fixture {
         archive.prepare().unwrap();
         for source in &settings.sources {
             let since = morning(0);
-            let identity = schedule_identity(source);
+            let identity = source.schedule_identity();
             store.advance_schedule(&source.name, &identity, since, since).await.unwrap();
         }
         Fixture { folder, store, archive, settings }

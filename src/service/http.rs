@@ -1,29 +1,25 @@
 //! The HTTP clients that all accounts share: one request, one hop, one response.
-//!
-//! No library repeats a request or follows a redirect here, none sends a `Referer`, and no error
-//! shows a URL. Requests to a loopback host never go through a proxy.
 
 pub(crate) use crate::secret::host_and_port;
 
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use async_compression::tokio::bufread::GzipDecoder;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, IF_RANGE, RANGE};
-use reqwest::{Certificate, Client, ClientBuilder, Response, redirect, retry};
+use reqwest::{Client, ClientBuilder, Response};
 use tokio::io::{AsyncBufRead, AsyncReadExt as _, BufReader};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::io::StreamReader;
 use url::Url;
 
 use super::{Failure, FailureKind, Validator};
+use crate::http::{SetupError, builder, extra_certificates, install_tls, reason};
 use crate::settings::{self, is_loopback};
-use crate::tls::{self, CaFileError};
 
 /// The longest time that the body of a control response may take.
 const CONTROL_DEADLINE: Duration = Duration::from_mins(5);
@@ -31,17 +27,6 @@ const CONTROL_DEADLINE: Duration = Duration::from_mins(5);
 const MAX_CODINGS: usize = 2;
 /// The most bytes that a decoder returns at once.
 const PIECE: usize = 64 << 10;
-/// How many characters of an error's causes are shown; others may have written some of them.
-const MAX_REASON_CHARS: usize = 500;
-
-/// Why no HTTP client could be created.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    #[error("http.ca_file {} {source}", path.display())]
-    CaFile { path: PathBuf, source: CaFileError },
-    #[error("cannot set up TLS: {0}")]
-    Tls(String),
-}
 
 /// Whether a connection may be used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -390,63 +375,6 @@ impl BodyReader {
     }
 }
 
-/// The clients for telling others something: they trust what the service's clients trust, and
-/// follow no redirect either.
-#[derive(Debug, Clone)]
-pub struct PlainClients {
-    outward: Client,
-    /// Without a proxy.
-    loopback: Client,
-}
-
-impl PlainClients {
-    /// Reads `ca_file` and the system's certificates, and the proxy variables.
-    ///
-    /// # Errors
-    /// When `ca_file` is unusable or TLS cannot be set up.
-    pub fn new(http: &settings::Http) -> Result<Self, SetupError> {
-        install_tls();
-        let extra = extra_certificates(http)?;
-        let connecting = || builder().connect_timeout(http.connect_timeout);
-        let both = |builder: &dyn Fn() -> ClientBuilder| -> reqwest::Result<Self> {
-            Ok(Self { outward: builder().build()?, loopback: builder().no_proxy().build()? })
-        };
-        let clients = match both(&|| connecting().tls_certs_merge(extra.iter().cloned())) {
-            // Without any trusted certificate, loopback still works.
-            Err(_) if http.ca_file.is_none() => both(&|| connecting().tls_certs_only([])),
-            clients => clients,
-        };
-        clients.map_err(|error| SetupError::Tls(reason(error)))
-    }
-
-    /// The client for an address: one on this machine is never asked through a proxy.
-    pub fn of(&self, url: &Url) -> &Client {
-        if is_loopback(url) { &self.loopback } else { &self.outward }
-    }
-}
-
-/// What all clients have in common.
-fn builder() -> ClientBuilder {
-    Client::builder()
-        .user_agent(concat!("nightjar/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .referer(false)
-}
-
-fn install_tls() {
-    // an error means that a provider is already installed, which is fine
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-fn extra_certificates(http: &settings::Http) -> Result<Vec<Certificate>, SetupError> {
-    let Some(path) = &http.ca_file else { return Ok(Vec::new()) };
-    let unusable = |source| SetupError::CaFile { path: path.clone(), source };
-    let certificates = tls::read_ca_file(path).map_err(unusable)?;
-    let usable = certificates.iter().map(|it| Certificate::from_der(it));
-    usable.collect::<Result<_, _>>().map_err(|error| SetupError::Tls(reason(error)))
-}
-
 fn pair(builder: impl Fn() -> ClientBuilder) -> reqwest::Result<Pair> {
     Ok(Pair { fresh: builder().pool_max_idle_per_host(0).build()?, pooled: builder().build()? })
 }
@@ -475,25 +403,4 @@ fn lacks(code: i32) -> Option<&'static str> {
         rustix::io::Errno::NOMEM | rustix::io::Errno::NOBUFS => Some("no memory left"),
         _ => None,
     }
-}
-
-/// Why a request failed, in one line of bounded length without any URL: what an error of TLS means,
-/// or else the error's whole chain of causes.
-pub fn reason(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    if let Some(explanation) = tls::explanation(&error) {
-        return explanation;
-    }
-    let mut said: Vec<String> = Vec::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        let wrapping = text.starts_with("client error (") || text.ends_with("body error");
-        if !wrapping && !said.iter().any(|earlier| earlier.contains(&text)) {
-            said.push(text);
-        }
-        source = cause.source();
-    }
-    let said = if said.is_empty() { error.to_string() } else { said.join(": ") };
-    said.replace(char::is_control, " ").chars().take(MAX_REASON_CHARS).collect()
 }

@@ -5,7 +5,7 @@ use super::Findings;
 use crate::cli::check;
 use crate::cli::clock;
 use crate::config;
-use crate::service::http::{PlainClients, reason};
+use crate::http::{PlainClients, reason};
 use crate::settings::{Settings, Source};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
