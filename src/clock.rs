@@ -1,6 +1,6 @@
-//! The two clocks: wall time, for what people schedule and read, and monotonic time, for how long
-//! something took. Only [`ClockSteps`] compares the two, to detect when the wall clock was set.
-//! Pure functions get the time as an argument; everything else gets it from here.
+//! The two clocks: wall time, for schedules and for people, and monotonic time, for durations. Only
+//! [`ClockSteps`] compares the two, to detect that the wall clock was set. Pure functions take the
+//! time as an argument; all other code reads it here.
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use std::fmt;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Waits for so long: between tries of what another process may be about to free.
+/// Waits briefly, for resources that another process is about to release.
 #[allow(clippy::disallowed_methods, reason = "such waits are short and decide nothing")]
 pub(crate) async fn pause(wait: Duration) {
     tokio::time::sleep(wait).await;
@@ -49,13 +49,13 @@ impl Clock {
         (clock, mock)
     }
 
-    /// The present instant.
+    /// The current instant.
     pub fn now(&self) -> DateTime<Utc> {
         let now = (self.wall)();
         now.duration_trunc(TimeDelta::milliseconds(1)).unwrap_or(now)
     }
 
-    /// How much time has passed since some fixed moment, whatever the wall clock says.
+    /// The time since some fixed moment, independent of the wall clock.
     pub fn monotonic(&self) -> Duration {
         (self.monotonic)()
     }
@@ -67,7 +67,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// Detects steps of the wall clock: when it moves by more or less than the time that has passed.
+/// Detects steps of the wall clock: it moves by more or less than the time that has passed.
 #[derive(Debug)]
 pub struct ClockSteps {
     wall: DateTime<Utc>,
@@ -75,13 +75,13 @@ pub struct ClockSteps {
 }
 
 impl ClockSteps {
-    /// Begins to compare the two.
+    /// Starts to compare the two.
     pub fn new(clock: &Clock) -> ClockSteps {
         ClockSteps { wall: clock.now(), monotonic: clock.monotonic() }
     }
 
-    /// How far the wall clock has stepped since this was last asked: forward if positive. `None`
-    /// for no more than drift. A machine that was suspended looks like a step forward.
+    /// How far the wall clock has stepped since the last call: forward if positive. `None` if it
+    /// only drifted. A suspended machine looks like a step forward.
     pub fn step(&mut self, clock: &Clock) -> Option<TimeDelta> {
         let now = ClockSteps::new(clock);
         let passed = now.monotonic.saturating_sub(self.monotonic);
@@ -100,13 +100,13 @@ pub struct MockClock {
 }
 
 impl MockClock {
-    /// Lets time pass until `to`; an instant in the past sets the wall clock back.
+    /// Advances to `to`; an instant in the past sets the wall clock back.
     pub fn set(&self, to: DateTime<Utc>) {
         let by = to - self.now();
         if by > TimeDelta::zero() { self.advance(by) } else { self.jump(by) }
     }
 
-    /// Lets time pass: both clocks move.
+    /// Advances both clocks.
     pub fn advance(&self, by: TimeDelta) {
         self.jump(by);
         self.monotonic.fetch_add(by.num_milliseconds().max(0), Ordering::SeqCst);
@@ -117,7 +117,7 @@ impl MockClock {
         self.wall.fetch_add(by.num_milliseconds(), Ordering::SeqCst);
     }
 
-    /// What the wall clock shows.
+    /// The time of the wall clock.
     pub fn now(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.wall.load(Ordering::SeqCst)).unwrap_or_default()
     }

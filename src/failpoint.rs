@@ -140,16 +140,16 @@ mod watched {
         handler.map_or(Ok(()), |handler| handler(point, path))
     }
 
-    /// What the environment asks for.
+    /// The failpoint that the environment requests.
     #[derive(Debug)]
     struct Ordered {
         point: Point,
-        /// At which time first, from 1.
+        /// The first time it applies, from 1.
         at: u32,
-        /// How often.
+        /// How many times it applies.
         times: u32,
         hits: AtomicU32,
-        /// The error's number; `None` ends the process.
+        /// The error's number; `None` kills the process.
         errno: Option<i32>,
     }
 

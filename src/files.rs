@@ -1,4 +1,4 @@
-//! Private files and directories. Every module creates and opens them through here.
+//! Private files and directories. All modules create and open them through this module.
 //!
 //! Root may work next to the service's own user (`sudo nightjar backup`). Files that root creates
 //! belong to the owner of their directory, so that the service can use them. Root does not trust

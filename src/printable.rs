@@ -1,10 +1,10 @@
-//! Text from outside, made fit for one line of a terminal.
+//! Text from outside, made safe for one line of a terminal.
 
 use std::borrow::Cow;
 
-/// Whether a character does more than stand in its line: control characters (a terminal obeys
-/// them, and a line feed forges a line), line and paragraph separators, and those that change the
-/// direction of the text around them.
+/// Whether a character is active: control characters (a terminal obeys them, and a line feed forges
+/// a line), line and paragraph separators, and those that change the direction of the text around
+/// them.
 pub fn is_active(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -13,7 +13,7 @@ pub fn is_active(character: char) -> bool {
         )
 }
 
-/// The text with every active character written as in `\u{1b}`: one line, whatever it held.
+/// The text with every active character written as in `\u{1b}`, always one line.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     if !text.contains(is_active) {
         return Cow::Borrowed(text);

@@ -1,5 +1,4 @@
-//! Keys and other secrets as types that cannot be printed, and the way to take them out of what
-//! others print.
+//! Keys and other secrets as types that cannot be printed, and the removal of secrets from texts.
 
 use std::fmt;
 
@@ -12,12 +11,12 @@ use url::Url;
 pub struct Key(SecretString);
 
 impl Key {
-    /// Takes a key from elsewhere than an account's key source. Blanks around it are dropped.
+    /// Makes a key of a text that is not an account's key source. Blanks around it are removed.
     ///
     /// # Errors
-    /// What is wrong with it, without the key: empty, or characters other than visible ASCII.
+    /// The problem, without the key: it is empty, or has characters other than visible ASCII.
     pub fn new(text: &str) -> Result<Self, &'static str> {
-        // Windows editors put a byte order mark in front
+        // Windows editors write a byte order mark
         let key = text.trim_start_matches('\u{feff}').trim();
         if key.is_empty() {
             return Err("it is empty");
@@ -31,7 +30,7 @@ impl Key {
         Ok(Self(key.into()))
     }
 
-    /// The key itself: for joining a URL at the moment of sending, and for nothing else.
+    /// The key itself: only for adding it to a URL when a request is sent.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
@@ -43,18 +42,18 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A secret that others made: a mail server's password, a webhook's secret, the page's token. It
-/// may hold blanks and any letters. It cannot be printed, serialised or compared, and its memory is
-/// wiped when it is dropped.
+/// A secret that others chose: a mail server's password, a webhook's secret, the page's token. It
+/// may contain blanks and any letters. It cannot be printed, serialised or compared, and its memory
+/// is wiped when it is dropped.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 
 impl Secret {
-    /// Takes a secret from the text of a file or variable: all of it, but for the line ends at its
-    /// end and a byte order mark.
+    /// Makes a secret of the text of a file or variable, without line ends at its end and a byte
+    /// order mark.
     ///
     /// # Errors
-    /// What is wrong with it, without the secret: empty, or more than one line.
+    /// The problem, without the secret: it is empty, or has more than one line.
     pub fn new(text: &str) -> Result<Self, &'static str> {
         let secret = text.trim_start_matches('\u{feff}').trim_end_matches(['\r', '\n']);
         if secret.trim().is_empty() {
@@ -66,10 +65,10 @@ impl Secret {
         Ok(Self(secret.into()))
     }
 
-    /// Takes a secret that is sent in a header, such as the page's token. As [`Secret::new`].
+    /// Makes a secret that is sent in a header, such as the page's token. Like [`Secret::new`].
     ///
     /// # Errors
-    /// Also when a header cannot carry it as it is.
+    /// Also if a header cannot carry it.
     pub fn for_header(text: &str) -> Result<Self, &'static str> {
         let secret = Self::new(text)?;
         if secret.expose().trim() != secret.expose() {
@@ -81,7 +80,7 @@ impl Secret {
         Ok(secret)
     }
 
-    /// The secret itself: for proving who we are at the moment of sending, and for nothing else.
+    /// The secret itself: only for authentication when a request is sent.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
@@ -93,11 +92,11 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Something that is never to be shown.
+/// A text that must not be shown.
 pub trait Hidden {
-    /// It itself.
+    /// The text.
     fn hidden(&self) -> &str;
-    /// What is shown in its place.
+    /// Its replacement.
     fn mark(&self) -> &'static str;
 }
 
@@ -121,29 +120,29 @@ impl Hidden for Secret {
     }
 }
 
-/// An address whose path or query lets whoever knows it act: a ping or a webhook. Only its host is
+/// A URL whose path or query is a credential, such as that of a ping or a webhook. Only its host is
 /// ever shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PrivateUrl(Url);
 
 impl PrivateUrl {
-    /// Keeps an address private.
+    /// Makes a URL private.
     pub fn new(url: Url) -> PrivateUrl {
         PrivateUrl(url)
     }
 
-    /// The address itself: for sending to it, and for nothing else.
+    /// The URL itself: only for sending requests to it.
     pub fn expose(&self) -> &Url {
         &self.0
     }
 
-    /// Its host, and its port where that is not the scheme's own.
+    /// Its host, and its port unless it is the scheme's default.
     pub fn place(&self) -> String {
         host_and_port(&self.0)
     }
 }
 
-/// A URL's host, and its port where that is not the scheme's own.
+/// A URL's host, and its port unless it is the scheme's default.
 pub(crate) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or("a URL without a host");
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
@@ -155,8 +154,8 @@ impl fmt::Debug for PrivateUrl {
     }
 }
 
-/// Replaces every key in a text by `[key]` and every other secret by `[secret]`, as it is or
-/// percent-encoded in whole or in part, and in any letter case of ASCII.
+/// Replaces every key in a text by `[key]` and every other secret by `[secret]`, whether plain or
+/// percent-encoded in whole or in part, in any ASCII letter case.
 pub fn redact(text: &str, secrets: &[&dyn Hidden]) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
@@ -173,11 +172,11 @@ pub fn redact(text: &str, secrets: &[&dyn Hidden]) -> String {
     clean
 }
 
-/// So many characters in a row of a key are taken for a part of it.
+/// This many consecutive characters of a key count as a part of it.
 const PART: usize = 8;
 
-/// Also replaces parts of a key, of eight characters or more: a text that quotes something may have
-/// cut it in the middle of the key.
+/// Also replaces parts of a key, of eight characters or more: a quoted text may have been cut in
+/// the middle of the key.
 pub fn redact_parts(text: &str, key: &Key) -> String {
     let whole = redact(text, &[key]);
     let secret: Vec<char> = key.expose().chars().map(|c| c.to_ascii_lowercase()).collect();
@@ -208,13 +207,13 @@ pub fn redact_parts(text: &str, key: &Key) -> String {
     clean
 }
 
-/// How many bytes at the beginning of a text spell the key, if they do. Always a whole number of
+/// How many bytes at the start of a text spell the key, if they do. Always a whole number of
 /// characters.
 fn match_length(text: &str, key: &str) -> Option<usize> {
     if key.is_empty() {
         return None;
     }
-    // As it is first: a key may look like an encoding itself.
+    // Plain first: a key may look like an encoding itself.
     let literal = text.get(..key.len()).filter(|it| it.eq_ignore_ascii_case(key)).map(str::len);
     literal.or_else(|| {
         let rest = key.chars().try_fold(text.as_bytes(), after_character)?;
@@ -222,7 +221,7 @@ fn match_length(text: &str, key: &str) -> Option<usize> {
     })
 }
 
-/// What follows one character of a key in a text, however the character is written there.
+/// The rest of a text after one character of a key, in whichever form the text has it.
 fn after_character(text: &[u8], expected: char) -> Option<&[u8]> {
     let mut bytes = [0; 4];
     let bytes = expected.encode_utf8(&mut bytes).as_bytes();
@@ -246,7 +245,7 @@ fn after_character(text: &[u8], expected: char) -> Option<&[u8]> {
     })
 }
 
-/// What follows one byte of a key in a text, however the byte is written there.
+/// The rest of a text after one byte of a key, in whichever form the text has it.
 fn after_byte(text: &[u8], expected: u8) -> Option<&[u8]> {
     let is_expected =
         |found| u8::try_from(found).is_ok_and(|it| expected.eq_ignore_ascii_case(&it));
@@ -260,7 +259,7 @@ fn after_byte(text: &[u8], expected: u8) -> Option<&[u8]> {
     })
 }
 
-/// A character as one way of writing reads it, and what follows.
+/// A character as one encoding reads it, and the rest of the text.
 type Read<'t> = Option<(u32, &'t [u8])>;
 
 fn percent(text: &[u8]) -> Read<'_> {
@@ -268,7 +267,7 @@ fn percent(text: &[u8]) -> Read<'_> {
     Some((number(&[*high, *low], 16)?, after))
 }
 
-/// As in a URL that is itself a parameter of a URL.
+/// As in a URL that is a parameter of another URL.
 fn percent_twice(text: &[u8]) -> Read<'_> {
     let [b'%', b'2', b'5', high, low, after @ ..] = text else { return None };
     Some((number(&[*high, *low], 16)?, after))
@@ -322,7 +321,7 @@ mod tests {
         assert_eq!(clean("Invalid key CanaryKey4711+/=end"), "Invalid key [key]");
         assert_eq!(clean("begins with \"Invalid CanaryKey4…\""), "begins with \"Invalid [key]…\"");
         assert_eq!(clean("…yKey4711+/=end; CANARYKEY4"), "…[key]; [key]");
-        // Fewer characters in a row are no part of a key: "canary" is a word.
+        // Fewer consecutive characters are no part of a key: "canary" is a word.
         assert_eq!(clean("a canary, the Canary"), "a canary, the Canary");
         assert_eq!(clean("Größe ☃"), "Größe ☃");
     }

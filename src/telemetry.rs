@@ -1,7 +1,7 @@
 //! Logs: text on a terminal, fields of the journal under systemd, one JSON object a line otherwise.
 //!
-//! Only this program's own lines are let through, and warnings of the database layer. The HTTP
-//! libraries print whole URLs at their lower levels, key included; no filter may turn them on.
+//! Only this program's own lines pass, and warnings of the database layer. HTTP libraries print
+//! whole URLs with the key at their lower levels; no filter can enable those.
 
 use crate::printable::one_line;
 use std::fmt;
@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     /// For people.
@@ -29,7 +29,7 @@ pub enum LogFormat {
 /// Starts logging to standard error. `$RUST_LOG` filters; without it, `default` does.
 ///
 /// # Errors
-/// When `$RUST_LOG` cannot be read as a filter.
+/// `$RUST_LOG` is not a valid filter.
 #[allow(clippy::disallowed_methods, reason = "this module is an edge where it may be read")]
 pub fn start(format: Option<LogFormat>, default: &str) -> Result<(), String> {
     let text = std::env::var("RUST_LOG").ok().filter(|text| !text.trim().is_empty());
@@ -45,7 +45,7 @@ pub fn start(format: Option<LogFormat>, default: &str) -> Result<(), String> {
     });
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(terminal);
     let layer = match format {
-        // Colours are the formatter's own; what the values hold does not reach the terminal raw.
+        // Only the formatter writes colours; escape sequences in values do not reach the terminal.
         LogFormat::Text => lines
             .with_target(false)
             .fmt_fields(debug_fn(write_field).delimited(" "))
@@ -61,12 +61,12 @@ pub fn start(format: Option<LogFormat>, default: &str) -> Result<(), String> {
             .with_filter(filter)
             .boxed(),
     };
-    // Started already, in tests: the first one stays.
+    // Already started, in tests: the first logger remains.
     let _ = tracing_subscriber::registry().with(layer).try_init();
     Ok(())
 }
 
-/// Writes one value of a line: nothing in it can end the line or command the terminal.
+/// Writes one value of a line: nothing in it can end the line or control the terminal.
 fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     let value = format!("{value:?}");
     let value = one_line(&value);
@@ -76,7 +76,7 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     }
 }
 
-/// Whether standard error is the journal's (systemd.exec, `$JOURNAL_STREAM`).
+/// Whether standard error is connected to the journal (systemd.exec, `$JOURNAL_STREAM`).
 #[allow(clippy::disallowed_methods, reason = "this module is an edge where it may be read")]
 fn goes_to_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };

@@ -16,22 +16,22 @@ const NAMES_SHOWN: usize = 3;
 /// How many characters of a name are shown; DNS names are not longer.
 const LONGEST_NAME: usize = 255;
 
-/// Why a file of certificates cannot be used. The end of a sentence that begins with the file.
+/// Why a file of certificates cannot be used: the end of a sentence that begins with the file.
 #[derive(Debug, thiserror::Error)]
 pub enum CaFileError {
     /// It is missing, or this process may not read it.
     #[error("cannot be read: {0}")]
     Unreadable(io::Error),
     /// A folder, a pipe or a device.
-    #[error("is no regular file")]
+    #[error("is not a regular file")]
     NotAFile,
     /// Probably not a file of certificates.
     #[error("is larger than {} MiB, expected certificates alone", LARGEST_FILE >> 20)]
     TooLarge,
-    /// There is nothing in it.
+    /// It has no content.
     #[error("is empty, expected certificates as PEM")]
     Empty,
-    /// There is no certificate in it.
+    /// It contains no certificate.
     #[error(
         "holds no certificate; expected PEM, whose parts begin with -----BEGIN CERTIFICATE-----"
     )]
@@ -42,9 +42,9 @@ pub enum CaFileError {
     /// One of the certificates is damaged.
     #[error("holds a certificate that cannot be decoded, number {number}: {reason}")]
     Undecodable {
-        /// Which one, from 1.
+        /// Its number, from 1.
         number: usize,
-        /// What is wrong with it.
+        /// The decoder's reason.
         reason: String,
     },
 }
@@ -52,7 +52,7 @@ pub enum CaFileError {
 /// The certificates of a PEM file: at least one, and each can be decoded.
 ///
 /// # Errors
-/// The file cannot be read, or is not what it should be.
+/// The file cannot be read, or has no valid certificates.
 pub fn read_ca_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, CaFileError> {
     let opened = files::open_secret(path).map_err(CaFileError::Unreadable)?;
     let file = opened.ok_or(CaFileError::NotAFile)?;
@@ -85,7 +85,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CaFileError>
     Ok(found)
 }
 
-/// Explains the TLS error among the causes of an error, and what to do about it; `None` if there is
+/// The explanation of the TLS error among the causes of an error, with a remedy; `None` if there is
 /// none.
 pub fn explanation(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
@@ -98,7 +98,7 @@ pub fn explanation(error: &(dyn Error + 'static)) -> Option<String> {
     None
 }
 
-/// The TLS error that an error is, or wraps without reporting it as its source.
+/// The TLS error that an error is or wraps, even if it is not reported as its source.
 fn tls_error<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
     error.downcast_ref().or_else(|| tls_error(error.downcast_ref::<io::Error>()?.get_ref()?))
 }
@@ -180,7 +180,7 @@ fn of_certificate(problem: &CertificateError) -> String {
              must be replaced there"
                 .to_owned()
         }
-        // It comes from the verifier below, whose types are not ours.
+        // It comes from the verifier below, whose types are not public.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             "it presents the certificate of an authority (CA), not of a server: give the server \
              a certificate of its own, and set http.ca_file to the authority that signed it"
@@ -200,7 +200,7 @@ fn instant(time: UnixTime) -> String {
     instant.map_or_else(|| "an unknown time".to_owned(), |at| at.format("%F %T UTC").to_string())
 }
 
-/// The names in a certificate. They are untrusted input.
+/// The names in a certificate, which are untrusted input.
 fn names(presented: &[String]) -> String {
     let shown = |name: &String| -> String {
         // Such as `DnsName("example.org")`.
@@ -224,7 +224,7 @@ mod tests {
     use std::time::Duration;
 
     fn said(problem: CertificateError) -> String {
-        // As it reaches a caller: inside an error of the connection.
+        // As callers see it: inside an error of the connection.
         let inner = io::Error::other(rustls::Error::InvalidCertificate(problem));
         explanation(&io::Error::new(io::ErrorKind::InvalidData, inner)).unwrap()
     }
@@ -319,7 +319,7 @@ mod tests {
             let error = certificates(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
-        for (path, words) in [("/nowhere/ca.pem", "cannot be read"), ("/", "no regular file")] {
+        for (path, words) in [("/nowhere/ca.pem", "cannot be read"), ("/", "not a regular file")] {
             let error = read_ca_file(Path::new(path)).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }

@@ -1,4 +1,4 @@
-//! Reads keys and other secrets from where the settings say that they are.
+//! Reads keys and other secrets from the places that the settings name.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,10 +15,10 @@ use crate::settings::{KeySource, Settings};
 /// The longest file of a key or secret; keys have 64 characters.
 const LONGEST: u64 = 4096;
 
-/// Something about a key that works, yet should be changed.
+/// A problem with a key that works but should be changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// A sentence with the command to type.
+    /// A sentence with the command to run.
     pub message: String,
 }
 
@@ -34,35 +34,35 @@ impl fmt::Display for Warning {
 pub struct KeyError {
     /// The account's name.
     pub account: String,
-    /// What is wrong where, and what to do.
+    /// The problem, and what to do about it.
     pub problem: KeyProblem,
 }
 
-/// What is wrong with the place of a key.
+/// Why a key or secret cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyProblem {
     /// The file is missing, or this process may not read it.
     #[error("the {what} file {} cannot be read: {error}", file.display())]
     Unreadable { what: What, file: PathBuf, error: io::Error },
     /// A folder, a pipe or a device.
-    #[error("the {what} file {} is no regular file", file.display())]
+    #[error("the {what} file {} is not a regular file", file.display())]
     NotAFile { what: What, file: PathBuf },
-    /// Another file than that of a key, most likely.
+    /// Probably not a key file.
     #[error("the {what} file {} is larger than {LONGEST} bytes, expected the {what} alone", file.display())]
     TooLarge { what: What, file: PathBuf },
-    /// What is there is no key.
+    /// The content is not a usable key.
     #[error("the {what} in {place} is unusable: {reason}")]
     Unusable { what: What, place: String, reason: &'static str },
     /// The environment variable is not set, or empty.
     #[error("the environment variable ${name}, which should hold the {what}, is not set")]
     NoVariable { what: What, name: String },
-    /// systemd handed no credentials to this process.
+    /// systemd passed no credentials to this process.
     #[error(
         "credential {name}: $CREDENTIALS_DIRECTORY is not set, so systemd did not start this \
          process with LoadCredential={name}:FILE; for commands typed by hand use key_file"
     )]
     NoCredentials { name: String },
-    /// systemd handed over others, but not this one.
+    /// systemd passed other credentials, but not this one.
     #[error(
         "there is no credential {name}: the unit needs LoadCredential={name}:FILE ({} cannot be \
          read: {error})",
@@ -71,14 +71,14 @@ pub enum KeyProblem {
     NoCredential { name: String, file: PathBuf, error: io::Error },
 }
 
-/// What is kept in a place.
+/// The kind of secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// A key of the service.
     Key,
     /// Another secret.
     Secret,
-    /// The page's token, which headers carry.
+    /// The access token of the status page, which is sent in headers.
     Token,
 }
 
@@ -92,10 +92,10 @@ impl fmt::Display for What {
     }
 }
 
-/// Reads an account's key from where its settings say that it is.
+/// Reads an account's key from the place that its settings name.
 ///
 /// # Errors
-/// There is no key, or what is there is none; the text says what to do.
+/// The key is missing or unusable; the message says what to do.
 pub fn read_key(source: &KeySource, account: &str) -> Result<(Key, Vec<Warning>), KeyError> {
     read_with(source, What::Key, key, super::variable)
         .map_err(|problem| KeyError { account: account.to_owned(), problem })
@@ -140,8 +140,8 @@ pub fn keep_secrets(settings: &Settings) {
     }
 }
 
-/// Looks at the file of a key or secret as everybody can: that one user may not read it says nothing
-/// about the service's own user, and is no problem here.
+/// Checks the file of a key or secret. A file that this user may not read is no problem: the
+/// service may run as another user.
 pub(super) fn look_at_file(file: &Path, what: What) -> Result<(), KeyProblem> {
     let source = KeySource::File(file.to_owned());
     let read = match what {
@@ -164,11 +164,11 @@ fn key(text: &[u8]) -> Result<Key, &'static str> {
 }
 
 fn secret(text: &[u8]) -> Result<Secret, &'static str> {
-    Secret::new(std::str::from_utf8(text).map_err(|_| "it is no UTF-8 text")?)
+    Secret::new(std::str::from_utf8(text).map_err(|_| "it is not UTF-8")?)
 }
 
 fn token(text: &[u8]) -> Result<Secret, &'static str> {
-    Secret::for_header(std::str::from_utf8(text).map_err(|_| "it is no UTF-8 text")?)
+    Secret::for_header(std::str::from_utf8(text).map_err(|_| "it is not UTF-8")?)
 }
 
 /// Reads a secret of one type, with the environment as an argument.
@@ -204,13 +204,13 @@ fn read_with<T>(
                         other => other,
                     },
                 )?;
-            // systemd guards the folder; group bits in it are an access list's mask
+            // systemd protects the folder; group bits in it are the mask of an access list
             Ok((usable(&text, format!("credential {name}"))?, Vec::new()))
         }
     }
 }
 
-/// Who may do what with a key file.
+/// Who may access a key file.
 #[derive(Debug, Clone, Copy)]
 struct Access {
     /// The permission bits.
@@ -219,7 +219,7 @@ struct Access {
     own: bool,
 }
 
-/// The bytes of a key file, wiped when they are dropped, and who else may read them.
+/// The bytes of a key file, wiped when they are dropped, and its permissions.
 fn read_file(file: &Path, what: What) -> Result<(Zeroizing<Vec<u8>>, Access), KeyProblem> {
     let unreadable = |error| KeyProblem::Unreadable { what, file: file.to_owned(), error };
     let opened = files::open_secret(file)
@@ -228,7 +228,7 @@ fn read_file(file: &Path, what: What) -> Result<(Zeroizing<Vec<u8>>, Access), Ke
     let metadata = opened.metadata().map_err(unreadable)?;
     let own = metadata.uid() == rustix::process::geteuid().as_raw();
     let access = Access { mode: metadata.permissions().mode() & 0o777, own };
-    // at once as large as it may become: growing would leave copies behind
+    // allocated at its final size: growing would leave copies in memory
     let mut bytes = Zeroizing::new(Vec::with_capacity(2 * LONGEST as usize));
     opened.take(LONGEST + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LONGEST {
@@ -237,8 +237,8 @@ fn read_file(file: &Path, what: What) -> Result<(Zeroizing<Vec<u8>>, Access), Ke
     Ok((bytes, access))
 }
 
-/// A warning where the permission bits let more people at a key file than need it. The group of
-/// another user's file is not among them: through it this process may be the reader.
+/// A warning if the permission bits give more access to a key file than necessary. Group access to
+/// another user's file is necessary: through it, this process may read the file.
 fn open_to_others(file: &Path, what: What, Access { mode, own }: Access) -> Option<Warning> {
     let (needless, change) = if own { (0o077, "600") } else { (0o027, "g-w,o=") };
     (mode & needless != 0).then(|| {
@@ -289,7 +289,7 @@ mod tests {
         assert!(warnings[0].message.starts_with("the secret file "), "{warnings:?}");
         let (_folder, file) = key_file(b"caf\xe9", 0o600);
         let problem = read_secret(&KeySource::File(file)).unwrap_err().to_string();
-        assert!(problem.starts_with("the secret in ") && problem.ends_with("it is no UTF-8 text"));
+        assert!(problem.starts_with("the secret in ") && problem.ends_with("it is not UTF-8"));
     }
 
     fn problem(source: &KeySource) -> String {
@@ -384,7 +384,7 @@ mod tests {
         for file in ["/dev/zero", "/"] {
             assert_eq!(
                 problem(&KeySource::File(file.into())),
-                format!("the key file {file} is no regular file")
+                format!("the key file {file} is not a regular file")
             );
         }
     }

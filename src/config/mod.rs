@@ -1,7 +1,7 @@
 //! Finds, reads and validates the configuration file, and reads the keys that it points to.
 //!
-//! A file is taken whole or not at all: [`load`] gives [`Settings`] or every mistake, each with
-//! its place. Keys are never part of it; [`read_key`] fetches one when it is needed.
+//! [`load`] returns [`Settings`], or every mistake with its position. The settings contain no keys;
+//! [`read_key`] reads one when it is needed.
 
 mod keys;
 mod parse;
@@ -28,28 +28,28 @@ pub use self::reader::Mistake;
 
 use crate::settings::Settings;
 
-/// Where the configuration is unless something else is said.
+/// The default path of the configuration.
 pub const DEFAULT_FILE: &str = "/etc/nightjar/config.toml";
 
-/// The one pipe or device that is read.
+/// The only pipe or device that is accepted.
 const STDIN: &str = "/dev/stdin";
-/// Bytes that a configuration may have.
+/// The largest configuration, in bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// What a file's meaning depends on besides its text.
+/// What the meaning of a file depends on besides its text.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     /// `$STATE_DIRECTORY`: the folders that systemd made for the service, separated by colons.
     pub state_directory: Option<OsString>,
-    /// Where a relative path of the file itself starts.
+    /// The folder that relative paths of the file start at.
     pub current_dir: PathBuf,
-    /// Whether the files that it names for keys, secrets and certificates are looked at: then one
-    /// that cannot be right is a mistake.
+    /// Whether to check the files that hold keys, secrets and certificates. One that is certainly
+    /// unusable is then a mistake.
     pub look_at_files: bool,
 }
 
 impl Environment {
-    /// That of this process.
+    /// The environment of this process.
     fn of_process() -> Self {
         Self {
             state_directory: variable("STATE_DIRECTORY"),
@@ -65,34 +65,34 @@ impl Environment {
     }
 }
 
-/// Why there are no settings.
+/// Why a configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// There is no such file.
+    /// The file does not exist.
     #[error(
         "there is no configuration {}: name another with `--config FILE` or $NIGHTJAR_CONFIG, or \
          make this one from a copy of config.example.toml",
         file.display()
     )]
     Missing {
-        /// Where it was looked for.
+        /// Its path.
         file: PathBuf,
     },
-    /// It exists, but is a folder or this process may not read it.
+    /// It is a folder, or this process may not read it.
     #[error("the configuration {} cannot be read", file.display())]
     Unreadable {
-        /// The file.
+        /// Its path.
         file: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// Every mistake in it, in the file's order; never empty.
+    /// All mistakes, in the order of the file; never empty.
     #[error("{}", lines(.0))]
     Mistakes(Vec<Mistake>),
 }
 
 impl ConfigError {
-    /// The error as a list of mistakes; one that concerns the whole file stands at its beginning.
+    /// The error as a list of mistakes. One that concerns the whole file is reported at its start.
     pub fn into_mistakes(self) -> Vec<Mistake> {
         let message = match &self {
             Self::Unreadable { source, .. } => format!("{self}: {source}"),
@@ -121,13 +121,13 @@ pub fn locate(flag: Option<PathBuf>) -> PathBuf {
 /// Reads and validates a configuration file. It reads no key.
 ///
 /// # Errors
-/// The file is missing or cannot be read, or has mistakes: then all of them.
+/// The file is missing, cannot be read, or has mistakes: all of them are returned.
 pub fn load(path: &Path) -> Result<Settings, ConfigError> {
     load_with(path, &Environment::of_process())
 }
 
-/// [`load`], and a look at the files that it names for keys, secrets and certificates: one that is
-/// missing, empty or something else is a mistake. One that this user may not read is none.
+/// Like [`load`], and checks the files that hold keys, secrets and certificates: a missing, empty
+/// or unusable one is a mistake. One that this user may not read is not.
 ///
 /// # Errors
 /// As [`load`].
@@ -148,15 +148,15 @@ fn load_with(path: &Path, env: &Environment) -> Result<Settings, ConfigError> {
         let end = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes());
         let (line, column) = reader::position(&text, end);
-        let message = "not TOML: found a byte that is no UTF-8".to_owned();
+        let message = "not TOML: found a byte that is not UTF-8".to_owned();
         ConfigError::Mistakes(vec![Mistake { file, line, column, message }])
     })?;
     parse(&text, path, env).map_err(ConfigError::Mistakes)
 }
 
-/// The whole of a configuration, which is a regular file, or standard input where that is named.
+/// Reads a configuration from a regular file, or from standard input if the path names it.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    // A pipe that nobody writes to would be waited for; a device may have no end.
+    // Opening a pipe without a writer would block; a device may have no end.
     if path != Path::new(STDIN) {
         let kind = std::fs::metadata(path)?.file_type();
         if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
@@ -171,10 +171,7 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > LARGEST {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
-            format!(
-                "it has more than {} MiB, the most that a configuration may have",
-                LARGEST >> 20
-            ),
+            format!("it is larger than {} MiB, the limit for a configuration", LARGEST >> 20),
         ));
     }
     Ok(bytes)

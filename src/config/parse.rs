@@ -22,17 +22,17 @@ use crate::settings::{
 };
 use crate::tls::{self, CaFileError};
 
-/// Where the state is kept when neither the file nor systemd says so.
+/// The default state folder, where neither the file nor systemd names one.
 const STATE_DIR: &str = "/var/lib/nightjar";
 
-/// Where the page listens when the file has `[web]` without an address.
+/// The default address of the page for a `[web]` without `listen`.
 const LISTEN: &str = "127.0.0.1:8787";
 
 /// Reads the text of a configuration file. Relative paths in it start at the file's folder.
 ///
 /// # Errors
-/// Every mistake, in the file's order; never an empty list. Lines that are no TOML are reported as
-/// such, and what is wrong in the others too, unless it cannot be told what belongs where.
+/// Every mistake, in the order of the file; never empty. Lines that are not TOML do not hide
+/// mistakes in other lines, unless it is unclear which table those belong to.
 pub fn parse(text: &str, file: &Path, env: &Environment) -> Result<Settings, Vec<Mistake>> {
     let (root, errors) = DeTable::parse_recoverable(text);
     let (repeated, broken): (Vec<_>, Vec<_>) = errors.iter().partition(|it| syntax::repeats(it));
@@ -41,7 +41,7 @@ pub fn parse(text: &str, file: &Path, env: &Environment) -> Result<Settings, Vec
     for error in repeated {
         let span = error.span().unwrap_or_default();
         let name = quoted(text.get(span.clone()).unwrap_or_default());
-        doc.mistake(span.start, format!("{name} is already there, expected it once"));
+        doc.mistake(span.start, format!("{name} is already defined, expected it once"));
     }
     for (at, message) in syntax::problems(&broken, text) {
         doc.mistake(at, message);
@@ -59,7 +59,7 @@ pub fn parse(text: &str, file: &Path, env: &Environment) -> Result<Settings, Vec
     }
 }
 
-/// From where the file's relative paths start, and whether the files behind them are looked at.
+/// The folder that relative paths start at, and whether to check the files that paths name.
 #[derive(Clone, Copy)]
 struct Base<'p> {
     folder: &'p Path,
@@ -67,7 +67,7 @@ struct Base<'p> {
 }
 
 impl Base<'_> {
-    /// The path of a file that holds a key or secret, and not the key itself.
+    /// The path of a file that holds a key or secret; the key itself is a mistake.
     fn secret_file(self, value: &DeValue<'_>, what: What) -> Result<PathBuf, String> {
         let path = values::key_file(self.folder)(value)?;
         if self.looks {
@@ -76,7 +76,7 @@ impl Base<'_> {
         Ok(path)
     }
 
-    /// The path of a file of certificates. Who may read it is the service's own business.
+    /// The path of a file of certificates. One that this user may not read is accepted.
     fn ca_file(self, value: &DeValue<'_>) -> Result<PathBuf, String> {
         let path = values::path(self.folder)(value)?;
         if !self.looks {
@@ -90,8 +90,8 @@ impl Base<'_> {
     }
 }
 
-/// The whole file. What has a mistake is replaced by a default or left out, so that the rest can
-/// be read.
+/// The whole file. A value with a mistake is replaced by a default or left out, so that the rest
+/// can be checked.
 fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
     let file = env.current_dir.join(file);
     let folder = file.parent().unwrap_or(&env.current_dir);
@@ -148,7 +148,7 @@ fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
     settings
 }
 
-/// All accounts' names, and those accounts that can be read.
+/// The names of all accounts, and the accounts without mistakes.
 fn accounts<'d>(root: &Table<'d>, from: Base<'_>) -> (Vec<&'d str>, BTreeMap<String, Account>) {
     let tables = root.named_tables("accounts", &schema::ACCOUNT);
     let names = tables.iter().map(|(name, _)| *name).collect();
@@ -185,15 +185,15 @@ fn account(name: &str, table: &Table<'_>, from: Base<'_>) -> Option<Account> {
     })
 }
 
-/// The keys by which an account says where its key is.
+/// The keys of an account that name the place of its key.
 const KEY_PLACES: [&str; 3] = ["key_file", "key_env", "credential"];
-/// The keys by which `[web]` says where the page's token is.
+/// The keys of `[web]` that name the place of the page's token.
 const TOKEN_PLACES: [&str; 3] = ["token_file", "token_env", "token_credential"];
 
 /// Exactly one of the three places where an account's key may be.
 fn key_source(table: &Table<'_>, from: Base<'_>) -> Option<KeySource> {
     let none = KEY_PLACES.iter().all(|key| table.place_of(key).is_none());
-    // a key in the open has its own message already
+    // a key written into the file has its own message already
     if none && !table.holds_secret() {
         let expected = one_of(KEY_PLACES);
         table.missing(table.at, format!("the key's place is missing: expected {expected}"));
@@ -205,7 +205,7 @@ fn one_of([file, env, credential]: [&str; 3]) -> String {
     format!("one of {file} = \"FILE\", {env} = \"VARIABLE\" or {credential} = \"NAME\"")
 }
 
-/// At most one of the three places where something secret may be.
+/// At most one of the three places where a secret may be.
 fn secret_source(table: &Table<'_>, from: Base<'_>, keys: [&str; 3]) -> Option<KeySource> {
     let [file, env, credential] = keys;
     let what = match keys {
@@ -268,7 +268,7 @@ fn retry(table: &Table<'_>) -> Retry {
     }
 }
 
-/// The first and the longest wait, which may not be shorter.
+/// The first wait and the longest, which may not be shorter.
 fn waits(table: &Table<'_>, initial: Duration, max: Duration) -> (Duration, Duration) {
     let given_initial = table.get("initial", values::positive_duration);
     let given_max = table.get("max", values::positive_duration);
@@ -281,7 +281,7 @@ fn waits(table: &Table<'_>, initial: Duration, max: Duration) -> (Duration, Dura
             at("max"),
             format!("`max`: found {longest}, expected at least `initial`, {first}"),
         ),
-        // what is there, yet wrong, has been reported and has no value to compare with
+        // a present but wrong value has been reported, and there is nothing to compare with
         (None, Some(_)) if table.place_of("initial").is_none() => table.missing(
             at("max"),
             format!("`max`: found {longest}, expected at least `initial`, {first} by default"),
@@ -308,7 +308,7 @@ fn http(table: &Table<'_>, from: Base<'_>) -> Http {
     }
 }
 
-/// A policy whose absent keys are those of `default`.
+/// A policy; keys that are missing are taken from `default`.
 fn retention(table: &Table<'_>, default: Rules) -> Rules {
     let keep = |key, default| table.get(key, values::whole(0)).unwrap_or(default);
     let retention = Rules {
@@ -370,7 +370,7 @@ fn email(table: &Table<'_>, base: Base<'_>) -> Option<Email> {
     let username = table.get("username", |value| values::text(value).map(str::to_owned));
     let places = ["password_file", "password_env", "password_credential"];
     let password = secret_source(table, base, places);
-    // what is there, yet wrong, has been reported
+    // a present but wrong value has been reported
     let is_given = |key: &str| table.place_of(key).is_some();
     if is_given("username") != places.into_iter().any(is_given) {
         table.missing(
@@ -383,8 +383,8 @@ fn email(table: &Table<'_>, base: Base<'_>) -> Option<Email> {
     if security == MailSecurity::None && !values::is_loopback_host(&server) {
         table.mistake(
             table.place_of_value("security"),
-            "`security`: found `none`, expected `tls` or `starttls`: mail would cross the network \
-             in the open; `none` is accepted for loopback addresses only",
+            "`security`: found `none`, expected `tls` or `starttls`: mail would be sent \
+             unencrypted; `none` is accepted for loopback addresses only",
         );
     }
     Some(Email { server, port, security, from: from?, to: to?, username, password })
@@ -430,7 +430,7 @@ fn source(table: &Table<'_>, accounts: &[&str], settings: &Settings) -> Option<S
         })
     });
     let access_id =
-        table.require("access_id", "it stands in the data source's URL", values::access_id);
+        table.require("access_id", "the id in the data source's URL", values::access_id);
     let data_source =
         table.require("data_source", "the service's name for the data", values::data_source);
     let schedule = table.require(

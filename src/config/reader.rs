@@ -1,4 +1,5 @@
-//! Reads TOML tables and collects every mistake with its place, instead of ending at the first.
+//! Reads TOML tables and collects every mistake with its position, instead of stopping at the
+//! first.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -11,14 +12,14 @@ use toml::de::{DeTable, DeValue};
 use super::schema::{self, Section};
 use super::values::{A_KEY_ITSELF, holds_key, kind, quoted};
 
-/// One mistake in a configuration file. The message never contains what may be a key.
+/// One mistake in a configuration file. The message never contains anything that may be a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mistake {
     #[serde(serialize_with = "path_as_text")]
     pub file: PathBuf,
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// The column, from 1, in characters.
     pub column: usize,
     /// What was found and what was expected.
     pub message: String,
@@ -30,12 +31,12 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// A path is not always text, and a report of mistakes must not fail because of it.
+/// Paths may not be valid UTF-8; a report of mistakes must not fail because of that.
 fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
 }
 
-/// As many mistakes of a file are reported one by one.
+/// The most mistakes of a file that are reported one by one.
 pub(super) const MOST_MISTAKES: usize = 100;
 
 /// Line and column, both from 1, of a byte offset; columns count characters.
@@ -51,10 +52,10 @@ pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
 pub(super) struct Document<'t> {
     file: &'t Path,
     text: &'t str,
-    /// Whether all of the text could be read, so that what is not found is not there.
+    /// Whether all of the text was parsed. If not, a missing key may be in a part that was not.
     whole: bool,
     found: RefCell<Vec<(usize, String)>>,
-    /// Where its line feeds are.
+    /// The positions of its line feeds.
     ends: Vec<usize>,
 }
 
@@ -66,12 +67,12 @@ impl<'t> Document<'t> {
 
     /// Records a mistake at a byte offset.
     pub(super) fn mistake(&self, at: usize, message: impl Into<String>) {
-        // it is shown on one line of a terminal
+        // messages are shown on one line of a terminal
         let message = message.into().replace(char::is_control, "\u{fffd}");
         self.found.borrow_mut().push((at, message));
     }
 
-    /// Records that something is missing, unless it may be what could not be read.
+    /// Records that something is missing, unless it may be in a part that was not parsed.
     fn missing(&self, at: usize, message: impl Into<String>) {
         if self.whole {
             self.mistake(at, message);
@@ -83,8 +84,8 @@ impl<'t> Document<'t> {
         self.ends.partition_point(|end| *end < at) + 1
     }
 
-    /// All mistakes, in the file's order. Of very many the first are given, and one that says how
-    /// many more there are.
+    /// All mistakes, in the order of the file. If there are very many: the first ones, and one that
+    /// says how many more there are.
     pub(super) fn into_mistakes(self) -> Vec<Mistake> {
         let mut found = self.found.into_inner();
         found.sort_by_key(|(at, _)| *at);
@@ -105,17 +106,17 @@ impl<'t> Document<'t> {
     }
 }
 
-/// One table of the file, or the absence of an optional one, which reads like an empty table.
+/// One table of the file, or a missing optional one, which reads like an empty table.
 #[derive(Clone, Copy)]
 pub(super) struct Table<'d> {
     doc: &'d Document<'d>,
-    /// Where mistakes are shown that concern the table as a whole.
+    /// Where mistakes that concern the whole table are reported.
     pub(super) at: usize,
     entries: Option<&'d DeTable<'d>>,
 }
 
 impl<'d> Table<'d> {
-    /// Takes a table of a known kind; every key that the kind does not have is a mistake.
+    /// Reads a table of a known kind; every key that this kind does not have is a mistake.
     pub(super) fn new(
         doc: &'d Document<'d>,
         section: &Section,
@@ -130,8 +131,8 @@ impl<'d> Table<'d> {
         Self { doc, at, entries: Some(entries) }
     }
 
-    /// The value of a key, read by `read`, whose error says what was found and expected. A wrong
-    /// value is recorded as a mistake and then as good as absent.
+    /// The value of a key, parsed by `read`, whose error says what was found and expected. A wrong
+    /// value is recorded as a mistake, and the result is as if the key were missing.
     pub(super) fn get<T>(
         &self,
         key: &str,
@@ -141,7 +142,7 @@ impl<'d> Table<'d> {
         match read(value.get_ref()) {
             Ok(value) => Some(value),
             Err(problem) => {
-                // parts of a key would be as bad as all of it
+                // a part of a key must not be shown either
                 let secret = value.get_ref().as_str().is_some_and(holds_key);
                 let problem = if secret { A_KEY_ITSELF } else { &problem };
                 self.doc.mistake(value.span().start, format!("`{key}`: {problem}"));
@@ -150,7 +151,7 @@ impl<'d> Table<'d> {
         }
     }
 
-    /// Like [`get`](Self::get), and absence is a mistake too.
+    /// Like [`get`](Self::get), but a missing key is a mistake too.
     pub(super) fn require<T>(
         &self,
         key: &str,
@@ -197,8 +198,8 @@ impl<'d> Table<'d> {
         items.iter().filter_map(table).collect()
     }
 
-    /// The tables under a key whose names the user chooses. `None` stands for one that is no
-    /// table, which is recorded as a mistake.
+    /// The tables under a key whose names the user chooses. `None` stands for an entry that is not
+    /// a table; that is recorded as a mistake.
     pub(super) fn named_tables(
         &self,
         key: &str,
@@ -225,7 +226,7 @@ impl<'d> Table<'d> {
         entries.iter().map(table).collect()
     }
 
-    /// The text under a key, where it is one.
+    /// The string under a key, if it is one.
     pub(super) fn text(&self, key: &str) -> Option<&'d str> {
         self.value(key)?.get_ref().as_str()
     }
@@ -235,17 +236,17 @@ impl<'d> Table<'d> {
         self.entries.is_some()
     }
 
-    /// Where a key stands, if it does.
+    /// The position of a key, if the table has it.
     pub(super) fn place_of(&self, key: &str) -> Option<usize> {
         Some(self.entries?.get_key_value(key)?.0.span().start)
     }
 
-    /// Where a key's value stands, or else the table.
+    /// The position of a key's value, or else of the table.
     pub(super) fn place_of_value(&self, key: &str) -> usize {
         self.value(key).map_or(self.at, |value| value.span().start)
     }
 
-    /// Whether any key is there under which people expect to write the secret itself.
+    /// Whether the table has a key under which people tend to write the secret itself.
     pub(super) fn holds_secret(&self) -> bool {
         self.entries.is_some_and(|entries| entries.keys().any(|key| is_secret(key.get_ref())))
     }
@@ -255,7 +256,7 @@ impl<'d> Table<'d> {
         self.doc.mistake(at, message);
     }
 
-    /// Records that something is missing, unless it may be what could not be read.
+    /// Records that something is missing, unless it may be in a part that was not parsed.
     pub(super) fn missing(&self, at: usize, message: impl Into<String>) {
         self.doc.missing(at, message);
     }
@@ -270,8 +271,8 @@ impl<'d> Table<'d> {
     }
 }
 
-/// What is wrong with a key that its table does not have. Its value is not looked at: it may be
-/// anything, a key of the service too.
+/// The message about a key that its table does not have. Its value is not shown: it may be
+/// anything, even a key of the service.
 fn unknown(key: &str, value: &DeValue<'_>, section: &Section) -> String {
     if is_secret(key) {
         return A_KEY_ITSELF.to_owned();
@@ -289,7 +290,7 @@ fn unknown(key: &str, value: &DeValue<'_>, section: &Section) -> String {
     format!("unknown {what} {}{place}, {}", quoted(key), schema::advice(key, is_table, section))
 }
 
-/// Whether a name is that of something secret, or may be the secret itself.
+/// Whether a name is that of a secret, or may be the secret itself.
 fn is_secret(key: &str) -> bool {
     const SECRETS: [&str; 4] = ["key", "secret", "password", "token"];
     let plain = key.to_ascii_lowercase();

@@ -1,9 +1,9 @@
-//! Every table and key that a configuration may have, and what was probably meant by another.
+//! Every table and key that a configuration may have, and suggestions for unknown ones.
 
 /// A kind of table.
 #[derive(Debug)]
 pub(super) struct Section {
-    /// As a reader of the file would write it; empty for the top of the file.
+    /// As users write it; empty for the top of the file.
     pub(super) title: &'static str,
     pub(super) keys: &'static [&'static str],
 }
@@ -108,7 +108,7 @@ pub(super) static ALL: [&Section; 13] = [
     &SOURCE_RETENTION,
 ];
 
-/// From what likeness on a name is meant, and from what on even if it belongs elsewhere.
+/// How similar a name must be to be suggested, and how similar if it belongs to another table.
 const ALIKE: f64 = 0.75;
 const VERY_ALIKE: f64 = 0.9;
 
@@ -132,8 +132,8 @@ pub(super) fn holds_tables(key: &str) -> bool {
     TABLES.contains(&key)
 }
 
-/// What to tell somebody who wrote a key or table in `section`, where it is unknown: the place
-/// that it belongs to, or the nearest known key of this section or of another, or all of them.
+/// The suggestion for an unknown key or table in `section`: the table that it belongs to, the
+/// nearest known key of this section or of another, or all known keys.
 pub(super) fn advice(key: &str, is_table: bool, section: &Section) -> String {
     let homes: Vec<_> = ALL
         .iter()
@@ -162,8 +162,8 @@ pub(super) fn advice(key: &str, is_table: bool, section: &Section) -> String {
     }
 }
 
-/// The known names that resemble a text most, best first, at most three; letter case does not
-/// count. A name that contains the text, or is contained in it, resembles it well.
+/// The known names most similar to a text, best first, at most three; case is ignored. A name that
+/// contains the text, or is contained in it, counts as similar.
 pub(super) fn nearest<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> Vec<&'k str> {
     let text = text.to_lowercase();
     let mut near: Vec<_> = known

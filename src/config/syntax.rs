@@ -1,16 +1,16 @@
-//! What to say about lines that are no TOML, and how to read the others in spite of them.
+//! Messages about lines that are not TOML, and how to read the others in spite of them.
 
 use std::collections::BTreeSet;
 
 use toml::Spanned;
 use toml::de::{DeTable, Error};
 
-/// Whether the error is that a name stands there twice, which hides nothing of the file.
+/// Whether the error is a repeated name, which hides nothing of the file.
 pub(super) fn repeats(error: &Error) -> bool {
     error.message() == "duplicate key"
 }
 
-/// The first problem of each line, with its byte offset: later ones follow from it.
+/// The first problem of each line, with its byte offset; later ones follow from it.
 pub(super) fn problems(errors: &[&Error], text: &str) -> Vec<(usize, String)> {
     let mut lines = BTreeSet::new();
     errors
@@ -21,8 +21,8 @@ pub(super) fn problems(errors: &[&Error], text: &str) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// The text with every line that has an error replaced by blanks, so that all offsets stay.
-/// `None` where one of them opens a table: the keys below it would fall to another.
+/// The text with every faulty line replaced by blanks, so that offsets stay the same. `None` if one
+/// of them begins a table: the keys below it would end up in another table.
 pub(super) fn without_lines_of(errors: &[&Error], text: &str) -> Option<String> {
     let broken: BTreeSet<_> = errors.iter().map(|it| line_start(text, place(it, text))).collect();
     let mut start = 0;
@@ -40,7 +40,7 @@ pub(super) fn without_lines_of(errors: &[&Error], text: &str) -> Option<String> 
     Some(rest)
 }
 
-/// The table of a text that has no errors other than repetitions.
+/// The table of a text that has no errors except repeated names.
 pub(super) fn parse(text: &str) -> Option<Spanned<DeTable<'_>>> {
     let (root, errors) = DeTable::parse_recoverable(text);
     errors.iter().all(repeats).then_some(root)
@@ -48,7 +48,7 @@ pub(super) fn parse(text: &str) -> Option<Spanned<DeTable<'_>>> {
 
 fn place(error: &Error, text: &str) -> usize {
     let at = error.span().map_or(text.len(), |span| span.start);
-    // an error at the end of the file is one of its last line
+    // an error at the end of the file is reported on its last line
     at.min(text.trim_end().len())
 }
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// The longest duration that a file may ask for: ten years, so that instants cannot overflow.
+/// The longest duration that is accepted: ten years, so that instants cannot overflow.
 const LONGEST: Duration = Duration::from_hours(3650 * 24);
 
 /// Unit and milliseconds, largest first.
 const TIMES: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Unit and bytes; the first of equals is how [`size_text`] writes it.
+/// Unit and bytes. Of equal units, the first is the one that [`size_text`] writes.
 const SIZES: [(&str, u64); 10] = [
     ("B", 1),
     ("KiB", 1 << 10),
@@ -27,12 +27,12 @@ const SIZES: [(&str, u64); 10] = [
 /// first, as in `"500ms"`, `"5m"` or `"1h30m"`; at most ten years.
 ///
 /// # Errors
-/// A sentence part that says what is wrong and how to write it.
+/// A message that says what is wrong and how to write it.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     const EXPECTED: &str = "expected a number and a unit (ms, s, m, h or d) such as \"90s\"";
     let mut rest = text.trim();
     if rest.is_empty() {
-        return Err(format!("nothing is there, {EXPECTED}"));
+        return Err(format!("the value is empty, {EXPECTED}"));
     }
     let mut total = Duration::ZERO;
     let mut smaller_than = u64::MAX;
@@ -66,12 +66,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
-/// Writes a duration so that [`parse_duration`] reads it back; parts of a millisecond are lost.
+/// Writes a duration so that [`parse_duration`] reads it back; fractions of a millisecond are lost.
 pub fn duration_text(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
     for (unit, milliseconds) in TIMES {
-        // "24h" is how people say one day of waiting; days start at two
+        // "24h" is how people write one day; days are used from two on
         if unit == "d" && rest < 2 * milliseconds {
             continue;
         }
@@ -88,7 +88,7 @@ pub fn duration_text(duration: Duration) -> String {
 /// decimal (`B`, `kB`, `MB`, `GB`, `TB`), as in `"64 KiB"`; at most 2^63 - 1.
 ///
 /// # Errors
-/// A sentence part that says what is wrong and how to write it.
+/// A message that says what is wrong and how to write it.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     const EXPECTED: &str = "expected a whole number and a unit (B, KiB, MiB, GiB, TiB, kB, MB, GB or TB) such as \"64 KiB\"";
     let (number, unit) = split_number(text.trim()).ok_or_else(|| EXPECTED.to_owned())?;
@@ -120,7 +120,7 @@ pub fn size_text(bytes: u64) -> String {
     format!("{} {unit}", bytes / size)
 }
 
-/// Digits at the front, and what follows them and any blanks. `None` without a digit.
+/// The digits at the start, and the rest after any blanks. `None` without a digit.
 fn split_number(text: &str) -> Option<(&str, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, rest) = text.split_at_checked(end)?;
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_wrong_duration_says_how_to_write_it() {
         for (text, part) in [
-            ("", "nothing is there"),
+            ("", "the value is empty"),
             ("5", "the unit is missing, such as \"5s\""),
             ("5 parsecs", "no unit `parsecs`"),
             ("5S", "no unit `S`"),

@@ -29,12 +29,12 @@ pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// What to say to somebody who wrote a key of the service into the file.
+/// The message about a key of the service that was written into the file.
 pub(super) const A_KEY_ITSELF: &str = "a key itself is never written in this file: its account names where it is, with one of \
      key_file = \"FILE\", key_env = \"VARIABLE\" or credential = \"NAME\"";
 
-/// Whether a word may be a key of the service, pasted into the wrong place: long, of letters and
-/// digits, and without the order of a name. File names, variables and access ids do not look like
+/// Whether a word may be a key of the service, pasted into the wrong place: long, made of letters
+/// and digits, and less regular than a name. File names, variables and access ids do not look like
 /// that.
 fn looks_like_key(word: &str) -> bool {
     let has = |of: fn(&char) -> bool| word.chars().any(|c| of(&c));
@@ -50,7 +50,7 @@ pub(super) fn holds_key(text: &str) -> bool {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').any(looks_like_key)
 }
 
-/// A text of the file as it may be shown: short, on one line, and no key.
+/// A string of the file as it may be shown: short, on one line, and not a key.
 pub(super) fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
     if holds_key(text) {
@@ -63,7 +63,7 @@ pub(super) fn quoted(text: &str) -> String {
     format!("`{shown}`")
 }
 
-/// A text.
+/// A string.
 pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
     value.as_str().ok_or_else(|| format!("found {}, expected a string in quotes", kind(value)))
 }
@@ -94,7 +94,7 @@ pub(super) fn whole<T: TryFrom<i128>>(
     }
 }
 
-/// A number, with or without a decimal point, that `fits`.
+/// A number, with or without a decimal point, that satisfies `fits`.
 pub(super) fn number(
     expected: &str,
     fits: impl FnOnce(f64) -> bool,
@@ -110,7 +110,7 @@ pub(super) fn number(
         match number {
             Some(number) if fits(number) => Ok(number),
             Some(number) => Err(format!("found {number}, expected {expected}")),
-            None => Err(format!("found no such number, expected {expected}")),
+            None => Err(format!("the number cannot be read, expected {expected}")),
         }
     }
 }
@@ -170,7 +170,7 @@ fn plain_digits<'n>(number: &'n DeInteger<'_>) -> Option<&'n str> {
 /// A path; a relative one starts at `folder`.
 pub(super) fn path(folder: &Path) -> impl Fn(&DeValue<'_>) -> Result<PathBuf, String> {
     move |value| match text(value)? {
-        "" => Err("found an empty text, expected a path".to_owned()),
+        "" => Err("found an empty string, expected a path".to_owned()),
         text if text.contains('\0') => {
             Err("found a string with a NUL character, expected a path".to_owned())
         }
@@ -178,7 +178,7 @@ pub(super) fn path(folder: &Path) -> impl Fn(&DeValue<'_>) -> Result<PathBuf, St
     }
 }
 
-/// The path of a key file, and not the key itself.
+/// The path of a key file; the key itself is a mistake.
 pub(super) fn key_file(folder: &Path) -> impl Fn(&DeValue<'_>) -> Result<PathBuf, String> {
     move |value| {
         not_a_key(value)?;
@@ -208,7 +208,7 @@ pub(super) fn credential(value: &DeValue<'_>) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-/// A text that is no key of the service. One within a path is a file's odd name.
+/// A string that is not a key of the service. One within a path is accepted as part of a file name.
 fn not_a_key<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
     let text = text(value)?;
     let word = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
@@ -227,7 +227,7 @@ pub(super) fn timezone(value: &DeValue<'_>) -> Result<Tz, String> {
     })
 }
 
-/// Zones whose name, or city alone, resembles the text.
+/// Zones whose name or city is similar to the text.
 fn zones_like(text: &str) -> Vec<&'static str> {
     let text = text.replace(' ', "_");
     let city = |zone: &'static str| zone.rsplit('/').next().unwrap_or(zone);
@@ -246,8 +246,8 @@ fn zones_like(text: &str) -> Vec<&'static str> {
     zones().filter(|zone| cities.first() == Some(&city(zone))).take(3).collect()
 }
 
-/// The page's address or socket file, or `None` for the empty text. Other machines may see it only
-/// where whoever wants to must know a token.
+/// The address or socket file of the page; `None` for the empty string. An address that other
+/// machines can reach requires a token.
 pub(super) fn listen(
     folder: &Path,
     has_token: bool,
@@ -281,14 +281,14 @@ pub(super) fn listen(
     }
 }
 
-/// Whether a host's name or address is this machine itself.
+/// Whether a host name or address is this machine's loopback.
 pub(super) fn is_loopback_host(host: &str) -> bool {
     Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_loopback(&url))
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// An address over TLS, or on this machine. What was found is not shown: it may carry a secret.
-fn safe_url(value: &DeValue<'_>, at_stake: &str, expected: &str) -> Result<Url, String> {
+/// A URL with TLS, or on this machine. Messages do not show it: it may contain a secret.
+fn safe_url(value: &DeValue<'_>, content: &str, expected: &str) -> Result<Url, String> {
     let url =
         Url::parse(text(value)?).map_err(|problem| format!("not a URL ({problem}), {expected}"))?;
     if url.host().is_none() {
@@ -299,14 +299,14 @@ fn safe_url(value: &DeValue<'_>, at_stake: &str, expected: &str) -> Result<Url, 
         "http" if is_loopback(&url) => {}
         "http" => {
             return Err(format!(
-                "found http, expected https: {at_stake} would cross the network in the open; http \
-                 is accepted for loopback addresses only"
+                "found http, expected https: {content} would be sent unencrypted; http is \
+                 accepted for loopback addresses only"
             ));
         }
         _ => return Err(format!("found neither https nor http, {expected}")),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("found a user or password, expected an address without".to_owned());
+        return Err("found a user or password, expected a URL without one".to_owned());
     }
     Ok(url)
 }
@@ -329,7 +329,7 @@ pub(super) fn endpoint(value: &DeValue<'_>) -> Result<Url, String> {
 /// The address of a ping or a webhook.
 pub(super) fn private_url(value: &DeValue<'_>) -> Result<PrivateUrl, String> {
     const EXPECTED: &str = "expected an address such as \"https://hc-ping.com/…\"";
-    safe_url(value, "what it says", EXPECTED).map(PrivateUrl::new)
+    safe_url(value, "its content", EXPECTED).map(PrivateUrl::new)
 }
 
 /// A mail server's name or address.
@@ -338,7 +338,7 @@ pub(super) fn mail_server(value: &DeValue<'_>) -> Result<String, String> {
     match Host::parse(name) {
         Ok(_) => Ok(name.to_owned()),
         Err(_) => Err(format!(
-            "found {}, expected a server's name such as \"smtp.example.org\", its port apart",
+            "found {}, expected a server's name such as \"smtp.example.org\", without its port",
             quoted(name)
         )),
     }
@@ -420,7 +420,7 @@ pub(super) fn source_name(value: &DeValue<'_>) -> Result<String, String> {
 
 /// The access id of a data source. It is not shown: the field next to it in the portal is a key.
 pub(super) fn access_id(value: &DeValue<'_>) -> Result<String, String> {
-    const EXPECTED: &str = "the access id that stands in the data source's URL: letters, digits \
+    const EXPECTED: &str = "the access id from the data source's URL: letters, digits \
                             and -";
     let id = not_a_key(value)?;
     if id.is_empty() || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {

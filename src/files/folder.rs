@@ -1,8 +1,8 @@
-//! An open directory. Names are resolved in it even if its path comes to lead elsewhere meanwhile.
+//! An open directory. Names are resolved in it, even if its path leads elsewhere later.
 //!
-//! On the way to it a symbolic link is followed only where its owner can be trusted: root, the user
-//! that the program runs as, or the owner of the folder that the link is in. The last one can put a
-//! link into the folder at any time, so root follows none but those of root.
+//! On the way to it, a symbolic link is followed only if its owner is trusted: root, the user that
+//! the program runs as, or the owner of the folder that contains the link. That owner can add links
+//! at any time, so root follows only links of root.
 
 use super::{not_regular, untrusted};
 use crate::failpoint::{self, Point};
@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// As many links as Linux itself follows on one path.
+/// The most links on one path, as in Linux itself.
 const MAX_LINKS: u32 = 40;
 const PRIVATE_FILE: Mode = Mode::from_raw_mode(0o600);
 const PRIVATE_FOLDER: Mode = Mode::from_raw_mode(0o700);
@@ -43,11 +43,11 @@ pub struct FolderLock {
 pub struct Entry {
     /// The name, without any path.
     pub name: OsString,
-    /// What it names; a link is a link, whatever it leads to.
+    /// The kind of its target; links are not followed.
     pub kind: EntryKind,
 }
 
-/// What a name in a folder is.
+/// The kind of a directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
@@ -95,12 +95,12 @@ fn target(link: &OwnedFd) -> rustix::io::Result<PathBuf> {
     Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
 }
 
-/// The names on a path, the last one first.
+/// The names of a path, the last one first.
 fn names(path: &Path) -> impl Iterator<Item = OsString> {
     path.components().rev().map(|component| component.as_os_str().to_owned())
 }
 
-/// Goes the path name by name.
+/// Walks along the path name by name.
 fn walk(path: &Path) -> io::Result<(OwnedFd, Stat)> {
     let begin = if path.is_absolute() { "/" } else { "." };
     let (mut here, mut stat) = open_start(begin)?;
@@ -142,16 +142,16 @@ pub(super) fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
 }
 
 impl Folder {
-    /// Opens a folder. A link on the way is followed where it belongs to root, to the program's own
-    /// user or to the owner of the folder that it is in; any other one is an error. Root follows
-    /// links of root alone.
+    /// Opens a folder. A link on the way is followed if it belongs to root, to the program's own
+    /// user or to the owner of the folder that contains it; any other link is an error. Root
+    /// follows only links of root.
     pub fn open(path: &Path) -> io::Result<Folder> {
         let (fd, stat) = walk(path)?;
         Ok(Folder { fd, path: path.to_owned(), owner: owner(&stat) })
     }
 
-    /// The folder of a file, and the file's name in it. Where the name is a link that may be
-    /// followed, those of the file that it leads to.
+    /// The folder of a file, and the file's name in it. If the name is a link that may be followed,
+    /// the folder and name of its target.
     pub(super) fn of(path: &Path) -> io::Result<(Folder, OsString)> {
         let mut path = path.to_owned();
         for _ in 0..MAX_LINKS {
@@ -195,12 +195,12 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Its path, as it was opened.
+    /// Its path when it was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A path that leads to this very folder while it is open, in this process alone.
+    /// A path that leads to this folder while it is open, valid in this process only.
     pub(super) fn link(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
@@ -213,10 +213,10 @@ impl Folder {
             let entry = entry?;
             let name = OsString::from_vec(entry.file_name().to_bytes().to_vec());
             let kind = match entry.file_type() {
-                // The file system does not say it here.
+                // The file system does not report the kind of entries.
                 FileType::Unknown => match open_path(&again, &name) {
                     Ok((_, found)) => kind_of(found.st_mode),
-                    // It is gone by now.
+                    // It was removed meanwhile.
                     Err(_) => EntryKind::Other,
                 },
                 known => kind_of(known.as_raw_mode()),
@@ -235,7 +235,7 @@ impl Folder {
         File::from(found).metadata()
     }
 
-    /// Where a link in it leads.
+    /// The target of a link in it.
     pub fn read_link(&self, name: impl AsRef<OsStr>) -> io::Result<PathBuf> {
         let (link, found) = open_path(&self.fd, plain(name.as_ref())?)?;
         if kind_of(found.st_mode) != EntryKind::Link {
@@ -257,7 +257,7 @@ impl Folder {
             made => return made,
         }
         let (file, found) = self.regular(name, OFlags::RDWR)?;
-        // Root could be led to another user's file by a second name for it.
+        // A second name for another user's file could mislead root.
         if geteuid().is_root() && found.st_uid != self.owner.0.as_raw() && found.st_nlink > 1 {
             let message = format!(
                 "{} belongs to user {} and has other names elsewhere; remove it",
@@ -340,14 +340,14 @@ impl Folder {
         openat(&self.fd, ".", flags, Mode::empty())
     }
 
-    /// A path for system calls that take no open directory. It leads here while this is open, whatever
-    /// the directory's own path leads to by then.
+    /// A path for system calls that take no open directory. It leads here while this is open, even
+    /// if the directory's own path has changed.
     pub(crate) fn system_path(&self, name: impl AsRef<OsStr>) -> io::Result<PathBuf> {
         let here = PathBuf::from(format!("/proc/self/fd/{}", self.fd.as_raw_fd()));
         Ok(here.join(plain(name.as_ref())?))
     }
 
-    /// Lets a socket's user and group write to it, and nobody else.
+    /// Lets the socket's user and group write to it, and no other user.
     pub(crate) fn share_socket(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         let name = plain(name.as_ref())?;
         let (socket, found) = open_path(&self.fd, name)?;
@@ -377,10 +377,10 @@ impl Folder {
         Ok((File::from(file), found))
     }
 
-    /// Gives what root has created to the directory's owner, so that the service can use it. Returns
-    /// the new owner.
+    /// Gives a file that root has created to the directory's owner, so that the service can use it.
+    /// Returns the new owner.
     fn give(&self, made: impl AsFd, found: &Stat) -> io::Result<(Uid, Gid)> {
-        // Not if something else has replaced it meanwhile.
+        // Not if another file has replaced it meanwhile.
         let is_ours = geteuid().is_root() && found.st_uid == 0;
         if !is_ours || self.owner.0.is_root() {
             return Ok(owner(found));

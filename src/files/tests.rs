@@ -7,11 +7,11 @@ use tempfile::TempDir;
 /// Another user's number.
 const OTHER: u32 = 12_345;
 
-/// Whether the test can act for two users. Says so when it cannot.
+/// Whether the test can act as two users. Prints a note if it cannot.
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        // Unlike the macros' output, this is shown although the test passes.
+        // Unlike the output of macros, this is shown even if the test passes.
         let _ =
             io::stderr().write_all(b"skipped: only root can make what belongs to another user\n");
     }
@@ -66,7 +66,7 @@ fn an_opened_file_keeps_what_it_holds_and_a_created_one_does_not() {
 fn files_made_by_root_belong_to_the_directorys_owner() {
     let folder = TempDir::new().unwrap();
     let ours = fs::metadata(folder.path()).unwrap().uid();
-    // Only root can give a folder away; anybody else makes files of its own.
+    // Only root can change a folder's owner; other users create files of their own.
     let owner = match chown(folder.path(), Some(OTHER), Some(OTHER)) {
         Ok(()) => OTHER,
         Err(_) => ours,
@@ -108,7 +108,7 @@ fn a_link_of_the_program_s_own_user_is_followed() {
     symlink("disk/lock", path("lock")).unwrap();
     open(&path("lock")).unwrap();
     assert!(path("disk/lock").is_file());
-    // A name for oneself is taken as it is; nothing is made or read through a link.
+    // A name that is itself replaced is used as it is; nothing is created or read through a link.
     assert_eq!(create_new(&path("lock")).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(read(&path("lock")).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     remove(&path("lock")).unwrap();
@@ -157,7 +157,7 @@ fn no_link_of_another_user_is_followed() {
     assert_eq!(fs::read(&secret).unwrap(), b"of root");
     assert_eq!(fs::metadata(&secret).unwrap().uid(), 0);
     assert_eq!(fs::read_dir(&goal).unwrap().count(), 1);
-    // One that root has made in the same place is the administrator's wish.
+    // A link that root has made in the same place is the administrator's choice.
     symlink(&goal, state.join("archive")).unwrap();
     create(&state.join("archive/file")).unwrap();
     assert!(goal.join("file").is_file());
@@ -175,7 +175,7 @@ fn root_opens_no_file_of_root_by_another_name_in_a_user_s_folder() {
     let error = create(&state.join("daemon.lock")).unwrap_err().to_string();
     assert!(error.contains("has other names"), "{error}");
     assert_eq!(fs::read(&secret).unwrap(), b"of root");
-    // And no link of root that another user gave a second name.
+    // Nor a link of root to which another user gave a second name.
     symlink(top.path(), top.path().join("link")).unwrap();
     fs::hard_link(top.path().join("link"), state.join("link")).unwrap();
     assert!(Folder::open(&state.join("link")).is_err());

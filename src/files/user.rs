@@ -1,8 +1,8 @@
-//! Root beside another user's service: the process becomes that user, for good.
+//! Root beside another user's service: the process permanently becomes that user.
 //!
-//! Whoever owns a folder can exchange what is in it at any moment, and SQLite opens its files by
-//! their paths. No check before such an opening can be certain, so root does not open them at all:
-//! with the rights of the folder's owner, nothing happens that the owner could not do anyway.
+//! The owner of a folder can replace its content at any moment, and SQLite opens files by path. No
+//! check before opening is reliable, so root does not open them: with the rights of the folder's
+//! owner, the process can do nothing that the owner could not do anyway.
 
 use super::Folder;
 use nix::mount::{MsFlags, mount};
@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Whether this process was root and is its folder's owner now.
+/// Whether this process was root and has become its folder's owner.
 static LEFT_ROOT: AtomicBool = AtomicBool::new(false);
-/// Files that root opened for later, by their paths.
+/// Files that root opened before it changed users, by path.
 static KEPT: Mutex<Vec<(PathBuf, File)>> = Mutex::new(Vec::new());
 
 /// A user that root can become.
@@ -28,12 +28,12 @@ static KEPT: Mutex<Vec<(PathBuf, File)>> = Mutex::new(Vec::new());
 pub struct Owner {
     uid: Uid,
     gid: Gid,
-    /// None where the system does not know the user, as with a stopped service of systemd's
-    /// `DynamicUser`.
+    /// `None` if the system does not know the user, as with a stopped `DynamicUser` service of
+    /// systemd.
     name: Option<CString>,
 }
 
-/// A folder that the owner cannot reach, below one that is closed to others.
+/// A folder that the owner cannot reach because a folder above it is closed to others.
 #[derive(Debug)]
 struct Hidden {
     closed: PathBuf,
@@ -41,11 +41,11 @@ struct Hidden {
 }
 
 impl Owner {
-    /// The owner of a folder, or of the nearest one above it where it does not exist yet. `None`
-    /// unless this process is root and the folder belongs to another user.
+    /// The owner of a folder, or of the nearest existing one above it. `None` unless this process
+    /// is root and the folder belongs to another user.
     ///
     /// # Errors
-    /// The folder cannot be looked up; a link of another user on the way to it is such an error.
+    /// The folder cannot be read, or the path has a link of another user.
     pub fn beside_root(folder: &Path) -> io::Result<Option<Owner>> {
         if !geteuid().is_root() {
             return Ok(None);
@@ -58,7 +58,7 @@ impl Owner {
         let known = User::from_uid(uid).ok().flatten();
         let gid = match (&known, gid.as_raw()) {
             (Some(user), _) => user.gid,
-            // Root's group opens more than the folder's owner should get.
+            // Root's group may have more access than the folder's owner should get.
             (None, 0) => Gid::from_raw(uid.as_raw()),
             (None, gid) => Gid::from_raw(gid),
         };
@@ -71,13 +71,13 @@ impl Owner {
         self.uid.as_raw()
     }
 
-    /// Makes this process that user for good, with the user's groups and none of root's. It reaches
-    /// these folders afterwards even if one above them is closed to the user, as systemd's
-    /// `/var/lib/private` is. Call it before the process has a second thread.
+    /// Permanently changes this process to that user, with the user's groups and none of root's.
+    /// These folders stay reachable even if one above them is closed to the user, as systemd's
+    /// `/var/lib/private` is. Must be called before the process has a second thread.
     ///
     /// # Errors
-    /// The system does not let this process change its user, or the user cannot reach the folders.
-    /// The process is to end then.
+    /// The system does not allow the change, or the user cannot reach the folders. The process must
+    /// end then.
     pub fn take_over(&self, folders: &[&Path]) -> io::Result<()> {
         let found = folders.iter().map(|folder| nearest(folder)).collect::<io::Result<Vec<_>>>()?;
         let own = found.iter().filter(|folder| folder.owner.0.as_raw() == self.uid());
@@ -87,7 +87,7 @@ impl Owner {
             None => setgroups(&[self.gid])?,
         }
         setgid(self.gid)?;
-        // What the user cannot reach, the kernel itself says.
+        // The kernel itself reports folders that the user cannot reach.
         seteuid(self.uid)?;
         let hidden: Vec<_> = real.iter().filter_map(|folder| hidden(folder)).collect();
         seteuid(Uid::from_raw(0))?;
@@ -104,8 +104,8 @@ impl Owner {
         Ok(())
     }
 
-    /// Shows these folders, in this process alone, at their own paths but below open folders. It is
-    /// what systemd does for the service itself.
+    /// Mounts these folders at their own paths below open folders, visible to this process only.
+    /// systemd does the same for the service itself.
     fn uncover(&self, hidden: &[Hidden]) -> io::Result<()> {
         for Hidden { closed, folder } in hidden {
             for above in closed.ancestors() {
@@ -125,7 +125,7 @@ impl Owner {
         };
         let none: Option<&str> = None;
         unshare(CloneFlags::CLONE_NEWNS).map_err(refused)?;
-        // Nothing of what follows is seen outside.
+        // The mounts that follow are not visible outside.
         mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none).map_err(refused)?;
         let mut opened = Vec::new();
         for it in hidden {
@@ -146,7 +146,7 @@ impl Owner {
         }
         for (from, Hidden { folder, .. }) in &opened {
             if fs::symlink_metadata(folder).is_ok() {
-                // It lies in another one of them.
+                // It is inside another one of them.
                 continue;
             }
             open_folders(folder)?;
@@ -167,11 +167,11 @@ impl Owner {
     }
 }
 
-/// Makes folders that everybody may pass.
+/// Creates folders that every user may enter.
 fn open_folders(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
-    // The process's mask may have closed them.
+    // The process's umask may have closed them.
     for made in folder.ancestors().take_while(|it| {
         fs::symlink_metadata(it).is_ok_and(|meta| meta.uid() == 0 && meta.mode() & 0o005 != 0o005)
     }) {
@@ -180,7 +180,7 @@ fn open_folders(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder, or the nearest one above it that exists.
+/// The folder, or the nearest existing one above it.
 fn nearest(folder: &Path) -> io::Result<Folder> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for folder in folder.ancestors() {
@@ -192,7 +192,7 @@ fn nearest(folder: &Path) -> io::Result<Folder> {
     Err(last)
 }
 
-/// The first folder above this one that this process may not pass.
+/// The first folder above this one that this process may not enter.
 fn hidden(folder: &Path) -> Option<Hidden> {
     let mut above: Vec<_> = folder.ancestors().skip(1).collect();
     above.reverse();
@@ -201,38 +201,39 @@ fn hidden(folder: &Path) -> Option<Hidden> {
     Some(Hidden { closed: closed.to_owned(), folder: folder.to_owned() })
 }
 
-/// Whether this process began as root and has become the owner of its folders.
+/// Whether this process started as root and has become the owner of its folders.
 pub fn has_left_root() -> bool {
     LEFT_ROOT.load(Ordering::Relaxed)
 }
 
-/// Opens a file that root alone may be able to read, for [`open_secret`] after the change of user.
-/// One that cannot be opened is left out: whoever reads it says why.
+/// Opens a file that perhaps only root can read, for [`open_secret`] after the change of user. A
+/// file that cannot be opened is skipped: the later reader reports the error.
 pub fn keep_open(path: &Path) {
     if let Ok(Some(file)) = open_now(path) {
         KEPT.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_owned(), file));
     }
 }
 
-/// Closes what [`keep_open`] has opened: from now on only what the user may read can be read.
+/// Closes the files that [`keep_open`] has opened: from now on only files that the user may read
+/// can be read.
 pub fn close_kept() {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }
 
-/// Opens a file outside the program's own folders for reading, such as one of a key; `None` where
-/// there is something else than a regular file. Links are followed.
+/// Opens a file outside the program's own folders for reading, such as a key file; `None` if it is
+/// not a regular file. Links are followed.
 ///
 /// # Errors
 /// It cannot be opened, and [`keep_open`] has not opened it before.
 pub fn open_secret(path: &Path) -> io::Result<Option<File>> {
-    // It may be closed to the user, or out of sight.
+    // It may be closed to the user, or no longer visible.
     let denied = match open_now(path) {
         Err(error) => error,
         opened => return opened,
     };
     let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     match kept.iter().find(|(of, _)| of == path) {
-        // From its beginning: copies share their position, and are read one after the other.
+        // From its start: copies share their position, and are read one after the other.
         Some((_, file)) => {
             use std::io::Seek;
             let mut file = file.try_clone()?;
@@ -244,7 +245,7 @@ pub fn open_secret(path: &Path) -> io::Result<Option<File>> {
 }
 
 fn open_now(path: &Path) -> io::Result<Option<File>> {
-    // Before opening: that would wait for ever on a pipe.
+    // Checked before opening, which would block on a pipe.
     if !fs::metadata(path)?.is_file() {
         return Ok(None);
     }

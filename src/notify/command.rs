@@ -1,4 +1,4 @@
-//! Commands that get the message as JSON on their standard input.
+//! Commands that read the message as JSON on their standard input.
 
 use super::Message;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -8,10 +8,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use tokio::time::timeout;
 
-/// How much of what a command complains about is kept.
+/// How much of a command's standard error is kept.
 const LONGEST_COMPLAINT: usize = 1000;
-/// How long the complaint of a command that has ended is waited for: what it started may keep its
-/// standard error open for ever.
+/// How long to wait for the rest of standard error after a command has ended: processes that it
+/// started may keep it open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A program with its arguments.
@@ -29,13 +29,13 @@ impl Hook {
         self.words.first().map_or("", String::as_str)
     }
 
-    /// Runs it and waits for its end, and for nothing that it leaves behind. When nobody waits any
-    /// more, it is killed with all that it has started.
+    /// Runs the command and waits for its end, but not for processes that it leaves running. If the
+    /// caller stops waiting, the command is killed with all processes that it has started.
     pub(super) async fn send(&self, message: &Message) -> Result<(), String> {
         let json = serde_json::to_vec(message).map_err(|error| error.to_string())?;
         let mut child = Command::new(self.program())
             .args(self.words.iter().skip(1))
-            // What is in this process's environment may be secret.
+            // This process's environment may contain secrets.
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .stdin(Stdio::piped())
@@ -61,11 +61,11 @@ impl Hook {
                     child.wait().await
                 }
             };
-            // It is gone: its number may soon be another's.
+            // It has ended: its process number may be reused.
             group.leave_alone();
             let status = status.map_err(|error| error.to_string())?;
             if !status.success() && !has_talked {
-                // Whatever it has said is there already.
+                // Everything that it wrote is in the pipe by now.
                 let _ = timeout(LAST_WORDS, talking).await;
             }
             status
@@ -80,12 +80,12 @@ impl Hook {
 
 async fn write_input(input: Option<ChildStdin>, json: &[u8]) {
     if let Some(mut input) = input {
-        // One that does not read its input has its reasons.
+        // A command need not read its input.
         let _ = input.write_all(json).await;
     }
 }
 
-/// Keeps the beginning of what is said, and reads the rest too, so that nobody waits for a reader.
+/// Keeps the beginning of the output, and discards the rest, so that no writer blocks.
 async fn read_errors(output: Option<ChildStderr>, said: &mut Vec<u8>) {
     let Some(mut output) = output else { return };
     let mut piece = [0; 4096];
@@ -95,11 +95,11 @@ async fn read_errors(output: Option<ChildStderr>, said: &mut Vec<u8>) {
     }
 }
 
-/// A command with all that it has started, as long as nobody left them alone.
+/// A command with all processes that it has started. Killed when dropped, unless released.
 struct Group(Option<Pid>);
 
 impl Group {
-    /// The group that a command leads.
+    /// The process group of the command.
     fn of(child: &Child) -> Group {
         Group(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
     }
@@ -112,7 +112,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(leader) = self.0 {
-            // They may all have ended by now.
+            // All of them may have ended by now.
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }

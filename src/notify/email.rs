@@ -14,16 +14,16 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use rustls::pki_types::CertificateDer;
 use std::time::Duration;
 
-/// How many characters of an error are shown; the server may have written some of them.
+/// The most characters of an error that are shown; the server may have written some of them.
 const LONGEST_ERROR: usize = 500;
 
-/// Sends mail through one server.
+/// Sends mail through one mail server.
 #[derive(Debug)]
 pub(super) struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     to: Vec<Mailbox>,
-    /// The password, as it is and as logins send it.
+    /// The password in each form that a login sends.
     secrets: Vec<Secret>,
 }
 
@@ -76,7 +76,7 @@ impl Mailer {
         let mut mail = lettre::Message::builder()
             .from(self.from.clone())
             .subject(message.subject())
-            // No machine is to answer it, such as one that says that somebody is away.
+            // Prevents automatic replies, such as out-of-office messages.
             .header(AutoSubmitted)
             .header(header::ContentType::TEXT_PLAIN);
         for to in &self.to {
@@ -96,7 +96,7 @@ fn as_sent(username: &str, password: &Secret) -> Vec<Secret> {
     encoded.chain([password.clone()]).collect()
 }
 
-/// What an error of TLS means, or else an error with its causes, on one line of bounded length.
+/// The explanation of a TLS error, or else an error with its causes, on one line of bounded length.
 fn text(error: impl std::error::Error + 'static) -> String {
     if let Some(explanation) = tls::explanation(&error) {
         return explanation;
@@ -113,7 +113,7 @@ fn text(error: impl std::error::Error + 'static) -> String {
     said.replace(char::is_control, " ").chars().take(LONGEST_ERROR).collect()
 }
 
-/// RFC 3834: mail that a program has sent of its own accord.
+/// RFC 3834: marks mail that a program sends.
 #[derive(Debug, Clone, Copy)]
 struct AutoSubmitted;
 

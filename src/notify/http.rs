@@ -8,10 +8,10 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder};
 use sha2::Sha256;
 
-/// The longest text that a ping carries; services keep no more of it.
+/// The longest text of a ping; services keep no more of it.
 const LONGEST_TEXT: usize = 10_000;
 
-/// An address that messages are posted to.
+/// A URL that messages are posted to.
 #[derive(Debug)]
 pub(super) struct Webhook {
     url: PrivateUrl,
@@ -42,8 +42,8 @@ impl Webhook {
     }
 }
 
-/// HMAC-SHA256 of the time, a dot and the body, in hexadecimal. The time is signed too, so that an
-/// old message cannot be sent again.
+/// HMAC-SHA256 of the time, a dot and the body, in hexadecimal. The time is signed too, against
+/// replay of old messages.
 pub(super) fn signature(secret: &Secret, at: &str, body: &str) -> Result<String, String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes())
         .map_err(|error| error.to_string())?;
@@ -53,8 +53,8 @@ pub(super) fn signature(secret: &Secret, at: &str, body: &str) -> Result<String,
     Ok(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Pings checks in the way of healthchecks.io and its kin: `URL/start`, `URL`, `URL/fail`, with
-/// the run's id as `rid`.
+/// Pings checks as healthchecks.io and compatible services expect: `URL/start`, `URL`, `URL/fail`,
+/// with the run's id as `rid`.
 #[derive(Debug, Clone)]
 pub(super) struct Pinger {
     clients: Option<PlainClients>,
@@ -88,7 +88,7 @@ impl Pinger {
     }
 }
 
-/// Sends a request; any answer of success will do.
+/// Sends a request; any successful status will do.
 async fn sent(request: RequestBuilder) -> Result<(), String> {
     let response = request.send().await.map_err(reason)?;
     match response.status() {
@@ -97,7 +97,7 @@ async fn sent(request: RequestBuilder) -> Result<(), String> {
     }
 }
 
-/// What others say, without the secrets that were used to ask them.
+/// Text from others, without the secrets of the request.
 pub(super) fn without(secrets: &[Secret], text: &str) -> String {
     let hidden: Vec<&dyn Hidden> = secrets.iter().map(|it| it as &dyn Hidden).collect();
     redact(text, &hidden)

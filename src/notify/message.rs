@@ -13,7 +13,7 @@ pub enum Event {
     Broke,
     /// The problem persists.
     Still,
-    /// It is over.
+    /// The problem is over.
     Recovered,
     /// A test of the channels.
     Test,
@@ -29,22 +29,22 @@ impl From<Change> for Event {
     }
 }
 
-/// One message, as webhooks and commands get it in JSON.
+/// One message, as webhooks and commands receive it in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Message {
     /// Why it is sent.
     pub event: Event,
-    /// What kind of trouble it is about; `null` in a test.
+    /// The kind of problem; `null` in a test.
     pub kind: Option<AlarmKind>,
-    /// The source, account, folder or service that it is about.
+    /// The source, account, folder or service with the problem.
     pub about: String,
-    /// What is, or was, wrong, and what to do.
+    /// The problem and what to do about it.
     pub message: String,
     /// Since when, RFC 3339 in UTC.
     pub since: String,
     /// When the message was made, RFC 3339 in UTC.
     pub at: String,
-    /// The machine that it comes from.
+    /// The name of this machine.
     pub host: String,
     /// The program and its version.
     pub generator: String,
@@ -85,7 +85,7 @@ impl Message {
         }
     }
 
-    /// The line that people see first.
+    /// The subject line.
     pub fn subject(&self) -> String {
         let Message { about, host, .. } = self;
         let kind = self.kind.map_or("", AlarmKind::as_str).replace('_', " ");
@@ -97,7 +97,7 @@ impl Message {
         }
     }
 
-    /// All of it as text.
+    /// The message as plain text.
     pub fn text(&self) -> String {
         let Message { about, message, since, at, host, generator, .. } = self;
         let (first, advice) = match self.event {
@@ -115,21 +115,21 @@ impl Message {
     }
 }
 
-/// How far a backup has come, as reported to checks.
+/// The phase of a backup, as reported to checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// The service has taken the request.
+    /// The service has accepted the request.
     Start,
     /// A validated snapshot is in the archive.
     Success,
     /// It failed.
     Fail,
-    /// None of these: only a line in the check's log.
+    /// None of these: only a line in the log of the check.
     Log,
 }
 
 impl Phase {
-    /// What is added to the check's path.
+    /// The suffix of the check's path.
     pub(super) fn path(self) -> &'static str {
         match self {
             Phase::Start => "start",
@@ -140,8 +140,7 @@ impl Phase {
     }
 }
 
-/// A UUID (version 8) for what a text names: the same for each ping of one run, also after a
-/// restart.
+/// A UUID (version 8) of a text: the same for each ping of one run, also after a restart.
 pub fn run_id(of: &str) -> String {
     let digest = Sha256::digest(of.as_bytes());
     let mut bytes: [u8; 16] = std::array::from_fn(|at| digest.get(at).copied().unwrap_or(0));

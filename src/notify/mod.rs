@@ -1,7 +1,7 @@
 //! Delivery of notifications: pings of checks, webhooks, mail, and commands.
 //!
-//! Delivery never delays a backup: it runs beside the work, and the number and the duration of tries
-//! are bounded. A failed delivery is logged; the caller sends it again later.
+//! Delivery never delays a backup: it runs beside the work, and the number and the duration of
+//! attempts are bounded. A failed delivery is logged; the caller sends it again later.
 
 mod command;
 mod email;
@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
-/// How long to wait before each further try.
+/// How long to wait before each further attempt.
 const WAITS: [Duration; 4] = [
     Duration::from_secs(1),
     Duration::from_secs(5),
@@ -52,10 +52,10 @@ impl Channel {
         Channel(Kind::Webhook(http::Webhook::new(webhook.url.clone(), secret, client)))
     }
 
-    /// Sends mail. `ca` are certificates to trust beside the system's.
+    /// Sends mail. `ca` are certificates to trust besides the system's.
     ///
     /// # Errors
-    /// When there can be no such mail.
+    /// The addresses or the TLS settings are invalid.
     pub fn email(
         email: &settings::Email,
         password: Option<&Secret>,
@@ -71,7 +71,7 @@ impl Channel {
         Channel(Kind::Command(command::Hook::new(words.to_vec())))
     }
 
-    /// What it is called in logs.
+    /// Its name in logs.
     fn name(&self) -> String {
         match &self.0 {
             Kind::Webhook(webhook) => format!("webhook {}", webhook.place()),
@@ -89,10 +89,10 @@ impl Channel {
     }
 }
 
-/// How one channel took a message.
+/// The result of sending a message through one channel.
 #[derive(Debug)]
 pub struct Delivery {
-    /// What the channel is called.
+    /// The channel's name.
     pub channel: String,
     /// Why it failed, if it did.
     pub result: Result<(), String>,
@@ -110,8 +110,8 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Sends through these channels, each try within this time; pings through these clients. Without
-    /// clients, pings fail.
+    /// Sends through these channels, with this time limit for each attempt; pings through these
+    /// clients. Without clients, pings fail.
     pub fn new(
         channels: Vec<Channel>,
         clients: Option<PlainClients>,
@@ -149,7 +149,7 @@ impl Notifier {
         futures_util::future::join_all(deliveries).await
     }
 
-    /// Pings a check beside the work: returns at once. Pings of one check keep their order.
+    /// Pings a check without waiting: returns at once. Pings of one check keep their order.
     pub fn ping(&self, url: &PrivateUrl, phase: Phase, run: String, text: String) {
         if self.under_way.len() >= MOST_PINGS {
             tracing::warn!(check = url.place(), "too many pings are in progress; one is dropped");
@@ -160,7 +160,7 @@ impl Notifier {
             Arc::clone(turns.entry(url.expose().to_string()).or_default())
         };
         let (notifier, url) = (self.clone(), url.clone());
-        // The lock is asked for now, so that a later ping cannot come first.
+        // The lock is requested now, so that a later ping cannot be first.
         let turn = turn.lock_owned();
         let mut turn = Box::pin(turn);
         let first = futures_util::FutureExt::now_or_never(&mut turn);
@@ -176,14 +176,14 @@ impl Notifier {
         });
     }
 
-    /// Pings a check once, and says how that went.
+    /// Pings a check once, and returns the result.
     pub async fn try_ping(&self, url: &PrivateUrl, phase: Phase, text: &str) -> Delivery {
         let run = run_id(text);
         let result = bounded(self.timeout, self.pinger.send(url, phase, &run, text)).await;
         Delivery { channel: format!("ping of {}", url.place()), result }
     }
 
-    /// Waits for the pings under way, but not for longer than this.
+    /// Waits for the pings under way, up to a limit.
     pub async fn finish(&self, limit: Duration) {
         self.under_way.close();
         if tokio::time::timeout(limit, self.under_way.wait()).await.is_err() {
@@ -192,7 +192,7 @@ impl Notifier {
     }
 }
 
-/// One try, which may not take longer than this.
+/// One attempt with a time limit.
 async fn bounded(
     limit: Duration,
     attempt: impl Future<Output = Result<(), String>>,
@@ -203,7 +203,7 @@ async fn bounded(
     }
 }
 
-/// Tries until it succeeds, or after each of these waits; the last error stands.
+/// Tries until it succeeds, or after each of these waits; returns the last error.
 #[allow(clippy::disallowed_methods, reason = "no backup waits for notifications")]
 async fn tried<F: Future<Output = Result<(), String>>>(
     waits: &[Duration],

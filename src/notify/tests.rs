@@ -1,4 +1,4 @@
-//! Every channel against a real server or program, and what happens when it does not work.
+//! Every channel against a real server or program, including failures.
 
 use super::*;
 use crate::http::PlainClients;
@@ -42,7 +42,7 @@ fn notifier(channels: Vec<Channel>) -> Notifier {
     Notifier::new(channels, Some(clients()), Duration::from_secs(5))
 }
 
-/// A server that answers one request after the other, and what it was asked.
+/// A server that answers one request after the other, and the requests that it received.
 fn server(
     answer: impl Fn(usize) -> &'static str + Send + 'static,
 ) -> (Url, mpsc::Receiver<(String, String)>) {
@@ -240,7 +240,7 @@ async fn a_command_that_hangs_is_killed_with_all_that_it_has_started() {
     let pid = folder.path().join("pid");
     let body = format!("/bin/sleep 600 & echo $! > {}.new; mv {0}.new {0}; wait", pid.display());
     let words = program(folder.path(), &body);
-    // Long enough for it to start its own child.
+    // Long enough for it to start a child process.
     let notifier = Notifier::new(vec![Channel::command(&words)], None, Duration::from_secs(2));
     let delivery = only(notifier.send_once(&message()).await);
     assert_eq!(delivery.result.unwrap_err(), "no answer within 2s");
@@ -260,7 +260,7 @@ async fn a_command_that_talks_without_end_keeps_little_of_it() {
     assert!(error.starts_with("exit status: 1: xxx") && error.len() < 1100, "{}", error.len());
 }
 
-/// Whether the process whose number a file holds is there, and no zombie.
+/// Whether the process whose number is in a file exists and is not a zombie.
 fn is_alive(pid: &Path) -> bool {
     let pid = std::fs::read_to_string(pid).unwrap();
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
@@ -279,7 +279,7 @@ impl Notifier {
     }
 }
 
-/// A mail server that takes one mail and hands over what was said to it.
+/// A mail server that accepts one mail and passes on the session.
 fn mail_server() -> (u16, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -398,7 +398,7 @@ async fn no_mail_goes_to_a_server_that_cannot_keep_it_private() {
     let delivery = only(notifier(vec![mail]).send_once(&message()).await);
     let error = delivery.result.unwrap_err();
     assert!(!error.contains("pass-word"), "{error}");
-    assert!(mails.try_recv().is_err(), "a mail was sent in the open");
+    assert!(mails.try_recv().is_err(), "a mail was sent unencrypted");
 }
 
 #[test]
@@ -422,7 +422,7 @@ fn each_event_reads_well() {
 
 const SIGNATURE: &str = "4c74eab1d9e884974bc695d97d7c0f54f739d5e4f0532ca38d1ca1fbfc2755c8";
 
-/// A server of TLS for `localhost`, and its authority's certificate.
+/// A TLS server for `localhost`, and the certificate of its authority.
 async fn tls_server() -> (u16, CertificateDer<'static>) {
     let (key, issuer_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
@@ -440,7 +440,7 @@ async fn tls_server() -> (u16, CertificateDer<'static>) {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-            // As a mail server that wants nobody.
+            // As a mail server that accepts no mail.
             let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"554 go away\r\n").await;
         }
     });
@@ -464,7 +464,7 @@ async fn a_certificate_that_is_not_trusted_is_explained_by_mail_and_webhooks_ali
                         set http.ca_file to a PEM file with that authority's certificate";
         assert_eq!(error, expected);
     }
-    // With the remedy the server itself is heard.
+    // With that remedy, the connection reaches the server.
     let delivery = only(notifier(vec![mail(&[authority])]).send_once(&message()).await);
     assert!(delivery.result.unwrap_err().contains("go away"));
 }

@@ -1,11 +1,11 @@
-//! Whether a source is well: a plain function of facts and time.
+//! The health of a source: a plain function of facts and time.
 
 use crate::settings::Source;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use std::fmt;
 
-/// How a source is doing.
+/// The health of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
@@ -15,7 +15,7 @@ pub enum Health {
     Overdue,
     /// The last job failed.
     Failing,
-    /// The newest snapshot deserves a second look.
+    /// The newest snapshot is suspicious.
     Suspicious,
     /// Nothing was due yet, and nothing has failed.
     New,
@@ -45,12 +45,12 @@ impl fmt::Display for Health {
     }
 }
 
-/// A clock may be set back by so much, and what was complete before that still counts.
+/// A snapshot that was completed this far in the future still counts: clocks are set back a little.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(5);
 
-/// When a source's newest good snapshot was complete. `good` are its snapshots that are not
-/// suspicious, newest first. One that is complete in the future was made while a clock was ahead:
-/// when it was really made is unknown, so it is passed over and keeps nobody from being told.
+/// When a source's newest good snapshot was completed. `good` are the completion times of its good
+/// snapshots, newest first. One in the future was made while a clock was ahead. When it was really
+/// made is unknown, so it is skipped: it must not prevent an alert.
 pub(super) fn last_success(
     good: impl IntoIterator<Item = DateTime<Utc>>,
     now: DateTime<Utc>,
@@ -58,9 +58,9 @@ pub(super) fn last_success(
     good.into_iter().find(|completed_at| *completed_at - now <= CLOCK_TOLERANCE)
 }
 
-/// The worst that can be said of a source. `last_success` is when its last good snapshot was made;
-/// `suspicious` says that its newest snapshot is. `since` is when it became known with its schedule:
-/// earlier times are not owed.
+/// The health of a source: the worst that applies. `last_success` is when its last good snapshot
+/// was completed; `suspicious` says whether its newest snapshot is suspicious. `since` is when the
+/// source became known with this schedule: earlier times do not count.
 pub fn health(
     source: &Source,
     since: Option<DateTime<Utc>>,

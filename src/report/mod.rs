@@ -1,5 +1,5 @@
-//! What the commands and the status page show: the same values, read from the store and the
-//! archive, and serialised in one way.
+//! The values that commands and the status page show, read from the store and the archive, and
+//! serialised in one way.
 
 mod alarms;
 mod health;
@@ -23,7 +23,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// Why nothing can be shown.
+/// Why a report cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The database cannot be read.
@@ -32,31 +32,31 @@ pub enum ReportError {
     /// The archive cannot be read.
     #[error("the archive {} cannot be read: {error}", .folder.display())]
     Archive {
-        /// Its folder.
+        /// The archive's folder.
         folder: std::path::PathBuf,
-        /// Why not.
+        /// The system's error.
         error: io::Error,
     },
 }
 
 impl ReportError {
-    /// Whether there was only too much to do at once: the same question may be answered soon.
+    /// Whether the error is temporary overload: the same request may succeed soon.
     pub fn is_busy(&self) -> bool {
         matches!(self, ReportError::Store(error) if error.is_busy())
     }
 }
 
-/// Reads what is to be shown. Never writes.
+/// Reads the values to show. Never writes.
 #[derive(Debug, Clone)]
 pub struct Reporter {
-    /// `None` before anything was ever backed up.
+    /// `None` before the first backup.
     store: Option<Store>,
     archive: Archive,
-    /// What is asked for again and again of snapshots: a manifest never changes.
+    /// Facts of snapshots. They stay valid because a manifest never changes.
     known: Arc<Mutex<BTreeMap<(String, Name), SnapshotFacts>>>,
 }
 
-/// What health depends on.
+/// The facts of a snapshot that health depends on.
 #[derive(Debug, Clone, Copy)]
 struct SnapshotFacts {
     suspicious: bool,
@@ -64,31 +64,31 @@ struct SnapshotFacts {
 }
 
 impl Reporter {
-    /// Shows what these hold.
+    /// Reads from this store and this archive.
     pub fn new(store: Option<Store>, archive: Archive) -> Reporter {
         Reporter { store, archive, known: Arc::default() }
     }
 
-    /// Closes what it reads.
+    /// Closes the store's connections.
     pub async fn close(&self) {
         if let Some(store) = &self.store {
             store.close().await;
         }
     }
 
-    /// Closes the connections that it reads through, where others go on with the store.
+    /// Closes the connections for reading; other users of the store continue.
     pub async fn close_reading(&self) {
         if let Some(store) = &self.store {
             store.close_reading().await;
         }
     }
 
-    /// The archive that is shown.
+    /// The archive.
     pub fn archive(&self) -> &Archive {
         &self.archive
     }
 
-    /// What health depends on, of a snapshot whose manifest can be read. Each is read once.
+    /// The facts of a snapshot; `None` if its manifest cannot be read. Each manifest is read once.
     fn facts(&self, source: &str, name: Name) -> Option<SnapshotFacts> {
         let key = (source.to_owned(), name);
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -104,14 +104,14 @@ impl Reporter {
         Some(facts)
     }
 
-    /// Drops what is known of the source's snapshots that are not among these, newest first.
+    /// Drops the facts of the source's snapshots that are not among these names.
     fn forget_others(&self, source: &str, names: &[Name]) {
         let listed: BTreeSet<&Name> = names.iter().collect();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|(of, name), _| of != source || listed.contains(name));
     }
 
-    /// Whether a snapshot deserves a second look.
+    /// Whether a snapshot is suspicious.
     fn is_suspicious(&self, source: &str, name: Name) -> bool {
         self.facts(source, name).is_some_and(|facts| facts.suspicious)
     }
@@ -130,7 +130,7 @@ impl Reporter {
         Ok(Some(JobDetail { job: JobView::from(job), timeline }))
     }
 
-    /// One job with at most so many lines of its timeline, the newest, and whether that is all.
+    /// One job with at most `most` lines of its timeline, the newest, and whether these are all.
     pub async fn job_lately(
         &self,
         id: i64,
@@ -158,7 +158,7 @@ impl Reporter {
         })
     }
 
-    /// What each account may start, and has started.
+    /// The quota of each account, and how much of it is used.
     pub async fn quotas(
         &self,
         settings: &Settings,
@@ -181,7 +181,7 @@ impl Reporter {
         Ok(quotas)
     }
 
-    /// What is wrong with the database file, as SQLite finds; `None` where there is no database.
+    /// The problems that SQLite finds in the database file; `None` if there is no database.
     pub async fn integrity(&self) -> Result<Option<Vec<String>>, ReportError> {
         match &self.store {
             Some(store) => Ok(Some(store.integrity().await?)),
@@ -189,11 +189,11 @@ impl Reporter {
         }
     }
 
-    /// The names of the snapshots of one source, or of all. A source that cannot be read hides no
-    /// other one.
+    /// The names of the snapshots of one source, or of all sources. A source that cannot be read
+    /// does not hide the others.
     ///
     /// # Errors
-    /// When the archive cannot be read, or none of the sources that are asked for.
+    /// The archive cannot be read, or none of the requested sources can be.
     pub fn snapshot_names(&self, source: Option<&str>) -> Result<SnapshotNames, ReportError> {
         let sources = match source {
             Some(source) => vec![source.to_owned()],
@@ -219,8 +219,7 @@ impl Reporter {
         Ok(found)
     }
 
-    /// The snapshots of these names, as far as their manifests can be read, until nobody wants them
-    /// any more.
+    /// The snapshots of these names whose manifests can be read. Stops when `gone` is cancelled.
     pub fn snapshots_of(
         &self,
         names: impl IntoIterator<Item = (Arc<str>, Name)>,
@@ -234,7 +233,7 @@ impl Reporter {
         names.into_iter().take_while(|_| !gone.is_cancelled()).filter_map(read).collect()
     }
 
-    /// How every configured source is doing.
+    /// The status of every configured source.
     pub async fn sources(
         &self,
         settings: &Settings,
@@ -257,7 +256,7 @@ impl Reporter {
         live: &[Job],
         now: DateTime<Utc>,
     ) -> Result<SourceStatus, ReportError> {
-        // One source whose folder cannot be read must not hide how the others are doing.
+        // One unreadable folder must not hide the status of other sources.
         let (names, unreadable) = match self.archive.names(&source.name) {
             Ok(names) => (names, None),
             Err(error) => {
@@ -281,7 +280,7 @@ impl Reporter {
             let first = store.first_job(&source.name).await?;
             since = match store.cursor(&source.name).await? {
                 Some(cursor) if cursor.schedule == source.schedule_identity() => Some(cursor.since),
-                // The schedule was changed and no daemon has taken it up yet.
+                // The schedule was changed, and no daemon has loaded it yet.
                 Some(cursor) => Some(cursor.cursor),
                 None => since.into_iter().chain(first).min(),
             };
@@ -319,7 +318,7 @@ impl Reporter {
     }
 }
 
-/// Whether the service had no such source: it said so before any remote job was started.
+/// Whether the service has no such source: it said so before any remote job was started.
 fn has_vanished(failed: &Job) -> bool {
     let not_found = |error: &JobError| error.kind == ErrorKind::NotFound;
     failed.attempts == 0 && failed.error.as_ref().is_some_and(not_found)
@@ -330,16 +329,16 @@ fn has_vanished(failed: &Job) -> bool {
 pub struct SnapshotNames {
     /// Source and name of each snapshot, newest first.
     pub names: Vec<(Arc<str>, Name)>,
-    /// The sources whose folders cannot be read, and why not.
+    /// The sources whose folders cannot be read, and the errors.
     pub unreadable: Vec<(String, io::Error)>,
 }
 
-/// How many jobs there are.
+/// Numbers of jobs and events.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
     /// The live ones.
     pub live: Vec<Job>,
-    /// Source, state, number.
+    /// Source, state and number of the ended ones.
     pub ended: Vec<(String, String, i64)>,
     /// Lines of timelines: source, kind, number.
     pub events: Vec<(String, String, i64)>,
@@ -347,7 +346,7 @@ pub struct Counts {
     pub durations: Vec<JobDurations>,
 }
 
-/// What an account may start, and has started.
+/// An account's quota, and how much of it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quota {
     /// Its name.

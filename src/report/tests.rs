@@ -9,7 +9,7 @@ use chrono::{TimeDelta, TimeZone};
 use futures_util::stream;
 use tempfile::TempDir;
 
-/// The morning after so many nights of two o'clock.
+/// The morning after this many nights with a run at two o'clock.
 fn morning(nights: i64) -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 11, 25, 9, 0, 0).unwrap() + TimeDelta::days(nights)
 }
@@ -55,7 +55,7 @@ impl Fixture {
         Fixture { folder, store, archive, settings }
     }
 
-    /// Files a snapshot of a job, by a clock that says `at`.
+    /// Files a snapshot of a job, with a clock that shows `at`.
     async fn keep(&self, job: i64, at: DateTime<Utc>, suspicious: bool) {
         let document = Data::first_places(5).document().to_vec();
         let name = Name::new(at, job);
@@ -94,12 +94,12 @@ async fn a_source_that_is_suspicious_every_night_is_overdue() {
     fixture.keep(1, morning(1), false).await;
     fixture.keep(2, morning(2), true).await;
     let status = fixture.status(morning(2)).await;
-    // The night's grace is over at eight.
+    // The grace period of the night's run ends at eight.
     assert_eq!(status.health, Health::Overdue);
     assert_eq!(status.last_success, Some(morning(1)));
     assert_eq!(status.suspicious, ["too few"]);
     assert!(status.snapshot.unwrap().ends_with("20261127T090000Z-2.json"));
-    // Good again: the newest good one counts.
+    // The newest good snapshot counts.
     fixture.keep(3, morning(3), false).await;
     fixture.keep(4, morning(3) + TimeDelta::hours(1), true).await;
     let status = fixture.status(morning(3) + TimeDelta::hours(2)).await;
@@ -121,7 +121,7 @@ async fn a_snapshot_of_a_clock_that_was_ahead_does_not_keep_a_source_from_being_
     fixture.keep(2, morning(366), false).await;
     let status = fixture.status(morning(2)).await;
     assert_eq!((status.health, status.last_success), (Health::Overdue, Some(morning(1))));
-    // Minutes ahead are no wrong clock.
+    // A few minutes ahead are tolerated.
     let status = fixture.status(morning(366) - TimeDelta::minutes(4)).await;
     assert_eq!((status.health, status.last_success), (Health::Ok, Some(morning(366))));
     // The next one is the newest, and good.
@@ -146,7 +146,7 @@ async fn a_source_whose_folder_cannot_be_read_does_not_hide_the_others() {
     let error = shown[0].last_error.as_ref().unwrap();
     assert_eq!(error.kind, ErrorKind::Storage);
     assert!(error.message.contains("mount its disk"), "{error:?}");
-    // People are told.
+    // It raises an alert.
     let alarms = reporter.alarms(&fixture.settings, morning(0)).await.unwrap();
     assert!(alarms.iter().any(|alarm| alarm.about == "stores"), "{alarms:?}");
 }

@@ -1,4 +1,4 @@
-//! The shapes that are shown, as JSON and in tables.
+//! The values that are shown, as JSON and in tables.
 
 use super::Health;
 use crate::archive::Snapshot;
@@ -30,32 +30,31 @@ pub struct JobView {
     pub id: i64,
     /// The source's name.
     pub source: String,
-    /// The account whose quota it spends.
+    /// The account whose quota it uses.
     pub account: String,
-    /// How far it has come.
+    /// Its state.
     pub state: State,
-    /// Why it was made.
+    /// Why it exists.
     pub trigger: Trigger,
     /// The scheduled time that it accounts for.
     #[serde(serialize_with = "instant_or_null")]
     pub scheduled_for: Option<DateTime<Utc>>,
-    /// When it was made.
+    /// When it was created.
     #[serde(serialize_with = "instant")]
     pub created_at: DateTime<Utc>,
     /// When it ended.
     #[serde(serialize_with = "instant_or_null")]
     pub finished_at: Option<DateTime<Utc>>,
-    /// When it goes on; null once it has ended.
+    /// When it is due next; null once it has ended.
     #[serde(serialize_with = "instant_or_null")]
     pub due_at: Option<DateTime<Utc>>,
-    /// What it waits for until then, where that is not the service's own work; null while a
-    /// submission is under way.
+    /// What it waits for, if not for its remote job; null while a submission is under way.
     pub hold: Option<Wait>,
-    /// The present remote job's identifier.
+    /// The current remote job's identifier.
     pub remote_id: Option<String>,
-    /// Status answers.
+    /// The number of status answers.
     pub polls: u32,
-    /// Remote jobs that exist or may exist for it.
+    /// The number of remote jobs that exist or may exist for it.
     pub attempts: u32,
     /// Why it failed.
     pub error: Option<JobError>,
@@ -75,7 +74,7 @@ impl From<Job> for JobView {
             scheduled_for: job.scheduled_for,
             created_at: job.created_at,
             finished_at: job.finished_at,
-            // While its submission is under way it waits for nothing, and counts as one attempt more.
+            // While its submission is under way, it does not wait, and counts one attempt more.
             hold: job.waiting.filter(|_| !job.submitting),
             remote_id: job.remote_id,
             polls: job.polls,
@@ -92,7 +91,7 @@ pub struct JobDetail {
     /// The job.
     #[serde(flatten)]
     pub job: JobView,
-    /// What happened to it, in order.
+    /// Its events, in order.
     pub timeline: Vec<TimelineEvent>,
 }
 
@@ -115,9 +114,9 @@ pub struct SnapshotView {
     pub content_bytes: u64,
     /// Bytes of the data file.
     pub stored_bytes: u64,
-    /// Why it deserves a second look.
+    /// Why it is suspicious; empty if it is good.
     pub suspicious: Vec<String>,
-    /// The earlier manifest whose content it shares.
+    /// The earlier manifest with the same content.
     pub same_content_as: Option<String>,
     /// Whether it is exempt from retention.
     pub held: bool,
@@ -154,21 +153,20 @@ impl SnapshotView {
         format!("{}-{}", self.timestamp, self.job)
     }
 
-    /// Where the status page shows it.
+    /// The path of its status page.
     pub fn page(&self) -> String {
         format!("/snapshots/{}/{}", self.source, self.name())
     }
 }
 
-/// How a source is doing.
+/// The status of a source.
 #[derive(Debug, Clone, Serialize)]
 pub struct SourceStatus {
     /// Its name.
     pub source: String,
-    /// The worst that can be said of it.
+    /// Its health.
     pub health: Health,
-    /// When its newest good snapshot was complete: one that is not suspicious, nor dated in the
-    /// future.
+    /// When its newest good snapshot was completed. One dated in the future does not count.
     #[serde(serialize_with = "instant_or_null")]
     pub last_success: Option<DateTime<Utc>>,
     /// The newest snapshot's manifest, suspicious or not.
@@ -177,22 +175,22 @@ pub struct SourceStatus {
     pub entities: Option<u64>,
     /// How many bytes the service sent for it.
     pub bytes: Option<u64>,
-    /// Why it deserves a second look.
+    /// Why the newest snapshot is suspicious; empty if it is good.
     pub suspicious: Vec<String>,
-    /// Its schedule's next time.
+    /// The next time of its schedule.
     #[serde(serialize_with = "instant_or_null")]
     pub next_run: Option<DateTime<Utc>>,
     /// Its live job's number.
     #[serde(serialize_with = "job_number")]
     pub live_job: Option<JobView>,
-    /// Why its last job failed; null when that one did not.
+    /// Why its last job failed; null if it did not.
     pub last_error: Option<JobError>,
     /// Whether it failed because the service has no such source.
     #[serde(skip)]
     pub vanished: bool,
 }
 
-/// Programs get the number, and ask for the job if they want more.
+/// JSON has the id only; programs can ask for the job.
 fn job_number<S: Serializer>(job: &Option<JobView>, serializer: S) -> Result<S::Ok, S::Error> {
     job.as_ref().map(|job| job.id).serialize(serializer)
 }

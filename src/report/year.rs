@@ -1,4 +1,4 @@
-//! A year of nights: what became of each day.
+//! A year of nights: the result of each day.
 
 use super::{ReportError, Reporter};
 use crate::policy::schedule::Schedule;
@@ -12,16 +12,16 @@ use std::iter;
 /// How many days are shown.
 const SHOWN: u64 = 365;
 
-/// What became of a day.
+/// The result of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NightState {
-    /// Nothing was due and nothing was done, or it is not over yet.
+    /// No backup was due and none was made, or the day is not over yet.
     None,
-    /// Something was due, and nothing came of it.
+    /// A backup was due, and there is none.
     Missed,
     /// A job failed, and none was archived.
     Failed,
-    /// Archived, and worth a second look.
+    /// Archived as suspicious.
     Suspicious,
     /// Archived.
     Good,
@@ -54,7 +54,7 @@ impl NightState {
 pub struct Night {
     /// The day.
     pub date: NaiveDate,
-    /// What became of it.
+    /// Its result.
     pub state: NightState,
 }
 
@@ -69,7 +69,7 @@ impl Reporter {
         let year_ago = now - TimeDelta::days(SHOWN as i64 + 1);
         let suspicious: BTreeSet<i64> = names
             .into_iter()
-            // All are looked at: where a clock was wrong, instants do not rise with the jobs.
+            // All names are read: where a clock was wrong, instants do not rise with the job ids.
             .filter(|name| name.created_at() > year_ago)
             .filter(|name| self.is_suspicious(&source.name, *name))
             .map(|name| name.job())
@@ -91,7 +91,7 @@ impl Reporter {
 
 /// The shown days that have begun, each with its first instant in the zone.
 fn days(zone: Tz, now: DateTime<Utc>) -> Vec<(NaiveDate, DateTime<Utc>)> {
-    // The first instant of a day whose midnight the clocks skip is what a schedule says it is.
+    // If the clocks skip midnight, the schedule gives the day's first instant.
     let Ok(midnight) = Schedule::parse("0 0 * * *") else { return Vec::new() };
     let next = |after: &DateTime<Utc>| midnight.next_after(*after, zone);
     let first = next(&(now - TimeDelta::days(SHOWN as i64 + 2)));
@@ -101,7 +101,7 @@ fn days(zone: Tz, now: DateTime<Utc>) -> Vec<(NaiveDate, DateTime<Utc>)> {
         .collect()
 }
 
-/// The best that can be said of a day's jobs.
+/// The best result of a day's jobs.
 fn became(jobs: &DayJobs) -> Option<NightState> {
     let DayJobs { archived, marked, failed, .. } = *jobs;
     match (archived, marked, failed) {
@@ -112,7 +112,7 @@ fn became(jobs: &DayJobs) -> Option<NightState> {
     }
 }
 
-/// What became of each day. `best` is what can be said of days with jobs; `since` is when the
+/// The result of each day. `best` has the best result of each day with jobs; `since` is when the
 /// schedule began.
 fn nights(
     source: &Source,
@@ -124,7 +124,7 @@ fn nights(
     let day = |at: DateTime<Utc>| at.with_timezone(&zone).date_naive();
     let today = day(now);
     let first = today.checked_sub_days(Days::new(SHOWN - 1)).unwrap_or(today);
-    // A time is missed once its grace is over.
+    // A scheduled time is missed once its grace period is over.
     let grace = TimeDelta::from_std(source.grace).unwrap_or(TimeDelta::MAX);
     let owed_until = now.checked_sub_signed(grace).unwrap_or(now);
     let start = since.unwrap_or(now);
@@ -132,7 +132,7 @@ fn nights(
     let mut at = start.max(now - TimeDelta::days(SHOWN as i64));
     while let Some(next) = source.schedule.next_after(at, zone).filter(|next| *next <= owed_until) {
         due.insert(day(next));
-        // One time of a day is enough.
+        // One missed time a day is enough.
         let rest = next + TimeDelta::hours(1);
         at = if day(rest) == day(next) { rest } else { next };
     }
@@ -171,7 +171,7 @@ mod tests {
         settings.sources.into_iter().next().unwrap()
     }
 
-    /// A history in which the schedule began long ago, and the jobs that came of these times.
+    /// A history of a schedule that began long ago, with the jobs of these times.
     async fn history(
         source: &Source,
         since: DateTime<Utc>,

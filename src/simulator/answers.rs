@@ -88,7 +88,7 @@ impl Answer {
         }
         let mut text = Value::Object(body).to_string();
         if !scenario.plain_slashes {
-            // A slash occurs in strings alone, where both forms mean the same.
+            // Slashes occur only in strings, where both forms mean the same.
             text = text.replace('/', "\\/");
         }
         if scenario.byte_order_mark {
@@ -207,7 +207,7 @@ impl JobAnswer {
             &element("Status", &self.status),
             &output,
             &element("CreatedDate", &date(self.created, Dates::Iso)),
-            // As in the documented example, completed or not.
+            // As in the documented example, whether completed or not.
             "<CompletedDate xsi:nil=\"true\" />",
             &total,
             "<ProcessedEntityCount></ProcessedEntityCount>",

@@ -22,11 +22,12 @@ pub enum Data {
         /// How many entities the service announces for them.
         entities: u64,
     },
-    /// Made-up entities, sent as they are made: about 1,500 bytes each, so that 200,000 are 300 MB.
+    /// Generated entities, sent as they are made: about 1,500 bytes each, so that 200,000 are 300
+    /// MB.
     Synthetic {
         /// How many.
         entities: u64,
-        /// Of 350 properties some 40 short ones each, rather than 13 and a long text.
+        /// Some 40 short values each, out of 350 properties, instead of 13 and a long text.
         dense: bool,
     },
 }
@@ -47,7 +48,7 @@ impl fmt::Debug for Data {
 pub type Chunks = Box<dyn Iterator<Item = Bytes> + Send>;
 
 impl Data {
-    /// A document as given, announced with the entities counted in it.
+    /// The given bytes, announced with the number of entities counted in them.
     pub fn raw(document: impl Into<Bytes>) -> Self {
         let document = document.into();
         let entities = count_entities(&document);
@@ -77,7 +78,7 @@ impl Data {
         }
     }
 
-    /// The document piece by piece, the same each time; each piece is made when asked for.
+    /// The document in pieces, the same each time; each piece is made when it is read.
     pub fn chunks(&self) -> Chunks {
         match self {
             Self::Places => Box::new(std::iter::once(places::document())),
@@ -86,7 +87,7 @@ impl Data {
         }
     }
 
-    /// The document at once.
+    /// The whole document.
     pub fn document(&self) -> Bytes {
         match self {
             Self::Places => places::document(),
@@ -99,14 +100,14 @@ impl Data {
         }
     }
 
-    /// The document with its text changed, announced with the entities counted afterwards: another
-    /// night's data. Not for documents that are not UTF-8.
+    /// The document with its text changed, announced with the entities counted afterwards: the data
+    /// of another night. Not for documents that are not UTF-8.
     pub fn edited(&self, edit: impl FnOnce(String) -> String) -> Self {
         Self::raw(edit(String::from_utf8_lossy(&self.document()).into_owned()))
     }
 
-    /// The document with a fault in it, still announced with the entities it had before. Made for
-    /// documents of at least two entities in the form that this module gives them.
+    /// The document with a fault, still announced with its original number of entities. For
+    /// documents of at least two entities in the form that this module produces.
     pub fn damaged(&self, damage: Damage) -> Self {
         let document = self.document();
         let text = String::from_utf8_lossy(&document);
@@ -126,7 +127,7 @@ impl Data {
     }
 }
 
-/// Counts the children of the root but for the schema; what follows a mistake does not count.
+/// Counts the children of the root except the schema; anything after a mistake does not count.
 fn count_entities(document: &[u8]) -> u64 {
     let mut reader = Reader::from_reader(document);
     let (mut depth, mut count) = (0_u32, 0);

@@ -1,4 +1,4 @@
-//! The remote jobs: how they start, go on and end, and how an answer describes one.
+//! The remote jobs: how they start, progress and end, and how an answer describes one.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::scenario::{Announced, Ending, Fault, OutputUrl, Scenario, StatusUrl};
 use super::synthetic::mix;
 use super::world::{Response, World};
 
-/// What a segment of a URL's path may hold as it is.
+/// Characters that a segment of a URL's path may contain unencoded.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Seconds between the creation of two jobs on the simulated calendar.
@@ -28,13 +28,13 @@ pub struct RemoteJob {
     pub version: Option<String>,
     /// Status requests carried out for it, answered or not.
     pub polls: u32,
-    /// How far it is.
+    /// Its progress.
     pub state: RemoteState,
     /// Whether the answer to its creation was sent whole.
     pub creation_answered: bool,
 }
 
-/// How far a remote job is.
+/// The progress of a remote job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoteState {
     /// Not ended; it occupies one of the account's places.
@@ -51,7 +51,7 @@ pub(super) struct Job {
     pub(super) source: usize,
     /// What is exported: the data that the source had when the job was created.
     pub(super) data: Data,
-    /// Steps towards the end: status responses, or any request once no client can poll it.
+    /// Steps towards the end: status answers, or any request once no client can poll it.
     steps: u32,
     /// Status answers since it was completed.
     completed_polls: u32,
@@ -144,8 +144,8 @@ impl World {
 }
 
 impl World {
-    /// The job that an id or a source's name means; by name it is the newest, or the one that the
-    /// query names.
+    /// The job that an id or a source's name refers to; a name refers to the newest, or to the
+    /// version in the query.
     pub(super) fn find_job(&self, request: &Request, id_or_name: &str) -> Option<usize> {
         if let Some(index) = self.jobs.iter().position(|job| job.seen.id == id_or_name) {
             return Some(index);
@@ -159,7 +159,7 @@ impl World {
             .filter(|(_, job)| id.as_ref().is_none_or(|id| job.seen.id == *id))
             .map(|(index, _)| index)
             .collect();
-        // Two accesses may have sources of the same name: the key tells them apart.
+        // Two accounts may have sources of the same name: the key tells them apart.
         let of_key = |index: &&usize| {
             let source = self.source(self.job(**index).source);
             key.as_deref() == Some(source.key.as_str())
@@ -171,7 +171,7 @@ impl World {
         self.jobs.iter().filter(|job| job.seen.state == RemoteState::InProcess).count()
     }
 
-    /// The answer that describes a job, as it is or as the fault has it.
+    /// The answer that describes a job, changed by the fault if there is one.
     pub(super) fn job_answer(
         &self,
         request: &Request,
@@ -265,7 +265,7 @@ impl World {
         }
     }
 
-    /// A signed address, as storage services give them out.
+    /// A signed URL, as storage services issue them.
     pub(super) fn storage_url(&self, index: usize) -> String {
         let id = &self.job(index).seen.id;
         format!("http://{}/exports/{id}.xml?sp=r&sig={}", self.storage, signature(id))
@@ -294,7 +294,7 @@ fn announced(job: &Job, scenario: &Scenario) -> Option<Value> {
     }
 }
 
-/// Text as one segment of a URL's path.
+/// Encodes a text as one segment of a URL's path.
 pub(super) fn segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
@@ -305,7 +305,7 @@ pub(super) fn versions(source: &SimSource) -> [String; 3] {
     [1, 2, 3].map(|number| hex(seed ^ number))
 }
 
-/// What makes a storage URL of a job work.
+/// The signature in a job's storage URL.
 pub(super) fn signature(id: &str) -> String {
     hex(id.bytes().fold(7, |seed, byte| mix(seed ^ u64::from(byte))))
 }

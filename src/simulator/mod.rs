@@ -1,6 +1,6 @@
 //! Bing Maps Spatial Data Services, simulated on loopback: the DataSourceDownload dataflow and the
-//! lists of sources, written from the service's documentation alone, with every contradiction and
-//! fault that a client must survive on demand.
+//! lists of sources, written from the service's documentation alone. Every contradiction and fault
+//! that a client must handle can be requested.
 //!
 //! `nightjar demo`, the tests and the benches use it. It shares no code with the client: it is an
 //! independent implementation of the same documents.
@@ -12,8 +12,8 @@
 //! - **Result** (Get Downloaded Data): the document is the [`Data`] that the source had when the job
 //!   was created: a root, an inline schema, one element for each entity.
 //!
-//! A second listener plays the storage host, to which results may redirect, and which must never see
-//! a key. All requests to both are recorded.
+//! A second listener is the storage host, to which results may redirect, and which must never
+//! receive a key. All requests to both are recorded.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -68,7 +68,7 @@ pub struct SimSource {
     pub key: String,
     /// The data that its jobs export.
     pub data: Data,
-    /// How the service behaves for it.
+    /// The behaviour of the service for it.
     pub scenario: Scenario,
 }
 
@@ -133,7 +133,7 @@ impl Simulator {
         Ok(Self { world, main, storage, _hosts: hosts })
     }
 
-    /// What a client is configured with: `http://127.0.0.1:PORT/REST/v1`.
+    /// The endpoint to configure in a client: `http://127.0.0.1:PORT/REST/v1`.
     pub fn endpoint(&self) -> String {
         format!("http://{}/REST/v1", self.main)
     }
@@ -153,17 +153,17 @@ impl Simulator {
         self.world().requests.iter().filter(|request| request.kind == kind).count()
     }
 
-    /// All jobs that were ever created, in their order.
+    /// All jobs ever created, in order.
     pub fn remote_jobs(&self) -> Vec<RemoteJob> {
         self.world().jobs.iter().map(|job| job.seen.clone()).collect()
     }
 
-    /// The most jobs that had not ended at one time.
+    /// The most jobs that were unfinished at one time.
     pub fn peak_in_process(&self) -> usize {
         self.world().peak_in_process
     }
 
-    /// Makes the account's limits count; at the start there are none.
+    /// Sets the limits of the account; at first there are none.
     pub fn set_limits(&self, limits: AccountLimits) {
         self.world().limits = Some(limits);
     }
@@ -174,7 +174,7 @@ impl Simulator {
         world.jobs_before_today = world.jobs.len();
     }
 
-    /// Changes the behaviour for a source, for jobs under way too.
+    /// Changes the behaviour for a source, including jobs under way.
     ///
     /// # Panics
     /// When there is no source of this name.

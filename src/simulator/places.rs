@@ -1,4 +1,4 @@
-//! Real places of the world as a downloaded document, with every kind of value that one may hold.
+//! Real places of the world as a downloaded document, with every kind of value.
 //!
 //! The table is GeoNames' (see `PLACES-LICENSE.md`); notes, dates and shapes are made up around it
 //! by rules that depend on the row alone, so the document has the same bytes each time.
@@ -36,7 +36,7 @@ const COLUMNS: [(&str, &str); 13] = [
 struct Place<'a> {
     id: &'a str,
     name: &'a str,
-    /// Empty: none is needed. `None`: none is known.
+    /// `Some("")`: none is needed. `None`: none is known.
     alternate: Option<&'a str>,
     country_code: &'a str,
     country: &'a str,
@@ -83,7 +83,7 @@ pub(super) fn plain_names() -> impl Iterator<Item = &'static str> {
     names.filter(|name| name.is_ascii() && matches!(escape(name), Cow::Borrowed(_)))
 }
 
-/// The document of all places, made once.
+/// The document of all places, created once.
 pub(super) fn document() -> Bytes {
     static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
     DOCUMENT.get_or_init(|| first(count()).into()).clone()
@@ -204,7 +204,7 @@ fn notes(row: u64, place: &Place<'_>, neighbour: &Place<'_>) -> Option<String> {
     }
 }
 
-/// Every form of well-known text that the service knows, and the ways it is seen to be written.
+/// Every form of well-known text that the service knows, in the variants that occur.
 fn shape(row: u64, place: &Place<'_>, neighbour: &Place<'_>) -> Option<String> {
     let (x, y) = place.position();
     let (to_x, to_y) = neighbour.position();

@@ -1,4 +1,4 @@
-//! What the simulator received, and which of the service's addresses it was meant for.
+//! The requests that the simulator receives, and the addresses of the service that they refer to.
 
 use percent_encoding::percent_decode_str;
 use url::form_urlencoded;
@@ -8,11 +8,11 @@ use url::form_urlencoded;
 pub enum Host {
     /// The service.
     Main,
-    /// The storage host, which must never see a key.
+    /// The storage host, which must never receive a key.
     Storage,
 }
 
-/// What a request was for.
+/// The purpose of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Creates a job.
@@ -23,22 +23,22 @@ pub enum Kind {
     Result,
     /// Asks for the error log of an aborted one.
     ErrorLog,
-    /// Anything asked of the storage host.
+    /// Any request to the storage host.
     Storage,
     /// Lists the account's sources, or one source's versions.
     List,
-    /// Anything else.
+    /// Any other request.
     Other,
 }
 
 /// One request as it was received.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The host it came to.
+    /// The host that received it.
     pub host: Host,
-    /// What it was for.
+    /// Its purpose.
     pub kind: Kind,
-    /// `GET`, as a rule.
+    /// Usually `GET`.
     pub method: String,
     /// The path, still percent-encoded.
     pub path: String,
@@ -46,7 +46,7 @@ pub struct Request {
     pub query: String,
     /// All headers in their order, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Whether any source's key is in the path, the query or a header (`Referer`, say).
+    /// Whether any source's key is in the path, the query or a header (such as `Referer`).
     pub carries_key: bool,
 }
 
@@ -73,7 +73,7 @@ impl Request {
             .is_some_and(|format| format.eq_ignore_ascii_case("xml"))
     }
 
-    /// Whether `secret` stands anywhere in the request.
+    /// Whether `secret` occurs anywhere in the request.
     pub(super) fn mentions(&self, secret: &str) -> bool {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().contains(secret);
         decoded(&self.path)

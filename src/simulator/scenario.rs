@@ -1,7 +1,7 @@
 //! How the simulated service behaves for one data source: healthy by default, faulty on demand.
 //!
-//! Everything here is counted in requests, never in time, so that a test says exactly what happens
-//! and need not wait for it.
+//! Everything is counted in requests, never in time, so that a test states exactly what happens and
+//! need not wait.
 
 use super::data::Data;
 
@@ -24,11 +24,11 @@ pub struct Scenario {
     /// Documents for the next jobs, one each; later ones export the source's data.
     pub next_documents: Vec<Data>,
 
-    /// What goes wrong with the next create requests, one each; later ones go well.
+    /// Faults of the next create requests, one each; later ones succeed.
     pub create: Vec<Fault>,
-    /// The same for status requests.
+    /// Faults of status requests.
     pub status: Vec<Fault>,
-    /// The same for requests of the result, on whichever host serves it.
+    /// Faults of requests for the result, on whichever host serves it.
     pub result: Vec<Fault>,
 
     /// HTTP status of a successful create: documented as 202, shown as 201, and 200 occurs.
@@ -112,10 +112,10 @@ pub enum Ending {
         details: Vec<String>,
         /// Served behind a link `failed`; no link without it.
         error_log: Option<String>,
-        /// Puts `errorMessage` beside `errorDetails` rather than into the job.
+        /// Puts `errorMessage` beside `errorDetails` instead of into the job.
         message_on_top: bool,
     },
-    /// It does not.
+    /// It never ends.
     Never,
 }
 
@@ -137,7 +137,7 @@ impl Ending {
 pub enum Announced {
     /// The number of entities that the document was made with.
     Right,
-    /// 0, as some examples show; it proves nothing.
+    /// 0, as some examples show; it says nothing.
     Zero,
     /// The right number and this.
     OffBy(i64),
@@ -149,11 +149,11 @@ pub enum Announced {
 
 /// What happens to one request instead of a good answer.
 ///
-/// A fault either comes before the request has any effect (no job is created, no poll counted) or
-/// strikes the answer to a request that was carried out; each says which.
+/// A fault either happens before the request has any effect (no job is created, no poll counted) or
+/// affects the answer to a request that was carried out; each says which.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing: this request goes well, and the next fault waits for the next one.
+    /// No fault: this request succeeds, and the next fault is for the next one.
     None,
     /// Before: the connection is closed without an answer.
     Refused,
@@ -186,12 +186,12 @@ pub enum Fault {
     OtherIdCreated(Option<String>),
     /// After: the connection breaks in the middle of the body.
     BrokenHalfway,
-    /// After: the connection breaks when this many bytes of the body were sent. Of a body larger
-    /// than the sockets' buffers somewhat less may arrive, as on a real network.
+    /// After: the connection breaks when this many bytes of the body were sent. If the body is
+    /// larger than the sockets' buffers, somewhat less may arrive, as on a real network.
     BrokenAfter(u64),
-    /// After: nothing more comes when this many bytes of the body were sent.
+    /// After: nothing more is sent after this many bytes of the body.
     StalledAfter(u64),
-    /// After: `Content-Length` is this much more than what comes before the connection closes.
+    /// After: `Content-Length` is this much more than the bytes sent before the connection closes.
     LengthTooLong(u64),
 }
 
@@ -211,7 +211,7 @@ impl Fault {
         Self::Http { status, body: ErrorBody::Json, retry_after: Some(when.into()) }
     }
 
-    /// Whether the client gets a usable response.
+    /// Whether the client receives a usable response.
     pub(super) fn answers(&self) -> bool {
         matches!(
             self,
@@ -297,7 +297,7 @@ pub enum OutputLabel {
 pub enum OutputUrl {
     /// `…/dataflows/DataSourceDownload/{name}/output/succeeded`.
     Documented,
-    /// The path says `ouput`, and only so is it served.
+    /// The path says `ouput`, and is served only under that name.
     Misspelt,
     /// The path says `ouput`, but it is served under `output`.
     MisspeltInLink,
@@ -311,7 +311,7 @@ pub enum OutputUrl {
     Elsewhere(String),
 }
 
-/// What the account may do, counted by the simulator over all its sources.
+/// The limits of the account, counted by the simulator over all its sources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccountLimits {
     /// Jobs that have not ended.

@@ -22,7 +22,7 @@ use super::data::Chunks;
 use super::request::{Host, Kind, Request};
 use super::world::{Body, BodyEnd, Reply, Response, World};
 
-/// The connection is to be closed here and now.
+/// The connection must be closed immediately.
 #[derive(Debug, thiserror::Error)]
 #[error("the simulated service breaks the connection")]
 struct Broken;
@@ -36,13 +36,13 @@ pub(super) async fn serve(listener: TcpListener, host: Host, world: Arc<Mutex<Wo
         tokio::select! {
             accepted = listener.accept() => {
                 let Ok((stream, _)) = accepted else { continue };
-                // Without this, small answers wait for the delayed acknowledgements of others.
+                // Without this, small answers wait for delayed acknowledgements.
                 let _ = stream.set_nodelay(true);
                 let world = world.clone();
                 let service = service_fn(move |request| answer(host, world.clone(), request));
                 let connection =
                     http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                // How a connection ends is the client's concern, or the scenario's.
+                // Errors of a connection concern the client, or are part of the scenario.
                 connections.spawn(async move { drop(connection.await) });
             }
             Some(_) = connections.join_next() => {}
@@ -146,7 +146,7 @@ fn sent(
     answer.body(body).map_err(|_| Broken)
 }
 
-// All bodies are streams of unknown length: then hyper takes the header's word for it, true or not.
+// All bodies are streams of unknown length: hyper then accepts the header's value, true or not.
 
 fn whole_body(chunks: Chunks) -> SentBody {
     StreamBody::new(stream::iter(chunks.map(|chunk| Ok(Frame::data(chunk))))).boxed_unsync()
@@ -154,7 +154,7 @@ fn whole_body(chunks: Chunks) -> SentBody {
 
 fn broken_body(chunks: Chunks) -> SentBody {
     let ending = stream::once(async {
-        // A pause, in which what was sent so far leaves the buffers.
+        // A pause that lets the buffers be sent.
         tokio::task::yield_now().await;
         Err(Broken)
     });
@@ -190,7 +190,7 @@ impl Iterator for Clipped {
             let taken = self.left.min(length - skipped);
             if taken > 0 {
                 self.left -= taken;
-                // Both fit: neither is more than the chunk's length.
+                // Both are in range: neither is more than the chunk's length.
                 drop(chunk.split_to(usize::try_from(skipped).unwrap_or(0)));
                 chunk.truncate(usize::try_from(taken).unwrap_or(usize::MAX));
                 return Some(chunk);
@@ -203,7 +203,7 @@ impl Iterator for Clipped {
 /// A document compressed while it is sent.
 struct Gzipped {
     chunks: Chunks,
-    /// `None` once all is out.
+    /// `None` once everything is sent.
     encoder: Option<GzEncoder<Vec<u8>>>,
 }
 

@@ -1,9 +1,9 @@
-//! Documents of any size, made while they are sent.
+//! Documents of any size, generated while they are sent.
 //!
-//! A few thousand entities are rendered once; the stream repeats them in turn and writes another
-//! primary key into each, so that serving costs little more than copying. A turn is several times
-//! larger than the window in which a fast compressor looks back, so repeating does not show: the
-//! text compresses like prose, four to five times.
+//! A few thousand entities are rendered once; the stream repeats them and writes another primary
+//! key into each, so that serving costs little more than copying. The templates are several times
+//! larger than the window of a fast compressor, so that repetition does not help it: the text
+//! compresses like prose, four to five times.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
@@ -17,7 +17,7 @@ pub(super) const ENTITY_TYPE: &str = "StoreEntityType";
 
 /// Entities rendered once: about 12 MB, against compressors' windows of 2 to 4.
 const TEMPLATES: u64 = 8192;
-/// The least that a chunk of the stream holds, but for the last.
+/// The least bytes of a chunk, except the last.
 const CHUNK: usize = 128 * 1024;
 /// Digits of a primary key.
 const KEY_DIGITS: usize = 9;
@@ -44,11 +44,11 @@ const PROSE_COLUMNS: [(&str, &str); 14] = [
     ("Description", "xs:string"),
 ];
 
-/// A document that exists only as it is read.
+/// A document that is generated as it is read.
 pub(super) struct Synthetic {
     entities: u64,
     head: Bytes,
-    /// What follows the key in each rendered entity.
+    /// The rest of each rendered entity after the key.
     templates: Arc<[String]>,
     next: u64,
     state: State,
@@ -129,7 +129,7 @@ fn key(mut number: u64) -> [u8; KEY_DIGITS] {
     digits
 }
 
-/// As many rendered entities as a document of `entities` needs; all of them are made only once.
+/// As many templates as a document of `entities` needs; the full set is made only once.
 fn templates(entities: u64, dense: bool) -> Arc<[String]> {
     static PROSE: OnceLock<Arc<[String]>> = OnceLock::new();
     static DENSE: OnceLock<Arc<[String]>> = OnceLock::new();
@@ -213,7 +213,7 @@ fn prose_entity(seed: u64) -> String {
     text
 }
 
-/// Sentences of common phrases, words that return now and then, and many names.
+/// Sentences of common phrases, words that recur now and then, and many names.
 fn description(random: &mut Random) -> String {
     let mut text = String::new();
     while text.len() < 870 {

@@ -1,5 +1,5 @@
-//! What the simulated service knows and does: its sources and jobs, and the answer to each request.
-//! A state machine without input or output; `server` speaks HTTP for it.
+//! The state of the simulated service: its sources and jobs, and the answer to each request. A
+//! state machine without input or output; `server` is its HTTP side.
 
 use std::net::SocketAddr;
 
@@ -27,12 +27,12 @@ pub(super) struct World {
     pub(super) jobs: Vec<Job>,
     pub(super) requests: Vec<Request>,
     pub(super) limits: Option<AccountLimits>,
-    /// How many of the jobs were there when the day began.
+    /// How many of the jobs existed when the day began.
     pub(super) jobs_before_today: usize,
     pub(super) peak_in_process: usize,
 }
 
-/// What the server shall do about a request.
+/// What the server must do with a request.
 pub(super) enum Reply {
     /// Close the connection without an answer.
     Close,
@@ -59,7 +59,7 @@ pub(super) enum Body {
     },
 }
 
-/// How the body of an answer comes to its end.
+/// How the body of an answer ends.
 #[derive(Clone, Copy)]
 pub(super) enum BodyEnd {
     Whole,
@@ -209,7 +209,7 @@ impl World {
         }
     }
 
-    /// Sends the data of a completed job, or what the scenario has in its place.
+    /// Sends the data of a completed job, or the scenario's replacement.
     fn deliver(&mut self, request: &Request, index: usize) -> Reply {
         let source = self.job(index).source;
         let fault = self.next_fault(source, |scenario| &mut scenario.result);
@@ -252,7 +252,7 @@ impl World {
         }
     }
 
-    /// The account's sources, or the versions of one: any key of the account will do.
+    /// The account's sources, or the versions of one: any key of the account is accepted.
     fn list(&self, request: &Request, one: Option<(&str, &str)>) -> Reply {
         let key = request.parameter("key");
         if !self.sources.iter().any(|source| key.as_deref() == Some(&source.key)) {
@@ -300,7 +300,7 @@ impl World {
         let content_type = "application/atomsvc+xml; charset=utf-8";
         Reply::Answer(Response::new(200, content_type, atom(&workspaces)))
     }
-    /// The answer that a fault gives before a request has any effect.
+    /// The answer of a fault that happens before a request has any effect.
     fn refusal(&self, request: &Request, source: usize, fault: &Fault) -> Option<Reply> {
         let scenario = self.scenario(source);
         let json = |status, answer: &Answer| {
@@ -388,7 +388,7 @@ impl World {
     }
 }
 
-/// The answer to a request that was carried out, after a fault has struck it.
+/// The answer to a request that was carried out, changed by a fault.
 fn struck(mut response: Response, fault: &Fault) -> Reply {
     response.end = match fault {
         Fault::LostAnswer => return Reply::Close,

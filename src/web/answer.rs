@@ -1,7 +1,7 @@
-//! Answers in pieces that a reader who takes none of them cannot make many of.
+//! Responses in small pieces, so that slow readers cost little memory.
 
 use super::connections::UnderWay;
-use super::work::Room;
+use super::work::UnsentShare;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::Bytes;
@@ -9,23 +9,23 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// The most bytes that are handed on at once: what a connection buffers is a few of these.
+/// The most bytes that are passed to a connection at once; it buffers a few of these.
 pub(super) const PIECE: usize = 16 << 10;
 
-/// An answer on its way. The request is under way until this is dropped.
+/// A response body. The request is under way until this is dropped.
 #[derive(Debug)]
 pub(super) struct Answer {
     body: Body,
     /// What is left of the last piece of the body.
     rest: Bytes,
     _under_way: UnderWay,
-    /// What it takes of what may wait to be sent.
-    _room: Option<Room>,
+    /// Its share of the memory for unsent answers.
+    _share: Option<UnsentShare>,
 }
 
 impl Answer {
-    pub(super) fn new(body: Body, room: Option<Room>, under_way: UnderWay) -> Answer {
-        Answer { body, rest: Bytes::new(), _under_way: under_way, _room: room }
+    pub(super) fn new(body: Body, share: Option<UnsentShare>, under_way: UnderWay) -> Answer {
+        Answer { body, rest: Bytes::new(), _under_way: under_way, _share: share }
     }
 }
 
@@ -66,14 +66,14 @@ impl HttpBody for Answer {
     }
 }
 
-/// Whether a request says that something follows its head.
+/// Whether a request announces a body.
 pub(super) fn has_body(headers: &HeaderMap) -> bool {
     let length = headers.get(header::CONTENT_LENGTH);
     headers.contains_key(header::TRANSFER_ENCODING)
         || length.is_some_and(|length| length.as_bytes() != b"0")
 }
 
-/// Has the connection closed once the answer is sent.
+/// Closes the connection after the response.
 pub(super) fn close_after(headers: &mut HeaderMap) {
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
 }

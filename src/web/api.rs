@@ -1,8 +1,8 @@
-//! The read API: the JSON of the commands. Lists are made piece by piece as they are read, so that
-//! neither a long one nor a slow reader takes much memory.
+//! The read API: the JSON of the commands. Lists are produced piece by piece as they are read, so
+//! that neither long lists nor slow readers take much memory.
 
 use super::State;
-use super::work::{Busy, Gone, Room, come_again};
+use super::work::{Busy, ClientGone, UnsentShare, retry_later};
 use crate::archive::is_source;
 use crate::report::{JobView, ReportError, SnapshotView};
 use crate::store::Filter;
@@ -17,14 +17,14 @@ use serde::{Deserialize, Serialize};
 use std::mem::size_of_val;
 use std::str::FromStr;
 
-/// The most jobs that one request gets.
+/// The most jobs in one response.
 const MOST_JOBS: u32 = 10_000;
 /// Jobs that are read at once.
 const JOBS: u32 = 50;
 /// Manifests that are read at once.
 const SNAPSHOTS: usize = 20;
 
-/// Why a list ends before its end.
+/// Why a list ends early.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
     #[error(transparent)]
@@ -59,9 +59,9 @@ pub(super) async fn jobs(
         (state, filter, after(&first, left)),
         |(state, filter, after)| async move {
             let Some((left, last)) = after else { return Ok::<_, Broken>(None) };
-            let turn = state.work.piece().await?;
+            let permit = state.work.piece().await?;
             let jobs = next_jobs(&state, &filter, left, Some(last)).await?;
-            drop(turn);
+            drop(permit);
             let after = self::after(&jobs, left);
             Ok(Some((jobs, (state, filter, after))))
         },
@@ -79,7 +79,7 @@ async fn next_jobs(
     state.reporter.jobs(&filter).await
 }
 
-/// How many jobs may follow these, and the last one's number; `None` when there are no more.
+/// How many jobs may follow these, and the last one's id; `None` if there are no more.
 fn after(jobs: &[JobView], left: u32) -> Option<(u32, i64)> {
     let left = left.saturating_sub(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
     let is_full = u32::try_from(jobs.len()).is_ok_and(|count| count == JOBS);
@@ -98,16 +98,16 @@ pub(super) struct SnapshotsQuery {
 
 pub(super) async fn snapshots(
     Extract(state): Extract<State>,
-    Extension(Gone(gone)): Extension<Gone>,
+    Extension(ClientGone(gone)): Extension<ClientGone>,
     Query(query): Query<SnapshotsQuery>,
 ) -> Result<Response, ReportError> {
-    // A source's name is a folder's: what cannot be one has no snapshots.
+    // A source's name is also its folder's: a name that cannot be a folder has no snapshots.
     if query.source.as_ref().is_some_and(|name| !is_source(name)) {
         return Ok((StatusCode::BAD_REQUEST, "source: no such name\n").into_response());
     }
     let names = state.reporter.snapshot_names(query.source.as_deref())?.names;
-    let room = match state.work.room(size_of_val(names.as_slice()) as u64).await {
-        Ok(room) => Room::from(room),
+    let share = match state.work.reserve_unsent(size_of_val(names.as_slice()) as u64).await {
+        Ok(share) => UnsentShare::from(share),
         Err(busy) => return Ok(busy.into_response()),
     };
     let mut names = names.into_iter();
@@ -118,17 +118,17 @@ pub(super) async fn snapshots(
             return Ok::<_, Broken>(None);
         }
         let reporter = state.reporter.clone();
-        let turn = state.work.piece().await?;
-        let read = state.work.run(turn, move |gone| reporter.snapshots_of(some, gone)).await?;
+        let permit = state.work.piece().await?;
+        let read = state.work.run(permit, move |gone| reporter.snapshots_of(some, gone)).await?;
         Ok(Some((read, (state, names))))
     });
     let mut response = list::<SnapshotView>(stream::once(async { Ok(first) }).chain(rest));
-    response.extensions_mut().insert(room);
+    response.extensions_mut().insert(share);
     Ok(response)
 }
 
-/// One JSON array of all the pieces' items. Where a piece cannot be made, the answer breaks off: what
-/// was sent is then no JSON.
+/// One JSON array of the items of all pieces. If a piece cannot be read, the response breaks off,
+/// and the part that was sent is not valid JSON.
 fn list<T: Serialize + Send + 'static>(
     pieces: impl Stream<Item = Result<Vec<T>, Broken>> + Send + 'static,
 ) -> Response {
@@ -136,7 +136,7 @@ fn list<T: Serialize + Send + 'static>(
     let items = pieces.map(move |piece| {
         let mut text = Vec::new();
         for item in piece.inspect_err(|error| {
-            // No more than that: whoever floods the page is not to flood the log.
+            // Debug only: a client that floods the page must not flood the log.
             tracing::debug!(%error, "an answer of the status page breaks off");
         })? {
             if !std::mem::take(&mut is_first) {
@@ -155,7 +155,7 @@ fn list<T: Serialize + Send + 'static>(
 impl IntoResponse for ReportError {
     fn into_response(self) -> Response {
         if self.is_busy() {
-            return come_again(format!("{self}; try again in some seconds\n"));
+            return retry_later(format!("{self}; try again in some seconds\n"));
         }
         (StatusCode::INTERNAL_SERVER_ERROR, format!("{self}\n")).into_response()
     }

@@ -38,7 +38,7 @@ impl Auth {
             let only = "this page is only served to this machine by its own name\n";
             return Some((StatusCode::FORBIDDEN, only).into_response());
         };
-        // Its bytes: a token may have letters that are not ASCII.
+        // As bytes: a token may have letters that are not ASCII.
         let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         if given.and_then(credentials).is_some_and(|given| is_same(&given, token)) {
             return None;
@@ -49,8 +49,8 @@ impl Auth {
     }
 }
 
-/// What is wrong with the `Host` headers: HTTP/1.1 requires exactly one, so that proxies and this
-/// program agree on it.
+/// The problem with the `Host` headers, if any: HTTP/1.1 requires exactly one, so that proxies and
+/// this program agree on it.
 fn malformed(version: Version, headers: &HeaderMap) -> Option<&'static str> {
     match headers.get_all(header::HOST).iter().count() {
         0 if version >= Version::HTTP_11 => Some("a request needs a Host header\n"),
@@ -79,13 +79,13 @@ fn credentials(header: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// What is before and after the first of these bytes.
+/// The parts before and after the first of these bytes.
 fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let (before, rest) = text.split_at_checked(text.iter().position(|byte| *byte == at)?)?;
     Some((before, rest.get(1..)?))
 }
 
-/// Compares digests, so that timing reveals nothing.
+/// Compares digests, so that timing reveals nothing about the token.
 fn is_same(given: &[u8], token: &Secret) -> bool {
     Sha256::digest(given) == Sha256::digest(token.expose().as_bytes())
 }
@@ -104,7 +104,7 @@ fn is_local(host: &str) -> bool {
     is_port(port) && (is_address || name.eq_ignore_ascii_case("localhost"))
 }
 
-/// Whether the text is nothing, or a colon and a port.
+/// Whether the text is empty, or a colon and a port.
 fn is_port(text: &str) -> bool {
     text.strip_prefix(':').map_or(text.is_empty(), |port| {
         port.is_empty() || (port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok())

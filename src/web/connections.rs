@@ -11,20 +11,21 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// How long a client may take to send the head of a request, counted from the connection's begin or
-/// from the end of the last answer.
+/// How long a client may take to send the head of a request, counted from the start of the
+/// connection or from the end of the last response.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long a client may take nothing of what it is sent.
+/// How long a client may read nothing of a response.
 pub(super) const UNREAD_TIME: Duration = Duration::from_secs(20);
-/// A client that keeps the page waiting for longer than this goes when others need its place.
+/// When all connections are in use, a client that has been idle for longer than this may be
+/// disconnected.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Since when one connection waits for its client, and for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Waiting {
-    /// For a request: none is under way.
+    /// Waiting for a request: none is under way.
     head: Option<Instant>,
-    /// For the client to read.
+    /// Waiting for the client to read.
     unread: Option<Instant>,
 }
 
@@ -33,21 +34,21 @@ impl Waiting {
         Waiting { head: Some(now), unread: None }
     }
 
-    /// When the connection is closed unless its client does its part.
+    /// When the connection is closed unless the client acts.
     pub(super) fn deadline(self) -> Option<Instant> {
         let head = self.head.map(|since| since + HEAD_TIME);
         let unread = self.unread.map(|since| since + UNREAD_TIME);
         head.into_iter().chain(unread).min()
     }
 
-    /// Since when it waits for its client; `None` while it is the page that works.
+    /// Since when it waits for its client; `None` while the page prepares a response.
     fn since(self) -> Option<Instant> {
         self.head.into_iter().chain(self.unread).min()
     }
 }
 
-/// The number of the connection that makes room for another one: of those that have waited for their
-/// clients for longer than [`PATIENCE`] the one that has waited the longest.
+/// The connection to close in favour of a new one: of those that have waited for their clients for
+/// longer than [`PATIENCE`], the one that has waited longest.
 pub(super) fn to_close<N>(
     connections: impl IntoIterator<Item = (N, Waiting)>,
     now: Instant,
@@ -60,12 +61,12 @@ pub(super) fn to_close<N>(
         .map(|(_, number)| number)
 }
 
-/// One connection's [`Waiting`], kept up to date by those who serve it. Clones are the same.
+/// The [`Waiting`] of one connection, updated by the code that serves it. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Watch(Arc<Mutex<Waiting>>);
 
 impl Watch {
-    /// Of a connection that begins now.
+    /// The state of a new connection.
     pub(super) fn begin() -> Watch {
         Watch(Arc::new(Mutex::new(Waiting::begin(Instant::now()))))
     }
@@ -74,7 +75,7 @@ impl Watch {
         *self.state()
     }
 
-    /// A request has come; it is under way until what is returned is dropped.
+    /// A request has arrived; it is under way until the returned value is dropped.
     pub(super) fn request(&self) -> UnderWay {
         self.state().head = None;
         UnderWay(self.clone())
@@ -95,7 +96,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// A stream that notes since when nothing can be written to it.
+/// A stream that records since when nothing can be written to it.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     pub(super) stream: S,

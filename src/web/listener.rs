@@ -1,4 +1,4 @@
-//! Where the pages are served.
+//! The address or socket file where the pages are served.
 
 use crate::files::{self, Folder};
 use crate::settings::Listen;
@@ -7,26 +7,26 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
-/// Where the pages are served.
+/// The address or socket file where the pages are served.
 #[derive(Debug)]
 pub enum Listener {
     /// An address.
     Tcp(TcpListener),
-    /// A socket file, which is removed in the end.
+    /// A socket file, which is removed when the listener is dropped.
     Unix(UnixListener, SocketFile),
 }
 
 /// A socket file that is removed when it is no longer served.
 #[derive(Debug)]
 pub struct SocketFile {
-    /// Open from before the file was made: it is removed there, wherever its path leads by then.
+    /// Opened before the file was made: the file is removed from it even if its path has changed.
     folder: Folder,
     name: OsString,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // It may have been removed already; what is no socket was not made here.
+        // It may have been removed already; only a socket is removed.
         if is_socket(&self.folder, &self.name) {
             let _ = self.folder.remove(&self.name);
         }
@@ -38,16 +38,16 @@ fn is_socket(folder: &Folder, name: &OsString) -> bool {
 }
 
 impl Listener {
-    /// Listens. A socket file that nobody serves any more is replaced; others of its group may use
-    /// the new one. Links on the way to it are followed as for every other file: root is not led to
-    /// other folders by the user of the one that the socket is in.
+    /// Listens. A stale socket file is replaced; the group of the new one may use it. Links on the
+    /// way to it are followed as for every other file: the owner of the socket's folder cannot lead
+    /// root to other folders.
     pub async fn bind(listen: &Listen) -> io::Result<Listener> {
         match listen {
             Listen::Tcp(address) => Ok(Listener::Tcp(TcpListener::bind(address).await?)),
             Listen::Unix(path) => {
                 let (folder, name) = files::folder_of(path)?;
                 let name = name.to_owned();
-                // The system takes sockets by their paths alone, and follows any link on them.
+                // The system opens sockets by path only, and follows any link in it.
                 let path = folder.system_path(&name)?;
                 if UnixStream::connect(&path).await.is_ok() {
                     return Err(io::ErrorKind::AddrInUse.into());

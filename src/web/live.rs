@@ -1,8 +1,8 @@
 //! Server-sent events about running jobs.
 
 use super::State;
-use super::server::places;
-use super::work::come_again;
+use super::server::max_connections;
+use super::work::retry_later;
 use crate::engine::Notice;
 use axum::extract::State as Extract;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -17,48 +17,48 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
-/// What a slow reader may miss.
+/// How many events a slow reader may miss.
 const QUEUE: usize = 64;
 /// How often the progress of one download is sent.
 const APART: Duration = Duration::from_millis(300);
-/// They may take this part of the page's connections: one in so many. They stay for long, and no
-/// other client could have its place meanwhile.
+/// Readers may use at most this fraction of the page's connections, as a divisor. They stay
+/// connected for long and would block other clients.
 const PART_OF_CONNECTIONS: usize = 4;
-/// How long one reader may follow. Browsers begin again by themselves; others get a chance.
+/// How long one reader may stay. Browsers reconnect; other readers get a chance.
 const FOLLOWS: Duration = Duration::from_mins(5);
-/// Downloads whose last notice is remembered, however many there were.
+/// The most downloads whose last event is remembered.
 const REMEMBERED: usize = 64;
 
-/// Tells readers of the page what the engine does. Clones are the same.
+/// Publishes what the engine does to readers of the page. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Live {
-    news: broadcast::Sender<(&'static str, String)>,
-    told: Arc<Mutex<BTreeMap<i64, Instant>>>,
+    events: broadcast::Sender<(&'static str, String)>,
+    last_sent: Arc<Mutex<BTreeMap<i64, Instant>>>,
     readers: Arc<Semaphore>,
     closing: CancellationToken,
 }
 
 impl Default for Live {
     fn default() -> Live {
-        let (news, _) = broadcast::channel(QUEUE);
+        let (events, _) = broadcast::channel(QUEUE);
         Live {
-            news,
-            told: Arc::default(),
-            readers: Arc::new(Semaphore::new(places() / PART_OF_CONNECTIONS)),
+            events,
+            last_sent: Arc::default(),
+            readers: Arc::new(Semaphore::new(max_connections() / PART_OF_CONNECTIONS)),
             closing: CancellationToken::new(),
         }
     }
 }
 
 impl Live {
-    /// To be called with everything that the engine does. Returns at once.
+    /// Call this with every notice of the engine. Returns at once.
     pub fn notice(&self, notice: &Notice<'_>) {
-        if self.news.receiver_count() == 0 {
+        if self.events.receiver_count() == 0 {
             return;
         }
-        let news = match notice {
+        let event = match notice {
             Notice::Moved { job, events } if !events.is_empty() => {
-                self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.id);
+                self.last_sent.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.id);
                 ("moved", json!({ "job": job.id, "source": job.source, "state": job.state }))
             }
             Notice::Receiving { job, bytes, length } if self.is_time(*job) => {
@@ -66,24 +66,24 @@ impl Live {
             }
             _ => return,
         };
-        // No listener is left.
-        let _ = self.news.send((news.0, news.1.to_string()));
+        // An error means that no reader is left.
+        let _ = self.events.send((event.0, event.1.to_string()));
     }
 
-    /// Ends what readers follow.
+    /// Ends all event streams.
     pub(super) fn close(&self) {
         self.closing.cancel();
     }
 
     fn is_time(&self, job: i64) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last_sent = self.last_sent.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        let is_time = told.get(&job).is_none_or(|last| now - *last >= APART);
+        let is_time = last_sent.get(&job).is_none_or(|last| now - *last >= APART);
         if is_time {
-            if told.len() >= REMEMBERED {
-                told.retain(|_, last| now - *last < APART);
+            if last_sent.len() >= REMEMBERED {
+                last_sent.retain(|_, last| now - *last < APART);
             }
-            told.insert(job, now);
+            last_sent.insert(job, now);
         }
         is_time
     }
@@ -93,24 +93,25 @@ impl Live {
 pub(super) async fn show(Extract(state): Extract<State>) -> Response {
     let live = state.live;
     let Ok(place) = Arc::clone(&live.readers).try_acquire_owned() else {
-        return come_again("too many follow already\n".to_owned());
+        return retry_later("too many follow already\n".to_owned());
     };
     let until = tokio::time::Instant::now() + FOLLOWS;
     let closing = live.closing.clone();
     let ended = async move {
         let _ = tokio::time::timeout_at(until, closing.cancelled()).await;
     };
-    let events = stream::unfold((live.news.subscribe(), place), |(mut news, place)| async move {
-        loop {
-            match news.recv().await {
-                Ok((name, data)) => {
-                    let event = Event::default().event(name).data(data);
-                    return Some((Ok::<_, Infallible>(event), (news, place)));
+    let events =
+        stream::unfold((live.events.subscribe(), place), |(mut events, place)| async move {
+            loop {
+                match events.recv().await {
+                    Ok((name, data)) => {
+                        let event = Event::default().event(name).data(data);
+                        return Some((Ok::<_, Infallible>(event), (events, place)));
+                    }
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return None,
                 }
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
             }
-        }
-    });
+        });
     Sse::new(events.take_until(Box::pin(ended))).keep_alive(KeepAlive::default()).into_response()
 }

@@ -25,7 +25,7 @@ use std::fmt;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// In the format that is asked for: OpenMetrics, or else Prometheus' own.
+/// In the requested format: OpenMetrics, or else Prometheus' own.
 pub(super) async fn show(
     Extract(state): Extract<State>,
     headers: HeaderMap,
@@ -45,8 +45,8 @@ pub(super) async fn show(
     Ok(([(header::CONTENT_TYPE, content_type)], body).into_response())
 }
 
-/// What is known at the moment of a scrape. Nearly all of it is read from what is stored: nothing
-/// is counted twice, or lost at a restart.
+/// The values at the moment of a scrape. Nearly all are read from stored data, so nothing is lost
+/// or counted twice across restarts.
 #[derive(Debug)]
 struct Scrape {
     now: DateTime<Utc>,
@@ -84,7 +84,7 @@ fn seconds(at: DateTime<Utc>) -> f64 {
     at.timestamp_millis() as f64 / 1000.0
 }
 
-/// Writes one family after the other.
+/// Writes one metric family after the other.
 struct Writer<'e>(DescriptorEncoder<'e>);
 
 impl Writer<'_> {
@@ -256,11 +256,11 @@ impl Scrape {
             "Bytes of results that this process has received, decoded",
             [(Labels::new(), self.engine.received_bytes())],
         )?;
-        let turned = self.now - self.engine.since_last_tick();
+        let last_tick = self.now - self.engine.since_last_tick();
         out.gauge(
             "last_turn_timestamp_seconds",
-            "When the working loop last turned: a few seconds ago, unless it hangs",
-            seconds(turned),
+            "When the main loop last ran: a few seconds ago, unless it hangs",
+            seconds(last_tick),
         )?;
         out.gauge("start_timestamp_seconds", "When this process began", seconds(self.started))?;
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
@@ -268,7 +268,7 @@ impl Scrape {
     }
 }
 
-/// A gauge's value; a whole number is written as one.
+/// A gauge's value; a whole number is written as an integer.
 #[derive(Debug, Clone, Copy)]
 struct Number(f64);
 
@@ -286,7 +286,7 @@ impl EncodeMetric for Number {
     }
 }
 
-/// A histogram that was counted elsewhere.
+/// A histogram whose buckets were counted elsewhere.
 #[derive(Debug, Default)]
 struct Spread {
     seconds: f64,

@@ -50,8 +50,8 @@ pub struct State {
 }
 
 impl State {
-    /// Pages on what the reporter reads and the engine does. The reporter should read through
-    /// connections of its own ([`Store::for_page`](crate::store::Store::for_page)).
+    /// Pages of the values that the reporter reads and of what the engine does. The reporter should
+    /// have its own database connections ([`Store::for_page`](crate::store::Store::for_page)).
     pub fn new(
         reporter: Reporter,
         settings: Settings,
@@ -74,8 +74,8 @@ impl State {
         }
     }
 
-    /// The snapshot of this name, if the archive has it. Both are held against what the archive
-    /// lists, and never joined to a path before.
+    /// The snapshot of this name, if the archive has it. Source and name are compared with the
+    /// archive's own list before they become part of a path.
     fn snapshot(&self, source: &str, name: &str) -> Option<Snapshot> {
         let name: Name = name.parse().ok()?;
         let archive = self.reporter.archive();
@@ -83,33 +83,33 @@ impl State {
         if is_one { archive.find(source, name) } else { None }
     }
 
-    /// Where a job's snapshot is shown, and its name; `None` when retention has removed it.
+    /// The page of a job's snapshot, and the snapshot's name; `None` if retention has removed it.
     fn page_of(&self, job: &JobView) -> Option<(String, String)> {
         let name = job.snapshot.as_ref()?.file_stem()?.to_str()?;
         self.snapshot(&job.source, name)?;
         Some((format!("/snapshots/{}/{name}", job.source), name.to_owned()))
     }
 
-    /// The same pages, from what another reporter reads.
+    /// The same pages, from another reporter.
     #[must_use]
     pub fn reading_through(&self, reporter: Reporter) -> State {
         State { reporter, ..self.clone() }
     }
 
-    /// The configuration that is shown.
+    /// The current configuration.
     pub fn settings(&self) -> Settings {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Uses another configuration from now on.
+    /// Replaces the configuration.
     pub fn set_settings(&self, settings: Settings) {
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 }
 
-/// Every page.
+/// The routes of all pages.
 pub fn router(state: State) -> Router {
-    let in_turn = middleware::from_fn_with_state(state.work.clone(), work::in_turn);
+    let with_permit = middleware::from_fn_with_state(state.work.clone(), work::with_permit);
     Router::new()
         .route("/", get(page::home))
         .route("/sources/{name}", get(page::source))
@@ -123,7 +123,7 @@ pub fn router(state: State) -> Router {
         .route("/api/jobs", get(api::jobs))
         .route("/api/sources", get(api::sources))
         .route("/api/snapshots", get(api::snapshots))
-        .route_layer(in_turn)
+        .route_layer(with_permit)
         // Cheap routes need no limit.
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/events", get(live::show))
@@ -138,9 +138,8 @@ pub fn router(state: State) -> Router {
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// Refuses requests that a foreign page has led a browser to make by giving its own name to this
-/// address, and all that do not just read; and lets browsers neither frame, sniff nor keep what they
-/// get.
+/// Refuses every method but GET and HEAD, and requests that another site has made a browser send
+/// (DNS rebinding). Forbids browsers to frame, sniff or store responses.
 async fn guard(Extract(auth): Extract<Arc<Auth>>, request: Request, next: Next) -> Response {
     let mut response = match auth.refusal(&request) {
         Some(refusal) => refusal,

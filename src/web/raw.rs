@@ -1,4 +1,4 @@
-//! A snapshot's two files, as they lie in the archive.
+//! The two files of a snapshot, as they are in the archive.
 
 use super::State;
 use crate::files;
@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt;
 /// Bytes that are read at once.
 const PIECE: usize = 32 << 10;
 
-/// The data, compressed as it is stored.
+/// The data, compressed as stored.
 pub(super) async fn data(
     Extract(state): Extract<State>,
     Wanted((source, name)): Wanted<(String, String)>,
@@ -40,7 +40,7 @@ fn missing() -> Response {
     (StatusCode::NOT_FOUND, "there is no such snapshot\n").into_response()
 }
 
-/// Sends a file, but not to another site's page that has a browser ask for it.
+/// Sends a file, unless another site's page has made the browser request it.
 fn send(path: PathBuf, kind: &'static str, headers: &HeaderMap) -> Response {
     let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
     if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
@@ -56,7 +56,7 @@ fn send(path: PathBuf, kind: &'static str, headers: &HeaderMap) -> Response {
         }
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    // What is added to it meanwhile is not what was asked for.
+    // Bytes that are appended meanwhile are not sent.
     let pieces = stream::try_unfold(File::from_std(file).take(length), |mut file| async move {
         let mut piece = vec![0; PIECE];
         let count = file.read(&mut piece).await?;

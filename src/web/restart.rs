@@ -1,4 +1,4 @@
-//! The page, started again when its thread ends without having been asked to.
+//! Restarts the page if its thread ends without having been stopped.
 
 use super::server::{Serving, start};
 use super::{Listener, State};
@@ -8,9 +8,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How long after its end the page is started again. Each further time it is twice as long.
+/// How long after its end the page is restarted. The wait doubles each time.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
-/// The longest of these waits. A page that was served for longer than this begins with the first.
+/// The longest of these waits. If the page has run for longer than this, the first wait is used
+/// again.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 /// The page while the daemon runs.
@@ -21,23 +22,23 @@ pub struct Served {
 }
 
 impl Served {
-    /// Serves the page until it is told to stop.
+    /// Serves the page until `stop` is cancelled.
     ///
     /// # Errors
-    /// When its thread cannot be made.
+    /// The thread cannot be started.
     pub fn start(listener: Listener, state: State, stop: &CancellationToken) -> io::Result<Served> {
         Ok(Served { serving: start(listener, state, stop)?, stop: stop.clone() })
     }
 
-    /// Starts the page again whenever it ends before it is told to stop. `state` gives one that
-    /// reads through new connections: the old ones may be closed. Never returns.
+    /// Restarts the page whenever it ends before it is stopped. `state` provides a state with new
+    /// connections: the old ones may be closed. Never returns.
     pub async fn keep(&mut self, listen: &Listen, state: impl Fn() -> State) {
         let stop = self.stop.clone();
         let again = async || start(Listener::bind(listen).await?, state(), &stop);
         keep(&mut self.serving, &stop, again).await;
     }
 
-    /// Stops it and waits until it has ended: within five seconds, or it is left to itself.
+    /// Stops the page and waits for its end, for at most five seconds.
     pub async fn finish(self) {
         self.serving.finish().await;
     }

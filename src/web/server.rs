@@ -1,11 +1,11 @@
-//! Serving connections, each within limits, on threads of the page's own.
+//! Serves connections, each within limits, on the page's own threads.
 //!
-//! The page has a runtime of its own: however many requests it gets, the engine's tasks, threads and
-//! database connections are not among what it can use up.
+//! The page has its own runtime: no number of requests can use up the engine's tasks, threads or
+//! database connections.
 
 use super::answer::{self, Answer};
 use super::connections::{Watch, Watched, to_close};
-use super::work::Room;
+use super::work::UnsentShare;
 use super::{Listener, State, router};
 use axum::Router;
 use axum::body::Body;
@@ -32,30 +32,30 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The most connections at once; fewer where the process may open few files.
+/// The most connections at once; fewer if the process may open only few files.
 const CONNECTIONS: usize = 128;
-/// The page may use up this part of the files that the process may open: one in so many.
+/// The page may use at most this fraction of the process's file descriptors, as a divisor.
 const PART_OF_FILES: u64 = 4;
-/// The most bytes of a request's head, and of what is read or written ahead.
+/// The most bytes of a request's head, and of the read and write buffers.
 const BUFFER: usize = 16 << 10;
-/// The most bytes that the kernel takes for a client before that reads any.
+/// The most unread bytes that the kernel buffers for a client.
 const SENT_AHEAD: usize = 128 << 10;
 /// How often a full server checks again for a client to disconnect.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// How often each connection's limits are looked at.
 const CHECK: Duration = Duration::from_secs(5);
-/// How long to leave a listener alone that gives no connection, as without free descriptors.
+/// How long to pause after a failed accept, such as one without free descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
-/// How often that is logged while it lasts.
+/// How often such failures are logged.
 const LOG_AGAIN: Duration = Duration::from_secs(60);
-/// How long a stopping page waits for answers under way.
+/// How long a stopping page waits for responses under way.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// How long it then waits for its reads to end.
 const LAST_READS: Duration = Duration::from_millis(2500);
-/// The threads for making pages and for reading files.
+/// The threads that render pages and read files.
 const BLOCKING_THREADS: usize = 8;
 
-/// The page while it is served. Dropped, it stops.
+/// The running page. Dropping it stops the page.
 #[derive(Debug)]
 pub(super) struct Serving {
     ended: CancellationToken,
@@ -65,7 +65,7 @@ pub(super) struct Serving {
 /// Serves the page on its own thread until it is stopped.
 ///
 /// # Errors
-/// When the thread cannot be made.
+/// The thread cannot be started.
 pub(super) fn start(
     listener: Listener,
     state: State,
@@ -74,7 +74,7 @@ pub(super) fn start(
     on_own_thread(stop, |runtime, stop| serve(runtime, listener, state, stop))
 }
 
-/// Runs the page on a thread with a runtime. Its end is noted however it ends.
+/// Runs the page on a thread with a runtime. Its end is recorded even after a panic.
 pub(super) fn on_own_thread(
     stop: &CancellationToken,
     page: impl FnOnce(&Runtime, &CancellationToken) -> io::Result<()> + Send + 'static,
@@ -99,12 +99,12 @@ pub(super) fn on_own_thread(
 }
 
 impl Serving {
-    /// Waits until it has ended, for whatever reason.
+    /// Waits until the page has ended, for whatever reason.
     pub(super) async fn ended(&self) {
         self.ended.cancelled().await;
     }
 
-    /// Stops it and waits until it has ended: within five seconds, or it is left to itself.
+    /// Stops the page and waits for its end, for at most five seconds.
     pub(super) async fn finish(self) {
         drop(self.stop);
         if timeout(Duration::from_secs(5), self.ended.cancelled()).await.is_err() {
@@ -121,21 +121,21 @@ fn serve(
     state: State,
     stop: &CancellationToken,
 ) -> io::Result<()> {
-    let (reporter, crowded, live) =
-        (state.reporter.clone(), state.work.crowded(), state.live.clone());
+    let (reporter, memory_short, live) =
+        (state.reporter.clone(), state.work.memory_short(), state.live.clone());
     let router = router(state);
     let served = runtime.block_on(async {
-        // What readers follow has no end of its own.
+        // Event streams do not end by themselves.
         let _ended = tokio::spawn(stop.clone().cancelled_owned().map(move |()| live.close()));
-        // Here, not where it was bound, its readiness is to be waited for.
+        // Registered with this runtime, which waits for its readiness.
         match listener {
             Listener::Tcp(tcp) => {
                 let tcp = TcpListener::from_std(tcp.into_std()?)?;
-                accept(&tcp, places(), &router, &crowded, stop).await;
+                accept(&tcp, max_connections(), &router, &memory_short, stop).await;
             }
             Listener::Unix(unix, _path) => {
                 let unix = UnixListener::from_std(unix.into_std()?)?;
-                accept(&unix, places(), &router, &crowded, stop).await;
+                accept(&unix, max_connections(), &router, &memory_short, stop).await;
             }
         }
         Ok(())
@@ -149,13 +149,13 @@ fn serve(
 }
 
 /// How many connections are served at once.
-pub(super) fn places() -> usize {
+pub(super) fn max_connections() -> usize {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let most = files.map_or(CONNECTIONS as u64, |files| files / PART_OF_FILES);
     usize::try_from(most).unwrap_or(CONNECTIONS).clamp(4, CONNECTIONS)
 }
 
-/// What gives connections.
+/// A listener.
 trait Accept {
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
@@ -168,7 +168,7 @@ impl Accept for TcpListener {
     fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
         let (stream, _) = ready!(TcpListener::poll_accept(self, context))?;
         bound_sending(&stream);
-        // Without this, small answers wait for the delayed acknowledgements of others.
+        // Without this, small responses wait for delayed acknowledgements.
         let _ = stream.set_nodelay(true);
         Poll::Ready(Ok(stream))
     }
@@ -184,18 +184,18 @@ impl Accept for UnixListener {
     }
 }
 
-/// Bounds what the kernel keeps for a client that does not read.
+/// Bounds what the kernel buffers for a client that does not read.
 fn bound_sending(stream: impl AsFd) {
-    // Without it, a slow reader costs more, and nothing else changes.
+    // Without it, a slow reader costs more memory, and nothing else changes.
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(stream, SENT_AHEAD);
 }
 
-/// Serves connections until it is stopped, and then for a moment more.
+/// Serves connections until it is stopped, then waits briefly for those under way.
 async fn accept(
     listener: &impl Accept,
-    places: usize,
+    most: usize,
     router: &Router,
-    crowded: &Notify,
+    memory_short: &Notify,
     stop: &CancellationToken,
 ) {
     let mut all = Connections::default();
@@ -204,8 +204,8 @@ async fn accept(
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             () = all.one_ends() => continue,
-            () = crowded.notified() => {
-                all.make_room();
+            () = memory_short.notified() => {
+                all.close_idlest();
                 continue;
             }
             accepted = poll_fn(|context| listener.poll_accept(context)) => accepted,
@@ -218,13 +218,13 @@ async fn accept(
                     logged = Some(Instant::now());
                     tracing::warn!(%error, "the status page takes no connections for now");
                 }
-                // The end of another connection may be what it takes.
+                // It may succeed once another connection has ended.
                 let _ = timeout(ACCEPT_AGAIN, stop.cancelled()).await;
                 continue;
             }
         };
-        while all.len() >= places && !stop.is_cancelled() {
-            all.make_room();
+        while all.len() >= most && !stop.is_cancelled() {
+            all.close_idlest();
             let _ = timeout(LOOK_AGAIN, all.one_ends()).await;
         }
         all.serve(stream, router.clone(), stop.clone());
@@ -232,7 +232,7 @@ async fn accept(
     let _ = timeout(LAST_ANSWERS, all.end()).await;
 }
 
-/// Whether it was the connection's error, not the listener's.
+/// Whether the error concerns one connection, not the listener.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -243,7 +243,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// The connections that are served. Dropped, all are closed.
+/// The open connections. Dropping this closes all.
 #[derive(Debug, Default)]
 struct Connections {
     tasks: JoinSet<()>,
@@ -266,7 +266,7 @@ impl Connections {
         self.watches.insert(task.id(), (task, watch));
     }
 
-    /// Waits until a connection ends; for ever where there is none.
+    /// Waits until a connection ends; for ever if there is none.
     async fn one_ends(&mut self) {
         match self.tasks.join_next_with_id().await {
             Some(Ok((id, ()))) => self.forget(id),
@@ -279,8 +279,8 @@ impl Connections {
         self.watches.remove(&id);
     }
 
-    /// Closes the connection that has kept the page waiting the longest, if any has for too long.
-    fn make_room(&self) {
+    /// Closes the connection that has been idle longest, if any has been for long enough.
+    fn close_idlest(&self) {
         let all = self.watches.iter().map(|(id, (_, watch))| (*id, watch.waiting()));
         if let Some((task, _)) = to_close(all, Instant::now()).and_then(|id| self.watches.get(&id))
         {
@@ -312,19 +312,19 @@ async fn converse(
                 // The body of a request is never read.
                 answer::close_after(response.headers_mut());
             }
-            let room = response.extensions_mut().remove::<Room>();
-            Ok::<_, Infallible>(response.map(|body| Answer::new(body, room, under_way)))
+            let share = response.extensions_mut().remove::<UnsentShare>();
+            Ok::<_, Infallible>(response.map(|body| Answer::new(body, share, under_way)))
         }
     });
     let mut settings = http1::Builder::new();
-    // Each wait has its limit, which is watched below.
+    // Each wait has its own limit, which is checked below.
     settings.header_read_timeout(None).max_buf_size(BUFFER).max_header_size(BUFFER);
     let stream = TokioIo::new(Watched { stream, watch: watch.clone() });
     let mut connection = pin!(settings.serve_connection(stream, service));
     let mut stopping = false;
     loop {
         tokio::select! {
-            // How a connection ends is its client's concern.
+            // Errors of a connection concern only its client.
             _ = connection.as_mut() => return,
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
@@ -335,7 +335,7 @@ async fn converse(
     }
 }
 
-/// Waits until the connection's client has taken too long for its part.
+/// Waits until a time limit of the connection has passed.
 async fn overdue(watch: &Watch) {
     loop {
         let now = Instant::now();
@@ -360,7 +360,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::sync::mpsc;
 
-    /// Gives the connections that it is handed, or errors.
+    /// Accepts the connections or errors that the test provides.
     struct Prepared {
         given: Mutex<mpsc::UnboundedReceiver<io::Result<DuplexStream>>>,
         asked: AtomicUsize,
@@ -379,28 +379,30 @@ mod tests {
     struct Served {
         give: mpsc::UnboundedSender<io::Result<DuplexStream>>,
         listener: std::sync::Arc<Prepared>,
-        crowded: std::sync::Arc<Notify>,
+        memory_short: std::sync::Arc<Notify>,
         stop: CancellationToken,
         task: tokio::task::JoinHandle<()>,
     }
 
     impl Served {
-        fn with(places: usize) -> Served {
+        fn with(most: usize) -> Served {
             let (give, given) = mpsc::unbounded_channel();
             let listener = std::sync::Arc::new(Prepared {
                 given: Mutex::new(given),
                 asked: AtomicUsize::new(0),
             });
-            let (crowded, stop) = (std::sync::Arc::new(Notify::new()), CancellationToken::new());
+            let (memory_short, stop) =
+                (std::sync::Arc::new(Notify::new()), CancellationToken::new());
             let router = Router::new()
                 .route("/", get(|| async { "ok" }))
                 .route("/large", get(|| async { vec![b'x'; 1 << 20] }))
                 .route("/never", get(std::future::pending::<()>));
             let task = tokio::spawn({
-                let (listener, crowded, stop) = (listener.clone(), crowded.clone(), stop.clone());
-                async move { accept(&*listener, places, &router, &crowded, &stop).await }
+                let (listener, memory_short, stop) =
+                    (listener.clone(), memory_short.clone(), stop.clone());
+                async move { accept(&*listener, most, &router, &memory_short, &stop).await }
             });
-            Served { give, listener, crowded, stop, task }
+            Served { give, listener, memory_short, stop, task }
         }
 
         /// A client that has sent this.
@@ -451,7 +453,7 @@ mod tests {
         for (text, time) in [
             ("", HEAD_TIME),
             ("GET / HTTP/1.1\r\nHost: lo", HEAD_TIME),
-            // An answer, and then nothing more.
+            // A response, and then nothing more.
             ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", HEAD_TIME),
         ] {
             let begun = Instant::now();
@@ -481,7 +483,7 @@ mod tests {
         let begun = Instant::now();
         assert!(served.ask("/").await.ends_with("ok"));
         assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
-        // The one that waited the longest is gone, the others are still there.
+        // The one that was idle longest is closed, the others stay open.
         assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
         assert!(stalled.read(&mut [0]).await.unwrap() > 0);
         let more = tokio::time::timeout(Duration::from_secs(60), never.read(&mut [0])).await;
@@ -493,7 +495,7 @@ mod tests {
         let served = Served::with(4);
         let mut stalled = served.client(&request("/large")).await;
         tokio::time::sleep_until(Instant::now() + Duration::from_secs(2)).await;
-        served.crowded.notify_one();
+        served.memory_short.notify_one();
         let begun = Instant::now();
         let mut text = Vec::new();
         stalled.read_to_end(&mut text).await.unwrap();

@@ -83,7 +83,7 @@ fn files_that_are_missing_or_empty_are_mistakes_at_their_line() {
         }
         fs::remove_file(setup.path(name)).unwrap();
         fs::create_dir(setup.path(name)).unwrap();
-        assert!(mistake(&setup).0.contains("no regular file"));
+        assert!(mistake(&setup).0.contains("not a regular file"));
         fs::remove_dir(setup.path(name)).unwrap();
         private_file(&setup.path(name), &String::from_utf8(kept).unwrap());
     }
@@ -176,7 +176,7 @@ fn a_configuration_is_a_file_of_a_bounded_size() {
     for (file, why) in [
         (fifo.to_str().unwrap(), "it is a pipe, a socket or a device, expected a file"),
         ("/dev/zero", "it is a pipe, a socket or a device, expected a file"),
-        (large.to_str().unwrap(), "it has more than 4 MiB"),
+        (large.to_str().unwrap(), "it is larger than 4 MiB"),
     ] {
         for command in ["check", "status"] {
             let mut program = bare_command();

@@ -1,4 +1,4 @@
-//! Every kind of mistake with the place and the words that it is shown with.
+//! Every kind of mistake, with the position and message that are shown.
 
 use super::{ACCOUNT, finds, read, source_with};
 
@@ -36,7 +36,7 @@ max_in_process = 0
             "9:7: `max`: found 5 without a unit, expected a duration such as \"5s\" (units: ms, s, \
              m, h, d)",
             "11:1: `account` is missing: the name of an [accounts.NAME] table",
-            "11:1: `access_id` is missing: it stands in the data source's URL",
+            "11:1: `access_id` is missing: the id in the data source's URL",
             "11:1: `data_source` is missing: the service's name for the data",
             "12:8: `name`: found `Stores`, expected lower-case letters, digits, _ and -, beginning \
              with a letter or digit",
@@ -158,7 +158,7 @@ fn a_value_of_the_wrong_type_says_what_was_found_and_expected() {
 #[test]
 fn a_value_out_of_bounds_says_which_are_allowed() {
     for (text, message) in [
-        ("state_dir = \"\"", "1:13: `state_dir`: found an empty text, expected a path"),
+        ("state_dir = \"\"", "1:13: `state_dir`: found an empty string, expected a path"),
         (
             "state_dir = \"a\\u0000\"",
             "1:13: `state_dir`: found a string with a NUL character, expected a path",
@@ -222,7 +222,7 @@ fn a_value_out_of_bounds_says_which_are_allowed() {
         ),
         (
             "access_id = \"a/b\"",
-            "8:13: `access_id`: expected the access id that stands in the data source's URL: \
+            "8:13: `access_id`: expected the access id from the data source's URL: \
              letters, digits and -",
         ),
         (
@@ -278,7 +278,7 @@ fn a_first_wait_is_never_longer_than_the_longest() {
             "[retry]\ninitial = \"10m\"",
             "2:11: `initial`: found 10m, expected at most `max`, 5m by default",
         ),
-        // what is wrong already is not compared with anything
+        // a value that is wrong already is not compared with others
         (
             "[poll]\ninitial = \"x\"\nmax = \"2s\"",
             "2:11: `initial`: found `x`: expected a number and a unit (ms, s, m, h or d) such as \
@@ -293,12 +293,12 @@ fn a_first_wait_is_never_longer_than_the_longest() {
 fn a_name_that_stands_there_twice_is_shown_where_it_comes_again() {
     finds(
         "timezone = \"UTC\"\ntimezone = \"UTC\"",
-        &["2:1: `timezone` is already there, expected it once"],
+        &["2:1: `timezone` is already defined, expected it once"],
     );
-    finds("[web]\n[poll]\n[web]", &["3:2: `web` is already there, expected it once"]);
+    finds("[web]\n[poll]\n[web]", &["3:2: `web` is already defined, expected it once"]);
     finds(
         &format!("{ACCOUNT}[accounts.contoso]"),
-        &["3:11: `contoso` is already there, expected it once"],
+        &["3:11: `contoso` is already defined, expected it once"],
     );
     let twice = source_with("") + &source_with("").replace(ACCOUNT, "");
     finds(&twice, &["10:8: `name`: `stores` is already the source of line 4, expected another"]);
@@ -311,7 +311,7 @@ fn what_a_source_needs_is_missing_at_its_header() {
         &[
             "3:3: `name` is missing: the source's folder in the archive",
             "3:3: `account` is missing: the name of an [accounts.NAME] table",
-            "3:3: `access_id` is missing: it stands in the data source's URL",
+            "3:3: `access_id` is missing: the id in the data source's URL",
             "3:3: `data_source` is missing: the service's name for the data",
             "3:3: `schedule` is missing: when to back up, such as \"0 2 * * *\" or \"@daily\"",
         ],
@@ -383,7 +383,7 @@ fn an_accounts_name_can_be_shown_on_one_line() {
 #[test]
 fn an_address_of_the_service_is_https_or_here() {
     const SUCH: &str = "expected an address such as \"https://spatial.virtualearth.net/REST/v1\"";
-    let open = "found http, expected https: the key would cross the network in the open; http is \
+    let unencrypted = "found http, expected https: the key would be sent unencrypted; http is \
                 accepted for loopback addresses only";
     for (endpoint, problem) in [
         ("", format!("not a URL (relative URL without a base), {SUCH}")),
@@ -391,11 +391,11 @@ fn an_address_of_the_service_is_https_or_here() {
         ("https://", format!("not a URL (empty host), {SUCH}")),
         ("ftp://h/", format!("found neither https nor http, {SUCH}")),
         ("file:///x", format!("the host is missing, {SUCH}")),
-        ("http://h.example/", open.into()),
-        ("http://10.0.0.1/", open.into()),
-        ("http://0.0.0.0/", open.into()),
-        ("http://localhost.example/", open.into()),
-        ("https://u:p@h/", "found a user or password, expected an address without".into()),
+        ("http://h.example/", unencrypted.into()),
+        ("http://10.0.0.1/", unencrypted.into()),
+        ("http://0.0.0.0/", unencrypted.into()),
+        ("http://localhost.example/", unencrypted.into()),
+        ("https://u:p@h/", "found a user or password, expected a URL without one".into()),
         (
             "https://h/?key=x",
             "found a `?` or `#`, expected an address without query or fragment, and without a key"
@@ -470,7 +470,7 @@ fn a_message_is_one_line_whatever_was_found() {
 }
 
 #[test]
-fn whoever_is_told_is_read_with_the_same_care() {
+fn the_channels_of_alerts_are_validated_too() {
     finds(
         r#"[notify]
 ping = "http://hc-ping.com/1"
@@ -498,18 +498,18 @@ run = ["tell"]
 run = "tell"
 "#,
         &[
-            "2:8: `ping`: found http, expected https: what it says would cross the network in the \
-             open; http is accepted for loopback addresses only",
+            "2:8: `ping`: found http, expected https: its content would be sent unencrypted; \
+             http is accepted for loopback addresses only",
             "3:16: `remind_every`: found zero, expected a duration above zero",
             "4:12: `disk_low`: found 5 without a unit, expected a size such as \"5 B\" or \"2 GiB\"",
             "6:1: `url` is missing: where messages are posted to",
             "8:1: `secret_env`: found beside `secret_file` of line 7, expected only one of \
              secret_file = \"FILE\", secret_env = \"VARIABLE\" or secret_credential = \"NAME\"",
-            "11:7: `url`: found a user or password, expected an address without",
+            "11:7: `url`: found a user or password, expected a URL without one",
             "13:1: a login needs both `username` and the place of its password: password_file = \
              \"FILE\", password_env = \"VARIABLE\" or password_credential = \"NAME\"",
             "14:10: `server`: found `smtp.example.org:25`, expected a server's name such as \
-             \"smtp.example.org\", its port apart",
+             \"smtp.example.org\", without its port",
             "16:8: `from`: found `nobody`, expected a mailbox such as \"ops@example.org\" or \"Ops \
              <ops@example.org>\"",
             "17:6: `to`: found an empty array, expected at least one mailbox",
@@ -521,9 +521,7 @@ run = "tell"
     finds(
         "[notify.email]\nserver = \"smtp.example.org\"\nsecurity = \"none\"\n\
          from = \"a@example.org\"\nto = \"b@example.org\"\n",
-        &[
-            "3:12: `security`: found `none`, expected `tls` or `starttls`: mail would cross the network \
-           in the open; `none` is accepted for loopback addresses only",
-        ],
+        &["3:12: `security`: found `none`, expected `tls` or `starttls`: mail would be sent \
+           unencrypted; `none` is accepted for loopback addresses only"],
     );
 }

@@ -1,4 +1,4 @@
-//! What a file means, and what is said about one that means nothing.
+//! The meaning of a file, and the messages about one without meaning.
 
 mod mistakes;
 mod places;
@@ -91,7 +91,7 @@ fn accepted(text: &str) -> Settings {
     read(text).unwrap_or_else(|mistakes| panic!("{text}\n{}", super::lines(&mistakes)))
 }
 
-/// A source that has all it needs, with one line changed or added.
+/// A valid source, with one line changed or added.
 fn source_with(line: &str) -> String {
     let key = line.split('=').next().unwrap_or_default().trim();
     let mut text = format!("{ACCOUNT}[[sources]]\n");
@@ -372,7 +372,7 @@ fn a_file_is_loaded_from_disk_with_the_name_that_was_given() {
     let [Mistake { line: 2, column: 6, message, .. }] = mistakes.as_slice() else {
         panic!("{mistakes:?}")
     };
-    assert_eq!(message, "not TOML: found a byte that is no UTF-8");
+    assert_eq!(message, "not TOML: found a byte that is not UTF-8");
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! Every text gives settings, or mistakes with places inside the file.
+//! Every text gives settings, or mistakes with positions inside the file.
 
 use proptest::prelude::*;
 
 use super::{EXAMPLE, Mistake, read};
 
-/// Checks that a text is accepted, or that its mistakes are in order and inside of it.
+/// Checks that a text is accepted, or that its mistakes are in order and inside the file.
 fn check(text: &str) {
     let Err(mistakes) = read(text) else { return };
     assert!(!mistakes.is_empty());

@@ -3,7 +3,7 @@
 use super::super::schema;
 use super::{EXAMPLE, read};
 
-/// Keys as the service makes them, and one of digits and small letters alone.
+/// Keys as the service generates them, and one with only digits and small letters.
 const KEYS: [&str; 4] = [
     "AhKXVXTXXabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123",
     "Ar5Qm-8sXwZ_k2LpV9dTnB4cGf7hJy1uRe3oKi6aMtWvNxC0bSqPzYlHgEjDqU-7",
@@ -11,7 +11,7 @@ const KEYS: [&str; 4] = [
     "ar5qm8sxwzk2lpv9dtnb4cgf7hjy1ure3oki6amtwvnxc0bsqpzylhgejdqu5x7z",
 ];
 
-/// Checks that no mistake of a text shows a part of the key that is worth anything.
+/// Checks that no mistake of a text shows a useful part of the key.
 fn check(text: &str, key: &str) {
     let Err(mistakes) = read(text) else { return };
     for mistake in mistakes {

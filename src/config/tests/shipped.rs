@@ -14,12 +14,12 @@ use crate::policy::retention::Rules;
 const SHIPPED: &str = include_str!("../../../config.example.toml");
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
 
-/// The shipped file with every setting that it leaves out.
+/// The shipped file with the settings that are commented out.
 fn complete() -> String {
     SHIPPED.lines().map(|line| format!("{}\n", uncommented(line).unwrap_or(line))).collect()
 }
 
-/// A line that is a setting or header behind a `#`.
+/// A line that is a commented-out setting or header.
 fn uncommented(line: &str) -> Option<&str> {
     line.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' '))
 }
@@ -100,7 +100,7 @@ fn the_shipped_file_has_every_known_key() {
     for section in schema::ALL {
         for key in section.keys {
             let there = tables(section).iter().any(|table| table.contains_key(*key));
-            // Two of the three places of a password stand in an explanation: it has only one.
+            // Two of the three places of a password are only explained: the file has one.
             let there = there || SHIPPED.contains(&format!(" {key} = \""));
             assert!(there, "{key} of {:?}", section.title);
         }

@@ -1,4 +1,4 @@
-//! What is said about lines that are no TOML, and about the others beside them.
+//! Messages about lines that are not TOML, and about the others beside them.
 
 use super::{finds, found};
 
@@ -42,7 +42,7 @@ fn lines_that_are_no_toml_do_not_hide_the_mistakes_of_others() {
 
 #[test]
 fn what_cannot_be_told_apart_is_not_guessed_at() {
-    // whose keys follow, or where the text ends, is unknown
+    // the table of the next keys, or the end of the text, is unknown
     for text in [
         "[web\nzzz = 1",
         "x = \"\"\"a\n[web]\nzzz = 1",

@@ -1,4 +1,4 @@
-//! What the documents hold.
+//! The content of the documents.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use quick_xml::events::Event;
 
 use super::super::{Damage, Data};
 
-/// Reads a document as a strict reader would: entities, their columns' names, and all texts.
+/// Reads a document strictly: entities, the names of their columns, and all texts.
 fn read(document: &Bytes) -> Result<Vec<Vec<(String, String)>>, String> {
     let text = std::str::from_utf8(document).map_err(|error| error.to_string())?;
     let mut reader = Reader::from_str(text);
@@ -93,7 +93,7 @@ fn synthetic_documents_are_as_long_as_they_say_and_each_key_is_there_once() {
 
 #[test]
 fn synthetic_prose_compresses_as_prose_does() {
-    // Three turns of the templates: their returning must not help a fast compressor.
+    // Three repetitions of the templates must not help a fast compressor.
     let document = Data::Synthetic { entities: 25_000, dense: false }.document();
     let ratio = document.len() as f64 / zstd::bulk::compress(&document, 3).unwrap().len() as f64;
     assert!((4.0..5.0).contains(&ratio), "{ratio}");

@@ -1,4 +1,4 @@
-//! Requests to the service over HTTP like any client's, and strict reading of its documents.
+//! HTTP requests to the service like any client's, and strict reading of its documents.
 
 mod documents;
 mod faults;
@@ -22,7 +22,7 @@ fn client() -> reqwest::Client {
     builder.redirect(reqwest::redirect::Policy::none()).build().unwrap()
 }
 
-/// A simulator of one source, and what a client does with it.
+/// A simulator of one source, and a client.
 struct Walk {
     simulator: Simulator,
     client: reqwest::Client,
@@ -60,7 +60,7 @@ impl Walk {
         self.get(&keyed(url, "")).await
     }
 
-    /// Creates a job, asks until it is at its end, and gives the last answer.
+    /// Creates a job, polls until it ends, and returns the last answer.
     async fn to_the_end(&self) -> Value {
         let created = json(self.create().await).await;
         let url = link(&created, "self").unwrap();

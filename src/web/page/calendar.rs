@@ -4,7 +4,7 @@ use crate::report::{Night, NightState};
 use chrono::Datelike;
 use maud::{Markup, html};
 
-/// A square and the gap beside it.
+/// The size of a square with the gap beside it.
 const STEP: i64 = 13;
 const SQUARE: i64 = 11;
 
@@ -46,7 +46,7 @@ pub(super) fn draw(nights: &[Night], source: &str) -> Markup {
     }
 }
 
-/// What the squares mean.
+/// The meaning of the squares.
 pub(super) fn legend() -> Markup {
     html! {
         p.legend {

@@ -1,4 +1,4 @@
-//! What is protected and what is not, at one glance.
+//! Which sources are protected and which are not.
 
 use super::{bytes, calendar, count, instant_or_dash, jobs_table, layout, mark, or_dash, span};
 use crate::report::{JobView, ReportError, SourceStatus};
@@ -41,13 +41,13 @@ fn verdict(sources: &[SourceStatus]) -> Markup {
         (0, _) => ("suspicious", "Nothing is backed up: the configuration has no source.".into()),
         (1, 0) => ("ok", "The source is protected.".to_owned()),
         (all, 0) => ("ok", format!("All {all} sources are protected.")),
-        (all, 1) => ("failing", format!("1 of {all} sources needs you.")),
-        (all, bad) => ("failing", format!("{bad} of {all} sources need you.")),
+        (all, 1) => ("failing", format!("1 of {all} sources needs attention.")),
+        (all, bad) => ("failing", format!("{bad} of {all} sources need attention.")),
     };
     html! { p.verdict.(class) role="status" { (text) } }
 }
 
-/// What is being worked on; the script keeps it up to date.
+/// The jobs in flight; the script keeps them up to date.
 fn in_flight(live: &[&JobView], now: DateTime<Utc>) -> Markup {
     html! {
         section #in-flight aria-labelledby="in-flight-title" {
@@ -58,7 +58,7 @@ fn in_flight(live: &[&JobView], now: DateTime<Utc>) -> Markup {
                     li data-job=(job.id) {
                         a href={ "/jobs/" (job.id) } { (job.source) ", job " (job.id) }
                         " " (mark(job.state.as_str())) " "
-                        span.news {
+                        span.progress {
                             @if let Some(hold) = &job.hold { (hold.message) }
                             @else { "for " (span(now - job.created_at)) }
                         }

@@ -1,18 +1,18 @@
-// Follows what is in flight. Without it the page is whole, and loads itself anew now and then.
+// Updates the jobs in flight. Without it the page is complete, and reloads itself now and then.
 "use strict";
 const list = document.querySelector("#in-flight");
 if (list && window.EventSource) {
   const source = new EventSource("/events");
   source.addEventListener("receiving", (event) => {
-    const news = JSON.parse(event.data);
-    const line = list.querySelector(`[data-job="${Number(news.job)}"]`);
+    const update = JSON.parse(event.data);
+    const line = list.querySelector(`[data-job="${Number(update.job)}"]`);
     if (!line) return;
-    line.querySelector(".news").textContent = `${(news.bytes / 1e6).toFixed(1)} MB received`;
+    line.querySelector(".progress").textContent = `${(update.bytes / 1e6).toFixed(1)} MB received`;
     const bar = line.querySelector("progress");
-    if (news.length) {
+    if (update.length) {
       bar.classList.remove("hidden");
-      bar.max = news.length;
-      bar.value = news.bytes;
+      bar.max = update.length;
+      bar.value = update.bytes;
     }
   });
   let reload = 0;

@@ -1,4 +1,4 @@
-//! Places on a plain map: longitudes from left to right, latitudes up, with a net of degrees.
+//! Places on a plain map: longitudes from left to right, latitudes upwards, with a grid of degrees.
 
 use crate::dataset::Point;
 use maud::{Markup, html};
@@ -16,7 +16,7 @@ struct Window {
 }
 
 impl Window {
-    /// Around all places, with a margin.
+    /// Bounds around all places, with a margin.
     fn around(places: &[Point]) -> Option<Window> {
         let first = places.first()?;
         let start = (first.longitude, first.longitude, first.latitude, first.latitude);
@@ -38,7 +38,7 @@ impl Window {
         })
     }
 
-    /// Units of the drawing for each degree.
+    /// Drawing units per degree.
     fn scale(&self) -> f64 {
         (WIDTH / (self.east - self.west)).min(TALLEST / (self.north - self.south))
     }
@@ -47,7 +47,7 @@ impl Window {
         ((longitude - self.west) * self.scale(), (self.north - latitude) * self.scale())
     }
 
-    /// The degrees between two lines of the net: about six lines.
+    /// The degrees between two grid lines: about six lines.
     fn net(&self) -> f64 {
         let wide = (self.east - self.west).max(self.north - self.south);
         let steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
@@ -61,7 +61,7 @@ fn lines(from: f64, to: f64, step: f64) -> Vec<f64> {
     (first..=last).map(|number| number as f64 * step).collect()
 }
 
-/// A number of degrees without needless digits.
+/// A number of degrees without trailing zeros.
 fn degrees(value: f64) -> String {
     let text = format!("{value:.2}");
     format!("{}°", text.trim_end_matches('0').trim_end_matches('.'))

@@ -1,4 +1,4 @@
-//! The pages: rendered here, complete without a script, and free of outside assets.
+//! The pages: rendered here, complete without a script, and without outside assets.
 
 mod calendar;
 mod home;
@@ -19,17 +19,17 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, html};
 
-/// Everything that pages look like.
+/// The style of all pages.
 pub(super) async fn style() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("style.css"))
 }
 
-/// What pages do beyond what they are: they follow what is in flight.
+/// The script of the pages, which updates the jobs in flight.
 pub(super) async fn script() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("live.js"))
 }
 
-/// A page that there is not.
+/// The answer for an unknown page.
 pub(super) async fn missing() -> Response {
     not_found("There is no such page.")
 }
@@ -69,7 +69,7 @@ fn layout(title: &str, content: Markup) -> Markup {
     }
 }
 
-/// An instant, with its date and time for programs.
+/// An instant, with a machine-readable date and time.
 fn instant(at: DateTime<Utc>) -> Markup {
     html! {
         time datetime=(at.format("%FT%TZ")) { (at.format("%F %H:%M:%S UTC")) }
@@ -88,17 +88,17 @@ fn or_dash(text: Option<String>) -> Markup {
     text.map_or_else(dash, |text| html! { (text) })
 }
 
-/// A number of bytes, roughly.
+/// A rounded number of bytes.
 fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
 }
 
-/// A count with its thousands apart.
+/// A count with separated thousands.
 fn count(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
 }
 
-/// How long something is off, roughly.
+/// A rounded duration.
 fn span(delta: TimeDelta) -> String {
     let minutes = delta.num_minutes().max(0);
     match minutes {

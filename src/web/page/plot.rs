@@ -9,15 +9,15 @@ const LEFT: f64 = 64.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 20.0;
 
-/// What is drawn, oldest first.
+/// The values to draw, oldest first.
 pub(super) struct Series {
     pub(super) title: &'static str,
     pub(super) points: Vec<(DateTime<Utc>, u64)>,
-    /// How a value is written.
+    /// How to write a value.
     pub(super) shown: fn(u64) -> String,
 }
 
-/// Where a point lies: time from left to right, values up from 0.
+/// The position of each point: time from left to right, values upwards from 0.
 fn places(points: &[(DateTime<Utc>, u64)]) -> Vec<(f64, f64)> {
     let (Some((first, _)), Some((last, _))) = (points.first(), points.last()) else {
         return Vec::new();

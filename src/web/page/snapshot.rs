@@ -6,7 +6,7 @@ use crate::archive::{Archive, Snapshot};
 use crate::dataset::{self, Column};
 use crate::report::ReportError;
 use crate::web::State;
-use crate::web::work::Gone;
+use crate::web::work::ClientGone;
 use axum::extract::{Extension, Path, State as Extract};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
@@ -18,16 +18,16 @@ use tokio_util::sync::CancellationToken;
 
 /// The most places that are drawn.
 const PLACES: usize = 3000;
-/// The most content that is read for them.
+/// The most content that is read for a map.
 const READ: u64 = 512 << 20;
-/// The most columns with unreadable values that are named.
+/// The most columns with unreadable values that are listed.
 const UNREADABLE: usize = 20;
-/// How many snapshots' places are remembered.
+/// How many snapshots' places are cached.
 const KNOWN: usize = 16;
 
 pub(in crate::web) async fn show(
     Extract(state): Extract<State>,
-    Extension(Gone(gone)): Extension<Gone>,
+    Extension(ClientGone(gone)): Extension<ClientGone>,
     Path((source, name)): Path<(String, String)>,
 ) -> Result<Response, ReportError> {
     let Some(snapshot) = state.snapshot(&source, &name) else {
@@ -77,8 +77,8 @@ pub(in crate::web) async fn show(
     Ok(layout(&name, content).into_response())
 }
 
-/// The places of the snapshots that were shown lately. A snapshot never changes, and reading one to
-/// its end may take seconds: each is read once, and one at a time. Clones are the same.
+/// A cache of the places of recent snapshots. A snapshot never changes, and reading one may take
+/// seconds: each is read once, and one at a time. Clones share the cache.
 #[derive(Debug, Clone, Default)]
 pub(in crate::web) struct Maps {
     known: Arc<Mutex<VecDeque<Known>>>,
@@ -124,7 +124,7 @@ impl Maps {
     }
 }
 
-/// Content that is read only as long as somebody waits for what comes of it.
+/// Content that is read only until the client disconnects.
 struct Watched<'g, R> {
     content: R,
     gone: &'g CancellationToken,

@@ -7,7 +7,7 @@ use super::{
 use crate::report::{ReportError, SnapshotView};
 use crate::store::Filter;
 use crate::web::State;
-use crate::web::work::Gone;
+use crate::web::work::ClientGone;
 use axum::extract::{Extension, Path, State as Extract};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
@@ -19,7 +19,7 @@ const JOBS: u32 = 30;
 
 pub(in crate::web) async fn show(
     Extract(state): Extract<State>,
-    Extension(Gone(gone)): Extension<Gone>,
+    Extension(ClientGone(gone)): Extension<ClientGone>,
     Path(name): Path<String>,
 ) -> Result<Response, ReportError> {
     let (now, mut settings) = (state.clock.now(), state.settings());
