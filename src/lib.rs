@@ -5,7 +5,8 @@
 //! The modules in the order in which data passes through them; `ARCHITECTURE.md` says which module
 //! may depend on which.
 //!
-//! - Configuration: [`config`] reads the file into [`settings`]; keys are [`secret`].
+//! - Configuration: [`config`] reads the file into [`settings`] with a [`toml_reader`]; keys are
+//!   [`secret`].
 //! - Policy: [`policy`] (schedules, backoff, quotas, retention).
 //! - The life of a job: [`job`], whose [`job::decide`] computes the next state from a step's outcome.
 //! - Adapters: [`store`] keeps jobs in SQLite, [`service`] asks the remote side, [`archive`] files
@@ -40,6 +41,7 @@ pub mod simulator;
 pub mod store;
 pub mod telemetry;
 pub mod tls;
+pub mod toml_reader;
 pub mod web;
 
 #[cfg(test)]

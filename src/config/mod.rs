@@ -5,10 +5,8 @@
 
 mod keys;
 mod parse;
-mod reader;
 mod schema;
 mod syntax;
-pub mod units;
 mod values;
 
 #[cfg(test)]
@@ -24,9 +22,10 @@ pub use self::keys::{
     KeyError, KeyProblem, Warning, What, keep_secrets, read_key, read_secret, read_token,
 };
 pub use self::parse::parse;
-pub use self::reader::Mistake;
+pub use crate::toml_reader::{Mistake, units};
 
 use crate::settings::Settings;
+use crate::toml_reader::position;
 
 /// The default path of the configuration.
 pub const DEFAULT_FILE: &str = "/etc/nightjar/config.toml";
@@ -147,7 +146,7 @@ fn load_with(path: &Path, env: &Environment) -> Result<Settings, ConfigError> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let end = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes());
-        let (line, column) = reader::position(&text, end);
+        let (line, column) = position(&text, end);
         let message = "not TOML: found a byte that is not UTF-8".to_owned();
         ConfigError::Mistakes(vec![Mistake { file, line, column, message }])
     })?;

@@ -10,10 +10,8 @@ use url::Url;
 
 use super::Environment;
 use super::keys::{What, look_at_file};
-use super::reader::{Document, Mistake, Table};
-use super::schema::{self, nearest};
+use super::schema;
 use super::syntax;
-use super::units::duration_text;
 use super::values::{self, A_KEY_ITSELF, holds_key, quoted};
 use crate::policy::retention::Rules;
 use crate::settings::{
@@ -21,6 +19,8 @@ use crate::settings::{
     Webhook,
 };
 use crate::tls::{self, CaFileError};
+use crate::toml_reader::units::duration_text;
+use crate::toml_reader::{Document, Mistake, Table, nearest};
 
 /// The default state folder, where neither the file nor systemd names one.
 const STATE_DIR: &str = "/var/lib/nightjar";
@@ -37,7 +37,7 @@ pub fn parse(text: &str, file: &Path, env: &Environment) -> Result<Settings, Vec
     let (root, errors) = DeTable::parse_recoverable(text);
     let (repeated, broken): (Vec<_>, Vec<_>) = errors.iter().partition(|it| syntax::repeats(it));
     let repair = if broken.is_empty() { None } else { syntax::without_lines_of(&broken, text) };
-    let doc = Document::new(file, text, broken.is_empty());
+    let doc = Document::new(file, text, &schema::SCHEMA, broken.is_empty());
     for error in repeated {
         let span = error.span().unwrap_or_default();
         let name = quoted(text.get(span.clone()).unwrap_or_default());
@@ -170,8 +170,9 @@ fn account(name: &str, table: &Table<'_>, from: Base<'_>) -> Option<Account> {
         table.mistake(table.at, "the account's name: expected 1 to 64 printable characters");
     }
     let key = key_source(table, from);
-    let endpoint =
-        table.get("endpoint", values::endpoint).or_else(|| Url::parse(Account::ENDPOINT).ok());
+    let endpoint = table
+        .get("endpoint", values::endpoint(Account::ENDPOINT))
+        .or_else(|| Url::parse(Account::ENDPOINT).ok());
     let max_in_process =
         table.get("max_in_process", values::whole(1)).unwrap_or(Account::MAX_IN_PROCESS);
     let max_jobs_per_day =

@@ -1,12 +1,6 @@
-//! Every table and key that a configuration may have, and suggestions for unknown ones.
+//! Every table and key that a configuration may have.
 
-/// A kind of table.
-#[derive(Debug)]
-pub(super) struct Section {
-    /// As users write it; empty for the top of the file.
-    pub(super) title: &'static str,
-    pub(super) keys: &'static [&'static str],
-}
+use crate::toml_reader::{Schema, Section};
 
 pub(super) static ROOT: Section = Section {
     title: "",
@@ -92,7 +86,7 @@ pub(super) static SOURCE: Section = Section {
     ],
 };
 
-pub(super) static ALL: [&Section; 13] = [
+static ALL: [&Section; 13] = [
     &ROOT,
     &WEB,
     &ACCOUNT,
@@ -107,10 +101,6 @@ pub(super) static ALL: [&Section; 13] = [
     &SOURCE,
     &SOURCE_RETENTION,
 ];
-
-/// How similar a name must be to be suggested, and how similar if it belongs to another table.
-const ALIKE: f64 = 0.75;
-const VERY_ALIKE: f64 = 0.9;
 
 /// The keys that hold tables; all others hold values.
 const TABLES: [&str; 11] = [
@@ -127,60 +117,8 @@ const TABLES: [&str; 11] = [
     "sources",
 ];
 
-/// Whether a known key holds a table or tables.
-pub(super) fn holds_tables(key: &str) -> bool {
-    TABLES.contains(&key)
-}
-
-/// The suggestion for an unknown key or table in `section`: the table that it belongs to, the
-/// nearest known key of this section or of another, or all known keys.
-pub(super) fn advice(key: &str, is_table: bool, section: &Section) -> String {
-    let homes: Vec<_> = ALL
-        .iter()
-        .filter(|home| home.keys.contains(&key) && holds_tables(key) == is_table)
-        .map(|home| match home.title {
-            "" => "at the top of the file, before the first [table]".to_owned(),
-            title => format!("in {title}"),
-        })
-        .collect();
-    if !homes.is_empty() {
-        return format!("it belongs {}", homes.join(" or "));
-    }
-    if let [near, ..] = nearest(key, section.keys.iter().copied()).as_slice() {
-        return format!("did you mean `{near}`?");
-    }
-    let elsewhere = ALL.iter().flat_map(|home| home.keys.iter().map(|known| (*known, home.title)));
-    let elsewhere = elsewhere
-        .filter(|(known, _)| holds_tables(known) == is_table)
-        .map(|(known, title)| (likeness(key, known), known, title))
-        .filter(|(likeness, ..)| *likeness >= VERY_ALIKE)
-        .max_by(|(a, ..), (b, ..)| a.total_cmp(b));
-    match elsewhere {
-        Some((_, near, "")) => format!("did you mean `{near}` at the top of the file?"),
-        Some((_, near, title)) => format!("did you mean `{near}` in {title}?"),
-        None => format!("known here: {}", section.keys.join(", ")),
-    }
-}
-
-/// The known names most similar to a text, best first, at most three; case is ignored. A name that
-/// contains the text, or is contained in it, counts as similar.
-pub(super) fn nearest<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> Vec<&'k str> {
-    let text = text.to_lowercase();
-    let mut near: Vec<_> = known
-        .map(|name| (likeness(&text, &name.to_lowercase()), name))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .collect();
-    near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    near.into_iter().map(|(_, name)| name).take(3).collect()
-}
-
-fn likeness(a: &str, b: &str) -> f64 {
-    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
-    if short.len() >= 3 && long.contains(short) {
-        return 0.8 + 0.2 * short.len() as f64 / long.len() as f64;
-    }
-    strsim::jaro_winkler(a, b)
-}
+/// All of it.
+pub(super) static SCHEMA: Schema = Schema { sections: &ALL, tables: &TABLES };
 
 #[cfg(test)]
 mod tests {
@@ -208,8 +146,8 @@ mod tests {
             (&SOURCE, "shedule", "did you mean `schedule`?"),
             (&ACCOUNT, "keyfile", "did you mean `key_file`?"),
         ] {
-            assert_eq!(advice(wrong, false, section), right, "{wrong}");
+            assert_eq!(SCHEMA.advice(wrong, false, section), right, "{wrong}");
         }
-        assert_eq!(advice("account", true, &ROOT), "did you mean `accounts`?");
+        assert_eq!(SCHEMA.advice("account", true, &ROOT), "did you mean `accounts`?");
     }
 }

@@ -1,182 +1,23 @@
-//! Reads single values. An error says what was found and what was expected, without the key's
-//! name and without any text that may be a secret.
+//! Reads the values that only this program's own tables have.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 use chrono_tz::{TZ_VARIANTS, Tz};
-use toml::de::{DeInteger, DeValue};
+use toml::de::DeValue;
 use url::{Host, Url};
 
-use super::schema::nearest;
-use super::units;
+pub(super) use crate::toml_reader::values::{
+    A_KEY_ITSELF, boolean, duration, endpoint, holds_key, number, path, positive_duration,
+    positive_size, quoted, size, text, whole,
+};
+
 use crate::policy::schedule::Schedule;
 use crate::secret::PrivateUrl;
 use crate::settings::{Listen, MailSecurity, is_loopback};
-
-/// The kind of a value, with its article.
-pub(super) fn kind(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "an integer",
-        DeValue::Float(_) => "a float",
-        DeValue::Boolean(_) => "a boolean",
-        DeValue::Datetime(_) => "a date or time",
-        DeValue::Array(_) => "an array",
-        DeValue::Table(_) => "a table",
-    }
-}
-
-/// The message about a key of the service that was written into the file.
-pub(super) const A_KEY_ITSELF: &str = "a key itself is never written in this file: its account names where it is, with one of \
-     key_file = \"FILE\", key_env = \"VARIABLE\" or credential = \"NAME\"";
-
-/// Whether a word may be a key of the service, pasted into the wrong place: long, made of letters
-/// and digits, and less regular than a name. File names, variables and access ids do not look like
-/// that.
-fn looks_like_key(word: &str) -> bool {
-    let has = |of: fn(&char) -> bool| word.chars().any(|c| of(&c));
-    let has_both_cases = has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase);
-    word.len() >= 40
-        && has(char::is_ascii_alphabetic)
-        && has(char::is_ascii_digit)
-        && (has_both_cases || !word.contains(['-', '_']))
-}
-
-/// Whether any word of a text may be a key of the service.
-pub(super) fn holds_key(text: &str) -> bool {
-    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').any(looks_like_key)
-}
-
-/// A string of the file as it may be shown: short, on one line, and not a key.
-pub(super) fn quoted(text: &str) -> String {
-    const SHOWN: usize = 60;
-    if holds_key(text) {
-        return "a string that looks like a key".to_owned();
-    }
-    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    if text.chars().count() > SHOWN {
-        shown.push('…');
-    }
-    format!("`{shown}`")
-}
-
-/// A string.
-pub(super) fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
-    value.as_str().ok_or_else(|| format!("found {}, expected a string in quotes", kind(value)))
-}
-
-/// `true` or `false`.
-pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, String> {
-    value.as_bool().ok_or_else(|| format!("found {}, expected true or false", kind(value)))
-}
-
-/// A whole number from `least` up to what `T` holds.
-pub(super) fn whole<T: TryFrom<i128>>(
-    least: i128,
-) -> impl FnOnce(&DeValue<'_>) -> Result<T, String> {
-    move |value| {
-        let expected = match least {
-            0 => "expected a whole number, 0 or more".to_owned(),
-            least => format!("expected a whole number of at least {least}"),
-        };
-        let DeValue::Integer(digits) = value else {
-            return Err(format!("found {}, {expected}", kind(value)));
-        };
-        let number = i128::from_str_radix(digits.as_str(), digits.radix())
-            .map_err(|_| "the number is too large".to_owned())?;
-        if number < least {
-            return Err(format!("found {number}, {expected}"));
-        }
-        T::try_from(number).map_err(|_| "the number is too large".to_owned())
-    }
-}
-
-/// A number, with or without a decimal point, that satisfies `fits`.
-pub(super) fn number(
-    expected: &str,
-    fits: impl FnOnce(f64) -> bool,
-) -> impl FnOnce(&DeValue<'_>) -> Result<f64, String> {
-    move |value| {
-        let number = match value {
-            DeValue::Float(digits) => digits.as_str().parse().ok(),
-            DeValue::Integer(digits) => {
-                i128::from_str_radix(digits.as_str(), digits.radix()).ok().map(|it| it as f64)
-            }
-            _ => return Err(format!("found {}, expected {expected}", kind(value))),
-        };
-        match number {
-            Some(number) if fits(number) => Ok(number),
-            Some(number) => Err(format!("found {number}, expected {expected}")),
-            None => Err(format!("the number cannot be read, expected {expected}")),
-        }
-    }
-}
-
-/// A duration, zero included.
-pub(super) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
-    match value {
-        DeValue::String(text) => units::parse_duration(text)
-            .map_err(|problem| format!("found {}: {problem}", quoted(text))),
-        DeValue::Integer(number) => Err(format!(
-            "found {number} without a unit, expected a duration such as \"{}s\" (units: ms, s, m, \
-             h, d)",
-            plain_digits(number).unwrap_or("90")
-        )),
-        _ => Err(format!("found {}, expected a duration such as \"90s\"", kind(value))),
-    }
-}
-
-/// A duration above zero.
-pub(super) fn positive_duration(value: &DeValue<'_>) -> Result<Duration, String> {
-    let duration = duration(value)?;
-    if duration.is_zero() {
-        return Err("found zero, expected a duration above zero".to_owned());
-    }
-    Ok(duration)
-}
-
-/// A size in bytes, zero included.
-pub(super) fn size(value: &DeValue<'_>) -> Result<u64, String> {
-    match value {
-        DeValue::String(text) => {
-            units::parse_size(text).map_err(|problem| format!("found {}: {problem}", quoted(text)))
-        }
-        DeValue::Integer(number) => Err(format!(
-            "found {number} without a unit, expected a size such as \"{} B\" or \"2 GiB\"",
-            plain_digits(number).unwrap_or("1024")
-        )),
-        _ => Err(format!("found {}, expected a size such as \"2 GiB\"", kind(value))),
-    }
-}
-
-/// A size in bytes, above zero.
-pub(super) fn positive_size(value: &DeValue<'_>) -> Result<u64, String> {
-    let size = size(value)?;
-    if size == 0 {
-        return Err("found zero, expected a size above zero".to_owned());
-    }
-    Ok(size)
-}
-
-/// The digits of a decimal number without a sign.
-fn plain_digits<'n>(number: &'n DeInteger<'_>) -> Option<&'n str> {
-    let digits = number.as_str();
-    (number.radix() == 10 && digits.bytes().all(|it| it.is_ascii_digit())).then_some(digits)
-}
-
-/// A path; a relative one starts at `folder`.
-pub(super) fn path(folder: &Path) -> impl Fn(&DeValue<'_>) -> Result<PathBuf, String> {
-    move |value| match text(value)? {
-        "" => Err("found an empty string, expected a path".to_owned()),
-        text if text.contains('\0') => {
-            Err("found a string with a NUL character, expected a path".to_owned())
-        }
-        text => Ok(folder.join(text)),
-    }
-}
+use crate::toml_reader::nearest;
+use crate::toml_reader::values::{kind, not_a_key, safe_url};
 
 /// The path of a key file; the key itself is a mistake.
 pub(super) fn key_file(folder: &Path) -> impl Fn(&DeValue<'_>) -> Result<PathBuf, String> {
@@ -206,13 +47,6 @@ pub(super) fn credential(value: &DeValue<'_>) -> Result<String, String> {
         return Err(format!("expected {EXPECTED}"));
     }
     Ok(name.to_owned())
-}
-
-/// A string that is not a key of the service. One within a path is accepted as part of a file name.
-fn not_a_key<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
-    let text = text(value)?;
-    let word = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    if word && looks_like_key(text) { Err(A_KEY_ITSELF.to_owned()) } else { Ok(text) }
 }
 
 /// An IANA time zone.
@@ -285,45 +119,6 @@ pub(super) fn listen(
 pub(super) fn is_loopback_host(host: &str) -> bool {
     Url::parse(&format!("http://{host}/")).is_ok_and(|url| is_loopback(&url))
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// A URL with TLS, or on this machine. Messages do not show it: it may contain a secret.
-fn safe_url(value: &DeValue<'_>, content: &str, expected: &str) -> Result<Url, String> {
-    let url =
-        Url::parse(text(value)?).map_err(|problem| format!("not a URL ({problem}), {expected}"))?;
-    if url.host().is_none() {
-        return Err(format!("the host is missing, {expected}"));
-    }
-    match url.scheme() {
-        "https" => {}
-        "http" if is_loopback(&url) => {}
-        "http" => {
-            return Err(format!(
-                "found http, expected https: {content} would be sent unencrypted; http is \
-                 accepted for loopback addresses only"
-            ));
-        }
-        _ => return Err(format!("found neither https nor http, {expected}")),
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("found a user or password, expected a URL without one".to_owned());
-    }
-    Ok(url)
-}
-
-/// The address of the service.
-pub(super) fn endpoint(value: &DeValue<'_>) -> Result<Url, String> {
-    const EXPECTED: &str = "expected an address such as \
-                            \"https://spatial.virtualearth.net/REST/v1\"";
-    let mut url = safe_url(value, "the key", EXPECTED)?;
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("found a `?` or `#`, expected an address without query or fragment, and \
-                    without a key"
-            .to_owned());
-    }
-    let path = url.path().trim_end_matches('/').to_owned();
-    url.set_path(&path);
-    Ok(url)
 }
 
 /// The address of a ping or a webhook.

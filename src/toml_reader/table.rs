@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::schema::{self, Section};
+use super::sections::{Schema, Section};
 use super::values::{A_KEY_ITSELF, holds_key, kind, quoted};
 
 /// One mistake in a configuration file. The message never contains anything that may be a key.
@@ -37,10 +37,10 @@ fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::E
 }
 
 /// The most mistakes of a file that are reported one by one.
-pub(super) const MOST_MISTAKES: usize = 100;
+pub const MOST_MISTAKES: usize = 100;
 
 /// Line and column, both from 1, of a byte offset; columns count characters.
-pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
+pub fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..text.floor_char_boundary(offset)).unwrap_or_default();
     // no editor shows a byte order mark as a column
     let before = before.strip_prefix('\u{feff}').unwrap_or(before);
@@ -49,9 +49,10 @@ pub(super) fn position(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// The text of a file and the mistakes found in it so far.
-pub(super) struct Document<'t> {
+pub struct Document<'t> {
     file: &'t Path,
     text: &'t str,
+    schema: &'t Schema,
     /// Whether all of the text was parsed. If not, a missing key may be in a part that was not.
     whole: bool,
     found: RefCell<Vec<(usize, String)>>,
@@ -60,13 +61,14 @@ pub(super) struct Document<'t> {
 }
 
 impl<'t> Document<'t> {
-    pub(super) fn new(file: &'t Path, text: &'t str, whole: bool) -> Self {
+    /// No mistakes yet. `whole` says whether all of the text was parsed.
+    pub fn new(file: &'t Path, text: &'t str, schema: &'t Schema, whole: bool) -> Self {
         let ends = text.match_indices('\n').map(|(at, _)| at).collect();
-        Self { file, text, whole, found: RefCell::default(), ends }
+        Self { file, text, schema, whole, found: RefCell::default(), ends }
     }
 
     /// Records a mistake at a byte offset.
-    pub(super) fn mistake(&self, at: usize, message: impl Into<String>) {
+    pub fn mistake(&self, at: usize, message: impl Into<String>) {
         // messages are shown on one line of a terminal
         let message = message.into().replace(char::is_control, "\u{fffd}");
         self.found.borrow_mut().push((at, message));
@@ -86,7 +88,7 @@ impl<'t> Document<'t> {
 
     /// All mistakes, in the order of the file. If there are very many: the first ones, and one that
     /// says how many more there are.
-    pub(super) fn into_mistakes(self) -> Vec<Mistake> {
+    pub fn into_mistakes(self) -> Vec<Mistake> {
         let mut found = self.found.into_inner();
         found.sort_by_key(|(at, _)| *at);
         let more = found.len().saturating_sub(MOST_MISTAKES);
@@ -108,16 +110,16 @@ impl<'t> Document<'t> {
 
 /// One table of the file, or a missing optional one, which reads like an empty table.
 #[derive(Clone, Copy)]
-pub(super) struct Table<'d> {
+pub struct Table<'d> {
     doc: &'d Document<'d>,
     /// Where mistakes that concern the whole table are reported.
-    pub(super) at: usize,
+    pub at: usize,
     entries: Option<&'d DeTable<'d>>,
 }
 
 impl<'d> Table<'d> {
     /// Reads a table of a known kind; every key that this kind does not have is a mistake.
-    pub(super) fn new(
+    pub fn new(
         doc: &'d Document<'d>,
         section: &Section,
         at: usize,
@@ -125,7 +127,8 @@ impl<'d> Table<'d> {
     ) -> Self {
         for (key, value) in entries {
             if !section.keys.contains(&key.get_ref().as_ref()) {
-                doc.mistake(key.span().start, unknown(key.get_ref(), value.get_ref(), section));
+                let message = unknown(key.get_ref(), value.get_ref(), section, doc.schema);
+                doc.mistake(key.span().start, message);
             }
         }
         Self { doc, at, entries: Some(entries) }
@@ -133,7 +136,7 @@ impl<'d> Table<'d> {
 
     /// The value of a key, parsed by `read`, whose error says what was found and expected. A wrong
     /// value is recorded as a mistake, and the result is as if the key were missing.
-    pub(super) fn get<T>(
+    pub fn get<T>(
         &self,
         key: &str,
         read: impl FnOnce(&DeValue<'_>) -> Result<T, String>,
@@ -152,7 +155,7 @@ impl<'d> Table<'d> {
     }
 
     /// Like [`get`](Self::get), but a missing key is a mistake too.
-    pub(super) fn require<T>(
+    pub fn require<T>(
         &self,
         key: &str,
         meaning: &str,
@@ -165,7 +168,7 @@ impl<'d> Table<'d> {
     }
 
     /// The table under a key.
-    pub(super) fn table(&self, key: &str, section: &Section) -> Self {
+    pub fn table(&self, key: &str, section: &Section) -> Self {
         let absent = Self { doc: self.doc, at: self.at, entries: None };
         let Some(value) = self.value(key) else { return absent };
         let Some(entries) = value.get_ref().as_table() else {
@@ -178,7 +181,7 @@ impl<'d> Table<'d> {
     }
 
     /// The tables of an array under a key.
-    pub(super) fn tables(&self, key: &str, section: &Section) -> Vec<Self> {
+    pub fn tables(&self, key: &str, section: &Section) -> Vec<Self> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let expected = format!("expected tables that each begin with {}", section.title);
         let Some(items) = value.get_ref().as_array() else {
@@ -200,11 +203,7 @@ impl<'d> Table<'d> {
 
     /// The tables under a key whose names the user chooses. `None` stands for an entry that is not
     /// a table; that is recorded as a mistake.
-    pub(super) fn named_tables(
-        &self,
-        key: &str,
-        section: &Section,
-    ) -> Vec<(&'d str, Option<Self>)> {
+    pub fn named_tables(&self, key: &str, section: &Section) -> Vec<(&'d str, Option<Self>)> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let Some(entries) = value.get_ref().as_table() else {
             let found = kind(value.get_ref());
@@ -227,42 +226,42 @@ impl<'d> Table<'d> {
     }
 
     /// The string under a key, if it is one.
-    pub(super) fn text(&self, key: &str) -> Option<&'d str> {
+    pub fn text(&self, key: &str) -> Option<&'d str> {
         self.value(key)?.get_ref().as_str()
     }
 
     /// Whether the table is in the file.
-    pub(super) fn is_present(&self) -> bool {
+    pub fn is_present(&self) -> bool {
         self.entries.is_some()
     }
 
     /// The position of a key, if the table has it.
-    pub(super) fn place_of(&self, key: &str) -> Option<usize> {
+    pub fn place_of(&self, key: &str) -> Option<usize> {
         Some(self.entries?.get_key_value(key)?.0.span().start)
     }
 
     /// The position of a key's value, or else of the table.
-    pub(super) fn place_of_value(&self, key: &str) -> usize {
+    pub fn place_of_value(&self, key: &str) -> usize {
         self.value(key).map_or(self.at, |value| value.span().start)
     }
 
     /// Whether the table has a key under which people tend to write the secret itself.
-    pub(super) fn holds_secret(&self) -> bool {
+    pub fn holds_secret(&self) -> bool {
         self.entries.is_some_and(|entries| entries.keys().any(|key| is_secret(key.get_ref())))
     }
 
     /// Records a mistake at a byte offset.
-    pub(super) fn mistake(&self, at: usize, message: impl Into<String>) {
+    pub fn mistake(&self, at: usize, message: impl Into<String>) {
         self.doc.mistake(at, message);
     }
 
     /// Records that something is missing, unless it may be in a part that was not parsed.
-    pub(super) fn missing(&self, at: usize, message: impl Into<String>) {
+    pub fn missing(&self, at: usize, message: impl Into<String>) {
         self.doc.missing(at, message);
     }
 
     /// The line, from 1, of a byte offset.
-    pub(super) fn line(&self, at: usize) -> usize {
+    pub fn line(&self, at: usize) -> usize {
         self.doc.line(at)
     }
 
@@ -273,7 +272,7 @@ impl<'d> Table<'d> {
 
 /// The message about a key that its table does not have. Its value is not shown: it may be
 /// anything, even a key of the service.
-fn unknown(key: &str, value: &DeValue<'_>, section: &Section) -> String {
+fn unknown(key: &str, value: &DeValue<'_>, section: &Section, schema: &Schema) -> String {
     if is_secret(key) {
         return A_KEY_ITSELF.to_owned();
     }
@@ -287,7 +286,7 @@ fn unknown(key: &str, value: &DeValue<'_>, section: &Section) -> String {
         "" => String::new(),
         title => format!(" in {title}"),
     };
-    format!("unknown {what} {}{place}, {}", quoted(key), schema::advice(key, is_table, section))
+    format!("unknown {what} {}{place}, {}", quoted(key), schema.advice(key, is_table, section))
 }
 
 /// Whether a name is that of a secret, or may be the secret itself.
