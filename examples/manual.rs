@@ -1,5 +1,5 @@
-//! Writes what a package brings beside the executable: a manual page for each command, and the
-//! completions of bash, zsh and fish. `cargo run --example manual -- FOLDER`
+//! Writes the manual page of each command and the completions of bash, zsh and fish, for packages.
+//! `cargo run --example manual -- FOLDER`
 
 use clap::Command;
 use clap_complete::Shell;
@@ -29,7 +29,7 @@ fn page_name(command: &Command) -> &str {
     command.get_display_name().unwrap_or_else(|| command.get_name())
 }
 
-/// One page: what clap knows, then what every command has in common.
+/// One page: the text from clap, then the sections that all commands share.
 fn page(command: Command, see_also: &[String], folder: &Path) -> io::Result<()> {
     let is_whole = command.has_subcommands();
     let name = page_name(&command).to_owned();
@@ -74,7 +74,7 @@ fn common(is_whole: bool, see_also: &[String]) -> Roff {
 
 const FILES: [(&str, &str); 3] = [
     ("/etc/nightjar/config.toml", "The configuration, unless another is named."),
-    ("/etc/nightjar/keys/", "The accounts' keys, one a file, which systemd hands to the service."),
+    ("/etc/nightjar/keys/", "The accounts' keys, one a file, which systemd passes to the service."),
     ("/var/lib/nightjar/", "The database, and in archive/ the snapshots, unless named otherwise."),
 ];
 

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_is_what_the_wall_clock_moves_beyond_the_time_that_passes() {
+    fn a_step_is_the_difference_between_the_clocks() {
         let (clock, mock) = Clock::manual(DateTime::UNIX_EPOCH);
         let mut steps = ClockSteps::new(&clock);
         mock.advance(TimeDelta::hours(5));

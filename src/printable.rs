@@ -35,7 +35,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_a_terminal_obeys_is_written_out() {
+    fn active_characters_are_escaped() {
         let text = "a\nb\r\u{1b}[2J\u{7f}\u{9b}\u{202e}\u{2066}\u{2028}\u{2029}é 漢";
         let line = r"a\u{a}b\u{d}\u{1b}[2J\u{7f}\u{9b}\u{202e}\u{2066}\u{2028}\u{2029}é 漢";
         assert_eq!(one_line(text), line);

@@ -1,4 +1,4 @@
-//! How large the database becomes over ten years: 25 nightly sources and one of every half hour.
+//! The size of the database after ten years: 25 nightly sources and one with a run every half hour.
 //!
 //! `cargo test --test history -- --ignored --nocapture` prints the figures.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that prints what it measures")]
@@ -12,7 +12,7 @@ use nightjar::store::Store;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use tempfile::TempDir;
 
-/// The jobs of one night: how each ends is what a good night leaves behind.
+/// The jobs of one night, with the timelines of successful nights.
 const JOBS: &str = "\
     WITH RECURSIVE often (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM often WHERE n < 47), \
     nightly (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM nightly WHERE n < 25), \
@@ -64,7 +64,8 @@ async fn ten_years_of_nights_stay_small() {
     let database = settings.state_dir.join("nightjar.db");
     let mut connection =
         SqliteConnection::connect(&format!("sqlite://{}", database.display())).await.unwrap();
-    // One source cannot have two live jobs; here a night's are made before any has ended.
+    // A source cannot have two live jobs; here the jobs of a night are created before any has
+    // ended.
     sqlx::query("DROP INDEX jobs_one_live").execute(&mut connection).await.unwrap();
     let mut sizes = Vec::new();
     for day in 0..3650 {
@@ -76,7 +77,7 @@ async fn ten_years_of_nights_stay_small() {
         }
         night.commit().await.unwrap();
         mock.set(midnight + TimeDelta::hours(28));
-        // A week's jobs at a time: every night would take longer, and less space.
+        // A week's jobs at a time: single nights would take longer, and less space.
         if day % 7 == 6 {
             assert_eq!(maintenance.run_due(&settings, &[HISTORY]).await, ["history"]);
         }

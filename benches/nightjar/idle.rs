@@ -29,7 +29,7 @@ struct Seen {
 }
 
 fn watch(process: u32, seconds: u64) -> Seen {
-    // What starting up leaves behind settles first.
+    // The effects of starting up settle first.
     std::thread::sleep(Duration::from_secs(5));
     let (wakes, cpu, writes) =
         (wake_ups(process), processor_time(process), io(process, "write_bytes"));

@@ -29,7 +29,7 @@ fn main() {
     let quick = words.contains(&"--quick");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     match words.first() {
-        // The bench runs itself for what must be a process of its own.
+        // The bench runs itself for parts that need a process of their own.
         Some(&"child-serve") => runtime.block_on(pipeline::serve(&words[1..])),
         Some(&"child-receive") => runtime.block_on(pipeline::receive(&words[1..])),
         Some(&"child-parts") => pipeline::parts(words[1]),

@@ -1,10 +1,10 @@
-//! Times, processor use and memory of processes, and how they are shown.
+//! Times, processor use and memory of processes, and their output.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Measured values of one thing.
+/// Measured values of one quantity.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Samples(Vec<f64>);
 
@@ -43,7 +43,7 @@ pub(crate) fn start(mut command: Command) -> (Child, String) {
     (child, line.trim().to_owned())
 }
 
-/// Runs a shell command and says how long it took.
+/// Runs a shell command and returns how long it took.
 pub(crate) fn shell(script: &str) -> f64 {
     let begun = Instant::now();
     let status = Command::new("bash").arg("-c").arg(script).status().unwrap();
@@ -67,7 +67,7 @@ pub(crate) fn status(process: u32, name: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// How often a process has let go of the processor by itself: it woke up as often before that.
+/// How often a process has yielded the processor: it woke up as often before that.
 pub(crate) fn wake_ups(process: u32) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
     tasks

@@ -22,11 +22,11 @@ use tempfile::TempDir;
 const KEY: &str = "bench-key";
 const SOURCE: &str = "Bench";
 
-/// Serves one document of so many entities until it is killed.
+/// Serves one document of this many entities until it is killed.
 pub(crate) async fn serve(words: &[&str]) {
     let entities = words[0].parse().unwrap();
     let made = Data::Synthetic { entities, dense: words[1] == "dense" };
-    // Whole in memory: making it must not compete with receiving it.
+    // Whole in memory: generating it must not compete with receiving it.
     let data = Data::Raw { document: made.document(), entities };
     let source = SimSource::new("bench", SOURCE, KEY, data)
         .scenario(Scenario { pending_polls: 0, ..Scenario::default() });
@@ -54,7 +54,7 @@ fn now() -> DateTime<Utc> {
     Clock::system().now()
 }
 
-/// Starts a remote job and waits for its result's address.
+/// Starts a remote job and waits for the URL of its result.
 async fn result_url(bing: &Bing) -> String {
     let submitted = bing.submit(&target(), now()).await.unwrap();
     loop {
@@ -65,8 +65,8 @@ async fn result_url(bing: &Bing) -> String {
     }
 }
 
-/// Receives, validates and files results into a folder, so many at once, and prints processor seconds
-/// and peak KiB.
+/// Receives, validates and files results into a folder, this many at once, and prints processor
+/// seconds and peak KiB.
 pub(crate) async fn receive(words: &[&str]) {
     let (endpoint, url, folder) = (words[0], words[1], words[2]);
     let bing = client(endpoint);

@@ -19,8 +19,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Answers every create with a job and every status with "Pending", and counts connections. Asked
-/// for `/connections` it tells how many there were.
+/// Answers every create with a job and every status with "Pending", and counts connections;
+/// `/connections` returns the count.
 pub(crate) async fn answer() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -45,7 +45,7 @@ pub(crate) async fn answer() {
                 let body = if head.starts_with("GET /connections") {
                     connections.load(Ordering::SeqCst).to_string()
                 } else {
-                    // A status address names its job; a create makes one.
+                    // A status URL names its job; a create request makes one.
                     let id = match head.split("/status/").nth(1) {
                         Some(rest) => rest.split(['?', ' ']).next().unwrap().to_owned(),
                         None => jobs.fetch_add(1, Ordering::SeqCst).to_string(),
@@ -85,7 +85,7 @@ pub(crate) async fn run(quick: bool) {
     title(&format!("polling: {jobs} waiting jobs, polled over HTTP for {seconds} s"));
     let (mut server, endpoint) = start(myself(&["child-answer"]));
     let folder = TempDir::new_in(".").unwrap();
-    // Every wait is somewhere in the five minutes, so that due times are spread over them.
+    // Every wait ends somewhere in the five minutes, so that due times are spread over them.
     let poll = "initial = \"150s\"\nmax = \"300s\"\nfactor = 1.0\njitter = 0.99";
     let settings = settings(folder.path(), jobs, poll, &endpoint);
     let store = Store::open(&settings.state_dir, 0).await.unwrap();
@@ -105,7 +105,7 @@ pub(crate) async fn run(quick: bool) {
         Engine::new(store.clone(), archive, worker, clock.clone(), config, Arc::new(|_| {}));
     let stop = CancellationToken::new();
     let (worked, ()) = tokio::join!(engine.run(Scope::Everything, stop.clone()), async {
-        // First everything is submitted, one new connection each: that is not what is measured.
+        // First everything is submitted, with one new connection each: this is not measured.
         let mut beat = tokio::time::interval(Duration::from_millis(200));
         loop {
             beat.tick().await;
@@ -129,7 +129,7 @@ pub(crate) async fn run(quick: bool) {
         let mut late = Samples::default();
         while begun.elapsed() < Duration::from_secs(seconds) {
             beat.tick().await;
-            // How long the job that has waited longest has been due.
+            // How long the longest waiting job has been due.
             let due = store.next_due(true, true, None, &[]).await.unwrap();
             let overdue = due.map_or(0, |due| (clock.now() - due).num_milliseconds());
             late.add(overdue.max(0) as f64 / 1000.0);

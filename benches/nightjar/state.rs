@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-/// Settings with so many sources that no schedule ever wakes.
+/// Settings with this many sources whose schedules never wake.
 pub(crate) fn settings(folder: &Path, sources: usize, poll: &str, endpoint: &str) -> Settings {
     let mut text = format!(
         "state_dir = \"state\"\n[poll]\n{poll}\n[accounts.bench]\nkey_env = \"UNUSED\"\n\
@@ -52,7 +52,7 @@ pub(crate) async fn queue(store: &Store, settings: &Settings) -> Vec<i64> {
     made.into_iter().map(|job| job.unwrap().0.id).collect()
 }
 
-/// How often a second this disk syncs an append of a page.
+/// How often per second this disk syncs an appended page.
 fn syncs_a_second(folder: &Path) -> f64 {
     let mut file = File::create(folder.join("sync")).unwrap();
     let begun = Instant::now();

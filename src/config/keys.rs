@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_file_that_others_can_read_is_warned_about_with_the_command_to_type() {
+    fn a_key_file_that_others_can_read_gives_a_warning_with_the_command_to_run() {
         for mode in [0o644, 0o640, 0o604, 0o660, 0o601] {
             let (_folder, file) = key_file(KEY, mode);
             let (key, warnings) = read_key(&KeySource::File(file.clone()), "contoso").unwrap();
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn the_group_of_a_file_of_another_user_is_how_the_daemon_reads_it() {
+    fn group_access_to_another_users_key_file_gives_no_warning() {
         let warning = |mode| open_to_others(Path::new("k"), What::Key, Access { mode, own: false });
         assert_eq!(warning(0o640), None);
         assert_eq!(warning(0o440), None);
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_editors_put_around_a_key_is_not_part_of_it() {
+    fn blanks_and_byte_order_marks_around_a_key_are_removed() {
         for content in [
             format!("{KEY}\n"),
             format!("{KEY}\r\n"),

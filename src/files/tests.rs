@@ -96,7 +96,7 @@ fn relative_paths_and_paths_with_dots_resolve_correctly() {
 }
 
 #[test]
-fn a_link_of_the_program_s_own_user_is_followed() {
+fn a_link_of_the_programs_own_user_is_followed() {
     let top = TempDir::new().unwrap();
     let path = |name: &str| top.path().join(name);
     fs::create_dir(path("disk")).unwrap();
@@ -164,7 +164,7 @@ fn no_link_of_another_user_is_followed() {
 }
 
 #[test]
-fn root_opens_no_file_of_root_by_another_name_in_a_user_s_folder() {
+fn root_opens_no_file_through_a_second_name_in_a_users_folder() {
     if !is_root() {
         return;
     }
@@ -220,7 +220,7 @@ fn files_rename(from: &Path, to: &Path) {
 }
 
 #[test]
-fn no_program_that_is_started_gets_a_folder_that_is_being_listed() {
+fn child_processes_do_not_inherit_a_folder_that_is_being_listed() {
     let top = TempDir::new().unwrap();
     let folder = Folder::open(top.path()).unwrap();
     let _entries = folder.entries().unwrap();

@@ -90,8 +90,8 @@ async fn read_errors(output: Option<ChildStderr>, said: &mut Vec<u8>) {
     let Some(mut output) = output else { return };
     let mut piece = [0; 4096];
     while let Ok(count @ 1..) = output.read(&mut piece).await {
-        let room = LONGEST_COMPLAINT.saturating_sub(said.len()).min(count);
-        said.extend_from_slice(piece.get(..room).unwrap_or_default());
+        let kept = LONGEST_COMPLAINT.saturating_sub(said.len()).min(count);
+        said.extend_from_slice(piece.get(..kept).unwrap_or_default());
     }
 }
 

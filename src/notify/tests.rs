@@ -110,7 +110,7 @@ fn a_signature_is_what_openssl_makes_of_time_and_body() {
 }
 
 #[tokio::test]
-async fn a_webhook_that_fails_in_passing_is_tried_again() {
+async fn a_temporary_failure_of_a_webhook_is_retried() {
     let (url, requests) = server(|number| if number == 0 { "503 Busy" } else { "200 OK" });
     let delivery = only(notifier(vec![webhook(url, None)]).send(&message()).await);
     assert!(delivery.result.is_ok(), "{delivery:?}");
@@ -130,7 +130,7 @@ async fn a_failed_delivery_gives_the_reason_without_the_address() {
 }
 
 #[tokio::test]
-async fn one_that_never_answers_is_left_in_time() {
+async fn a_delivery_without_an_answer_ends_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
     let patience = Duration::from_millis(100);
@@ -214,7 +214,7 @@ async fn a_failing_command_and_a_hanging_one_have_different_errors() {
 }
 
 #[tokio::test]
-async fn a_command_that_ends_well_is_not_held_up_by_what_it_leaves_running() {
+async fn a_successful_command_does_not_wait_for_processes_that_it_leaves_running() {
     let folder = tempfile::tempdir().unwrap();
     // The sleeper keeps standard error and input open.
     let pid = folder.path().join("pid");
@@ -235,7 +235,7 @@ async fn a_command_that_ends_well_is_not_held_up_by_what_it_leaves_running() {
 }
 
 #[tokio::test]
-async fn a_command_that_hangs_is_killed_with_all_that_it_has_started() {
+async fn a_command_that_hangs_is_killed_with_all_its_processes() {
     let folder = tempfile::tempdir().unwrap();
     let pid = folder.path().join("pid");
     let body = format!("/bin/sleep 600 & echo $! > {}.new; mv {0}.new {0}; wait", pid.display());
@@ -252,7 +252,7 @@ async fn a_command_that_hangs_is_killed_with_all_that_it_has_started() {
 }
 
 #[tokio::test]
-async fn a_command_that_talks_without_end_keeps_little_of_it() {
+async fn the_output_of_a_command_is_bounded() {
     let folder = tempfile::tempdir().unwrap();
     let words = program(folder.path(), "head -c 1000000 /dev/zero | tr '\\0' 'x' >&2; exit 1");
     let delivery = only(notifier(vec![Channel::command(&words)]).send_once(&message()).await);
@@ -331,7 +331,7 @@ fn email(port: u16, security: MailSecurity) -> Email {
 }
 
 #[tokio::test]
-async fn mail_arrives_with_a_subject_that_says_it() {
+async fn mail_has_a_subject_and_all_recipients() {
     clients();
     let (port, mails) = mail_server();
     let password = Secret::new("pass-word").unwrap();
@@ -389,7 +389,7 @@ async fn a_password_with_spaces_and_umlauts_is_sent_as_it_is_and_never_shown() {
 }
 
 #[tokio::test]
-async fn no_mail_goes_to_a_server_that_cannot_keep_it_private() {
+async fn no_mail_is_sent_unencrypted() {
     clients();
     let (port, mails) = mail_server();
     let settings = email(port, MailSecurity::StartTls);
@@ -402,7 +402,7 @@ async fn no_mail_goes_to_a_server_that_cannot_keep_it_private() {
 }
 
 #[test]
-fn each_event_reads_well() {
+fn each_event_has_a_subject_and_a_first_line() {
     let mut lines = Vec::new();
     for event in [Event::Broke, Event::Still, Event::Recovered, Event::Test] {
         let message = Message { event, ..message() };

@@ -96,7 +96,7 @@ fn of_disks(settings: &Settings) -> Vec<Alarm> {
             about: folder.display().to_string(),
             message: format!(
                 "the disk of the {what} has {} MiB left, less than the {} MiB of \
-                 notify.disk_low; make room, or let `nightjar prune` keep less",
+                 notify.disk_low; free some space, or keep fewer snapshots",
                 free >> 20,
                 low >> 20
             ),

@@ -115,7 +115,7 @@ async fn a_source_whose_every_snapshot_is_suspicious_has_no_last_success() {
 }
 
 #[tokio::test]
-async fn a_snapshot_of_a_clock_that_was_ahead_does_not_keep_a_source_from_being_overdue() {
+async fn a_source_is_overdue_despite_a_snapshot_dated_in_the_future() {
     let fixture = Fixture::new().await;
     fixture.keep(1, morning(1), false).await;
     fixture.keep(2, morning(366), false).await;
@@ -171,7 +171,7 @@ async fn a_source_that_cannot_be_read_hides_no_other_one_s_snapshots() {
 }
 
 #[tokio::test]
-async fn what_is_known_of_snapshots_goes_with_them() {
+async fn facts_of_removed_snapshots_are_dropped() {
     let fixture = Fixture::new().await;
     for job in 1..=3 {
         // Each is read until a good one is found.

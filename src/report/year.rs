@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_night_is_what_became_of_it() {
+    async fn each_night_has_the_best_result_of_its_jobs() {
         let source = source("0 2 * * *");
         let jobs = [
             (at(20, 1), State::Failed),

@@ -159,7 +159,7 @@ impl World {
             .filter(|(_, job)| id.as_ref().is_none_or(|id| job.seen.id == *id))
             .map(|(index, _)| index)
             .collect();
-        // Two accounts may have sources of the same name: the key tells them apart.
+        // Two accounts may have sources of the same name: the key distinguishes them.
         let of_key = |index: &&usize| {
             let source = self.source(self.job(**index).source);
             key.as_deref() == Some(source.key.as_str())

@@ -26,12 +26,12 @@ use std::time::{Duration, Instant};
 
 /// Inputs for each reader in the short version.
 const SHORT: u64 = 4000;
-/// No input grows beyond this.
+/// The largest input.
 const LARGEST: usize = 64 << 10;
-/// No input takes longer to read, however busy the machine is.
+/// The longest time for one input, however busy the machine is.
 const LONGEST: Duration = Duration::from_secs(20);
 
-#[allow(clippy::disallowed_methods, reason = "how a campaign is told its size")]
+#[allow(clippy::disallowed_methods, reason = "the size of a campaign")]
 fn number(name: &str) -> Option<u64> {
     Some(std::env::var(name).ok()?.parse().expect(name))
 }
@@ -78,7 +78,8 @@ fn changed(random: &mut Rng, corpus: &[Vec<u8>], words: &[&str]) -> Vec<u8> {
     input
 }
 
-/// Says what breaks a reader, and keeps it: in a file, and as text that outlives the machine.
+/// Reports an input that breaks a reader, and keeps it: in a file, and as text that outlives the
+/// machine.
 fn broken(reader: &str, input: &[u8], what: &str, how: &str) -> ! {
     let file = std::env::temp_dir().join(format!("nightjar-{reader}.input"));
     fs::write(&file, input).unwrap();
@@ -90,7 +91,7 @@ fn broken(reader: &str, input: &[u8], what: &str, how: &str) -> ! {
     );
 }
 
-/// Lets a reader read the corpus, and what becomes of it by the seed.
+/// Runs a reader on the corpus, and on mutations of it by the seed.
 pub(crate) fn attack(reader: &str, words: &[&str], read: impl Fn(&[u8])) {
     let try_one = |input: &[u8], what: &str| {
         let begun = Instant::now();
@@ -162,8 +163,8 @@ fn of_namespaces(error: &roxmltree::Error) -> bool {
     ["namespace", "QName", "prefix", "invalid name"].iter().any(|word| text.contains(word))
 }
 
-/// Another parser must agree about a document that ours accepts: the same number of entities, and if
-/// there are no warnings, a unique key for each.
+/// Another parser must agree about a document that this one accepts: the same number of entities,
+/// and if there are no warnings, a unique key for each.
 fn agree(summary: &dataset::Summary, theirs: &roxmltree::Document<'_>) {
     let is = |node: &roxmltree::Node<'_, '_>, name: &str| node.tag_name().name() == name;
     let elements: Vec<_> =
@@ -188,8 +189,8 @@ fn agree(summary: &dataset::Summary, theirs: &roxmltree::Document<'_>) {
     }
 }
 
-/// A document that ours accepts is well-formed for another parser too; what that one refuses is never
-/// archived.
+/// A document that is accepted is well-formed for another parser too; a document that the other
+/// parser refuses is never archived.
 #[test]
 fn a_document_is_valid_only_if_another_parser_agrees() {
     let [proven, warned, refused] = [(); 3].map(|()| std::cell::Cell::new(0));
@@ -203,7 +204,7 @@ fn a_document_is_valid_only_if_another_parser_agrees() {
                 let tally = if summary.warnings.is_empty() { &proven } else { &warned };
                 tally.set(tally.get() + 1);
             }
-            // What namespaces demand beyond XML 1.0 is not part of validation.
+            // Namespace rules beyond XML 1.0 are not part of validation.
             (Ok(_), Some(Err(error))) if of_namespaces(&error) => {}
             (Ok(_), theirs) => panic!("another reader refuses what was proven: {theirs:?}"),
             (Err(_), _) => refused.set(refused.get() + 1),
@@ -318,7 +319,7 @@ fn any_manifest_is_read_or_refused() {
     });
 }
 
-/// Inputs that would take hours if reading them took quadratic time.
+/// Inputs that would take hours if reading took quadratic time.
 #[test]
 fn large_and_deeply_nested_inputs_take_linear_time() {
     let head = |columns: &str, more: &str| {
@@ -349,7 +350,7 @@ fn large_and_deeply_nested_inputs_take_linear_time() {
     let empty: String = (0..300_000).map(|key| format!("<E><K>{key}</K></E>")).collect();
     assert_eq!(validate(head("", &empty)).unwrap().entities, 300_000);
 
-    // a schema without a data set that says so, in which every element has to be looked at
+    // a schema without an explicit data set, in which every element must be searched
     let elements = "<xs:complexType name=\"T\"/><xs:element type=\"T\"/>".repeat(15_000);
     let text = head("", "").replace("msdata:IsDataSet=\"true\"", "").replace("xs:choice", "xs:x");
     let text = text.replace("</xs:schema>", &format!("{elements}</xs:schema>"));

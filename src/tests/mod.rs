@@ -1,3 +1,3 @@
-//! Attacks on every reader of what others have written.
+//! Attacks on every reader of outside input.
 
 pub(crate) mod hostile;

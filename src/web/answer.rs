@@ -85,7 +85,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     #[tokio::test]
-    async fn a_large_answer_is_handed_on_in_small_pieces_and_whole() {
+    async fn a_large_answer_is_sent_whole_in_small_pieces() {
         let text: Vec<u8> = (0..PIECE * 3 + 5).map(|number| (number % 251) as u8).collect();
         let watch = Watch::begin();
         let mut answer = Answer::new(Body::from(text.clone()), None, watch.request());
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_something_behind_its_head_is_known() {
+    fn a_request_with_a_body_is_recognised() {
         let of = |name, value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(name, HeaderValue::from_str(value).unwrap());

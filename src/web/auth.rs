@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_says_once_and_truly_whom_it_is_for() {
+    fn the_host_must_be_given_once_and_match_the_target() {
         let status = |auth: &Auth, target: &str, version, hosts: &[&str]| {
             auth.refusal(&request(target, version, hosts)).map(|answer| answer.status().as_u16())
         };
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_known_by_its_bytes_whatever_its_letters() {
+    fn tokens_are_compared_as_bytes() {
         let same = |header: &[u8], token: &str| {
             let token = Secret::for_header(token).unwrap();
             credentials(header).is_some_and(|given| is_same(&given, &token))
@@ -226,7 +226,7 @@ mod tests {
         for token in ["t0ken", "two words", "Grüße", "世界", "a:b"] {
             assert!(same(format!("Bearer {token}").as_bytes(), token), "{token}");
             assert!(same(format!("bearer  {token} ").as_bytes(), token), "{token}");
-            let basic = BASE64.encode(format!("anybody:{token}"));
+            let basic = BASE64.encode(format!("user:{token}"));
             assert!(same(format!("Basic {basic}").as_bytes(), token), "{token}");
             assert!(!same(format!("Bearer {token}2").as_bytes(), token), "{token}");
         }
@@ -237,7 +237,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_this_machine_is_a_loopback_address_or_localhost(
+        fn only_loopback_addresses_and_localhost_are_this_machine(
             host in "(\\[)?[0-9a-z:.@%]{0,12}(\\])?(:[0-9]{0,6})?(localhost|127\\.0\\.0\\.1)?",
         ) {
             if is_local(&host) {

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_has_so_long_for_a_head_and_for_reading() {
+    fn sending_a_head_and_reading_have_time_limits() {
         let begin = Instant::now();
         let idle = Waiting::begin(begin);
         assert_eq!(idle.deadline(), Some(begin + HEAD_TIME));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_kept_the_page_waiting_the_longest_makes_room() {
+    fn the_connection_that_is_idle_longest_is_closed() {
         let begin = Instant::now();
         let working = Waiting { head: None, unread: None };
         let idle = |at: u64| Waiting::begin(begin + seconds(at));
@@ -174,7 +174,7 @@ mod tests {
         let now = begin + seconds(9);
         let all = [(1, working), (2, idle(5)), (3, stalled(4)), (4, idle(9))];
         assert_eq!(to_close(all, now), Some(3));
-        assert_eq!(to_close([(1, working), (4, idle(9))], now), None, "nobody waits for long");
+        assert_eq!(to_close([(1, working), (4, idle(9))], now), None, "no wait is long");
         assert_eq!(to_close([(4, idle(8))], now), Some(4));
         assert_eq!(to_close::<u8>([], now), None);
     }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reader_that_takes_nothing_is_noted_until_it_takes_something() {
+    async fn a_stalled_reader_is_recorded_until_it_reads_again() {
         let (stream, mut client) = tokio::io::duplex(8);
         let watch = Watch::begin();
         let under_way = watch.request();

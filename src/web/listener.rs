@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn root_is_led_nowhere_by_the_user_of_the_socket_s_folder() {
+    async fn links_of_the_socket_folders_owner_do_not_mislead_root() {
         let top = TempDir::new().unwrap();
         let path = |name: &str| top.path().join(name);
         fs::create_dir(path("user")).unwrap();

@@ -173,7 +173,7 @@ impl Scrape {
         )?;
         out.gauges(
             "source_suspicious",
-            "1 while the source's newest snapshot deserves a second look, otherwise 0",
+            "1 while the source's newest snapshot is suspicious, otherwise 0",
             self.each(|source| Some(f64::from(!source.suspicious.is_empty()))),
         )
     }

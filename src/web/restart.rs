@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_page_whose_thread_panics_or_cannot_start_is_started_again_ever_more_rarely() {
+    async fn a_page_that_panics_or_cannot_start_is_restarted_with_growing_waits() {
         let stop = CancellationToken::new();
         let begun = Instant::now();
         let starts = Mutex::new(Vec::new());
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_page_that_is_told_to_stop_is_not_started_again() {
+    async fn a_stopped_page_is_not_restarted() {
         let stop = CancellationToken::new();
         let mut serving = lasting(&stop);
         stop.cancel();

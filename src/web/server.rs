@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_listener_that_fails_is_left_alone_for_a_while_and_then_works_again() {
+    async fn a_failing_listener_is_paused_and_then_works_again() {
         let served = Served::with(4);
         for _ in 0..10 {
             let exhausted = rustix::io::Errno::MFILE;
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_broken_connection_delays_nobody() {
+    async fn one_broken_connection_delays_no_other() {
         let served = Served::with(4);
         served.give.send(Err(io::ErrorKind::ConnectionAborted.into())).unwrap();
         let begun = Instant::now();
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_do_its_part_is_closed_in_time() {
+    async fn a_stalled_client_is_disconnected_in_time() {
         let served = Served::with(4);
         for (text, time) in [
             ("", HEAD_TIME),
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_keeps_a_full_page_waiting_makes_room_and_who_is_served_does_not() {
+    async fn a_full_page_closes_the_idlest_connection_and_none_that_is_served() {
         let served = Served::with(3);
         let mut never = served.client(&request("/never")).await;
         let mut idle = served.client("").await;
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn when_unsent_answers_are_too_many_the_slowest_reader_goes() {
+    async fn too_many_unsent_answers_disconnect_the_slowest_reader() {
         let served = Served::with(4);
         let mut stalled = served.client(&request("/large")).await;
         tokio::time::sleep_until(Instant::now() + Duration::from_secs(2)).await;

@@ -1,4 +1,4 @@
-//! What a backup leaves on disk.
+//! The files that a backup leaves on disk.
 
 use crate::harness::{ACCESS_ID, Setup, each, files, instant, names, read_json};
 use nightjar::simulator::{Announced, Damage, Data, OutputUrl, Scenario};
@@ -13,7 +13,7 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What `zstd -dc` makes of a file, or the library where the command is missing.
+/// The output of `zstd -dc`, or of the library if the command is missing.
 fn unpacked(path: &Path) -> Vec<u8> {
     match Command::new("zstd").arg("-dc").arg(path).output() {
         Ok(output) => {
@@ -79,7 +79,7 @@ fn a_snapshot_is_the_exact_bytes_and_a_manifest_that_describes_them() {
     let listed = setup.json(&["snapshots"]);
     assert_eq!(listed[0]["content_sha256"], manifest["content"]["sha256"]);
 
-    // The schema, read here with nothing but a search.
+    // The schema, found by a plain text search.
     let text = String::from_utf8(document.to_vec()).unwrap();
     let entity_type = manifest["entity_type"].as_str().unwrap();
     assert_eq!(text.matches(&format!("</{entity_type}>")).count(), 20);
@@ -206,11 +206,11 @@ fn a_shrunken_snapshot_is_archived_with_a_warning_and_is_no_baseline() {
         !reasons.is_empty()
     };
     assert!(suspicious(5));
-    // Against the five before, this would be growth.
+    // Compared with the five before, this would be growth.
     assert!(suspicious(9));
     // Half of the twenty is not more than half.
     assert!(!suspicious(10));
-    // And now ten are the measure.
+    // Now ten are the baseline.
     assert!(!suspicious(6));
 }
 
@@ -256,7 +256,7 @@ fn after_a_damaged_download_a_new_remote_job_may_succeed() {
     assert_eq!(files(&setup.path("state/quarantine/stores")).len(), 1);
 }
 
-/// A document with some values that do not read as their columns' types.
+/// A document with some values that do not parse as their columns' types.
 fn with_unreadable(entities: u64) -> Data {
     Data::first_places(entities).edited(|text| {
         let text = text.replacen("<Latitude>", "<Latitude>about ", 1);
@@ -267,7 +267,7 @@ fn with_unreadable(entities: u64) -> Data {
 }
 
 #[test]
-fn values_that_do_not_read_as_their_type_are_archived_counted_and_suspicious_once() {
+fn values_that_do_not_parse_as_their_type_are_archived_counted_and_suspicious_once() {
     let setup = Setup::with(Scenario::default()).set("retry.job_attempts", 3);
     setup.service.set_data("Stores", with_unreadable(20));
     let done = setup.backup();
@@ -290,7 +290,7 @@ fn values_that_do_not_read_as_their_type_are_archived_counted_and_suspicious_onc
     let timeline = setup.json(&["job", &id])["timeline"].to_string();
     assert!(timeline.contains("Latitude") && timeline.contains("Longitude"), "{timeline}");
 
-    // The same columns again are no news; a snapshot without them makes them news once more.
+    // The same columns again give no warning; after a snapshot without them they give one again.
     setup.service.set_data("Stores", with_unreadable(21));
     setup.backup();
     assert_eq!(setup.manifest()["suspicious"], json!([]));
@@ -357,11 +357,11 @@ fn results_on_other_hosts_and_under_odd_names_are_fetched() {
                 Setup::with(Scenario { output_url: output_url.clone(), ..Scenario::default() });
             let done = setup.backup();
             assert_eq!(setup.manifest()["entities"], 20, "{output_url:?}: {done:?}");
-            let told = setup.service.requests().into_iter().filter(|request| {
+            let leaks = setup.service.requests().into_iter().filter(|request| {
                 request.host == nightjar::simulator::Host::Storage
                     && (request.carries_key || request.header("referer").is_some())
             });
-            assert_eq!(told.count(), 0, "the storage host saw a key");
+            assert_eq!(leaks.count(), 0, "the storage host saw a key");
         },
     );
 }

@@ -8,9 +8,9 @@ use rustix::process::Signal;
 use std::fs;
 use std::io::{Read as _, Write as _};
 
-/// With characters that a URL writes in another way.
+/// With characters that URLs encode.
 const KEY: &str = "CanaryKey4711+/=end";
-/// A part that is the same in every way of writing it.
+/// A part that is the same in every encoding.
 const MARK: &str = "CanaryKey4711";
 
 fn source(name: &str, scenario: Scenario) -> SimSource {
@@ -21,7 +21,7 @@ fn echo(status: u16) -> Fault {
     Fault::http_with(status, ErrorBody::Echo)
 }
 
-fn told(status: u16) -> Fault {
+fn repeating(status: u16) -> Fault {
     let forms = [
         KEY.to_owned(),
         KEY.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D"),
@@ -32,7 +32,7 @@ fn told(status: u16) -> Fault {
     Fault::http_with(status, ErrorBody::Text(text.concat()))
 }
 
-/// Success, failure and redirection, each with a service that repeats what it was sent.
+/// Success, failure and redirection, each with a service that repeats its input.
 fn sources() -> Vec<SimSource> {
     let default = Scenario::default;
     let mut aborted = Ending::aborted(&format!("Cannot export for {KEY}"));
@@ -46,15 +46,15 @@ fn sources() -> Vec<SimSource> {
         source("Redirected", Scenario { output_url: OutputUrl::Redirected, ..default() }),
         source("Stored", Scenario { output_url: OutputUrl::Storage, ..default() }),
         source("Rejected", Scenario { create: vec![echo(400)], ..default() }),
-        source("Told", Scenario { create: vec![told(400)], ..default() }),
+        source("Repeating", Scenario { create: vec![repeating(400)], ..default() }),
         source("Forbidden", Scenario { create: vec![echo(401)], ..default() }),
         source("Unavailable", Scenario { create: vec![echo(500); 9], ..default() }),
         source(
             "Patient",
             Scenario {
-                create: vec![told(503)],
+                create: vec![repeating(503)],
                 status: vec![echo(500), echo(404), Fault::Refused, Fault::LostAnswer],
-                result: vec![told(500), echo(404), Fault::BrokenHalfway],
+                result: vec![repeating(500), echo(404), Fault::BrokenHalfway],
                 ..default()
             },
         ),
@@ -191,7 +191,7 @@ fn the_key_leaks_nowhere_while_a_daemon_runs() {
         stream.read_to_end(&mut text).unwrap();
         assert!(text.len() > 30 && !is_marked(&text), "the key is on {path}");
     }
-    // While it runs, what it wrote last is in the write-ahead log.
+    // While the daemon runs, its last writes are in the write-ahead log.
     assert_nowhere_on_disk(&setup);
     let done = daemon.stop(Signal::TERM);
     assert_unmarked("the daemon's output", &(done.stdout + &done.stderr));

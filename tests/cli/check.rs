@@ -1,11 +1,11 @@
-//! What `check` finds in the files that the configuration names.
+//! The checks of `check` on the files that the configuration names.
 
 use crate::harness::{Setup, bare_command, private_file};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-/// The one mistake that `check` finds, and the line of the configuration that it shows.
+/// The one mistake that `check` reports, and the line of the configuration that it shows.
 fn mistake(setup: &Setup) -> (String, String) {
     let done = setup.run(&["check", "--json"]);
     assert_eq!(done.code, 2, "{done:?}");
@@ -31,7 +31,7 @@ fn warnings(setup: &Setup) -> Vec<String> {
     warnings.map(|it| it.as_str().unwrap().to_owned()).collect()
 }
 
-/// A configuration with every file that one may name, each in order.
+/// A configuration with every file that it may name, all valid.
 fn complete() -> Setup {
     let key = rcgen::KeyPair::generate().unwrap();
     let authority = rcgen::CertificateParams::new(vec!["a.example".into()]).unwrap();
@@ -129,7 +129,7 @@ fn a_file_only_the_service_can_read_is_a_warning() {
         let found = warnings(&setup);
         assert!(found[0].contains("for the current user") && found[0].contains(words), "{found:?}");
     }
-    // Root can read everything; other users get a warning that only the service may read it.
+    // Root can read everything; other users get a warning that only the service may read the file.
     if !rustix::process::geteuid().is_root() {
         let setup = Setup::healthy();
         fs::set_permissions(setup.path("contoso.key"), fs::Permissions::from_mode(0o0)).unwrap();
@@ -157,7 +157,7 @@ fn very_many_mistakes_are_found_soon_and_the_first_are_shown() {
         setup.write_config(&text);
         let done = setup.run(&["check"]);
         assert_eq!(done.code, 2, "{:?}", done.took);
-        // With a look at all of the text for each mistake it takes minutes.
+        // With one scan of the text for each mistake it takes minutes.
         assert!(done.took < std::time::Duration::from_secs(20), "{:?}", done.took);
         let lines: Vec<_> = done.stderr.lines().collect();
         assert_eq!(lines.len(), 101, "{lines:?}");

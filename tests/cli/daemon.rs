@@ -27,8 +27,8 @@ fn a_schedule_with_seconds_fires_and_every_time_is_accounted_for_once() {
         assert!(times.insert(time), "{time} came twice");
     }
     let manifest = setup.manifest();
-    let told: Vec<&Value> = jobs.iter().map(|job| &job["scheduled_for"]).collect();
-    assert!(told.iter().any(|time| instant(time) == instant(&manifest["scheduled_for"])));
+    let times: Vec<&Value> = jobs.iter().map(|job| &job["scheduled_for"]).collect();
+    assert!(times.iter().any(|time| instant(time) == instant(&manifest["scheduled_for"])));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_run_missed_during_downtime_is_caught_up_once_unless_configured_otherwise() 
         (written == 2).then_some(())
     });
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
-    // Three days ago, to the schedules: three runs were missed.
+    // Three days ago, as the schedules see it: three runs were missed.
     let moved = "UPDATE schedules SET cursor = cursor - 3 * 86400000, since = since - 3 * 86400000";
     assert_eq!(execute(moved).unwrap(), 2);
 
@@ -81,7 +81,7 @@ fn a_run_missed_during_downtime_is_caught_up_once_unless_configured_otherwise() 
     assert_eq!(missed.format("%H:%M:%S").to_string(), "02:00:00");
     assert!((now() - missed) < chrono::TimeDelta::hours(24) && missed < now());
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
-    // Another start finds nothing to catch up.
+    // Another start has nothing to catch up.
     let _daemon = setup.start(&["daemon"]);
     until("the page", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
     setup.run(&["backup", "uncaught"]);
@@ -127,7 +127,7 @@ fn a_backup_beside_a_daemon_joins_its_job() {
 }
 
 #[test]
-fn a_daemon_works_what_is_queued_beside_it() {
+fn a_daemon_works_on_jobs_that_other_processes_queue() {
     let setup = Setup::healthy();
     let port = free_port();
     let setup = setup.set("web.listen", format!("127.0.0.1:{port}"));
@@ -190,7 +190,7 @@ fn sighup_with_an_invalid_configuration_changes_nothing() {
     setup.write_config(&good.replace("[poll]", "[pole]"));
     daemon.signal(Signal::HUP);
     until("the mistake in the log", || daemon.stderr().contains("pole").then_some(()));
-    // The commands read the file too.
+    // Other commands read the file too.
     setup.write_config(&good);
     let so_far = setup.jobs().len();
     until("another job", || (setup.jobs().len() > so_far + 1).then_some(()));
@@ -208,7 +208,7 @@ fn a_reload_names_the_settings_that_need_a_restart() {
 
     setup.write_config(&good.replace("0 2 * * *", "0 25 * * *"));
     daemon.signal(Signal::HUP);
-    until("a word about the mistake", || {
+    until("the message about the mistake", || {
         let said = daemon.stderr();
         (said.contains("was not reloaded") && said.contains("hour field")).then_some(())
     });

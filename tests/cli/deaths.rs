@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Checks what must hold after any number of kills, once a backup has succeeded again. Each of the
+/// Checks the guarantees after any number of kills, once a backup has succeeded again. Each of the
 /// `deaths` may have cost one remote job.
 fn assert_guarantees(setup: &Setup, deaths: usize) {
     let jobs = setup.jobs();
@@ -86,7 +86,7 @@ fn a_death_at_any_point_loses_nothing() {
         each(some.iter().copied(), |(point, nth)| {
             let Some(setup) = dies_at(point, nth) else {
                 // The failpoint may not be reached a second time.
-                assert_eq!(nth, 2, "{} is never come by", point.name());
+                assert_eq!(nth, 2, "{} is never reached", point.name());
                 return;
             };
             let command = match point {
@@ -133,7 +133,7 @@ fn a_job_whose_daemon_dies_is_finished_by_the_backup_that_follows_it() {
 
 #[test]
 fn deaths_at_random_times_lose_nothing() {
-    #[expect(clippy::disallowed_methods, reason = "how a campaign is told its size")]
+    #[expect(clippy::disallowed_methods, reason = "the size of a campaign")]
     let kills: u64 = std::env::var("NIGHTJAR_KILLS").map_or(16, |text| text.parse().unwrap());
     let setup = Setup::of(vec![
         source("Stores", Scenario::default()),
@@ -153,7 +153,7 @@ fn deaths_at_random_times_lose_nothing() {
     let mut random = fastrand::Rng::with_seed(7);
     for kill in 0..kills {
         let daemon = setup.start(&["daemon"]);
-        // One in four may die while it starts; the others reach their work on a slow machine too.
+        // One in four may die during its start; the others reach their work on a slow machine too.
         if kill % 4 != 0 {
             until("a daemon that works", || daemon.stderr().contains("is ready").then_some(()));
         }

@@ -4,7 +4,7 @@ use crate::harness::Setup;
 use nightjar::simulator::Kind;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
-/// Sets how many files a running process may have open.
+/// Sets the limit of open files of a running process.
 fn limit(process: u32, most: Option<u64>) {
     let pid = Pid::from_raw(i32::try_from(process).unwrap());
     // Inherited, and only lowered here.
@@ -18,7 +18,7 @@ fn exhausted_file_descriptors_cost_no_attempt() {
     let daemon = setup.start(&["daemon"]);
     setup.queue();
     setup.job_when("the first backup", |job| job["state"] == "archived");
-    // Open files stay open; no more can be opened.
+    // Open files stay open; no further file can be opened.
     limit(daemon.id(), Some(0));
     let id = setup.queue()[0];
     let held = setup.job_when("the hold", |job| job["hold"]["why"] == "local");

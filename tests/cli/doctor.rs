@@ -82,7 +82,7 @@ fn a_first_configuration_is_written_from_flags_and_works() {
     let written = setup.path("config.toml");
     assert_eq!(done.stdout, format!("{}\n", written.display()));
     assert!(done.stderr.contains("put the master key into"), "{done:?}");
-    // The rest is what only a test changes: the service's address, and where the state is.
+    // The rest is specific to tests: the service's address, and the state folder.
     private_file(&setup.path("main.key"), KEY);
     let text = fs::read_to_string(&written).unwrap();
     let endpoint = format!("[accounts.main]\nendpoint = \"{}\"", setup.service.endpoint());
@@ -92,7 +92,7 @@ fn a_first_configuration_is_written_from_flags_and_works() {
     assert_eq!(done.code, 0, "{done:?}");
     assert!(done.stdout.contains("ok: stores: the service accepts the key"), "{done:?}");
 
-    // With the folder that the shipped unit hands over, the key is a credential.
+    // With the folder of keys that the shipped unit names, the key is a credential.
     fs::create_dir(setup.path("keys")).unwrap();
     assert_eq!(setup.run(&["init", "--url", &url, "--force"]).code, 0);
     let packaged = fs::read_to_string(&written).unwrap();

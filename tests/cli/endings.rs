@@ -1,11 +1,11 @@
-//! How jobs end, and what they survive.
+//! The outcomes of jobs, and the faults that they survive.
 
 use crate::harness::{KEY, Setup, each, source};
 use nightjar::simulator::{Ending, Fault, Kind, Scenario, SimSource, StatusUrl};
 use serde_json::Value;
 use std::time::Duration;
 
-/// Backs up a source that must fail, and gives the job.
+/// Backs up a source that must fail, and returns the job.
 fn failed(setup: &Setup) -> Value {
     let done = setup.run(&["backup"]);
     assert_eq!(done.code, 1, "{done:?}");
@@ -15,7 +15,7 @@ fn failed(setup: &Setup) -> Value {
     job
 }
 
-/// Backs up a source that must succeed, and gives the job.
+/// Backs up a source that must succeed, and returns the job.
 fn archived(setup: &Setup) -> Value {
     setup.backup();
     let job = setup.job();
@@ -128,9 +128,10 @@ fn a_service_that_stays_down_is_unavailable_after_all_attempts() {
 fn a_service_that_was_never_reached_has_no_remote_jobs() {
     let setup = Setup::healthy();
     let encrypted = setup.service.endpoint().replace("http://", "https://");
-    let nobody = format!("http://127.0.0.1:{}/REST/v1", crate::harness::free_port());
-    // The second speaks no TLS; with so small a quota, one wrongly counted submit would wait.
-    for endpoint in [nobody, encrypted] {
+    let closed_port = format!("http://127.0.0.1:{}/REST/v1", crate::harness::free_port());
+    // The second one does not speak TLS; with so small a quota, a wrongly counted submission would
+    // wait.
+    for endpoint in [closed_port, encrypted] {
         let setup = Setup::healthy()
             .set("accounts.contoso.endpoint", endpoint)
             .set("accounts.contoso.max_jobs_per_day", 1);
@@ -297,13 +298,13 @@ fn xml_despite_a_request_for_json_is_a_protocol_error() {
     assert_eq!(failed(&setup)["error"]["kind"], "protocol");
 }
 
-/// When a remote job of this moment was created, as the service writes it, so many minutes off.
+/// The creation time of a remote job, this many minutes from now, as the service writes it.
 fn created(minutes: i64) -> String {
     let at = crate::harness::now() + chrono::TimeDelta::minutes(minutes);
     httpdate::fmt_http_date(std::time::SystemTime::from(at))
 }
 
-/// The notes of a timeline that speak of another remote job.
+/// The notes of a timeline about another remote job.
 fn notes_of_another(setup: &Setup, job: &Value) -> usize {
     let shown = setup.json(&["job", &job["id"].to_string()]);
     let timeline = shown["timeline"].as_array().unwrap();
@@ -422,7 +423,7 @@ fn names_are_encoded_where_a_url_needs_it() {
 #[test]
 fn another_version_can_be_named() {
     let setup = Setup::healthy().set("sources.stores.job_id", "0123456789abcdef0123456789abcdef");
-    // The service has no such version; that it was asked for is what counts.
+    // The service has no such version; the test checks only that it was requested.
     failed(&setup);
     let asked = setup.service.requests();
     assert_eq!(asked[0].parameter("jobId").unwrap(), "0123456789abcdef0123456789abcdef");

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// A setup with a history of this many failed jobs beside the first, archived one.
+/// A setup with this many failed jobs beside the first, archived one.
 fn with_history(jobs: u32) -> Setup {
     let setup = Setup::healthy();
     setup.backup();
@@ -43,7 +43,7 @@ fn add_history(setup: &Setup, jobs: u32) {
     });
 }
 
-/// A daemon that may open so few files.
+/// A daemon with a low limit of open files.
 fn with_files(setup: &Setup, files: u32) -> Process {
     let plain = setup.command(&["daemon"]);
     let mut command = Command::new("sh");
@@ -53,7 +53,7 @@ fn with_files(setup: &Setup, files: u32) -> Process {
     setup.start_command(command)
 }
 
-/// Has the daemon back up once, and sees that nothing disturbed it.
+/// Makes the daemon back up once, and checks that nothing disturbed it.
 fn back_up_undisturbed(setup: &Setup) {
     let ids = setup.queue();
     let job = until("the backup", || {
@@ -108,7 +108,7 @@ fn a_socket_file_has_the_same_limits() {
     let setup = setup.set("web.listen", format!("unix:{}", path.display()));
     let daemon = with_files(&setup, 100);
     let connect = || {
-        // Unlike an address, a socket file refuses those who come when too many wait.
+        // Unlike an address, a socket file refuses connections when too many are waiting.
         let stream = until("a connection", || UnixStream::connect(&path).ok());
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
@@ -142,7 +142,7 @@ fn an_incomplete_request_times_out() {
     let mut stream = page.connect();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-More: ").unwrap();
     let begun = Instant::now();
-    // A little more now and then does not help.
+    // Sending a little more now and then does not help.
     let ended = until("its end", || {
         let _ = stream.write_all(b"x");
         stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
@@ -168,7 +168,7 @@ fn stalled_readers_use_little_memory_and_are_evicted() {
             stream
         })
         .collect();
-    // Other readers are answered meanwhile.
+    // Other readers get answers meanwhile.
     for path in ["/", "/jobs", "/api/jobs?limit=10000", "/metrics", "/api/sources"] {
         assert_eq!(page.get(path).status, 200, "{path}");
     }
@@ -229,10 +229,10 @@ fn a_flooded_page_does_not_disturb_backups() {
 }
 
 #[test]
-fn followers_leave_most_of_few_places_to_others() {
+fn event_streams_leave_most_connections_to_others() {
     let setup = Setup::healthy();
     setup.backup();
-    // 96 files are 24 connections, 6 of them for followers.
+    // 96 files are 24 connections, 6 of them for event streams.
     let page = Page::started(setup, |setup| with_files(setup, 96));
     let mut followers = Vec::new();
     let mut refused = 0;
@@ -369,7 +369,7 @@ fn a_request_body_is_not_read() {
 }
 
 #[test]
-fn a_long_list_is_the_same_as_the_command_s() {
+fn a_long_list_equals_the_commands_output() {
     let page = Page::of(with_history(230));
     for limit in [0, 1, 49, 50, 51, 100, 150, 231, 10_000] {
         for filter in ["", "&source=stores", "&state=failed", "&source=stores&state=failed"] {
@@ -389,7 +389,7 @@ fn a_long_list_is_the_same_as_the_command_s() {
 }
 
 #[test]
-fn only_the_archive_s_own_regular_files_are_served() {
+fn only_regular_files_of_the_archive_are_served() {
     let setup = Setup::healthy();
     setup.backup();
     private_file(&setup.path("secret"), "a secret\n");
@@ -418,7 +418,7 @@ fn only_the_archive_s_own_regular_files_are_served() {
     ));
     assert!(whole.head.contains(&format!("content-length: {length}\r\n")), "{}", whole.head);
 
-    // A link in the data's place, then something that is no file.
+    // A link in place of the data, then something that is not a file.
     std::fs::remove_file(&data).unwrap();
     symlink(&secret, &data).unwrap();
     let answer = page.get(&format!("{href}/data"));
@@ -427,7 +427,7 @@ fn only_the_archive_s_own_regular_files_are_served() {
     rustix::fs::mkfifoat(rustix::fs::CWD, &data, rustix::fs::Mode::RUSR).unwrap();
     assert_eq!(page.get(&format!("{href}/data")).status, 404);
 
-    // A link in the manifest's place.
+    // A link in place of the manifest.
     std::fs::remove_file(&manifest).unwrap();
     symlink(&secret, &manifest).unwrap();
     let answer = page.get(&format!("{href}/manifest"));

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A small file system in memory, unmounted when the test is over.
+/// A small in-memory file system, unmounted when the test ends.
 struct Mount(PathBuf);
 
 impl Mount {
@@ -47,7 +47,7 @@ fn a_job_waits_for_free_space_and_then_continues() {
     fill(&filler);
 
     let mut backup = setup.start(&["backup"]);
-    let job = setup.job_when("the job to wait for room", |job| {
+    let job = setup.job_when("the job to wait for space", |job| {
         job.to_string().contains("storage")
             || setup.timeline(&job["id"]).to_lowercase().contains("storage")
     });
@@ -85,13 +85,13 @@ fn a_daemon_survives_a_full_disk_under_its_database() {
     setup.until_asked(Kind::Status, 2);
     let filler = disk.join("filler");
     fill(&filler);
-    // Each response is stored, so that the disk is soon full.
+    // Each response is stored, so that the disk soon becomes full.
     setup.service.set_scenario(
         "Stores",
         Scenario { status: vec![Fault::Word("Resting".into()); 40], ..Scenario::default() },
     );
     let asked = setup.service.requests().len();
-    until("trouble, or more questions", || {
+    until("an error, or more requests", || {
         let in_trouble = daemon.stderr().contains("full");
         (in_trouble || setup.service.requests().len() > asked + 20).then_some(())
     });

@@ -1,5 +1,5 @@
 //! A setup for each test: a directory with a configuration and a key, a simulated service, and the
-//! program to run in it.
+//! program.
 
 use nightjar::simulator::{Data, Kind, Scenario, SimSource, Simulator};
 use rustix::process::{Pid, Signal, kill_process};
@@ -92,7 +92,7 @@ impl Setup {
         self
     }
 
-    /// The same in place.
+    /// Like `set`, in place.
     pub(crate) fn change(&mut self, key: &str, value: impl Into<toml::Value>) {
         let (path, name) = key.rsplit_once('.').unwrap_or(("", key));
         let mut table = &mut self.config;
@@ -110,7 +110,7 @@ impl Setup {
         self.write_config(&toml::to_string(&self.config).unwrap());
     }
 
-    /// Takes a key out of the configuration's account.
+    /// Removes a key from the configuration's account.
     pub(crate) fn without_account_key(mut self, name: &str) -> Self {
         let accounts = self.config["accounts"].as_table_mut().unwrap();
         accounts["contoso"].as_table_mut().unwrap().remove(name);
@@ -118,7 +118,7 @@ impl Setup {
         self
     }
 
-    /// The configuration as it is written.
+    /// The text of the configuration.
     pub(crate) fn config_text(&self) -> String {
         fs::read_to_string(self.path("config.toml")).unwrap()
     }
@@ -136,7 +136,7 @@ impl Setup {
         self.path("state/archive").join(relative)
     }
 
-    /// The program, not yet started, with an environment of its own.
+    /// The program, not yet started, with a clean environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = bare_command();
         command.current_dir(self.folder.path());
@@ -160,12 +160,12 @@ impl Setup {
         Process { child, stdout, stderr, started: Instant::now() }
     }
 
-    /// Runs the program to its end.
+    /// Runs the program until it exits.
     pub(crate) fn run(&self, arguments: &[&str]) -> Done {
         self.start(arguments).end()
     }
 
-    /// Runs a command that lists, adds `--json`, and takes the one document that it prints.
+    /// Runs a listing command with `--json`, and parses the one document that it prints.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let done = self.run(&[arguments, &["--json"]].concat());
         assert_eq!(done.code, 0, "{arguments:?}: {done:?}");
@@ -186,7 +186,7 @@ impl Setup {
         self.json(&["job", &id.to_string()])["timeline"].to_string()
     }
 
-    /// Backs everything up, which must succeed.
+    /// Backs up all sources, which must succeed.
     pub(crate) fn backup(&self) -> Done {
         let done = self.run(&["backup"]);
         assert_eq!(done.code, 0, "{done:?}");
@@ -200,19 +200,19 @@ impl Setup {
         done.stdout.lines().map(|line| line.trim().parse().expect("an id a line")).collect()
     }
 
-    /// Waits until the newest job is as wanted.
+    /// Waits until the newest job satisfies a condition.
     pub(crate) fn job_when(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         until(what, || self.jobs().into_iter().next().filter(|job| wanted(job)))
     }
 
-    /// Waits until the service has seen so many requests of a kind.
+    /// Waits until the service has received this many requests of a kind.
     pub(crate) fn until_asked(&self, kind: Kind, times: usize) {
         until(&format!("{times} requests of kind {kind:?}"), || {
             (self.service.count(kind) >= times).then_some(())
         });
     }
 
-    /// Waits for a future of this setup's service.
+    /// Runs a future of this setup's service to completion.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
@@ -239,7 +239,7 @@ pub(crate) fn bare_command() -> Command {
     command
 }
 
-/// The program while it runs; it is killed when the test is over.
+/// The running program; it is killed when the test ends.
 pub(crate) struct Process {
     child: Child,
     stdout: PathBuf,
@@ -265,12 +265,12 @@ impl Process {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end, however that comes.
+    /// Waits until it exits, for whatever reason.
     pub(crate) fn end(self) -> Done {
         self.end_within(PATIENCE)
     }
 
-    /// Waits for its end for so long.
+    /// Waits until it exits, up to a limit.
     pub(crate) fn end_within(mut self, limit: Duration) -> Done {
         let deadline = Instant::now() + limit;
         let status = loop {
@@ -292,13 +292,13 @@ impl Process {
         }
     }
 
-    /// Asks it to stop, which it must do cleanly within five seconds.
+    /// Stops it, which must be clean and take at most five seconds.
     pub(crate) fn stop(self, signal: Signal) -> Done {
         self.signal(signal);
         self.end_within(Duration::from_secs(5))
     }
 
-    /// Ends it with the signal that no process can catch.
+    /// Kills it.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -307,13 +307,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// How the program ended. Killed by a signal, its code is -1.
+/// How the program exited. If a signal killed it, its code is -1.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) code: i32,
@@ -323,13 +323,13 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// Standard output as one JSON document and nothing else.
+    /// Standard output, which must be exactly one JSON document.
     pub(crate) fn document(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
-/// Tests several cases side by side: each spends most of its time waiting.
+/// Tests several cases concurrently: each spends most of its time waiting.
 pub(crate) fn each<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
     let test = &test;
     std::thread::scope(|scope| {
@@ -370,7 +370,7 @@ pub(crate) fn read_json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-/// The names in a folder in their order; none when there is no folder.
+/// The sorted names in a folder; none if there is no folder.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .into_iter()
@@ -381,7 +381,7 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// All regular files below a folder, links to them left out.
+/// All regular files below a folder, without links to them.
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
@@ -402,7 +402,7 @@ pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// An instant as all JSON gives them: RFC 3339 in UTC.
+/// An instant in the format of all JSON: RFC 3339 in UTC.
 pub(crate) fn instant(value: &Value) -> chrono::DateTime<chrono::Utc> {
     let text = value.as_str().unwrap_or_else(|| panic!("{value} is no instant"));
     let instant = chrono::DateTime::parse_from_rfc3339(text).unwrap();

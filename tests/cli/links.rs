@@ -1,5 +1,5 @@
-//! Links in the service's directories: root does not follow those of the service's user, and follows
-//! those of the administrator.
+//! Links in the service's directories: root does not follow links of the service's user, and
+//! follows links of the administrator.
 
 use crate::harness::{Setup, files, names, until};
 use nightjar::simulator::{Kind, Scenario};
@@ -15,14 +15,14 @@ const SERVICE: u32 = 12_345;
 fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        // Unlike the macros' output, this is shown although the test passes.
+        // Unlike the output of macros, this is shown even if the test passes.
         let _ =
             io::stderr().write_all(b"skipped: only root can act beside another user's service\n");
     }
     root
 }
 
-/// Gives a folder and all in it to the service's user.
+/// Gives a folder and its content to the service's user.
 fn give(path: &Path) {
     lchown(path, Some(SERVICE), Some(SERVICE)).unwrap();
     if fs::symlink_metadata(path).unwrap().is_dir() {
@@ -32,7 +32,7 @@ fn give(path: &Path) {
     }
 }
 
-/// A backed up source whose service runs as another user, and things of root beside it.
+/// A source with a backup whose service runs as another user, and files of root beside it.
 fn served() -> Setup {
     let setup = Setup::healthy();
     setup.backup();
@@ -68,7 +68,7 @@ fn assert_untouched(setup: &Setup, what: &str) {
 }
 
 #[test]
-fn root_follows_no_link_of_the_service_s_user() {
+fn root_follows_no_link_of_the_services_user() {
     if !is_root() {
         return;
     }
@@ -107,11 +107,11 @@ fn root_works_as_the_owner_of_the_state_folder() {
     if !is_root() {
         return;
     }
-    // Behind a folder that is closed to the owner, as systemd's is, and in the open.
+    // Below a folder that is closed to the owner, as systemd's is, and below an open one.
     for mode in [0o700, 0o755] {
         let setup = Setup::with(Scenario { pending_polls: 1_000_000, ..Scenario::default() });
         fs::set_permissions(setup.path("."), fs::Permissions::from_mode(mode)).unwrap();
-        // The configuration too is root's alone.
+        // Only root can read the configuration too.
         fs::set_permissions(setup.path("config.toml"), fs::Permissions::from_mode(0o600)).unwrap();
         fs::create_dir(setup.path("state")).unwrap();
         give(&setup.path("state"));
@@ -132,14 +132,14 @@ fn root_works_as_the_owner_of_the_state_folder() {
 }
 
 #[test]
-fn what_root_makes_beside_a_service_belongs_to_it() {
+fn files_that_root_creates_belong_to_the_services_user() {
     if !is_root() {
         return;
     }
     for mode in [0o700, 0o755] {
         let setup = served();
         fs::set_permissions(setup.path("."), fs::Permissions::from_mode(mode)).unwrap();
-        // Only root can read the key, here as everywhere else.
+        // Only root can read the key, here as in practice.
         let key = fs::metadata(setup.path("contoso.key")).unwrap();
         assert_eq!((key.uid(), key.mode() & 0o777), (0, 0o600));
         setup.backup();
@@ -180,7 +180,7 @@ fn root_overwrites_no_file_through_a_second_name() {
 }
 
 #[test]
-fn root_makes_no_file_where_a_link_of_the_service_leads() {
+fn root_creates_no_file_through_a_link_of_the_service() {
     if !is_root() {
         return;
     }
@@ -199,7 +199,7 @@ fn root_makes_no_file_where_a_link_of_the_service_leads() {
 }
 
 #[test]
-fn an_archive_that_is_closed_to_the_owner_of_the_state_is_an_error_with_its_cure() {
+fn an_archive_that_is_closed_to_the_owner_of_the_state_is_an_error_with_a_remedy() {
     if !is_root() {
         return;
     }
@@ -247,7 +247,7 @@ fn root_changes_nothing_after_refusing_the_services_links() {
     }
     let setup = served();
     plant(&setup, "goal", "archive/stores");
-    // The job waits for its storage; nothing is written, and the other commands say what is wrong.
+    // The job waits for its storage; nothing is written, and the other commands report the problem.
     let done = setup.run(&["backup", "--timeout", "2s"]);
     assert_eq!(done.code, 1, "{done:?}");
     assert_untouched(&setup, "backup");
@@ -275,13 +275,13 @@ fn an_administrators_links_to_another_disk_keep_working() {
     let verified = setup.json(&["verify"]);
     assert_eq!(verified["checked"], 2);
     assert_eq!(verified["findings"], serde_json::json!([]));
-    // What root has made there belongs to the folder's owner.
+    // Files that root has created there belong to the folder's owner.
     let owner = fs::metadata(setup.path("disk/stores")).unwrap().uid();
     for name in names(&setup.path("disk/stores")) {
         let meta = fs::symlink_metadata(setup.path("disk/stores").join(&name)).unwrap();
         assert_eq!(meta.uid(), owner, "{name}");
     }
-    // The numbers in it count when the database is lost.
+    // The job ids in it count when the database is lost.
     for part in ["nightjar.db", "nightjar.db-wal", "nightjar.db-shm"] {
         let _ = fs::remove_file(setup.path("state").join(part));
     }
@@ -305,7 +305,7 @@ fn a_lost_database_is_not_rebuilt_while_a_source_cannot_be_read() {
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.stderr.contains("mount its disk"), "{done:?}");
     assert!(!setup.path("state/nightjar.db").exists());
-    // With its disk it goes on, above the numbers that were given.
+    // With its disk it continues, with ids above those already used.
     fs::remove_file(setup.archive("stores")).unwrap();
     symlink(&away, setup.archive("stores")).unwrap();
     setup.backup();

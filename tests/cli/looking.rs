@@ -42,7 +42,7 @@ fn listing(folder: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, String)> {
     found
 }
 
-/// What these commands print and end with; nothing may change by them.
+/// The output and exit code of these commands; they must not change anything.
 fn look(setup: &Setup) -> Vec<(i32, String)> {
     let before = listing(&setup.path("state"));
     LOOKING
@@ -143,7 +143,7 @@ fn read_only_commands_work_for_another_user_and_in_a_read_only_directory() {
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         assert_eq!(listing(&state), before, "{arguments:?}");
     }
-    // So that it can be removed.
+    // Allows the removal of the folder.
     for folder in before.into_keys().filter(|path| path.is_dir()).chain([setup.path(".")]) {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     }

@@ -53,7 +53,7 @@ fn a_queued_job_is_joined_and_finished_by_a_later_backup() {
     let mut ids = setup.queue();
     assert_eq!(setup.service.requests().len(), 0, "queued only");
     assert!(setup.jobs().iter().all(|job| job["state"] == "queued" && job["attempts"] == 0));
-    // Asked again, the live jobs are named again.
+    // A second call names the same live jobs.
     assert_eq!(setup.queue(), ids);
     setup.backup();
     let mut worked: Vec<i64> = setup.jobs().iter().map(|job| job["id"].as_i64().unwrap()).collect();
@@ -72,7 +72,7 @@ fn two_backups_at_once_share_one_job() {
         assert_eq!(done.code, 0, "{done:?}");
     }
     let jobs = setup.jobs().len();
-    // The second may have come when all was over.
+    // The second may have started when everything was finished.
     assert_eq!(setup.service.remote_jobs().len(), jobs);
     assert_eq!(setup.manifests("stores").len(), jobs);
 }

@@ -11,15 +11,15 @@ use std::sync::{Arc, Mutex};
 /// Records every request, by path and body.
 struct Listener {
     url: String,
-    heard: Arc<Mutex<Vec<(String, String)>>>,
+    received: Arc<Mutex<Vec<(String, String)>>>,
 }
 
 impl Listener {
     fn new() -> Listener {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", socket.local_addr().unwrap());
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let all = Arc::clone(&heard);
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&received);
         std::thread::spawn(move || {
             for stream in socket.incoming() {
                 let mut stream = stream.unwrap();
@@ -31,24 +31,24 @@ impl Listener {
                 }
             }
         });
-        Listener { url, heard }
+        Listener { url, received }
     }
 
-    fn heard(&self) -> Vec<(String, String)> {
-        self.heard.lock().unwrap().clone()
+    fn received(&self) -> Vec<(String, String)> {
+        self.received.lock().unwrap().clone()
     }
 
-    /// What was posted to a path as JSON.
+    /// The JSON bodies posted to a path.
     fn messages(&self, path: &str) -> Vec<Value> {
-        let heard = self.heard();
-        let posted = heard.iter().filter(|(it, _)| it == path);
+        let received = self.received();
+        let posted = received.iter().filter(|(it, _)| it == path);
         posted.map(|(_, body)| serde_json::from_str(body).unwrap()).collect()
     }
 
-    /// The paths that begin with this one, without their queries.
+    /// The paths with this prefix, without their queries.
     fn pings(&self, path: &str) -> Vec<String> {
-        let heard = self.heard();
-        let paths = heard.iter().map(|(it, _)| it.split('?').next().unwrap().to_owned());
+        let received = self.received();
+        let paths = received.iter().map(|(it, _)| it.split('?').next().unwrap().to_owned());
         paths.filter(|it| it.starts_with(path)).collect()
     }
 }
@@ -83,14 +83,14 @@ fn a_successful_backup_only_pings_at_its_start_and_after_validation() {
     assert_eq!(listener.pings("/stores"), ["/stores/start", "/stores"]);
     assert_eq!(listener.pings("/all"), ["/all/start", "/all"]);
     let runs: Vec<_> = listener
-        .heard()
+        .received()
         .iter()
         .map(|(path, _)| path.split("rid=").nth(1).unwrap().to_owned())
         .collect();
     assert!(runs.iter().all(|run| run.len() == 36 && *run == runs[0]), "{runs:?}");
     assert_eq!(listener.messages("/hook"), Vec::<Value>::new());
     setup.backup();
-    let again = listener.heard();
+    let again = listener.received();
     let (path, _) = again.last().unwrap();
     assert!(!path.contains(&runs[0]), "the second run has an id of its own: {path}");
 }
@@ -118,7 +118,7 @@ fn a_failure_and_its_recovery_are_announced_once_each() {
         assert_eq!(setup.run(&["backup"]).code, 1);
     }
     let [broke] = &listener.messages("/hook")[..] else {
-        panic!("one message: {:?}", listener.heard())
+        panic!("one message: {:?}", listener.received())
     };
     assert_eq!(broke["event"], "broke");
     assert_eq!(broke["kind"], "failed");
@@ -232,7 +232,7 @@ fn low_disk_space_and_its_recovery_are_announced() {
     assert_eq!(messages.len(), 1, "one disk holds both folders: {messages:?}");
     assert_eq!(messages[0]["kind"], "disk");
     let text = messages[0]["message"].as_str().unwrap();
-    assert!(text.contains("make room"), "{text}");
+    assert!(text.contains("free some space"), "{text}");
     let setup = setup.set("notify.disk_low", "0 B");
     setup.backup();
     assert_eq!(listener.messages("/hook").last().unwrap()["event"], "recovered");
@@ -253,7 +253,7 @@ fn a_set_aside_database_is_announced_until_it_is_removed() {
     assert_eq!(listener.messages("/hook").pop().unwrap()["event"], "recovered");
 }
 
-/// A proxy that answers nothing and keeps the first line of whatever it is asked.
+/// A proxy that answers nothing and keeps the first line of each request.
 fn proxy() -> (String, Arc<Mutex<Vec<String>>>) {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());
@@ -292,7 +292,7 @@ fn nothing_for_this_machine_goes_through_a_proxy() {
         assert_eq!(run(&setup, &["check", "--online"]).code, 0);
         assert_eq!(*asked.lock().unwrap(), Vec::<String>::new(), "{names:?}");
 
-        // The proxy is one: what leaves the machine goes through it, and it sees no path.
+        // The proxy works: requests to other machines go through it, and it sees no path.
         let setup = setup.set("sources.stores.ping", "https://checks.example/secret-path");
         assert_eq!(run(&setup, &["notify", "test"]).code, 3);
         assert_eq!(*asked.lock().unwrap(), ["CONNECT checks.example:443 HTTP/1.1"], "{names:?}");
@@ -317,5 +317,5 @@ fn a_redirect_is_not_followed_and_not_a_success() {
     let done = setup.run(&["notify", "test"]);
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.stdout.contains("307"), "{done:?}");
-    assert_eq!(target.heard(), Vec::new());
+    assert_eq!(target.received(), Vec::new());
 }

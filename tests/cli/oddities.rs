@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 #[test]
-fn every_contradiction_of_the_documents_is_survived() {
+fn every_contradiction_of_the_documents_is_handled() {
     let default = Scenario::default;
     let odd: Vec<(&str, Scenario)> = vec![
         ("created200", Scenario { created_status: 200, ..default() }),
@@ -83,7 +83,7 @@ fn retry_after_is_honoured_up_to_one_hour() {
             _ => Vec::new(),
         }
     }
-    // Whatever the field is called: the job goes on in about an hour.
+    // Whichever field says it: the job continues in about an hour.
     let due = until("a time an hour ahead", || {
         let latest = instants(&setup.job()).into_iter().max()?;
         ((latest - now()).num_minutes() >= 5).then_some(latest)
@@ -130,7 +130,7 @@ fn a_refused_key_in_an_online_check_is_reported_in_one_document() {
 }
 
 #[test]
-fn four_backups_at_once_on_a_new_state_folder_get_along() {
+fn four_concurrent_backups_share_a_new_state_folder() {
     let setup = Setup::with(Scenario { pending_polls: 30, ..Scenario::default() });
     let all = [(); 4].map(|()| setup.start(&["backup"]));
     for backup in all {
@@ -185,7 +185,7 @@ fn a_cancelled_job_is_no_longer_polled() {
     );
     setup.queue();
     setup.job_when("the next backup", |job| job["state"] == "archived");
-    // One question may have been under way.
+    // One request may have been under way.
     assert!(setup.service.remote_jobs()[0].polls <= polls + 1);
     assert_eq!(setup.json(&["job", &id])["state"], "cancelled");
     assert_eq!(daemon.stop(Signal::TERM).code, 0);

@@ -17,7 +17,7 @@ fn latest_instant(value: &Value) -> Option<chrono::DateTime<chrono::Utc>> {
     }
 }
 
-/// How a process says that a job waits for quota by Nightjar's own count, and by the service's.
+/// The messages about a wait for quota by Nightjar's own count, and by the service's refusal.
 const WAITS: &str = "waits for quota: ";
 const REFUSED: &str = "says that the quota of account contoso is used up";
 
@@ -115,7 +115,7 @@ fn a_zero_retry_after_does_not_shorten_the_configured_backoff() {
                 false => setup.set("poll.initial", "30m").set("poll.max", "30m"),
             };
             let _backup = setup.start(&["backup"]);
-            // Until then the database may still be in the making.
+            // Until then the database may not exist yet.
             setup.until_asked(nightjar::simulator::Kind::Create, 1);
             let job = setup.job_when("the refusal", |job| !job["hold"].is_null());
             let due = crate::harness::instant(&job["due_at"]) - now();

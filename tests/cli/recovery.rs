@@ -1,4 +1,4 @@
-//! A database that is lost or damaged comes back from its copies and the archive.
+//! A lost or damaged database is restored from its copies and the archive.
 
 use crate::harness::{Setup, names, source};
 use nightjar::simulator::{Fault, Scenario};
@@ -15,7 +15,7 @@ fn damage(setup: &Setup) {
     let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.seek(SeekFrom::Start(4096)).unwrap();
     file.write_all(&vec![0xa5; usize::try_from(length).unwrap() - 4096]).unwrap();
-    // As one that did not come to its end has left it.
+    // As an interrupted process has left it.
     fs::write(setup.path("state/nightjar.db-wal"), "what a killed process had begun").unwrap();
     fs::write(setup.path("state/nightjar.db-shm"), "").unwrap();
 }
@@ -37,7 +37,7 @@ fn damaged_ones(setup: &Setup) -> usize {
         .count()
 }
 
-/// What a rebuilt history must tell of its archived jobs.
+/// The fields of archived jobs that a rebuilt history must have.
 fn essence(job: &Value) -> Value {
     let mut essence = serde_json::Map::new();
     for field in [
@@ -94,7 +94,7 @@ fn the_history_of_the_archive_is_rebuilt_from_the_archive_alone() {
 }
 
 #[test]
-fn what_was_started_before_the_loss_counts_against_the_quota_after_it() {
+fn remote_jobs_started_before_the_loss_count_against_the_quota_after_it() {
     let setup = Setup::healthy().set("accounts.contoso.max_jobs_per_day", 2);
     setup.backup();
     setup.backup();
@@ -138,9 +138,7 @@ fn a_damaged_database_is_set_aside_and_restored_from_its_copy() {
     assert!(looked.stdout.contains("nightjar reindex"), "{looked:?}");
 
     let daemon = setup.start(&["daemon"]);
-    crate::harness::until("an honest word", || {
-        daemon.stderr().contains("is kept as").then_some(())
-    });
+    crate::harness::until("the message", || daemon.stderr().contains("is kept as").then_some(()));
     crate::harness::until("the history", || (setup.jobs().len() == 2).then_some(()));
     assert_eq!(archived(&setup), before, "from the archive");
     assert_eq!(setup.json(&["job", "1"]), failed, "from the copy");
@@ -230,7 +228,7 @@ fn damage_found_while_running_is_checked_at_the_next_start() {
     setup.backup();
     let before = archived(&setup);
     damage(&setup);
-    // As a process leaves it that closed the database and met damage before.
+    // As a process leaves it that found damage before and closed the database.
     fs::remove_file(setup.path("state/nightjar.db-wal")).unwrap();
     fs::write(setup.path("state/nightjar.db.suspect"), "").unwrap();
     let done = setup.backup();
@@ -308,12 +306,12 @@ fn an_emptied_database_is_rebuilt_like_a_lost_one() {
         assert_eq!(known.len(), before.len(), "{round}");
         let failed: Vec<_> = jobs.iter().filter(|job| job["state"] == "failed").collect();
         assert_eq!(failed.len(), 1, "{round}: what only the copy knows");
-        // Names of what is set aside tell the seconds apart.
+        // Names of files that are set aside differ by the second.
         for name in names(&setup.path("state")).iter().filter(|name| name.contains(".damaged-")) {
             fs::remove_file(setup.path("state").join(name)).unwrap();
         }
     }
-    // And where the archive alone is left.
+    // The same with nothing but the archive left.
     let before = archived(&setup);
     without_copies(&setup);
     fs::write(setup.path("state/nightjar.db"), "").unwrap();
@@ -389,7 +387,7 @@ fn no_job_id_is_given_by_two_processes_to_two_files() {
     let backup = setup.start(&["backup"]);
     setup.job_when("waiting", |job| job["state"] == "waiting");
     lose(&setup);
-    // A new file, as another process makes it that knows nothing of this one.
+    // A new file, created by another process that does not know this one.
     fs::write(setup.path("state/nightjar.db"), empty_schema(&setup)).unwrap();
     let done = backup.end();
     assert_eq!(done.code, 1, "{done:?}");

@@ -69,10 +69,10 @@ fn a_held_snapshot_stays_until_it_is_released() {
 }
 
 #[test]
-fn a_newest_snapshot_dated_long_after_the_others_is_warned_of() {
+fn a_newest_snapshot_dated_long_after_the_others_gives_a_warning() {
     let setup = setup();
     assert_eq!(setup.run(&["prune", "--dry-run"]).stderr, "");
-    // All but the newest become years old, as they look to a clock that is ahead.
+    // All but the newest become years old, as a clock that is ahead would show them.
     for path in setup.manifests("stores").iter().take(3) {
         let mut manifest = read_json(path);
         let members = manifest.as_object_mut().unwrap();

@@ -60,7 +60,7 @@ fn a_job_has_every_documented_member() {
     assert_eq!(job["scheduled_for"], Value::Null);
     assert_eq!(job["error"], Value::Null);
     assert_eq!(job["remote_id"], setup.service.remote_jobs()[0].id);
-    // Two that say pending, and the one that says completed.
+    // Two say pending, and one says completed.
     assert_eq!(job["polls"], 3);
     assert_eq!(job["attempts"], 1);
     let (created, finished) = (instant(&job["created_at"]), instant(&job["finished_at"]));
@@ -151,7 +151,7 @@ fn a_snapshot_has_every_documented_member() {
     assert_eq!(older["same_content_as"], Value::Null);
     assert!(newer["same_content_as"].is_string());
     assert_eq!(setup.json(&["snapshots", "stores"]), listed);
-    assert_eq!(setup.run(&["snapshots", "nobody"]).code, 2);
+    assert_eq!(setup.run(&["snapshots", "unknown"]).code, 2);
 }
 
 fn only_status(setup: &Setup) -> Value {
@@ -212,7 +212,7 @@ fn a_source_whose_last_job_failed_is_failing_and_a_problem() {
     assert_eq!(status["health"], "failing");
     assert!(!status["last_success"].is_null() && !status["last_error"].is_null());
     assert_eq!(setup.run(&["status", "--check"]).code, 4);
-    // Without the question it is an answer like any other.
+    // Without `--check`, the exit code is 0.
     assert_eq!(setup.run(&["status"]).code, 0);
 }
 
@@ -269,7 +269,7 @@ fn a_valid_configuration_is_shown_with_the_next_three_runs_of_each_source() {
         .iter()
         .map(|run| run.with_timezone(&chrono_tz::Europe::Berlin).format("%H:%M:%S").to_string());
     assert!(hours.into_iter().all(|hour| hour == "02:00:00"));
-    assert_eq!(setup.service.requests().len(), 0, "nobody was asked to go online");
+    assert_eq!(setup.service.requests().len(), 0, "nothing was sent without --online");
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn all_configuration_mistakes_are_reported_at_once_with_their_position() {
     let checked = done.document();
     assert_eq!(checked["valid"], false);
     let errors = checked["errors"].as_array().unwrap();
-    // `initial` stands in [poll] and in [retry].
+    // `initial` is a key of [poll] and of [retry].
     assert!(errors.len() >= 4, "{checked}");
     let lines: Vec<&str> = text.lines().collect();
     for error in errors {
@@ -329,7 +329,7 @@ fn a_verified_archive_is_ok_and_counted() {
 
 #[test]
 fn damage_and_wrong_counts_give_the_documented_error_kind() {
-    // One source for each fault, so that one run tells them all.
+    // One source for each fault, so that one run shows them all.
     let corrupt = [
         Damage::Truncated,
         Damage::Unclosed,

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
-/// A daemon is stopped while a request gets no answer; the next one goes on.
+/// A daemon is stopped while a request gets no answer; the next one continues.
 fn stopped_while(scenario: Scenario, kind: Kind, attempts: usize) {
     each([Signal::TERM, Signal::INT], |signal| {
         let setup = Setup::with(scenario.clone());
@@ -133,7 +133,7 @@ fn an_unfinished_download_is_nowhere_under_a_final_name() {
     assert_eq!(setup.json(&["verify"])["ok"], true);
     let id = setup.job()["id"].to_string();
     assert_eq!(setup.run(&["cancel", &id]).code, 0);
-    // Cancelled from outside, a backup in the foreground ends within seconds too.
+    // If it is cancelled from outside, a backup in the foreground ends within seconds too.
     assert_eq!(backup.end_within(std::time::Duration::from_secs(5)).code, 1);
     until("the unfinished file to be gone", || {
         files(&setup.path("state/archive")).is_empty().then_some(())
@@ -185,7 +185,7 @@ fn a_daemon_killed_at_any_moment_is_replaced_by_one_that_finishes() {
         let wanted = setup.service.requests().len() + random.usize(0..5);
         let daemon = setup.start(&["daemon"]);
         until("some requests, or the end", || {
-            // The end needs no request where a snapshot was filed just before the last kill.
+            // The end needs no request if a snapshot was filed just before the last kill.
             let enough = setup.service.requests().len() >= wanted;
             let ended = || setup.jobs().iter().all(|job| !job["finished_at"].is_null());
             (enough || ended()).then_some(())

@@ -9,34 +9,34 @@ use std::time::Duration;
 
 struct Manager {
     socket: UnixDatagram,
-    heard: Vec<String>,
+    received: Vec<String>,
 }
 
 impl Manager {
     fn new(setup: &Setup) -> Manager {
         let socket = UnixDatagram::bind(setup.path("notify")).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        Manager { socket, heard: Vec::new() }
+        Manager { socket, received: Vec::new() }
     }
 
-    /// One in the abstract namespace, and what names it in the environment.
+    /// A socket in the abstract namespace, and its name in the environment.
     fn abstractly() -> (Manager, String) {
         let name = format!("nightjar-test-{}-{}", std::process::id(), fastrand::u64(..));
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let socket = UnixDatagram::bind_addr(&address).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        (Manager { socket, heard: Vec::new() }, format!("@{name}"))
+        (Manager { socket, received: Vec::new() }, format!("@{name}"))
     }
 
-    /// Waits for a datagram that says this.
+    /// Waits for a datagram that contains this.
     fn until(&mut self, what: &str) -> String {
         loop {
             let mut buffer = [0; 4096];
             let count = self.socket.recv(&mut buffer).unwrap_or_else(|error| {
-                panic!("{what} was not told: {error}; heard {:?}", self.heard)
+                panic!("{what} was not sent: {error}; received {:?}", self.received)
             });
             let text = String::from_utf8(buffer[..count].to_vec()).unwrap();
-            self.heard.push(text.clone());
+            self.received.push(text.clone());
             if text.contains(what) {
                 return text;
             }
@@ -61,14 +61,18 @@ fn readiness_status_reload_and_stopping_are_sent_to_the_service_manager() {
     manager.until("READY=1");
     setup.run(&["backup", "--no-wait"]);
     manager.until("STATUS=job 1 of stores");
-    // Only now, or it could be over before its status was read.
+    // Only now, or it could end before its status was read.
     setup.service.set_scenario("Stores", Scenario::default());
     setup.until_asked(Kind::Result, 1);
     manager.until("STATUS=nothing in flight");
     let done = daemon.stop(Signal::TERM);
     assert_eq!(done.code, 0);
     manager.until("STOPPING=1");
-    assert!(manager.heard.iter().all(|text| !text.contains("WATCHDOG")), "{:?}", manager.heard);
+    assert!(
+        manager.received.iter().all(|text| !text.contains("WATCHDOG")),
+        "{:?}",
+        manager.received
+    );
 }
 
 #[test]
@@ -85,7 +89,7 @@ fn a_service_manager_in_the_abstract_namespace_is_notified_too() {
 }
 
 #[test]
-fn a_working_loop_pings_the_watchdog() {
+fn the_running_loop_pings_the_watchdog() {
     let setup = Setup::healthy();
     let mut manager = Manager::new(&setup);
     let mut command = setup.command(&["daemon"]);
@@ -110,5 +114,9 @@ fn the_watchdog_of_another_process_is_ignored() {
     assert!(log.contains("is ready"));
     assert_eq!(daemon.stop(Signal::TERM).code, 0);
     manager.until("STOPPING=1");
-    assert!(manager.heard.iter().all(|text| !text.contains("WATCHDOG")), "{:?}", manager.heard);
+    assert!(
+        manager.received.iter().all(|text| !text.contains("WATCHDOG")),
+        "{:?}",
+        manager.received
+    );
 }

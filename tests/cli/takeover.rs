@@ -92,7 +92,7 @@ fn sighup_reloads_the_key() {
     private_file(&setup.path("contoso.key"), crate::harness::KEY);
     daemon.signal(Signal::HUP);
     let before = daemon.stderr().lines().count();
-    until("a word about it", || (daemon.stderr().lines().count() > before).then_some(()));
+    until("the message", || (daemon.stderr().lines().count() > before).then_some(()));
     assert_eq!(setup.run(&["retry", &id.to_string()]).code, 0);
     let job =
         setup.job_when("the retried job", |job| job["id"] != id && !job["finished_at"].is_null());

@@ -1,4 +1,4 @@
-//! What comes from outside never reaches the terminal as a command, nor forges a line.
+//! Text from outside neither controls the terminal nor forges a line.
 
 use crate::harness::{Done, Setup, read_json};
 use std::fs;
@@ -14,7 +14,7 @@ fn is_harmless(done: &Done) {
     }
 }
 
-/// Puts a text into the database's rows.
+/// Writes a text into the rows of the database.
 fn poison(setup: &Setup, statements: &[&str]) {
     setup.block_on(async {
         use sqlx::ConnectOptions as _;
@@ -29,7 +29,7 @@ fn poison(setup: &Setup, statements: &[&str]) {
 }
 
 #[test]
-fn nothing_from_outside_commands_the_terminal_or_forges_a_line() {
+fn text_from_outside_neither_controls_the_terminal_nor_forges_a_line() {
     let setup = Setup::healthy();
     setup.backup();
     let path = setup.manifests("stores").pop().unwrap();
@@ -85,7 +85,7 @@ fn nothing_from_outside_commands_the_terminal_or_forges_a_line() {
            hold_kind = 'limit', hold_message = ?1"],
     );
     look();
-    // All but `check` in one of the rounds at least.
+    // All commands but `check` show it in at least one of the rounds.
     assert!(shown >= 16, "{shown}");
     for format in ["text", "json"] {
         is_harmless(&setup.run(&["--log-format", format, "backup", "--timeout", "1s"]));

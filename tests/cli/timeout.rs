@@ -4,7 +4,7 @@ use crate::harness::{Setup, names, source};
 use nightjar::simulator::Scenario;
 use std::time::Duration;
 
-/// A service that works for ever.
+/// A service whose jobs never end.
 fn endless() -> Scenario {
     Scenario { pending_polls: 1_000_000, ..Scenario::default() }
 }
@@ -30,7 +30,7 @@ fn a_backup_that_times_out_fails_and_the_next_one_continues_its_job() {
 fn unfinished_jobs_count_as_failed_beside_successful_ones() {
     let setup = Setup::of(vec![source("Stores", Scenario::default()), source("Depots", endless())]);
     setup.run(&["backup", "stores"]);
-    // A slow machine takes longer for the one that succeeds.
+    // A slow machine takes longer for the source that succeeds.
     let (done, limit) = ["4s", "16s", "1m"]
         .into_iter()
         .map(|limit| (setup.start(&["backup", "--timeout", limit]), limit))

@@ -119,7 +119,7 @@ fn a_missing_key_file_ends_with_2_and_is_named() {
 }
 
 #[test]
-fn a_key_file_that_others_can_read_is_warned_about() {
+fn a_key_file_that_others_can_read_gives_a_warning() {
     let setup = Setup::healthy();
     assert!(!setup.backup().stderr.contains("contoso.key"));
     let key_file = setup.path("contoso.key");

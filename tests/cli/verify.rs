@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::path::PathBuf;
 
-/// A source for each name, with a snapshot each.
+/// A source of each name, with one snapshot each.
 fn archive_of(names: &[&str]) -> Setup {
     let setup = Setup::of(names.iter().map(|name| source(name, Scenario::default())).collect())
         .set("accounts.contoso.max_in_process", 50);
@@ -28,11 +28,11 @@ fn edit(setup: &Setup, name: &str, edit: impl FnOnce(&mut Value)) {
     let path = manifest(setup, name);
     let mut value = read_json(&path);
     edit(&mut value);
-    fs::write(path, sealed(value)).unwrap();
+    fs::write(path, with_checksum(value)).unwrap();
 }
 
-/// The text of a manifest with a checksum that fits it.
-fn sealed(mut manifest: Value) -> String {
+/// The text of a manifest with a matching checksum.
+fn with_checksum(mut manifest: Value) -> String {
     manifest.as_object_mut().unwrap().remove("checksum");
     let text = serde_json::to_string_pretty(&manifest).unwrap();
     let text = text.strip_suffix("\n}").unwrap().to_owned() + ",\n  ";
@@ -40,7 +40,7 @@ fn sealed(mut manifest: Value) -> String {
     format!("{text}\"checksum\": \"{sum}\"\n}}\n")
 }
 
-/// Verifies and gives the findings, all of which have the contract's shape.
+/// Runs `verify` and returns the findings, all of which have the documented shape.
 fn findings(setup: &Setup, code: i32) -> Vec<Value> {
     let done = setup.run(&["verify", "--json"]);
     assert_eq!(done.code, code, "{done:?}");
@@ -126,7 +126,7 @@ fn a_manifest_that_contradicts_its_data_is_an_error() {
         ("stored_hash", "/stored/sha256", wrong_hash),
         ("stored_file", "/stored/file", json!("20200101T000000Z-1.xml.zst")),
         ("outside", "/stored/file", json!("../../nightjar.db")),
-        ("source", "/source", json!("somebody")),
+        ("source", "/source", json!("another")),
         ("job", "/job", json!(4711)),
         ("entity_type", "/entity_type", json!("Something")),
         ("primary_key", "/primary_key", json!("Latitude")),
@@ -155,13 +155,13 @@ fn a_manifest_that_contradicts_its_data_is_an_error() {
 #[test]
 fn a_manifest_without_a_required_member_or_with_a_changed_byte_is_damaged() {
     let members = ["remote_id", "scheduled_for", "expected_entities", "same_content_as"];
-    let sealed_names = members.map(|member| format!("sealed-{member}"));
+    let rechecked_names = members.map(|member| format!("rechecked-{member}"));
     let older_names = members.map(|member| format!("older-{member}"));
-    let others = ["older", "flipped", "unsealed", "format"].map(str::to_owned);
+    let others = ["older", "flipped", "unchecked", "format"].map(str::to_owned);
     let names: Vec<&str> =
-        sealed_names.iter().chain(&older_names).chain(&others).map(String::as_str).collect();
+        rechecked_names.iter().chain(&older_names).chain(&others).map(String::as_str).collect();
     let setup = archive_of(&names);
-    for (member, name) in members.iter().zip(&sealed_names) {
+    for (member, name) in members.iter().zip(&rechecked_names) {
         edit(&setup, name, |manifest| {
             manifest.as_object_mut().unwrap().remove(*member).expect("a promised member");
         });
@@ -179,13 +179,13 @@ fn a_manifest_without_a_required_member_or_with_a_changed_byte_is_damaged() {
     }
     older("older", &[]);
     edit(&setup, "format", |manifest| manifest["format"] = json!(0));
-    // The account's access id stands nowhere else.
+    // The account's access id occurs nowhere else.
     let text = fs::read_to_string(manifest(&setup, "flipped")).unwrap();
     let changed = text.replace(ACCESS_ID, &ACCESS_ID.replace('2', "3"));
     assert_ne!(text, changed);
     fs::write(manifest(&setup, "flipped"), changed).unwrap();
-    let text = fs::read_to_string(manifest(&setup, "unsealed")).unwrap();
-    fs::write(manifest(&setup, "unsealed"), text.replace("\"checksum\"", "\"chdcksum\"")).unwrap();
+    let text = fs::read_to_string(manifest(&setup, "unchecked")).unwrap();
+    fs::write(manifest(&setup, "unchecked"), text.replace("\"checksum\"", "\"chdcksum\"")).unwrap();
 
     let findings = findings(&setup, 1);
     for name in names {
@@ -204,7 +204,7 @@ fn damage_to_shared_bytes_is_found_in_every_snapshot_that_shares_them() {
     let path = data(&setup, "stores");
     let mut bytes = fs::read(&path).unwrap();
     bytes[20] ^= 1;
-    // In place: a link to the same bytes stays one.
+    // In place: a link to the same bytes remains a link.
     fs::write(path, bytes).unwrap();
     let findings = findings(&setup, 1);
     let snapshots: std::collections::BTreeSet<String> =
@@ -220,7 +220,7 @@ fn after_damage_the_next_backup_is_stored_in_full() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[20] ^= 1;
     fs::write(path, bytes).unwrap();
-    // The same document again: a link to what is damaged would be no backup.
+    // The same document again: a link to damaged data would be no backup.
     setup.backup();
     let stored = zstd::decode_all(fs::File::open(data(&setup, "stores")).unwrap());
     assert!(stored.is_ok_and(|bytes| bytes == Data::first_places(20).document()));

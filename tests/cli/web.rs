@@ -24,7 +24,7 @@ impl Page {
         Self::started(setup, |setup| setup.start(&["daemon"]))
     }
 
-    /// The page of a daemon that is started in another way.
+    /// The page of a daemon that is started differently.
     pub(crate) fn started(setup: Setup, start: impl FnOnce(&Setup) -> Process) -> Self {
         let port = free_port();
         let setup = setup.set("web.listen", format!("127.0.0.1:{port}"));
@@ -41,7 +41,7 @@ impl Page {
         self.send(&format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))
     }
 
-    /// Sends exactly this and takes the answer.
+    /// Sends exactly this and returns the answer.
     pub(crate) fn send(&self, request: &str) -> Answer {
         send(self.port, request)
     }
@@ -57,7 +57,7 @@ fn connect(port: u16) -> TcpStream {
     stream
 }
 
-/// Sends exactly this to a port of this machine and takes the answer.
+/// Sends exactly this to a port of this machine and returns the answer.
 pub(crate) fn send(port: u16, request: &str) -> Answer {
     let mut stream = connect(port);
     stream.write_all(request.as_bytes()).unwrap();
@@ -135,7 +135,7 @@ fn a_source_a_job_and_a_snapshot_have_pages_that_link_to_each_other() {
     let foreign = "localhost\r\nSec-Fetch-Site: cross-site";
     assert_eq!(page.ask("GET", &format!("{href}/data"), foreign).status, 403);
     for path in [
-        "/sources/nobody",
+        "/sources/unknown",
         "/jobs/99",
         "/jobs/x",
         "/snapshots/stores/20200101T000000Z-1",
@@ -194,7 +194,7 @@ fn a_socket_file_is_served_and_removed() {
     use std::os::unix::net::UnixStream;
     let setup = Setup::healthy();
     let path = setup.path("page.sock");
-    // One that a killed daemon has left is replaced.
+    // A stale file of a killed daemon is replaced.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let setup = setup.set("web.listen", format!("unix:{}", path.display()));
     let daemon = setup.start(&["daemon"]);
@@ -257,7 +257,7 @@ fn the_page_answers_with_the_json_of_the_commands() {
     setup.backup();
     setup.backup();
     let page = Page::of(setup);
-    // A daemon that has started writes down when the source is next due.
+    // After its start, a daemon stores when the source is next due.
     for (route, command) in
         [("/api/jobs", "jobs"), ("/api/sources", "status"), ("/api/snapshots", "snapshots")]
     {

@@ -2,7 +2,7 @@
 
 use crate::maintenance::is_off;
 use crate::promises::{Promises, thoroughly};
-use crate::world::{Gate, Service, World, draw};
+use crate::world::{Pause, Service, World, draw};
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use nightjar::archive::Archive;
 use nightjar::clock::{Clock, MockClock};
@@ -192,7 +192,7 @@ struct Process {
     stopped: Option<Stopped>,
     worker: String,
     number: u64,
-    gate: Arc<Gate>,
+    pause: Arc<Pause>,
     store: Store,
     archive: Archive,
     _engine: Engine,
@@ -262,7 +262,7 @@ impl Machine {
         world.is_clock_wrong = plan.jumps != Jumps::Never;
         let (faults, died) = (Arc::new(Mutex::new(Faults::default())), Arc::new(Notify::new()));
         let world = Arc::new(Mutex::new(world));
-        let service = Service { world, gate: Arc::default(), worker: 0 };
+        let service = Service { world, pause: Arc::default(), worker: 0 };
         let watching = {
             let (faults, died, service) = (Arc::clone(&faults), Arc::clone(&died), service.clone());
             failpoint::watch(folder.path(), move |point, path| {
@@ -334,7 +334,7 @@ impl Machine {
             if let Some(process) = &self.processes[which]
                 && !is_any_stopped
             {
-                process.gate.close();
+                process.pause.close();
             }
         }
         if self.chance("hand") < 0.05 {
@@ -474,7 +474,7 @@ impl Machine {
         let tasks = [maintenance::RETENTION, maintenance::COPY];
         let mut work: Work = match (process.stopped.take(), process.daemon.take()) {
             (Some(stopped), _) => {
-                process.gate.open();
+                process.pause.open();
                 stopped.work
             }
             (None, Some(mut daemon)) => Box::pin(async move {
@@ -493,13 +493,13 @@ impl Machine {
             (None, None) => unreachable!("a process is at rest or at work"),
         };
         let (faults, died) = (Arc::clone(&self.faults), Arc::clone(&self.died));
-        let (gate, store, worker) = (Arc::clone(&process.gate), &process.store, &process.worker);
+        let (pause, store, worker) = (Arc::clone(&process.pause), &process.store, &process.worker);
         let done = process.runtime.block_on(async {
             tokio::select! {
                 biased;
                 () = death(&faults, &died) => None,
                 done = &mut work => Some(done),
-                () = gate.stops() => {
+                () = pause.stops() => {
                     // Whatever else it does ends first: no process is stopped within a transaction,
                     // which would stop all others too.
                     tokio::select! {
@@ -605,9 +605,9 @@ impl Machine {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let settings = self.settings.clone();
         let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
-        let gate = Arc::<Gate>::default();
+        let pause = Arc::<Pause>::default();
         let service =
-            Service { gate: Arc::clone(&gate), worker: self.workers, ..self.service.clone() };
+            Service { pause: Arc::clone(&pause), worker: self.workers, ..self.service.clone() };
         let services: BTreeMap<String, Arc<dyn ExportService>> =
             BTreeMap::from([("contoso".to_owned(), Arc::new(service) as _)]);
         let config = engine::EngineConfig { settings: settings.clone(), services };
@@ -633,7 +633,7 @@ impl Machine {
                 number: self.workers,
                 stopped: None,
                 worker,
-                gate,
+                pause,
                 store,
                 archive,
                 _engine: engine,
@@ -692,7 +692,7 @@ impl Machine {
         for process in self.processes.iter_mut().flatten() {
             match &mut process.stopped {
                 Some(stopped) => stopped.until = now,
-                None => process.gate.open(),
+                None => process.pause.open(),
             }
         }
         let begun = self.clock.now();

@@ -10,11 +10,11 @@
 //! NIGHTJAR_FIRST=1 NIGHTJAR_SEEDS=5000 cargo test --test years   # up to the first that breaks
 //! ```
 //!
-//! Faults are drawn from the seed, the source and the number of the request, not from the order in
-//! which threads happen to come, so that a seed misbehaves in the same way each time.
+//! Faults depend on the seed, the source and the number of the request, not on the order in which
+//! threads run, so that a seed has the same faults each time.
 //!
-//! `tests/years/mutants` breaks the program in more than twenty ways, one at a time, and sees that the
-//! simulation notices each.
+//! `tests/years/mutants` breaks the program in more than twenty ways, one at a time, and checks
+//! that the simulation detects each.
 
 #![allow(
     clippy::unwrap_used,
@@ -40,12 +40,12 @@ use std::time::Instant;
 const SHORT: u64 = 16;
 
 fn number(name: &str) -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "how a campaign is told its size")]
+    #[expect(clippy::disallowed_methods, reason = "the size of a campaign")]
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("${name} is no number: {text}")))
 }
 
-/// Runs a plan for each seed, on every core, and fails with all that broke.
+/// Runs a plan for each seed, on every core, and fails with all broken promises.
 fn campaign(seeds: Range<u64>, plan: impl Fn(u64) -> Plan + Sync) {
     let begun = Instant::now();
     let seeds = Mutex::new(seeds);

@@ -1,4 +1,4 @@
-//! What retention and the database's copies promise, held against a slow and obvious reference.
+//! The promises of retention and database copies, checked against a slow and obvious reference.
 
 use crate::promises::Promises;
 use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
@@ -12,21 +12,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// A daemon that runs and meets no trouble copies its database and applies retention this often: a
-/// day, the hour that a clock set back repeats, and how rarely the simulation looks.
+/// A daemon that runs without trouble copies its database and applies retention this often: a day,
+/// the hour that a clock set back repeats, and the interval at which the simulation checks.
 const RHYTHM: TimeDelta = TimeDelta::hours(27);
 
-/// A snapshot, as the archive showed it first.
+/// A snapshot, as the archive first had it.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     is_good: bool,
     /// The day, by true time.
     day: NaiveDate,
-    /// How long the machine had been running well by then.
+    /// How long the machine had run without trouble by then.
     at: TimeDelta,
 }
 
-/// Watches what goes.
+/// Watches which snapshots disappear.
 #[derive(Debug, Default)]
 pub(crate) struct MaintenanceChecks {
     snapshots: BTreeMap<String, BTreeMap<Name, Seen>>,
@@ -44,8 +44,8 @@ impl MaintenanceChecks {
         self.calm += time;
     }
 
-    /// Looks at what is there, after every step. `now` is what the wall clock shows,
-    /// `truth` what time it is.
+    /// Compares the archive and the copies with the promises, after every step. `now` is the wall
+    /// clock, `truth` the true time.
     pub(crate) fn look(
         &mut self,
         archive: &Archive,
@@ -101,8 +101,8 @@ impl MaintenanceChecks {
         });
     }
 
-    /// At the end: what retention lets go has gone (unless the clock was wrong: then it keeps what it
-    /// cannot be sure of), and every copy of the database is whole.
+    /// At the end: everything that retention removes is gone (unless the clock was wrong: then
+    /// retention keeps what it is unsure of), and every copy of the database is intact.
     pub(crate) async fn finish(
         &self,
         store: &Store,
@@ -157,9 +157,9 @@ async fn is_whole(copy: &Path, store: &Store) -> Result<(), String> {
     Ok(())
 }
 
-/// What a policy keeps, in the words of the documentation: of each period the newest, while fewer
-/// periods than the rule's number are newer; the newest good one; and the oldest while a rule has
-/// not found as many periods as it may keep. Newest is the highest job.
+/// The snapshots that a policy keeps, as documented: the newest of each period, while fewer periods
+/// than the rule's number are newer; the newest good one; and the oldest while a rule has not found
+/// as many periods as it may keep. Newest is the highest job id.
 fn obviously_kept(all: &BTreeMap<Name, Seen>, policy: &Rules, zone: Tz) -> BTreeSet<Name> {
     let mut names: Vec<Name> = all.keys().copied().collect();
     names.sort_by_key(|name| std::cmp::Reverse(name.job()));
@@ -191,7 +191,7 @@ fn obviously_kept(all: &BTreeMap<Name, Seen>, policy: &Rules, zone: Tz) -> BTree
     kept
 }
 
-/// Whether the instants are in the order of the jobs, and none lies ahead.
+/// Whether the instants are in the order of the job ids, and none is in the future.
 fn is_believable(all: &BTreeMap<Name, Seen>, now: DateTime<Utc>) -> bool {
     let mut names: Vec<&Name> = all.keys().collect();
     names.sort_by_key(|name| name.job());
@@ -199,7 +199,8 @@ fn is_believable(all: &BTreeMap<Name, Seen>, now: DateTime<Utc>) -> bool {
         && names.iter().all(|name| name.created_at() <= now)
 }
 
-/// What stays whatever the instants say: the last so many, and the newest good one.
+/// The snapshots that are kept independent of their instants: the last few, and the newest good
+/// one.
 fn surely_kept(all: &BTreeMap<Name, Seen>, policy: &Rules) -> BTreeSet<Name> {
     let mut names: Vec<Name> = all.keys().copied().collect();
     names.sort_by_key(|name| std::cmp::Reverse(name.job()));
@@ -216,7 +217,7 @@ fn days_left(all: &BTreeMap<Name, Seen>, there: &BTreeSet<Name>) -> usize {
     days(all.iter().filter(|(name, _)| there.contains(name)).map(|(_, seen)| seen))
 }
 
-/// The day's end, by which a machine that is off every night is on again.
+/// The end of the day: a machine that is off every night is on again by then.
 pub(crate) fn is_off(now: DateTime<Utc>, zone: Tz) -> bool {
     use chrono::Timelike as _;
     (3..6).contains(&now.with_timezone(&zone).hour())

@@ -1,4 +1,4 @@
-//! What is promised, and how it is seen that a promise is broken.
+//! The promises, and how a broken promise is detected.
 
 use crate::machine::{Jumps, Plan, is_excused};
 use crate::maintenance::MaintenanceChecks;
@@ -18,20 +18,20 @@ const ALL: u32 = 1_000_000;
 
 #[derive(Debug)]
 pub(crate) struct Promises {
-    /// What was broken.
+    /// The broken promises.
     pub(crate) broken: Vec<String>,
     pub(crate) jobs: u64,
     jumps: Jumps,
     pruning: bool,
-    /// What retention and the copies promise.
+    /// The promises of retention and database copies.
     pub(crate) maintenance: MaintenanceChecks,
-    /// Remote jobs that have been looked at.
+    /// Remote jobs that have been checked.
     seen: usize,
-    /// How many remote jobs came to exist for each job.
+    /// How many remote jobs were created for each job.
     started: BTreeMap<i64, u32>,
-    /// Accepted remote jobs whose answer a process could write down.
+    /// Accepted remote jobs whose answer a process could store.
     answered: Vec<usize>,
-    /// Quota refusals that have been looked at.
+    /// Quota refusals that have been checked.
     refusals: u64,
 }
 
@@ -50,7 +50,7 @@ impl Promises {
         }
     }
 
-    /// Whether none is broken yet.
+    /// Whether no promise is broken yet.
     pub(crate) fn hold(&self) -> bool {
         self.broken.is_empty()
     }
@@ -61,7 +61,7 @@ impl Promises {
         }
     }
 
-    /// An engine's error must be one that passes.
+    /// An engine's error must be a temporary one.
     pub(crate) fn errors(&mut self, error: &StoreError) {
         self.expect(is_excused(error), || format!("the engine gave up: {error}"));
     }
@@ -91,7 +91,7 @@ impl Promises {
         Ok(())
     }
 
-    /// This worker has done a tick, with all that was answered to it.
+    /// This worker has completed a tick, with every answer that it received.
     pub(crate) fn answered(&mut self, service: &Service, worker: u64) {
         let mut world = service.world();
         let is_own = |it: &&(u64, usize)| it.0 == worker;
@@ -99,8 +99,8 @@ impl Promises {
         world.answered.retain(|it| it.0 != worker);
     }
 
-    /// A remote job that goes on is known, whatever became of its job: by the live job, or as one
-    /// that no live job waits for. Those are listed while a job waits for a place.
+    /// A running remote job is known, whatever happened to its job: by the live job, or as an
+    /// orphan. Orphans are listed while a job waits for quota.
     async fn check_answered(
         &mut self,
         store: &Store,
@@ -128,17 +128,17 @@ impl Promises {
         Ok(())
     }
 
-    /// Nothing is put off for longer than its own rule has it, whatever the clock did.
+    /// No job is delayed for longer than its rule allows, whatever the clock did.
     fn check_due(&mut self, job: &Job, now: DateTime<Utc>, settings: &Settings) {
         let quota = job.waiting.as_ref().is_some_and(|wait| wait.why == WaitReason::Quota);
         let longest = settings.poll.max.max(settings.retry.max);
         let longest = TimeDelta::from_std(longest).unwrap().max(TimeDelta::hours(1));
-        // Up to five seconds more are no sign of a wrong clock.
+        // Up to five seconds more do not indicate a wrong clock.
         let longest = if quota { TimeDelta::hours(24) } else { longest } + TimeDelta::seconds(5);
         self.expect(job.due_at - now <= longest, || {
             format!("job {} is put off by {}: {:?}", job.id, job.due_at - now, job.waiting)
         });
-        // Whatever the service says, it is asked no sooner than the policy has it.
+        // Whatever the service says, it is not polled earlier than the policy allows.
         let least = settings.poll.initial.mul_f64(1.0 - settings.poll.jitter).as_secs();
         let age = u64::try_from((now - job.created_at).num_seconds()).unwrap_or_default();
         let is_patient = u64::from(job.polls) <= 2 * u64::from(JOB_ATTEMPTS) + age / least;
@@ -147,7 +147,7 @@ impl Promises {
         });
     }
 
-    /// What a stopped worker holds stays its own, unless a user cancels it.
+    /// A stopped worker keeps its jobs, unless a user cancels them.
     pub(crate) async fn is_left_alone(
         &mut self,
         store: &Store,
@@ -164,14 +164,14 @@ impl Promises {
         Ok(())
     }
 
-    /// `verify` says of nothing that it is damaged.
+    /// `verify` reports no damage.
     pub(crate) fn verified(&mut self, verified: &Verification) {
         for finding in verified.findings.iter().filter(|it| it.severity == Severity::Error) {
             self.broken.push(format!("verify: {finding:?}"));
         }
     }
 
-    /// What lies under a final name is whole: to be called when a process has just died.
+    /// Every file under a final name is complete: to be called when a process has just died.
     pub(crate) fn check_newest(&mut self, archive: &Archive, settings: &Settings) {
         for source in &settings.sources {
             let names = archive.names(&source.name).unwrap_or_default();
@@ -184,8 +184,8 @@ impl Promises {
         }
     }
 
-    /// No job has more remote jobs than it may and than it says, and the service never had to
-    /// refuse one for its limits.
+    /// No job has more remote jobs than allowed and recorded, and the service never had to refuse
+    /// one for its limits.
     pub(crate) async fn check_remote_jobs(
         &mut self,
         store: &Store,
@@ -198,7 +198,7 @@ impl Promises {
         };
         self.seen += fresh.len();
         for remote in fresh {
-            // A source has one live job at a time: whoever started this one is its newest.
+            // A source has one live job at a time: its newest job started this one.
             let filter =
                 Filter { source: Some(remote.to_lowercase()), limit: 1, ..Filter::default() };
             let Some(job) = store.jobs(&filter).await?.pop() else {
@@ -273,11 +273,12 @@ pub(crate) async fn thoroughly(
             promises.expect(!is_archived || is_kept || promises.pruning, || {
                 format!("job {} is archived, and its snapshot {path:?} is not there", job.id)
             });
-            // A disk that fails costs no attempt: only what was read and is no proof may do so.
-            let is_proof = |error: &JobError| {
+            // A failing disk costs no attempt: only data that was read and found invalid may cost
+            // one.
+            let is_legitimate = |error: &JobError| {
                 error.kind != ErrorKind::Corrupt || error.message.contains("kept aside")
             };
-            promises.expect(job.error.as_ref().is_none_or(is_proof), || {
+            promises.expect(job.error.as_ref().is_none_or(is_legitimate), || {
                 format!("job {} failed because of the disk: {:?}", job.id, job.error)
             });
             promises.expect(job.attempts <= JOB_ATTEMPTS, || {
@@ -318,7 +319,7 @@ pub(crate) async fn thoroughly(
 }
 
 /// Every scheduled time of a source is accounted for exactly once: by a job, as a skip, or among
-/// the earlier ones that a job or a skip stands for.
+/// the earlier times that a job or a skip represents.
 async fn accounted(store: &Store, source: &Source, jobs: &[&Job], promises: &mut Promises) {
     let Some(cursor) = store.cursor(&source.name).await.unwrap() else {
         promises.broken.push(format!("{} was never scheduled", source.name));
@@ -343,8 +344,8 @@ async fn accounted(store: &Store, source: &Source, jobs: &[&Job], promises: &mut
                 .expect(times.insert(time), || format!("{} has two jobs for {time}", source.name));
         }
     }
-    // A schedule that goes on from the present after a clock that was far ahead says nothing of what
-    // it has passed over.
+    // A schedule that resumes after a clock that was far ahead does not record the times that it
+    // skipped.
     promises.expect(counted == due || promises.jumps == Jumps::Far, || {
         format!(
             "{}: {due} times were due from {} to {}, and {counted} are accounted for",
@@ -353,7 +354,7 @@ async fn accounted(store: &Store, source: &Source, jobs: &[&Job], promises: &mut
     });
 }
 
-/// How many earlier times a line of a timeline says that it stands for.
+/// How many earlier times a line of a timeline says that it represents.
 fn earlier(message: &str) -> usize {
     if message.contains("(and one earlier time") {
         return 1;

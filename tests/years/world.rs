@@ -1,4 +1,5 @@
-//! The service, with all its moods. What it knows is the truth that the promises are held against.
+//! The simulated service with its faults. Its state is the truth that the promises are checked
+//! against.
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,17 +16,17 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How a document is not as it should be. The service's bytes are what must be kept, all the same.
+/// Defects of a document. The service's bytes must be kept all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Oddity {
     None,
-    /// A value that does not read as its column's type.
+    /// A value that does not parse as its column's type.
     Unreadable,
-    /// A primary key twice: for another try first.
+    /// A repeated primary key: another remote job is tried first.
     Unproven,
 }
 
-/// A document that the service has, with the digest of its bytes.
+/// A document of the service, with the digest of its bytes.
 #[derive(Debug)]
 pub(crate) struct Document {
     bytes: Bytes,
@@ -61,7 +62,7 @@ pub(crate) static DOCUMENTS: LazyLock<Vec<Document>> = LazyLock::new(|| {
     };
     let whole = (1..=20).map(|count| odd(count, Oddity::None));
     let unreadable = (1..=20).map(|count| odd(count, Oddity::Unreadable));
-    // One entity has no other's key.
+    // The keys are unique.
     let unproven = (1..=20).map(|count| odd(count.max(2), Oddity::Unproven));
     whole.chain(unreadable).chain(unproven).collect()
 });
@@ -71,17 +72,17 @@ fn document(entities: usize, oddity: Oddity) -> &'static Document {
     DOCUMENTS.iter().find(is_it).unwrap_or(&DOCUMENTS[entities - 1])
 }
 
-/// A result is as good as new up to so long before the submission (clocks differ), and some more.
+/// A result up to this much older than the submission is accepted (clocks differ), with a margin.
 const TOLERANCE: TimeDelta = TimeDelta::minutes(6);
 
-/// A number in [0, 1) that depends on nothing but these.
+/// A number in [0, 1) that depends only on the arguments.
 pub(crate) fn draw(seed: u64, what: &str, who: &str, nth: u64) -> f64 {
     let digest = Sha256::digest(format!("{seed}/{what}/{who}/{nth}"));
     let bytes: [u8; 8] = digest[..8].try_into().unwrap();
     (u64::from_le_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-/// How a remote job goes.
+/// The course of a remote job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
     Good,
@@ -111,11 +112,11 @@ pub(crate) struct Remote {
     fetches: u64,
 }
 
-/// What a source's requests are counted by.
+/// Counters of a source's requests.
 #[derive(Debug, Default)]
 struct Traffic {
     submits: u64,
-    /// When a submission was last refused, to be repeated "at once".
+    /// When a submission was last refused with a request to repeat it at once.
     refused: Option<DateTime<Utc>>,
 }
 
@@ -134,16 +135,16 @@ pub(crate) struct World {
     pub(crate) refusals: u64,
     pub(crate) requests: u64,
     pub(crate) faults: u64,
-    /// The process that asks is dead: nothing more is heard of it.
+    /// The process that sends requests is dead: it makes no further requests.
     pub(crate) dead: bool,
     /// The machine's wall clock, and how far it is set during the next request.
     pub(crate) mock: Option<MockClock>,
-    /// Whether somebody sets that clock wrong: then nothing can be said of instants.
+    /// Whether that clock is set wrong at times: then instants are unreliable.
     pub(crate) is_clock_wrong: bool,
     pub(crate) jump: Option<TimeDelta>,
-    /// Which submissions were answered, to which worker, since it last could write that down.
+    /// Which submissions were answered, to which worker, since it last could store the answers.
     pub(crate) answered: Vec<(u64, usize)>,
-    /// How often a result was fetched that is older than the submission it was taken for.
+    /// How often a result was fetched that is older than its submission.
     pub(crate) stale: u64,
     /// How often a refused submission was repeated within seconds.
     pub(crate) hasty: u64,
@@ -172,14 +173,14 @@ impl World {
         }
     }
 
-    /// Whether this goes wrong, of so many in a hundred when there is trouble.
+    /// Whether this goes wrong, with this probability in percent when there is trouble.
     fn fails(&mut self, what: &str, who: &str, nth: u64, percent: f64) -> bool {
         let fails = draw(self.seed, what, who, nth) * 100.0 < percent * self.trouble;
         self.faults += u64::from(fails);
         fails
     }
 
-    /// Some hours of some days, of so many in a hundred days when there is trouble.
+    /// Some hours of some days: this percentage of days when there is trouble.
     fn is_hour_of(&self, what: &str, percent: f64) -> bool {
         let hour = self.now.timestamp() / 3600;
         let day = hour / 24;
@@ -288,7 +289,7 @@ impl World {
             Ending::Lost => TimeDelta::zero(),
             _ => TimeDelta::seconds((minutes * 60.0) as i64),
         };
-        // One night in three, something has changed.
+        // In one night of three, the data has changed.
         let size = 1 + (draw(self.seed, "size", source, nth / 3) * 19.0) as usize;
         let oddity = match draw(self.seed, "oddity", source, nth) * 100.0 / self.trouble.max(1e-9) {
             0.0..8.0 => Oddity::Unreadable,
@@ -359,8 +360,8 @@ impl World {
         Ok(Polled::ours(progress))
     }
 
-    /// An answer about another job than the one that was asked about: an earlier one, which has
-    /// nothing to do with it, or the same under another name.
+    /// An answer about another job than the requested one: an unrelated earlier one, or the same
+    /// under another name.
     fn of_another(&mut self, number: usize, nth: u64, progress: Progress) -> Polled {
         let remote = &self.remotes[number];
         let (source, started) = (remote.source.clone(), remote.started);
@@ -409,9 +410,9 @@ impl World {
     }
 }
 
-/// Where a process is stopped in the middle of a request, as SIGSTOP does, and goes on.
+/// Where a process is stopped in the middle of a request, as by SIGSTOP, and continues later.
 #[derive(Debug, Default)]
-pub(crate) struct Gate {
+pub(crate) struct Pause {
     passage: Mutex<Passage>,
     stopped: Notify,
     goes_on: Notify,
@@ -426,13 +427,13 @@ enum Passage {
     Closed,
 }
 
-impl Gate {
+impl Pause {
     /// Stops the process at its next request.
     pub(crate) fn close(&self) {
         *self.passage.lock().unwrap() = Passage::Closing;
     }
 
-    /// Lets the process go on.
+    /// Continues the process.
     pub(crate) fn open(&self) {
         *self.passage.lock().unwrap() = Passage::Open;
         self.goes_on.notify_one();
@@ -458,12 +459,12 @@ impl Gate {
     }
 }
 
-/// The service as an engine asks it.
+/// The service, as an engine calls it.
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
     pub(crate) world: Arc<Mutex<World>>,
-    pub(crate) gate: Arc<Gate>,
-    /// Who asks.
+    pub(crate) pause: Arc<Pause>,
+    /// The calling worker.
     pub(crate) worker: u64,
 }
 
@@ -481,7 +482,7 @@ impl ExportService for Service {
     ) -> BoxFuture<'a, Result<Submitted, Failure>> {
         async {
             let answer = self.world().submit(&target.data_source);
-            self.gate.pass().await;
+            self.pause.pass().await;
             if let Ok(Submitted { remote_id: Some(id), .. }) = &answer {
                 self.world().answered.push((self.worker, id.parse().unwrap()));
             }
@@ -499,7 +500,7 @@ impl ExportService for Service {
     ) -> BoxFuture<'a, Result<Polled, Failure>> {
         async {
             let answer = self.world().poll(status_url);
-            self.gate.pass().await;
+            self.pause.pass().await;
             answer
         }
         .boxed()
@@ -514,12 +515,12 @@ impl ExportService for Service {
         async {
             let mut download = self.world().fetch(result_url)?;
             // Between the two halves of the document.
-            let gate = Arc::clone(&self.gate);
+            let pause = Arc::clone(&self.pause);
             let chunks = download.chunks.enumerate().then(move |(at, chunk)| {
-                let gate = Arc::clone(&gate);
+                let pause = Arc::clone(&pause);
                 async move {
                     if at == 1 {
-                        gate.pass().await;
+                        pause.pass().await;
                     }
                     chunk
                 }

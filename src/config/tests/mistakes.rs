@@ -88,7 +88,7 @@ fn an_unknown_table_names_the_nearest_known_one() {
 }
 
 #[test]
-fn a_known_key_in_the_wrong_table_is_shown_its_place() {
+fn a_known_key_in_the_wrong_table_gets_the_right_one() {
     for (text, message) in [
         (
             "[web]\ntimezone = 1",
@@ -290,7 +290,7 @@ fn a_first_wait_is_never_longer_than_the_longest() {
 }
 
 #[test]
-fn a_name_that_stands_there_twice_is_shown_where_it_comes_again() {
+fn a_repeated_name_is_reported_at_its_second_place() {
     finds(
         "timezone = \"UTC\"\ntimezone = \"UTC\"",
         &["2:1: `timezone` is already defined, expected it once"],
@@ -305,7 +305,7 @@ fn a_name_that_stands_there_twice_is_shown_where_it_comes_again() {
 }
 
 #[test]
-fn what_a_source_needs_is_missing_at_its_header() {
+fn missing_keys_of_a_source_are_reported_at_its_header() {
     finds(
         "[web]\n\n  [[sources]]",
         &[
@@ -341,7 +341,7 @@ fn an_account_with_a_mistake_is_still_known_to_its_sources() {
 }
 
 #[test]
-fn the_place_of_a_key_is_exactly_one() {
+fn a_key_has_exactly_one_place() {
     const ONE: &str = "one of key_file = \"FILE\", key_env = \"VARIABLE\" or credential = \"NAME\"";
     finds(
         "[accounts.a]\nendpoint = \"https://h\"",
@@ -381,7 +381,7 @@ fn an_accounts_name_can_be_shown_on_one_line() {
 }
 
 #[test]
-fn an_address_of_the_service_is_https_or_here() {
+fn the_endpoint_is_https_or_loopback() {
     const SUCH: &str = "expected an address such as \"https://spatial.virtualearth.net/REST/v1\"";
     let unencrypted = "found http, expected https: the key would be sent unencrypted; http is \
                 accepted for loopback addresses only";
@@ -487,7 +487,7 @@ url = "https://user:word@hooks.example.org/1"
 [notify.email]
 server = "smtp.example.org:25"
 security = "none"
-from = "nobody"
+from = "ops"
 to = []
 username = "nightjar"
 
@@ -510,7 +510,7 @@ run = "tell"
              \"FILE\", password_env = \"VARIABLE\" or password_credential = \"NAME\"",
             "14:10: `server`: found `smtp.example.org:25`, expected a server's name such as \
              \"smtp.example.org\", without its port",
-            "16:8: `from`: found `nobody`, expected a mailbox such as \"ops@example.org\" or \"Ops \
+            "16:8: `from`: found `ops`, expected a mailbox such as \"ops@example.org\" or \"Ops \
              <ops@example.org>\"",
             "17:6: `to`: found an empty array, expected at least one mailbox",
             "21:7: `run`: found the program `tell`, expected its whole path, beginning with /",

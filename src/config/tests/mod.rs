@@ -182,7 +182,7 @@ fn the_documented_example_means_what_it_says() {
 }
 
 #[test]
-fn what_is_left_out_has_the_documented_default() {
+fn missing_settings_have_the_documented_defaults() {
     let settings = accepted(&source_with(""));
     assert_eq!(settings.state_dir, Path::new("/var/lib/nightjar"));
     assert_eq!(settings.archive_dir, Path::new("/var/lib/nightjar/archive"));
@@ -278,7 +278,7 @@ fn the_page_is_off_without_its_table_and_with_an_empty_address() {
 }
 
 #[test]
-fn an_endpoint_may_be_https_anywhere_and_http_here() {
+fn an_endpoint_may_be_https_anywhere_and_http_on_loopback() {
     for (written, meant) in [
         ("https://h.example", "https://h.example/"),
         ("https://h.example/a/b//", "https://h.example/a/b"),

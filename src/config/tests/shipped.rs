@@ -43,7 +43,7 @@ fn the_shipped_file_is_a_valid_beginning() {
 }
 
 #[test]
-fn what_the_shipped_file_leaves_out_is_shown_with_its_default() {
+fn settings_missing_in_the_shipped_file_are_shown_with_their_defaults() {
     let (settings, shipped) = (accepted(&complete()), accepted(SHIPPED));
     assert_eq!(settings.state_dir, shipped.state_dir);
     assert_eq!(settings.archive_dir, shipped.archive_dir);

@@ -3,7 +3,7 @@
 use super::{finds, found};
 
 #[test]
-fn what_is_no_toml_is_said_in_plain_words() {
+fn messages_about_invalid_toml_are_plain() {
     for (text, message) in [
         (
             "timezone = Europe/Berlin",
@@ -24,7 +24,7 @@ fn what_is_no_toml_is_said_in_plain_words() {
 }
 
 #[test]
-fn lines_that_are_no_toml_do_not_hide_the_mistakes_of_others() {
+fn invalid_lines_do_not_hide_the_mistakes_of_others() {
     let text = "timezone = Europe/Berlin\n[poll]\nintial = \"5s\"\nmax = 5m\n[[sources]]\n\
                 name = stores\nschedule = \"daily\"\n";
     finds(
@@ -41,7 +41,7 @@ fn lines_that_are_no_toml_do_not_hide_the_mistakes_of_others() {
 }
 
 #[test]
-fn what_cannot_be_told_apart_is_not_guessed_at() {
+fn ambiguous_text_gives_syntax_errors_only() {
     // the table of the next keys, or the end of the text, is unknown
     for text in [
         "[web\nzzz = 1",

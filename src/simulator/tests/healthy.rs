@@ -104,7 +104,7 @@ async fn the_result_needs_a_completed_job_and_the_key() {
 }
 
 #[tokio::test]
-async fn the_storage_host_serves_without_a_key_and_its_seeing_one_is_recorded() {
+async fn the_storage_host_needs_no_key_and_records_one() {
     for output_url in [OutputUrl::Redirected, OutputUrl::Storage] {
         let redirected = output_url == OutputUrl::Redirected;
         let scenario = Scenario { output_url, ..Scenario::default() };
@@ -175,7 +175,7 @@ async fn limits_count_jobs_until_they_end() {
     while walk.create().await.unwrap().status() == 403 {
         refusals += 1;
     }
-    assert_eq!(refusals, 2, "a job that nobody can ask for goes on with each request");
+    assert_eq!(refusals, 2, "a job without a client advances with each request");
     assert_eq!(walk.simulator.peak_in_process(), 1);
     let url = format!("{}/dataflows/DataSourceDownload/Places", walk.simulator.endpoint());
     for _ in 0..3 {

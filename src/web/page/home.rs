@@ -1,4 +1,4 @@
-//! Which sources are protected and which are not.
+//! The overview: which sources are protected.
 
 use super::{bytes, calendar, count, instant_or_dash, jobs_table, layout, mark, or_dash, span};
 use crate::report::{JobView, ReportError, SourceStatus};

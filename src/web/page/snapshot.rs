@@ -152,7 +152,7 @@ impl<R> Watched<'_, R> {
     fn check(&self) -> std::io::Result<()> {
         match self.gone.is_cancelled() {
             false => Ok(()),
-            true => Err(std::io::Error::other("nobody waits for it any more")),
+            true => Err(std::io::Error::other("the client has disconnected")),
         }
     }
 }
