@@ -18,6 +18,7 @@
 //!   [`files`], how private files are made; [`tls`], which certificates are trusted and what their
 //!   errors mean; [`failpoint`], where tests inject failures.
 
+pub mod alerts;
 pub mod archive;
 pub mod cli;
 pub mod clock;

@@ -1,11 +1,11 @@
 //! `nightjar backup`: sources, now, in the foreground.
 
-use super::alerts::Dispatcher;
 use super::output;
 use super::watch::Watch;
 use super::{
     Common, Problem, archive, chosen, clock, engine_config, exit, open_store, stop_signal, sweep,
 };
+use crate::alerts::Dispatcher;
 use crate::config::units::{duration_text, parse_duration};
 use crate::engine::{Engine, Observer, Scope};
 use crate::job::{Job, State, Trigger};
@@ -85,15 +85,16 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     }
     let ids = jobs.iter().map(|(job, _)| job.id).collect();
     let reporter = Reporter::new(Some(store.clone()), archive(&settings));
-    let (dispatcher, mut steps) = Dispatcher::new(store.clone(), reporter, settings.clone());
-    let (shown, told) = (watch.observer(), dispatcher.clone());
+    let (dispatcher, mut backups) =
+        Dispatcher::new(store.clone(), reporter, clock(), settings.clone());
+    let (shown, alerts) = (watch.observer(), dispatcher.clone());
     let observer: Observer = Arc::new(move |notice| {
-        told.notice(&notice);
+        alerts.notice(&notice);
         shown(notice);
     });
     let engine =
         Engine::new(store.clone(), archive(&settings), worker, clock(), engine_config, observer);
-    // By itself, so that nothing that is shown or told holds it up.
+    // A task of its own, so that no output and no ping delays it.
     let stopped = stop.clone();
     let mut working = tokio::spawn(async move { engine.run(Scope::Jobs(ids), stop).await });
     let worked = {
@@ -101,7 +102,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
         loop {
             tokio::select! {
                 worked = &mut working => break worked.map_err(Problem::failed)?,
-                Some(step) = steps.next() => dispatcher.ping(step).await,
+                Some(event) = backups.next() => dispatcher.ping(event).await,
                 () = &mut showing => {}
             }
         }
@@ -118,7 +119,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     let code = code.await;
     // Also after a failure, for what ended before it; after a stop, not for long.
     let patience = if stopped.is_cancelled() { STOPPING } else { LAST_WORDS };
-    dispatcher.conclude(steps, patience).await;
+    dispatcher.conclude(backups, patience).await;
     // Maintains the database if no daemon does. Retention is left to `prune` and the daemon: adding a
     // backup never removes one.
     if code.is_ok() && !stopped.is_cancelled() {
@@ -135,12 +136,12 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
 /// Requests a stop after a time. The returned token is cancelled then.
 fn stop_after(limit: Duration, stop: &CancellationToken) -> CancellationToken {
     let (timed_out, stop) = (CancellationToken::new(), stop.clone());
-    let told = timed_out.clone();
+    let passed = timed_out.clone();
     tokio::spawn(async move {
         // What never ends, for no longer than that.
         let _ = tokio::time::timeout(limit, stop.cancelled()).await;
         if !stop.is_cancelled() {
-            told.cancel();
+            passed.cancel();
             stop.cancel();
         }
     });

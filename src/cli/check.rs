@@ -2,6 +2,7 @@
 
 use super::output::{self, Lines, Table};
 use super::{Common, Problem, clock, engine_config, exit};
+use crate::alerts;
 use crate::config::{self, Mistake};
 use crate::engine::target;
 use crate::settings::Settings;
@@ -103,7 +104,7 @@ fn warnings(settings: &Settings) -> Vec<String> {
         }
         Err(error) => warnings.push(format!("for the current user: [web]: {error}")),
     }
-    let (_, problems) = super::alerts::notifier(&readable);
+    let problems = alerts::channels(&readable).problems;
     warnings.extend(problems.into_iter().map(|it| format!("for the current user: {it}")));
     if settings.sources.is_empty() {
         warnings.push("there is no [[sources]] table: nothing will be backed up".to_owned());

@@ -1,7 +1,7 @@
 //! `nightjar daemon`: the service.
 
-use super::alerts::Dispatcher;
 use super::{Common, Problem, archive, clock, engine_config, recover, stop_signal, sweep, systemd};
+use crate::alerts::{self, Dispatcher};
 use crate::config;
 use crate::engine::{Engine, EngineConfig, Notice, Observer, Scope};
 use crate::files;
@@ -70,7 +70,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let news = Arc::new(Notify::new());
     let moved = Arc::clone(&news);
     let reporter = Reporter::new(Some(store.clone()), archive.clone());
-    let (dispatcher, steps) = Dispatcher::new(store.clone(), reporter.clone(), settings.clone());
+    let (dispatcher, backups) = Dispatcher::new(store.clone(), reporter, clock(), settings.clone());
     // What root alone may read is not read again; a reload says so.
     files::close_kept();
     let (live, auth) = (web::Live::default(), web::Auth { token, any_host });
@@ -114,7 +114,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
             let clock = clock();
             tokio::join!(
                 reload_on_hangup(hangup, common, &engine, &reader, &dispatcher, &news),
-                dispatcher.run_pings(steps),
+                dispatcher.run_pings(backups),
                 dispatcher.run_alerts(),
                 maintenance.keep_running(shown, &stop),
                 systemd::keep_alive(&engine),
@@ -183,7 +183,7 @@ fn reloaded(common: &Common) -> Result<(EngineConfig, Settings), Problem> {
     let config = whole_config(&settings)?;
     if files::has_left_root() {
         // A channel that works must not end because only root can read its secret.
-        let (_, problems) = super::alerts::notifier(&settings);
+        let problems = alerts::channels(&settings).problems;
         if !problems.is_empty() {
             return Err(Problem::usage(problems.join("\n")));
         }
@@ -220,7 +220,7 @@ async fn reload_on_hangup(
                 new.archive_dir.clone_from(&old.archive_dir);
                 tracing::info!(sources = new.sources.len(), "configuration reloaded");
                 engine.set_config(EngineConfig { settings: new.clone(), ..config });
-                dispatcher.set(new.clone());
+                dispatcher.set_settings(new.clone());
                 reader.set_settings(new);
             }
             Err(problem) => {

@@ -1,7 +1,6 @@
 //! The commands: one file each. They parse, call, and print; what they print for programs comes
 //! from [`crate::report`].
 
-mod alerts;
 mod backup;
 mod check;
 mod daemon;

@@ -1,6 +1,7 @@
 //! `nightjar notify test`: tests the notification channels.
 
-use super::{Common, Problem, alerts, clock, exit, output};
+use super::{Common, Problem, clock, exit, output};
+use crate::alerts::{self, Channels};
 use crate::notify::{Delivery, Message, Phase};
 use clap::Subcommand;
 
@@ -12,7 +13,7 @@ pub(super) enum Arguments {
 
 pub(super) async fn run(common: &Common, Arguments::Test: &Arguments) -> Result<u8, Problem> {
     let settings = common.settings()?;
-    let (notifier, problems) = alerts::notifier(&settings);
+    let Channels { notifier, problems } = alerts::channels(&settings);
     let message = Message::test(clock().now(), &alerts::host());
     let mut deliveries = notifier.send_once(&message).await;
     let checks = settings.sources.iter().map(|source| &source.ping).chain([&settings.notify.ping]);

@@ -1,6 +1,5 @@
 //! The messages.
 
-use crate::policy::alarms::{Alarm, AlarmChange, AlarmKind, Change};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -19,14 +18,17 @@ pub enum Event {
     Test,
 }
 
-impl From<Change> for Event {
-    fn from(change: Change) -> Event {
-        match change {
-            Change::Broke => Event::Broke,
-            Change::Still => Event::Still,
-            Change::Recovered => Event::Recovered,
-        }
-    }
+/// What a message is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// What kind of problem it is, as a word; `None` in a test.
+    pub kind: Option<String>,
+    /// The source, account, folder or service.
+    pub about: String,
+    /// What is, or was, wrong, and what to do.
+    pub message: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
 }
 
 /// One message, as webhooks and commands receive it in JSON.
@@ -35,7 +37,7 @@ pub struct Message {
     /// Why it is sent.
     pub event: Event,
     /// The kind of problem; `null` in a test.
-    pub kind: Option<AlarmKind>,
+    pub kind: Option<String>,
     /// The source, account, folder or service with the problem.
     pub about: String,
     /// The problem and what to do about it.
@@ -51,31 +53,13 @@ pub struct Message {
 }
 
 impl Message {
-    /// The message about a change, from this machine.
-    pub fn of(change: &AlarmChange, now: DateTime<Utc>, host: &str) -> Message {
-        let Alarm { kind, about, message, .. } = change.alarm.clone();
-        let event = Event::from(change.change);
-        Message { kind: Some(kind), ..Message::new(event, about, message, change.since, now, host) }
-    }
-
-    /// A test message.
-    pub fn test(now: DateTime<Utc>, host: &str) -> Message {
-        let text = "this is a test: alerts about backups will arrive here";
-        Message::new(Event::Test, "nightjar".to_owned(), text.to_owned(), now, now, host)
-    }
-
-    fn new(
-        event: Event,
-        about: String,
-        message: String,
-        since: DateTime<Utc>,
-        now: DateTime<Utc>,
-        host: &str,
-    ) -> Message {
+    /// A message from this machine, made now.
+    pub fn new(event: Event, content: Content, now: DateTime<Utc>, host: &str) -> Message {
+        let Content { kind, about, message, since } = content;
         let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         Message {
             event,
-            kind: None,
+            kind,
             about,
             message,
             since: instant(since),
@@ -85,10 +69,21 @@ impl Message {
         }
     }
 
+    /// A test message.
+    pub fn test(now: DateTime<Utc>, host: &str) -> Message {
+        let content = Content {
+            kind: None,
+            about: "nightjar".to_owned(),
+            message: "this is a test: alerts about backups will arrive here".to_owned(),
+            since: now,
+        };
+        Message::new(Event::Test, content, now, host)
+    }
+
     /// The subject line.
     pub fn subject(&self) -> String {
         let Message { about, host, .. } = self;
-        let kind = self.kind.map_or("", AlarmKind::as_str).replace('_', " ");
+        let kind = self.kind.as_deref().unwrap_or_default().replace('_', " ");
         match self.event {
             Event::Broke => format!("[nightjar] {about}: {kind} ({host})"),
             Event::Still => format!("[nightjar] {about}: still {kind} ({host})"),

@@ -8,7 +8,7 @@ mod email;
 mod http;
 mod message;
 
-pub use message::{Event, Message, Phase, run_id};
+pub use message::{Content, Event, Message, Phase, run_id};
 
 use crate::http::PlainClients;
 use crate::secret::{PrivateUrl, Secret};

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::http::PlainClients;
-use crate::policy::alarms::{Alarm, AlarmChange, AlarmKind, Change};
 use crate::settings::{Email, Http, MailSecurity, Webhook};
 use chrono::{DateTime, TimeZone, Utc};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -19,19 +18,13 @@ fn noon() -> DateTime<Utc> {
 }
 
 fn message() -> Message {
-    let change = AlarmChange {
-        change: Change::Broke,
-        alarm: Alarm {
-            key: "source/stores".into(),
-            kind: AlarmKind::Failed,
-            about: "stores".into(),
-            message: "the last job failed: aborted: out of luck".into(),
-        },
+    let content = Content {
+        kind: Some("failed".into()),
+        about: "stores".into(),
+        message: "the last job failed: aborted: out of luck".into(),
         since: noon(),
-        sent_at: None,
-        silent: false,
     };
-    Message::of(&change, noon(), "archive-1")
+    Message::new(Event::Broke, content, noon(), "archive-1")
 }
 
 fn clients() -> PlainClients {

@@ -1,7 +1,6 @@
 //! The values that commands and the status page show, read from the store and the archive, and
 //! serialised in one way.
 
-mod alarms;
 mod health;
 #[cfg(test)]
 mod tests;

@@ -146,9 +146,6 @@ async fn a_source_whose_folder_cannot_be_read_does_not_hide_the_others() {
     let error = shown[0].last_error.as_ref().unwrap();
     assert_eq!(error.kind, ErrorKind::Storage);
     assert!(error.message.contains("mount its disk"), "{error:?}");
-    // It raises an alert.
-    let alarms = reporter.alarms(&fixture.settings, morning(0)).await.unwrap();
-    assert!(alarms.iter().any(|alarm| alarm.about == "stores"), "{alarms:?}");
 }
 
 #[tokio::test]

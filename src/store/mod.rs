@@ -5,7 +5,7 @@
 //! an effect depends on (the intent to submit) is durable before the function returns, for
 //! `synchronous` is FULL.
 
-mod alarms;
+mod alerts;
 mod claim;
 mod clock;
 pub mod copies;
@@ -24,6 +24,7 @@ mod schedules;
 mod tests;
 mod writer;
 
+pub use alerts::SentAlert;
 pub use claim::LONGEST_REMOTE_JOB;
 pub use claim::{AccountLimits, Claim, Claimed};
 pub use history::{DURATIONS, DayJobs, Filter, JobDurations, TimelineEvent};

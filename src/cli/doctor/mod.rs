@@ -6,7 +6,8 @@ mod service;
 mod unit;
 
 use super::output::{self, Lines};
-use super::{Common, Problem, alerts, archive, chosen, clock, exit, reading};
+use super::{Common, Problem, archive, chosen, clock, exit, reading};
+use crate::alerts::{self, Channels};
 use crate::config;
 use crate::report::{Health, Reporter};
 use crate::settings::Settings;
@@ -97,7 +98,7 @@ async fn examine(settings: &Settings, arguments: &Arguments, found: &mut Finding
     if !arguments.offline {
         service::examine(settings, found).await;
     }
-    told(settings, found);
+    notifications(settings, found);
     unit::examine(settings, found);
 }
 
@@ -242,8 +243,8 @@ async fn database(settings: &Settings, now: DateTime<Utc>, found: &mut Findings)
     }
 }
 
-fn told(settings: &Settings, found: &mut Findings) {
-    let (notifier, problems) = alerts::notifier(settings);
+fn notifications(settings: &Settings, found: &mut Findings) {
+    let Channels { notifier, problems } = alerts::channels(settings);
     let fails = !problems.is_empty();
     for problem in problems {
         found.error("notify", problem, "then try `nightjar notify test`");

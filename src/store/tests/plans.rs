@@ -6,7 +6,7 @@ use super::*;
 fn statements() -> Vec<String> {
     let files = [
         include_str!("../import.rs"),
-        include_str!("../alarms.rs"),
+        include_str!("../alerts.rs"),
         include_str!("../claim.rs"),
         include_str!("../history.rs"),
         include_str!("../jobs.rs"),

@@ -328,39 +328,39 @@ fn a_worker_is_alive_as_long_as_its_process_holds_its_file() {
 
 #[tokio::test]
 async fn an_alert_is_claimed_by_one_process_and_kept_until_it_is_over() {
-    use crate::policy::alarms::{Alarm, AlarmChange, AlarmKind, Change, changes};
     let (_folder, store) = store().await;
-    let alarm = Alarm {
+    let first = SentAlert {
         key: "source/stores".into(),
-        kind: AlarmKind::Overdue,
+        kind: "overdue".into(),
         about: "stores".into(),
         message: "late".into(),
+        since: at(0),
+        sent_at: at(0),
+        acknowledged: false,
     };
-    let day = Duration::from_hours(24);
-    let now_due = async |standing: &[Alarm], at| -> Vec<AlarmChange> {
-        changes(standing, &store.sent_alarms().await.unwrap(), at, day)
-    };
-    let standing = [alarm.clone()];
-    let broke = now_due(&standing, at(0)).await;
-    assert!(store.claim_change(&broke[0], at(0)).await.unwrap());
-    assert!(!store.claim_change(&broke[0], at(0)).await.unwrap(), "another process has claimed it");
-    store.acknowledge(&alarm.key).await.unwrap();
-    let kept = store.sent_alarms().await.unwrap();
-    assert_eq!((&kept[0].alarm, kept[0].since, kept[0].acknowledged), (&alarm, at(0), true));
+    assert!(store.claim_alert(&first, None).await.unwrap());
+    assert!(!store.claim_alert(&first, None).await.unwrap(), "another process has claimed it");
+    store.acknowledge_alert(&first.key).await.unwrap();
+    let acknowledged = SentAlert { acknowledged: true, ..first };
+    assert_eq!(store.sent_alerts().await.unwrap(), std::slice::from_ref(&acknowledged));
 
     let later = at(0) + TimeDelta::days(1);
-    let still = now_due(&standing, later).await;
-    assert_eq!(still[0].change, Change::Still);
-    assert!(store.claim_change(&still[0], later).await.unwrap());
-    assert!(!store.claim_change(&still[0], later + TimeDelta::seconds(1)).await.unwrap());
-    let again = store.sent_alarms().await.unwrap();
-    assert_eq!((again[0].since, again[0].sent_at, again[0].acknowledged), (at(0), later, true));
+    let still = SentAlert { sent_at: later, message: "still late".into(), ..acknowledged };
+    assert!(store.claim_alert(&still, Some(at(0))).await.unwrap());
+    assert!(!store.claim_alert(&still, Some(at(0))).await.unwrap());
+    assert_eq!(store.sent_alerts().await.unwrap(), std::slice::from_ref(&still));
 
-    let over = now_due(&[], later).await;
-    assert_eq!(over[0].change, Change::Recovered);
-    assert!(store.claim_change(&over[0], later).await.unwrap());
-    assert!(!store.claim_change(&over[0], later).await.unwrap());
-    assert_eq!(store.sent_alarms().await.unwrap(), []);
+    // Another problem of the same key: nobody has seen it yet.
+    let last = later + TimeDelta::hours(1);
+    let other =
+        SentAlert { kind: "failed".into(), sent_at: last, acknowledged: false, ..still.clone() };
+    assert!(store.claim_alert(&other, Some(later)).await.unwrap());
+    assert_eq!(store.sent_alerts().await.unwrap(), std::slice::from_ref(&other));
+
+    assert!(!store.end_alert(&other.key, later).await.unwrap(), "it was sent again since");
+    assert!(store.end_alert(&other.key, last).await.unwrap());
+    assert!(!store.end_alert(&other.key, last).await.unwrap());
+    assert_eq!(store.sent_alerts().await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -1,0 +1,127 @@
+use super::*;
+use crate::config::{self, Environment};
+use crate::report::Reporter;
+use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+
+fn noon() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 25, 12, 0, 0).unwrap()
+}
+
+/// A situation without any problem.
+fn healthy() -> Situation {
+    Situation {
+        now: noon(),
+        sources: Vec::new(),
+        disks: Vec::new(),
+        disk_low: 1 << 30,
+        damaged_database: None,
+        ends: Vec::new(),
+    }
+}
+
+fn found(situation: &Situation) -> Vec<(String, AlertKind)> {
+    current(situation).into_iter().map(|alert| (alert.key, alert.kind)).collect()
+}
+
+#[test]
+fn a_disk_is_nearly_full_below_the_limit_and_not_at_it() {
+    let disk = |holds, folder: &str, free| DiskSpace { holds, folder: folder.into(), free };
+    let full = Situation {
+        disks: vec![disk("archive", "/a", 1 << 30), disk("state", "/s", (1 << 30) - 1)],
+        ..healthy()
+    };
+    assert_eq!(found(&full), [("disk//s".to_owned(), AlertKind::Disk)]);
+    let message = &current(&full)[0].message;
+    assert!(message.starts_with("the disk of the state has 1023 MiB left"), "{message}");
+}
+
+#[test]
+fn a_damaged_database_is_a_problem_while_its_file_exists() {
+    let aside = PathBuf::from("/s/nightjar.db.damaged-1");
+    let damaged = Situation { damaged_database: Some(aside), ..healthy() };
+    assert_eq!(found(&damaged), [("database".to_owned(), AlertKind::Database)]);
+    assert_eq!(found(&healthy()), []);
+}
+
+#[test]
+fn the_end_of_the_service_is_sent_once_at_each_step() {
+    let last_day = NaiveDate::from_ymd_opt(2028, 6, 30).unwrap();
+    let (mut sent, mut days) = (Vec::new(), Vec::new());
+    let begin = Utc.with_ymd_and_hms(2027, 1, 1, 4, 0, 0).unwrap();
+    for day in 0..600 {
+        let now = begin + TimeDelta::days(day);
+        let ends = vec![ServiceEnd { service: "The service", last_day }];
+        let alerts = current(&Situation { now, ends, ..healthy() });
+        for change in changes(&alerts, &sent, now, Duration::from_hours(24)) {
+            assert_eq!(change.change, Change::Broke);
+            days.push((last_day - now.date_naive()).num_days());
+            sent = vec![crate::store::SentAlert { acknowledged: true, ..change.alert }];
+        }
+    }
+    assert_eq!(days, [365, 180, 90, 30, 0]);
+}
+
+#[tokio::test]
+async fn a_source_whose_folder_cannot_be_read_is_a_problem() {
+    let folder = TempDir::new().unwrap();
+    let text = r#"
+        state_dir = "state"
+        [accounts.contoso]
+        key_env = "UNUSED"
+        [[sources]]
+        name = "stores"
+        account = "contoso"
+        access_id = "20181f26"
+        data_source = "Stores"
+        schedule = "0 2 * * *"
+    "#;
+    let file = folder.path().join("config.toml");
+    let settings = config::parse(text, &file, &Environment::default()).unwrap();
+    let archive = crate::archive::Archive::new(&settings.archive_dir, &settings.state_dir);
+    archive.prepare().unwrap();
+    std::os::unix::fs::symlink(folder.path().join("gone"), archive.folder("stores")).unwrap();
+    let reporter = Reporter::new(None, archive);
+    let situation = Situation::read(&reporter, &settings, noon()).await.unwrap();
+    let source = ("source/stores".to_owned(), AlertKind::Failed);
+    assert!(found(&situation).contains(&source), "{situation:?}");
+}
+
+/// The first cells of the rows of the table under a heading.
+fn first_column<'p>(page: &'p str, heading: &str) -> Vec<&'p str> {
+    let section = page.split(&format!("\n## {heading}\n")).nth(1).unwrap();
+    let rows = section.split("\n## ").next().unwrap().lines();
+    rows.filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect()
+}
+
+#[test]
+fn every_kind_is_documented_once_and_no_other_one() {
+    let page = include_str!("../../docs/notifications.md");
+    let kinds: Vec<_> = AlertKind::all().map(AlertKind::as_str).collect();
+    assert_eq!(first_column(page, "Alerts"), kinds);
+    assert_eq!(kinds.iter().collect::<BTreeSet<_>>().len(), kinds.len());
+}
+
+/// The rule for Prometheus that watches for the same problem, if metrics show it.
+fn rule(kind: AlertKind) -> Option<&'static str> {
+    match kind {
+        AlertKind::Failed | AlertKind::Credentials | AlertKind::Vanished | AlertKind::Overdue => {
+            Some("NightjarSourceUnhealthy")
+        }
+        AlertKind::Suspicious => Some("NightjarSnapshotSuspicious"),
+        AlertKind::Quota => Some("NightjarQuotaExhausted"),
+        AlertKind::Disk => Some("NightjarDiskNearlyFull"),
+        AlertKind::Database | AlertKind::ServiceEnd => None,
+    }
+}
+
+#[test]
+fn what_metrics_show_of_the_problems_has_a_rule() {
+    let rules = include_str!("../../docs/monitoring/alerts.yml");
+    for rule in AlertKind::all().filter_map(rule) {
+        assert!(rules.contains(&format!("- alert: {rule}\n")), "{rule}");
+    }
+}
