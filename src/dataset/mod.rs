@@ -1,9 +1,11 @@
-//! The XML document of a downloaded data source, validated as a stream.
+//! The XML document of a downloaded data source, read and validated as a stream.
 //!
 //! A document is a root element, an inline `xs:schema`, then one element per entity (row).
-//! [`validate()`] reads it once, front to back, in memory that does not grow with its values, and
-//! answers with a [`Summary`] or with the first [`ValidationError`]. An error breaks the document:
-//! it is not well-formed XML 1.0 in UTF-8 to its last byte, has a DOCTYPE, no root or no schema, or
+//! A [`Reader`] reads it once, front to back: the [`Schema`], then each [`Entity`] with its typed
+//! values. [`validate()`] is one consumer of it: it answers with a [`Summary`] or with the first
+//! [`ValidationError`]. [`points()`] is another.
+//!
+//! An error breaks the document: it is not well-formed XML 1.0 in UTF-8 to its last byte, has a DOCTYPE, no root or no schema, or
 //! goes beyond the [`DocumentLimits`]. Everything else is noted in the summary, and reading goes
 //! on:
 //!
@@ -13,16 +15,20 @@
 //!
 //! An absent element is a null, an empty one an empty string; the two are not the same.
 //!
-//! Validation is pure: it only reads its input. All versions that write the same archive format
+//! Reading is pure: it only reads its input. All versions that write the same archive format
 //! give the same result for the same bytes:
 //! `docs/archive-format.md` has the rules.
 
 mod bounded;
+mod entity;
 mod error;
+mod keys;
 mod markup;
 mod points;
+mod reader;
 mod schema;
 mod strict;
+mod typed;
 mod validate;
 mod values;
 mod warnings;
@@ -33,9 +39,14 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use entity::{Element, Entity};
 pub use error::{Location, ValidationError};
 pub use points::{Point, points};
+pub use reader::{Outline, Reader};
+pub use schema::{EntityType, Field, Schema};
+pub use typed::{Instant, Value};
 pub use validate::validate;
+pub use values::ColumnKind;
 pub use warnings::{Unproven, Unreadable, Warning};
 
 /// The limits of a document. Beyond any of these it is [`ValidationError::TooLarge`].
@@ -48,6 +59,9 @@ pub struct DocumentLimits {
     /// Bytes of one value, and of any other single piece of markup: a tag, a comment, the blanks
     /// between two tags. A geography may have 100,000 points, about 4 MB.
     pub max_value_bytes: usize,
+    /// Bytes of one entity, where it is held as a whole: by [`Reader::next_entity`]. Validation
+    /// holds a value at most, and does not mind.
+    pub max_entity_bytes: usize,
     /// Bytes of an element's name (50 characters are documented).
     pub max_name_bytes: usize,
     /// Bytes of a tag's attributes.
@@ -67,6 +81,7 @@ impl Default for DocumentLimits {
             max_bytes: 2 << 30,
             max_entities: 5_000_000,
             max_value_bytes: 16 << 20,
+            max_entity_bytes: 64 << 20,
             max_name_bytes: 1 << 10,
             max_tag_bytes: 64 << 10,
             max_schema_bytes: 1 << 20,

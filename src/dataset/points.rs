@@ -1,14 +1,11 @@
 //! The coordinates of a validated document's entities, for the map. Unreadable coordinates are
 //! left out.
 
-use super::DocumentLimits;
-use super::bounded::{Bounded, Stop};
-use quick_xml::Reader;
-use quick_xml::events::Event;
+use super::entity::Entity;
+use super::error::ValidationError;
+use super::reader::Reader;
+use super::{DocumentLimits, markup};
 use std::io::{self, BufRead};
-
-/// The root, an entity and a column are around what the limit of a document's depth is for.
-const OUTER: usize = 3;
 
 /// A place, in degrees.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,88 +16,56 @@ pub struct Point {
     pub longitude: f64,
 }
 
-/// The coordinates of each `every`th entity, at most `most` of them: by the columns `Latitude` and
-/// `Longitude` (Geocoded and custom schemas, Load Data Source Dataflow).
+/// The coordinates of each `every`th entity that has some, at most `most` of them: by the columns
+/// `Latitude` and `Longitude` (Geocoded and custom schemas, Load Data Source Dataflow), whether or
+/// not the schema declares them. A document that is cut short gives those before the cut.
 ///
 /// # Errors
-/// When the document cannot be read, or goes beyond the default [`DocumentLimits`] of one piece:
-/// the file may have been replaced since the document was validated.
-pub fn points<R: BufRead>(reader: R, every: u64, most: usize) -> io::Result<Vec<Point>> {
-    let limits = DocumentLimits::default();
-    let reader = Bounded::new(reader, u64::MAX, limits.max_value_bytes as u64);
-    let mut reader = Reader::from_reader(reader);
-    let (mut buffer, mut depth, mut entities) = (Vec::new(), 0_usize, 0_u64);
-    let (mut latitude, mut longitude, mut column) = (None, None, Column::Other);
+/// When the document cannot be read, is not valid, or goes beyond the default [`DocumentLimits`],
+/// its size apart: the file may have been replaced since the document was validated.
+pub fn points<R: BufRead>(input: R, every: u64, most: usize) -> io::Result<Vec<Point>> {
+    let limits = DocumentLimits { max_bytes: u64::MAX, ..DocumentLimits::default() };
     let mut found = Vec::new();
+    match collect(input, &limits, every, most, &mut found) {
+        Ok(()) | Err(ValidationError::Truncated { .. }) => Ok(found),
+        Err(ValidationError::Io(error)) => Err(error),
+        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+    }
+}
+
+fn collect<R: BufRead>(
+    input: R,
+    limits: &DocumentLimits,
+    every: u64,
+    most: usize,
+    found: &mut Vec<Point>,
+) -> Result<(), ValidationError> {
+    let mut reader = Reader::open(input, limits)?;
+    let mut entities = 0_u64;
     while found.len() < most {
-        buffer.clear();
-        reader.get_mut().begin_piece();
-        let event = match reader.read_event_into(&mut buffer) {
-            Ok(event) => event,
-            Err(error) => return Err(why(reader.get_mut().take_stop(), error)),
-        };
-        match event {
-            Event::Start(tag) => {
-                depth += 1;
-                // The reader remembers the name of every open element.
-                if depth > limits.max_depth + OUTER
-                    || tag.local_name().as_ref().len() > limits.max_name_bytes
-                {
-                    return Err(too_large("its elements"));
-                }
-                column = match (depth, tag.local_name().as_ref()) {
-                    (3, "Latitude") => Column::Latitude,
-                    (3, "Longitude") => Column::Longitude,
-                    _ => Column::Other,
-                };
-            }
-            Event::Text(text) if depth == 3 && column != Column::Other => {
-                let value = text.trim().parse().ok();
-                match column {
-                    Column::Latitude => latitude = value,
-                    _ => longitude = value,
-                }
-            }
-            Event::End(_) => {
-                if depth == 2 {
-                    let place = latitude.take().zip(longitude.take());
-                    let (is_wanted, place) = (entities.is_multiple_of(every), place);
-                    if let Some((latitude, longitude)) = place {
-                        entities += 1;
-                        let is_one = f64::abs(latitude) <= 90.0 && f64::abs(longitude) <= 180.0;
-                        found
-                            .extend((is_wanted && is_one).then_some(Point { latitude, longitude }));
-                    }
-                }
-                depth = depth.saturating_sub(1);
-                column = Column::Other;
-            }
-            Event::Eof => break,
-            _ => {}
+        let Some(entity) = reader.next_entity()? else { break };
+        let Some(point) = coordinates(&entity) else { continue };
+        let is_wanted = entities.is_multiple_of(every);
+        entities += 1;
+        if is_wanted && point.latitude.abs() <= 90.0 && point.longitude.abs() <= 180.0 {
+            found.push(point);
         }
     }
-    Ok(found)
+    Ok(())
 }
 
-/// Why the document could not be read on.
-fn why(stop: Option<Stop>, error: quick_xml::Error) -> io::Error {
-    match stop {
-        None => io::Error::other(error),
-        Some(Stop::Io(error)) => error,
-        Some(Stop::Document | Stop::Section | Stop::Piece) => too_large("one value or tag of it"),
+/// Two numbers in an entity's columns, on the globe or not.
+fn coordinates(entity: &Entity<'_>) -> Option<Point> {
+    let (mut latitude, mut longitude) = (None, None);
+    for element in entity.elements() {
+        let degrees = match markup::local(element.name()) {
+            "Latitude" => &mut latitude,
+            "Longitude" => &mut longitude,
+            _ => continue,
+        };
+        *degrees = degrees.or_else(|| element.text().trim().parse().ok());
     }
-}
-
-fn too_large(what: &str) -> io::Error {
-    let message = format!("{what} go beyond the limits of a document");
-    io::Error::new(io::ErrorKind::InvalidData, message)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Column {
-    Latitude,
-    Longitude,
-    Other,
+    Some(Point { latitude: latitude?, longitude: longitude? })
 }
 
 #[cfg(test)]

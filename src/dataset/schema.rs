@@ -11,7 +11,7 @@
 use super::error::{Location, ValidationError, excerpt};
 use super::markup;
 use super::strict::{Tag, Token, XmlSource};
-use super::values::Kind;
+use super::values::ColumnKind;
 use super::warnings::{Unproven, Warnings};
 use super::{Column, DocumentLimits};
 use std::collections::HashMap;
@@ -24,26 +24,82 @@ const NODES_PER_COLUMN: usize = 16;
 /// Entity types in one document; there is one in all that are known.
 const MAX_TYPES: usize = 64;
 
+/// What a document declares: its entity types, in order.
+#[derive(Debug, Default)]
+pub struct Schema {
+    types: Vec<EntityType>,
+}
+
+impl Schema {
+    /// The entity types; nearly always one.
+    pub fn types(&self) -> &[EntityType] {
+        &self.types
+    }
+
+    /// The first entity type, which the manifest describes.
+    pub fn first(&self) -> Option<&EntityType> {
+        self.types.first()
+    }
+
+    /// The first type's name, the position of its key, and its columns.
+    pub(super) fn into_first(self) -> (String, Option<usize>, Vec<Column>) {
+        let Some(first) = self.types.into_iter().next() else { return Default::default() };
+        let columns = first.fields.into_iter().map(|field| field.column).collect();
+        (first.name, first.key, columns)
+    }
+
+    /// The type of an element's local name, and its position.
+    #[inline]
+    pub(super) fn find(&self, name: &str) -> Option<(usize, &EntityType)> {
+        self.types.iter().enumerate().find(|(_, it)| it.name == name)
+    }
+}
+
 /// One kind of entity.
 #[derive(Debug)]
-pub(super) struct EntityType {
-    pub(super) name: String,
-    pub(super) fields: Vec<Field>,
-    /// The primary key's position in `fields`, where the schema names one.
-    pub(super) key: Option<usize>,
-    /// Position of the first field among those of all types.
-    pub(super) offset: usize,
+pub struct EntityType {
+    name: String,
+    fields: Vec<Field>,
+    key: Option<usize>,
+    offset: usize,
     positions: HashMap<String, usize>,
 }
 
 /// A column and how to read its values.
 #[derive(Debug)]
-pub(super) struct Field {
-    pub(super) column: Column,
-    pub(super) kind: Kind,
+pub struct Field {
+    /// Its name and type.
+    pub column: Column,
+    /// How its values are read.
+    pub kind: ColumnKind,
 }
 
 impl EntityType {
+    /// The name of its entities' elements.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The columns, in the schema's order.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// The primary key's position in the columns, where the schema names one.
+    pub fn key(&self) -> Option<usize> {
+        self.key
+    }
+
+    /// The position of a column's name; names are compared exactly.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.positions.get(name).copied()
+    }
+
+    /// The position of its first column among those of all types.
+    pub(super) fn offset(&self) -> usize {
+        self.offset
+    }
+
     /// The field of a tag, and its position. Columns come in the schema's order, nulls left out,
     /// so it is looked for at `hint` and a little further first.
     #[inline]
@@ -52,7 +108,7 @@ impl EntityType {
         let name = tag.name();
         let mut near = (hint..).zip(self.fields.iter().skip(hint).take(NEAR));
         near.find(|(_, field)| field.column.name == name).or_else(|| {
-            let position = *self.positions.get(tag.local())?;
+            let position = self.position(tag.local())?;
             Some((position, self.fields.get(position)?))
         })
     }
@@ -161,7 +217,7 @@ pub(super) fn read<R: BufRead>(
     root: Opened,
     limits: &DocumentLimits,
     warnings: &mut Warnings,
-) -> Result<Vec<EntityType>, ValidationError> {
+) -> Result<Schema, ValidationError> {
     let location = source.location();
     source.begin_section(limits.max_schema_bytes);
     let schema = read_tree(source, root, limits)?;
@@ -177,7 +233,7 @@ pub(super) fn read<R: BufRead>(
     if types.iter().map(|it| it.fields.len()).sum::<usize>() > limits.max_columns {
         return too_large("the schema has too many columns");
     }
-    Ok(types)
+    Ok(Schema { types })
 }
 
 fn read_tree<R: BufRead>(
@@ -309,7 +365,7 @@ fn entity_type(
         }
         positions.insert(name.clone(), fields.len());
         let column = Column { name, r#type: type_of(element) };
-        fields.push(Field { kind: Kind::of(&column.r#type), column });
+        fields.push(Field { kind: ColumnKind::of(&column.r#type), column });
     }
     if fields.is_empty() {
         warning(Unproven::Schema, format!("entity type {} has no columns", excerpt(&name)));

@@ -1,6 +1,7 @@
 //! Whole documents: good ones, broken ones, and every start of one.
 
 mod random;
+mod reader;
 
 use super::*;
 use std::io::{BufRead, BufReader, Read};

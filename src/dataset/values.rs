@@ -7,11 +7,16 @@ use super::wkt;
 
 /// How the values of a column are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum ColumnKind {
     /// Anything: strings, and every type this service does not document.
     Text,
     /// Whole numbers between two bounds, given as the largest magnitude below and above zero.
-    Integer { below: u64, above: u64 },
+    Integer {
+        /// How far below zero.
+        below: u64,
+        /// How far above zero.
+        above: u64,
+    },
     /// Whole numbers of any length.
     BigInteger,
     /// Digits with at most one point.
@@ -26,9 +31,9 @@ pub(super) enum Kind {
     Geography,
 }
 
-impl Kind {
+impl ColumnKind {
     /// The kind of a type written `xs:…`.
-    pub(super) fn of(r#type: &str) -> Self {
+    pub fn of(r#type: &str) -> Self {
         let signed =
             |bits: u32| Self::Integer { below: 1 << (bits - 1), above: (1 << (bits - 1)) - 1 };
         let unsigned = |above: u64| Self::Integer { below: 0, above };
@@ -53,26 +58,28 @@ impl Kind {
     }
 }
 
-/// Whether `text`, unescaped, can be read as `kind`. No kind but [`Kind::Text`] reads an empty
+/// Whether `text`, unescaped, can be read as `kind`. No kind but [`ColumnKind::Text`] reads an empty
 /// value.
-pub(super) fn check(kind: Kind, text: &str) -> bool {
-    if kind == Kind::Text {
+pub(super) fn check(kind: ColumnKind, text: &str) -> bool {
+    if kind == ColumnKind::Text {
         return true;
     }
     let bytes = trim(text.as_bytes());
     match kind {
-        Kind::Text => true,
-        Kind::Integer { below, above } => integer(bytes, below, above),
-        Kind::BigInteger => is_digits(unsigned(bytes)),
-        Kind::Decimal => decimal(unsigned(bytes)) == Some(&[]),
-        Kind::Double => matches!(bytes, b"INF" | b"-INF" | b"+INF" | b"NaN") || is_number(bytes),
-        Kind::Boolean => {
+        ColumnKind::Text => true,
+        ColumnKind::Integer { below, above } => integer(bytes, below, above),
+        ColumnKind::BigInteger => is_digits(unsigned(bytes)),
+        ColumnKind::Decimal => decimal(unsigned(bytes)) == Some(&[]),
+        ColumnKind::Double => {
+            matches!(bytes, b"INF" | b"-INF" | b"+INF" | b"NaN") || is_number(bytes)
+        }
+        ColumnKind::Boolean => {
             matches!(bytes, b"0" | b"1")
                 || bytes.eq_ignore_ascii_case(b"true")
                 || bytes.eq_ignore_ascii_case(b"false")
         }
-        Kind::DateTime => date_time(bytes).is_some(),
-        Kind::Geography => wkt::check(bytes),
+        ColumnKind::DateTime => date_time(bytes).is_some(),
+        ColumnKind::Geography => wkt::check(bytes),
     }
 }
 
@@ -84,6 +91,11 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
         bytes = rest;
     }
     bytes
+}
+
+/// `text` without the white space around it.
+pub(super) fn trim_str(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\r', '\n'])
 }
 
 /// What follows an optional sign.
@@ -133,8 +145,25 @@ pub(super) fn is_number(bytes: &[u8]) -> bool {
     }
 }
 
+/// The parts of a date and time, as written.
+#[derive(Debug)]
+pub(super) struct DateTimeParts<'t> {
+    pub(super) before_christ: bool,
+    pub(super) year: &'t [u8],
+    pub(super) month: u8,
+    pub(super) day: u8,
+    pub(super) hour: u8,
+    pub(super) minute: u8,
+    pub(super) second: u8,
+    pub(super) fraction: &'t [u8],
+    /// Minutes east of UTC; `None` without a zone.
+    pub(super) offset_minutes: Option<i16>,
+}
+
 /// `YYYY-MM-DDThh:mm:ss[.f…][Z|±hh:mm]`, a date of the calendar; `24:00:00` ends a day.
-fn date_time(bytes: &[u8]) -> Option<()> {
+#[inline]
+pub(super) fn date_time(bytes: &[u8]) -> Option<DateTimeParts<'_>> {
+    let before_christ = bytes.starts_with(b"-");
     let bytes = bytes.strip_prefix(b"-").unwrap_or(bytes);
     let (year, rest) = digits(bytes);
     if year.len() < 4 || (year.len() > 4 && year.starts_with(b"0")) {
@@ -159,16 +188,30 @@ fn date_time(bytes: &[u8]) -> Option<()> {
     if !midnight && (hour > 23 || minute > 59 || second > 59) {
         return None;
     }
-    match rest {
-        [] | b"Z" => Some(()),
-        [b'+' | b'-', rest @ ..] => {
+    let offset_minutes = match rest {
+        [] => None,
+        b"Z" => Some(0),
+        [sign @ (b'+' | b'-'), rest @ ..] => {
             let (hours, rest) = two_digits(rest)?;
             let (minutes, rest) = two_digits(rest.strip_prefix(b":")?)?;
             let within = (hours < 14 && minutes < 60) || (hours == 14 && minutes == 0);
-            (within && rest.is_empty()).then_some(())
+            let minutes = i16::from(hours) * 60 + i16::from(minutes);
+            (within && rest.is_empty()).then_some(())?;
+            Some(if *sign == b'-' { -minutes } else { minutes })
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(DateTimeParts {
+        before_christ,
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+        fraction,
+        offset_minutes,
+    })
 }
 
 fn two_digits(bytes: &[u8]) -> Option<(u8, &[u8])> {
@@ -202,12 +245,12 @@ mod tests {
 
     fn check_table(r#type: &str, good: &[&str], bad: &[&str]) {
         for text in good {
-            assert!(check(Kind::of(r#type), text), "{type} refuses {text:?}");
+            assert!(check(ColumnKind::of(r#type), text), "{type} refuses {text:?}");
             let padded = format!(" \t\r\n{text}\n ");
-            assert!(check(Kind::of(r#type), &padded), "{type} refuses {padded:?}");
+            assert!(check(ColumnKind::of(r#type), &padded), "{type} refuses {padded:?}");
         }
         for text in bad.iter().chain(&["", " ", "x", "1 2", "\u{a0}1", "１", "0x10"]) {
-            assert!(!check(Kind::of(r#type), text), "{type} takes {text:?}");
+            assert!(!check(ColumnKind::of(r#type), text), "{type} takes {text:?}");
         }
     }
 
@@ -289,7 +332,7 @@ mod tests {
     fn text_and_unknown_types_are_anything() {
         for r#type in ["xs:string", "xs:base64Binary", "xs:madeUp"] {
             for text in ["", " ", "anything", "☃"] {
-                assert!(check(Kind::of(r#type), text), "{type} {text:?}");
+                assert!(check(ColumnKind::of(r#type), text), "{type} {text:?}");
             }
         }
     }
@@ -297,24 +340,24 @@ mod tests {
     proptest! {
         #[test]
         fn longs_agree_with_the_standard_library(text in "[+-]?[0-9]{1,20}") {
-            prop_assert_eq!(check(Kind::of("xs:long"), &text), text.parse::<i64>().is_ok());
+            prop_assert_eq!(check(ColumnKind::of("xs:long"), &text), text.parse::<i64>().is_ok());
         }
 
         #[test]
         fn doubles_agree_with_the_standard_library(text in "[+-]?[0-9]{0,3}[.]?[0-9]{0,3}([eE][+-]?[0-9]{0,3})?[ x]{0,1}") {
             let expected = text.trim().parse::<f64>().is_ok();
-            prop_assert_eq!(check(Kind::of("xs:double"), &text), expected, "{}", text);
+            prop_assert_eq!(check(ColumnKind::of("xs:double"), &text), expected, "{}", text);
         }
 
         #[test]
         fn every_double_and_instant_can_be_read(number in any::<f64>(), seconds in 0i64..250_000_000_000, nanos in 0u32..1_000_000_000) {
             if number.is_finite() {
                 for text in [format!("{number:?}"), format!("{number:E}")] {
-                    prop_assert!(check(Kind::of("xs:double"), &text), "{}", text);
+                    prop_assert!(check(ColumnKind::of("xs:double"), &text), "{}", text);
                 }
             }
             let instant = DateTime::from_timestamp(seconds, nanos).unwrap();
-            prop_assert!(check(Kind::of("xs:dateTime"), &instant.to_rfc3339()));
+            prop_assert!(check(ColumnKind::of("xs:dateTime"), &instant.to_rfc3339()));
         }
 
         #[test]
@@ -322,13 +365,13 @@ mod tests {
             let date = NaiveDate::from_ymd_opt(1600, 1, 1).unwrap() + TimeDelta::days(days);
             let month = date.format("%Y-%m");
             let exists = NaiveDate::parse_from_str(&format!("{month}-{day:02}"), "%Y-%m-%d").is_ok();
-            prop_assert_eq!(check(Kind::of("xs:dateTime"), &format!("{month}-{day:02}T00:00:00")), exists);
+            prop_assert_eq!(check(ColumnKind::of("xs:dateTime"), &format!("{month}-{day:02}T00:00:00")), exists);
         }
 
         #[test]
         fn no_text_makes_a_check_panic(text in any::<String>()) {
             for r#type in ["long", "integer", "decimal", "double", "boolean", "dateTime", "anyType"] {
-                check(Kind::of(r#type), &text);
+                check(ColumnKind::of(r#type), &text);
             }
         }
     }

@@ -1,0 +1,141 @@
+//! The reader of documents: the schema, then entity by entity.
+//!
+//! Every error, limit and warning about the document's structure is found here; what values mean
+//! is for those who use it. [`validate()`](super::validate()) is one of them.
+
+mod general;
+mod outer;
+mod text;
+
+use super::entity::{Entity, Sink, Stored};
+use super::error::ValidationError;
+use super::schema::{self, Schema};
+use super::strict::XmlSource;
+use super::warnings::Warning;
+use super::{Column, DocumentLimits};
+use general::{Counted, General};
+use outer::Before;
+use std::io::BufRead;
+
+/// Reads one document as a stream, front to back.
+///
+/// ```
+/// use nightjar::dataset::{DocumentLimits, Reader, Value};
+/// # use nightjar::simulator::Data;
+/// # let document = Data::first_places(3).document();
+/// let mut reader = Reader::open(&document[..], &DocumentLimits::default())?;
+/// let latitude = reader.schema().types()[0].position("Latitude");
+/// while let Some(entity) = reader.next_entity()? {
+///     if let Some(Value::Double(degrees)) = latitude.map(|column| entity.value(column)) {
+///         assert!(degrees.abs() <= 90.0);
+///     }
+/// }
+/// assert_eq!(reader.finish().entities, 3);
+/// # Ok::<(), nightjar::dataset::ValidationError>(())
+/// ```
+///
+/// It needs a few times the largest value in memory, and what the largest entity needs where whole
+/// entities are asked for. After an error it is of no further use.
+#[derive(Debug)]
+pub struct Reader<R> {
+    root: String,
+    schema: Schema,
+    general: General<R>,
+    stored: Stored,
+    /// Whether the document's end has been read.
+    ended: bool,
+}
+
+/// What a reader found around the entities, once it has read the document to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// The root element's name, as written.
+    pub root: String,
+    /// The entity type's name, see [`Summary::entity_type`](super::Summary::entity_type).
+    pub entity_type: String,
+    /// The primary key's column of the first type; empty where the schema names none.
+    pub primary_key: String,
+    /// The columns of the first type, in the schema's order.
+    pub columns: Vec<Column>,
+    /// Entities of all types, see [`Summary::entities`](super::Summary::entities).
+    pub entities: u64,
+    /// Bytes of the document, a byte order mark included.
+    pub bytes: u64,
+    /// What contradicts the schema, and what the schema itself lacks; at most one of each kind.
+    pub warnings: Vec<Warning>,
+}
+
+impl<R: BufRead> Reader<R> {
+    /// Reads up to the schema's end.
+    ///
+    /// # Errors
+    /// The first [`ValidationError`]; a failure of `input` comes back unchanged as
+    /// [`ValidationError::Io`].
+    pub fn open(input: R, limits: &DocumentLimits) -> Result<Self, ValidationError> {
+        let mut source = XmlSource::open(input, limits)?;
+        let root = outer::read_root(&mut source)?;
+        let mut before = Before::default();
+        let opened = outer::find_schema(&mut source, &root, limits, &mut before)?;
+        let Before { mut warnings, others, .. } = before;
+        let schema = schema::read(&mut source, opened, limits, &mut warnings)?;
+        let general = General::new(source, &schema, limits.clone(), warnings, others);
+        let stored = Stored::new(limits.max_entity_bytes);
+        Ok(Self { root, schema, general, stored, ended: false })
+    }
+
+    /// The next entity, of whatever type; `None` once the document has been read to its end.
+    ///
+    /// # Errors
+    /// As of [`Reader::open`]; and [`ValidationError::TooLarge`] for an entity of more than
+    /// [`DocumentLimits::max_entity_bytes`].
+    pub fn next_entity(&mut self) -> Result<Option<Entity<'_>>, ValidationError> {
+        if self.ended {
+            return Ok(None);
+        }
+        if !self.general.next_entity(&self.schema, &mut self.stored)? {
+            self.ended = true;
+            return Ok(None);
+        }
+        self.stored.entity(&self.schema).map(Some)
+    }
+
+    /// Reads all entities that are left, and the document's end. Unlike [`Reader::next_entity`] it
+    /// never holds more than a value.
+    pub(super) fn read_all(&mut self, sink: &mut impl Sink) -> Result<(), ValidationError> {
+        while !self.ended {
+            self.ended = !self.general.next_entity(&self.schema, sink)?;
+        }
+        Ok(())
+    }
+
+    /// Where the document ends, once it has been read to its end.
+    pub(super) fn offset(&self) -> u64 {
+        self.general.offset()
+    }
+
+    /// What the document declares.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// What was found. Everything is counted once [`Reader::next_entity`] has said `None`.
+    pub fn finish(self) -> Outline {
+        let Counted { declared, others, bytes, warnings } = self.general.finish();
+        let (mut entity_type, key, columns) = self.schema.into_first();
+        let mut entities = declared;
+        if entities == 0 {
+            entities = others.count;
+            entity_type = others.first.unwrap_or(entity_type);
+        }
+        let primary_key = key.and_then(|key| columns.get(key)).map(|column| column.name.clone());
+        Outline {
+            root: self.root,
+            entity_type,
+            primary_key: primary_key.unwrap_or_default(),
+            columns,
+            entities,
+            bytes,
+            warnings: warnings.into_vec(),
+        }
+    }
+}
