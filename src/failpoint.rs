@@ -2,8 +2,8 @@
 //! part of a release build.
 //!
 //! A test in the same process registers a handler for a folder ([`watch`]). The executable of a
-//! debug build takes `$NIGHTJAR_FAILPOINT`, such as `manifest.name=kill`, `data.write@3=ENOSPC`
-//! (at the third time), `store.commit@2x4=EIO` (four times from the second on) or `data.link=EPERM`.
+//! debug build takes `$NIGHTJAR_FAILPOINT`, such as `manifest.name=kill`, `data.write@3=ENOSPC` (at
+//! the third time), `store.commit@2x4=EIO` (four times from the second on) or `data.link=EPERM`.
 
 /// Declares the points with their names.
 macro_rules! points {

@@ -21,8 +21,8 @@ pub enum SetupError {
     Tls(String),
 }
 
-/// The clients for notifications and checks: they trust what the service's clients trust, and follow
-/// no redirect either.
+/// The clients for notifications and checks: they trust what the service's clients trust, and
+/// follow no redirect either.
 #[derive(Debug, Clone)]
 pub struct PlainClients {
     outward: Client,

@@ -8,7 +8,8 @@
 //! - Configuration: [`config`] reads the file into [`settings`] with a [`toml_reader`]; keys are
 //!   [`secret`].
 //! - Policy: [`policy`] (schedules, backoff, quotas, retention).
-//! - The life of a job: [`job`], whose [`job::decide`] computes the next state from a step's outcome.
+//! - The life of a job: [`job`], whose [`job::decide`] computes the next state from a step's
+//!   outcome.
 //! - Adapters: [`store`] keeps jobs in SQLite, [`service`] asks the remote side, [`archive`] files
 //!   what [`dataset`] has validated, with a [`manifest`] beside it, [`notify`] sends alerts.
 //! - The engine: [`engine`] runs the main loop, by [`clock`].

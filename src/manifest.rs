@@ -228,8 +228,8 @@ fn tail(sum: &str) -> String {
     format!("\"checksum\": \"{sum}\"\n}}\n")
 }
 
-/// Whether the text ends with a checksum as [`Manifest::render`] writes it; an error if the checksum
-/// does not match the text before it.
+/// Whether the text ends with a checksum as [`Manifest::render`] writes it; an error if the
+/// checksum does not match the text before it.
 fn check_sum(text: &[u8]) -> Result<bool, ManifestError> {
     let length = tail(&hex(&[0; 32])).len();
     let Some((body, end)) = text.len().checked_sub(length).and_then(|at| text.split_at_checked(at))
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_of_an_older_version_is_told_from_a_damaged_one() {
+    fn an_older_manifest_and_a_damaged_one_are_distinguished() {
         let older = include_str!("../tests/corpus/manifest/one.json");
         assert!(!Manifest::read(older.as_bytes()).unwrap().has_checksum);
         let newer = String::from_utf8(one().render().unwrap()).unwrap();
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_were_unreadable_before_are_no_news() {
+    fn columns_that_were_unreadable_before_give_no_warning() {
         let column = |name: &str, values| Unreadable {
             column: name.to_owned(),
             values,

@@ -145,7 +145,7 @@ impl Dispatcher {
         };
         let unhealthy: Vec<_> = sources
             .iter()
-            .filter(|source| source.health.is_alarming())
+            .filter(|source| source.health.needs_attention())
             .map(|source| format!("{} is {}", source.source, source.health))
             .collect();
         (!unhealthy.is_empty()).then(|| unhealthy.join("\n"))

@@ -27,7 +27,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     } else {
         text(&sources, now).print()?;
     }
-    let alarm = arguments.check && sources.iter().any(|source| source.health.is_alarming());
+    let alarm = arguments.check && sources.iter().any(|source| source.health.needs_attention());
     Ok(if alarm { exit::ALARM } else { exit::DONE })
 }
 

@@ -34,7 +34,7 @@ impl Health {
     }
 
     /// Whether an administrator should look into it today.
-    pub fn is_alarming(self) -> bool {
+    pub fn needs_attention(self) -> bool {
         matches!(self, Health::Overdue | Health::Failing)
     }
 }

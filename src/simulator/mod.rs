@@ -9,8 +9,8 @@
 //!   `/REST/v1/Dataflows/DataSourceDownload/{accessId}/{name}` starts a job.
 //! - **Status** (Get Download Data Source Job Status): each poll advances a job. It ends after
 //!   [`Scenario::pending_polls`] status responses; no clock is involved.
-//! - **Result** (Get Downloaded Data): the document is the [`Data`] that the source had when the job
-//!   was created: a root, an inline schema, one element for each entity.
+//! - **Result** (Get Downloaded Data): the document is the [`Data`] that the source had when the
+//!   job was created: a root, an inline schema, one element for each entity.
 //!
 //! A second listener is the storage host, to which results may redirect, and which must never
 //! receive a key. All requests to both are recorded.
@@ -19,7 +19,8 @@
 //! # async fn example() -> std::io::Result<()> {
 //! use nightjar::simulator::{Data, Fault, Scenario, SimSource, Simulator};
 //!
-//! let source = SimSource::new("20181f26d9e94c81acdf9496133d4f23", "Places", "secret", Data::Places)
+//! let access_id = "20181f26d9e94c81acdf9496133d4f23";
+//! let source = SimSource::new(access_id, "Places", "secret", Data::Places)
 //!     .scenario(Scenario { create: vec![Fault::LostAnswer], ..Scenario::default() });
 //! let simulator = Simulator::start(vec![source]).await?;
 //! println!("{}", simulator.endpoint());

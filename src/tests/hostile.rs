@@ -5,7 +5,7 @@
 //! cargo test --lib hostile                                           # the same inputs each time
 //! NIGHTJAR_FUZZ_INPUTS=1000000 cargo test --lib hostile              # more of them
 //! NIGHTJAR_FUZZ_SECONDS=50 NIGHTJAR_FUZZ_FROM=20261125000000000 \\
-//!     cargo test --lib hostile -- --nocapture                        # from another seed, for so long
+//!     cargo test --lib hostile -- --nocapture                        # another seed, for a time
 //! ```
 //!
 //! An input that breaks a reader is written to a file and printed; the message says how to try it

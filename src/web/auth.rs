@@ -90,8 +90,8 @@ fn is_same(given: &[u8], token: &Secret) -> bool {
     Sha256::digest(given) == Sha256::digest(token.expose().as_bytes())
 }
 
-/// Whether `HOST` or `HOST:PORT` names this machine's loopback without DNS: `localhost` or a loopback
-/// address. Any port is allowed, because tunnels have their own.
+/// Whether `HOST` or `HOST:PORT` names this machine's loopback without DNS: `localhost` or a
+/// loopback address. Any port is allowed, because tunnels have their own.
 fn is_local(host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((inside, port)) => {

@@ -169,7 +169,7 @@ impl Scrape {
         out.gauges(
             "source_healthy",
             "0 while the source is overdue or its last job failed, otherwise 1",
-            self.each(|source| Some(f64::from(!source.health.is_alarming()))),
+            self.each(|source| Some(f64::from(!source.health.needs_attention()))),
         )?;
         out.gauges(
             "source_suspicious",

@@ -167,12 +167,12 @@ async fn guard(Extract(auth): Extract<Arc<Auth>>, request: Request, next: Next) 
 /// 503 while a source is overdue or failing.
 async fn ready(Extract(state): Extract<State>) -> Result<Response, ReportError> {
     let sources = state.reporter.sources(&state.settings(), state.clock.now()).await?;
-    let alarming: Vec<_> = sources
+    let unready: Vec<_> = sources
         .iter()
-        .filter(|source| source.health.is_alarming())
+        .filter(|source| source.health.needs_attention())
         .map(|source| format!("{}: {}\n", source.source, source.health))
         .collect();
-    Ok(match alarming.as_slice() {
+    Ok(match unready.as_slice() {
         [] => "ready\n".into_response(),
         lines => (StatusCode::SERVICE_UNAVAILABLE, lines.concat()).into_response(),
     })

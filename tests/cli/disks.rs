@@ -1,5 +1,5 @@
-//! Disks that temporarily fail or fill up, or lack a feature: work waits, reports it, costs no remote
-//! job, and continues by itself.
+//! Disks that temporarily fail or fill up, or lack a feature: work waits, reports it, costs no
+//! remote job, and continues by itself.
 
 use crate::harness::{Setup, each, until};
 use nightjar::simulator::Scenario;

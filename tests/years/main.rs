@@ -1,7 +1,7 @@
-//! Years of nights, simulated: the engine and its maintenance on a real database and a real archive,
-//! with a service, a clock and a disk that misbehave in seeded random ways, and processes that die
-//! between any two effects, or are stopped in the middle of a request and go on hours later. After
-//! every step the promises of `docs/reliability.md` are checked.
+//! Years of nights, simulated: the engine and its maintenance on a real database and a real
+//! archive, with a service, a clock and a disk that misbehave in seeded random ways, and processes
+//! that die between any two effects, or are stopped in the middle of a request and go on hours
+//! later. After every step the promises of `docs/reliability.md` are checked.
 //!
 //! ```sh
 //! cargo test --test years                                        # the short version, as in CI

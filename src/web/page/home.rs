@@ -36,7 +36,7 @@ pub(in crate::web) async fn show(Extract(state): Extract<State>) -> Result<Marku
 
 /// One sentence.
 fn verdict(sources: &[SourceStatus]) -> Markup {
-    let bad = sources.iter().filter(|source| source.health.is_alarming()).count();
+    let bad = sources.iter().filter(|source| source.health.needs_attention()).count();
     let (class, text) = match (sources.len(), bad) {
         (0, _) => ("suspicious", "Nothing is backed up: the configuration has no source.".into()),
         (1, 0) => ("ok", "The source is protected.".to_owned()),
