@@ -1,11 +1,12 @@
 //! `nightjar daemon`: the service.
 
-use super::{Common, Problem, archive, clock, engine_config, recover, stop_signal, sweep, systemd};
+use super::{Common, Problem, archive, clock, engine_config, stop_signal, sweep, systemd};
 use crate::alerts::{self, Dispatcher};
 use crate::config;
 use crate::engine::{Engine, EngineConfig, Notice, Observer, Scope};
 use crate::files;
 use crate::maintenance::Maintenance;
+use crate::recovery::{Check, Recovery};
 use crate::report::Reporter;
 use crate::settings::{Listen, Settings};
 use crate::store::lock::{self, Held};
@@ -37,7 +38,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
             settings.state_dir.display()
         ))
     };
-    let thoroughly = copies::is_suspect(&settings.state_dir);
+    let check = Check::needed(&settings.state_dir);
     files::make_folder(&settings.state_dir).map_err(state)?;
     // A large database may have to be migrated, checked or rebuilt.
     systemd::tell(&[NotifyState::ExtendTimeoutUsec(OPENING)]);
@@ -49,7 +50,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
         ))
     })?;
     let Some(only) = only else { return Ok(super::exit::DONE) };
-    let store = recover::open(&settings, thoroughly, Some(&only)).await?;
+    let store = Recovery::new(&settings, clock()).open(check, Some(&only)).await?;
     let worker = lock::Worker::register(&settings.state_dir, fastrand::u64(..)).map_err(state)?;
     let archive = archive(&settings);
     sweep(&worker, &archive);

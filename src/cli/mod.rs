@@ -13,7 +13,6 @@ mod notify;
 mod output;
 mod problem;
 mod prune;
-mod recover;
 mod reindex;
 mod root;
 mod snapshots;
@@ -26,12 +25,13 @@ use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::config::{self, ConfigError};
 use crate::engine::EngineConfig;
+use crate::recovery::{Check, Recovery};
 use crate::report::{ReportError, Reporter};
 use crate::service::ExportService;
 use crate::service::bing::Bing;
 use crate::service::http::HttpClients;
 use crate::settings::Settings;
-use crate::store::{Store, copies, lock};
+use crate::store::{Store, lock};
 use crate::telemetry::{self, LogFormat};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use problem::Problem;
@@ -239,7 +239,8 @@ fn sweep(worker: &lock::Worker, archive: &Archive) {
 
 /// Opens the store; creates it if there is none, rebuilds it if it is missing or damaged.
 async fn open_store(settings: &Settings) -> Result<Store, Problem> {
-    recover::open(settings, copies::is_suspect(&settings.state_dir), None).await
+    let check = Check::needed(&settings.state_dir);
+    Ok(Recovery::new(settings, clock()).open(check, None).await?)
 }
 
 /// Opens the store read-only.

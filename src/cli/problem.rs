@@ -3,6 +3,7 @@
 use super::exit;
 use crate::archive::SelectError;
 use crate::config::ConfigError;
+use crate::recovery::RecoveryError;
 use crate::report::ReportError;
 use crate::store::StoreError;
 use std::fmt::Display;
@@ -55,6 +56,12 @@ impl From<ConfigError> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
+        Problem::failed(error)
+    }
+}
+
+impl From<RecoveryError> for Problem {
+    fn from(error: RecoveryError) -> Problem {
         Problem::failed(error)
     }
 }

@@ -1,9 +1,9 @@
 //! `nightjar reindex`: the history, from the archive.
 
 use super::output;
-use super::recover::{self, Found, Rebuilt};
-use super::{Common, Problem, exit};
+use super::{Common, Problem, clock, exit};
 use crate::files;
+use crate::recovery::{Rebuilt, Recovery, Reindexed};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -23,35 +23,47 @@ struct Report {
     adopted: usize,
 }
 
+impl From<&Reindexed> for Report {
+    fn from(reindexed: &Reindexed) -> Report {
+        match reindexed {
+            Reindexed::Intact { imported } => {
+                Report { rebuilt: false, set_aside: None, copy: None, adopted: *imported }
+            }
+            Reindexed::Rebuilt(Rebuilt { set_aside, copy, imported }) => Report {
+                rebuilt: true,
+                set_aside: set_aside.clone(),
+                copy: copy.clone(),
+                adopted: *imported,
+            },
+        }
+    }
+}
+
 pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
     let settings = common.settings()?;
     files::make_folder(&settings.state_dir).map_err(Problem::failed)?;
-    let _alone = recover::alone(&settings, None)?;
-    let (archive, highest) = recover::prepared(&settings)?;
-    let (rebuilt, is_new) = match recover::found(&settings.state_dir, highest, true).await? {
-        Found::Whole(store) => {
-            recover::trust(&settings, true);
-            let adopted = recover::adopt(&settings, &archive, &store).await?;
-            (Rebuilt { store, set_aside: None, copy: None, adopted }, false)
-        }
-        Found::Lost | Found::Damaged(_) => {
-            (recover::rebuild(&settings, &archive, highest).await?, true)
-        }
-    };
-    rebuilt.store.close().await;
+    let reindexed = Recovery::new(&settings, clock()).reindex().await?;
     if arguments.json {
-        let Rebuilt { set_aside, copy, adopted, .. } = rebuilt;
-        output::json(&Report { rebuilt: is_new, set_aside, copy, adopted })?;
-    } else if is_new {
-        output::line(format!("The database was damaged or missing; {}.", rebuilt.told()))?;
+        output::json(&Report::from(&reindexed))?;
     } else {
-        output::line(match rebuilt.adopted {
-            0 => "The database is intact and knows every snapshot.".to_owned(),
-            1 => "The database is intact; 1 job was imported from the archive.".to_owned(),
-            count => {
-                format!("The database is intact; {count} jobs were imported from the archive.")
-            }
-        })?;
+        output::line(text(&reindexed))?;
     }
     Ok(exit::DONE)
+}
+
+fn text(reindexed: &Reindexed) -> String {
+    match reindexed {
+        Reindexed::Rebuilt(rebuilt) => {
+            format!("The database was damaged or missing; {}.", rebuilt.summary())
+        }
+        Reindexed::Intact { imported: 0 } => {
+            "The database is intact and knows every snapshot.".to_owned()
+        }
+        Reindexed::Intact { imported: 1 } => {
+            "The database is intact; 1 job was imported from the archive.".to_owned()
+        }
+        Reindexed::Intact { imported } => {
+            format!("The database is intact; {imported} jobs were imported from the archive.")
+        }
+    }
 }
