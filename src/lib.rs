@@ -2,49 +2,56 @@
 //! export on a schedule, waits for it to complete, fetches the result, validates it,
 //! and files it in an archive that outlives the service and this program.
 //!
-//! The modules in the order in which data passes through them; `ARCHITECTURE.md` says which module
-//! may depend on which.
-//!
-//! - Configuration: [`config`] reads the file into [`settings`] with a [`toml_reader`]; keys are
-//!   [`secret`].
-//! - Policy: [`policy`] (schedules, backoff, quotas, retention).
-//! - The life of a job: [`job`], whose [`job::decide`] computes the next state from a step's
-//!   outcome.
-//! - Adapters: [`store`] keeps jobs in SQLite, [`service`] asks the remote side, [`archive`] files
-//!   what [`dataset`] has validated, with a [`manifest`] beside it, [`notify`] sends alerts.
-//! - The engine: [`engine`] runs the main loop, by [`clock`].
-//! - Maintenance: [`maintenance`] runs periodic tasks, such as retention.
-//! - Interfaces: [`cli`] and [`web`], which show what [`report`] reads; [`telemetry`] logs.
-//! - Support: [`simulator`], the service for the demo, the tests and the benches;
-//!   [`files`], how private files are made; [`tls`], which certificates are trusted and what their
-//!   errors mean; [`failpoint`], where tests inject failures.
+//! The modules stand in layers, from what users touch down to what is pure. A module imports only
+//! from layers below its own: the modules of one layer do not know each other. `tests/layers.rs`
+//! reads the layers from this file, and `ARCHITECTURE.md` says what each module is for.
 
-pub mod alerts;
-pub mod archive;
+// The commands: their arguments and their output.
 pub mod cli;
-pub mod clock;
-pub mod config;
-pub mod dataset;
-pub mod engine;
-pub mod failpoint;
-pub mod files;
-pub mod http;
-pub mod job;
+
+// The status page.
+pub mod web;
+
+// What goes on beside the engine: alerts, periodic tasks, and a database that must be rebuilt.
+pub mod alerts;
 pub mod maintenance;
-pub mod manifest;
-pub mod notify;
-pub mod policy;
-pub mod printable;
+pub mod recovery;
+
+// The loop that works on jobs, and the reports that the commands and the page show.
+pub mod engine;
 pub mod report;
-pub mod secret;
+
+// Adapters: each touches one part of the world.
+pub mod archive;
+pub mod config;
+pub mod notify;
 pub mod service;
-pub mod settings;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;
+
+// What adapters share.
+pub mod http;
+
 pub mod tls;
+
+pub mod clock;
+pub mod files;
+
+pub mod failpoint;
+
+// Pure: from here on down nothing reads a clock, waits, or performs input or output.
 pub mod toml_reader;
-pub mod web;
+
+pub mod settings;
+
+pub mod job;
+pub mod manifest;
+
+pub mod dataset;
+pub mod policy;
+pub mod printable;
+pub mod secret;
 
 #[cfg(test)]
 mod tests;

@@ -1,154 +1,145 @@
-//! The layering: a module imports from lower layers and from itself, never from higher ones.
+//! The layering: a module imports only from layers below its own. The layers are the groups of
+//! modules in `src/lib.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each module's layer.
-fn layers() -> BTreeMap<&'static str, u8> {
-    BTreeMap::from([
-        ("cli", 3),
-        ("web", 3),
-        ("alerts", 3),
-        ("report", 2),
-        ("engine", 2),
-        ("maintenance", 2),
-        ("store", 1),
-        ("service", 1),
-        ("archive", 1),
-        ("notify", 1),
-        ("config", 1),
-        ("telemetry", 1),
-        ("clock", 1),
-        ("files", 1),
-        ("http", 1),
-        ("tls", 1),
-        ("failpoint", 0),
-        ("job", 0),
-        ("policy", 0),
-        ("dataset", 0),
-        ("manifest", 0),
-        ("settings", 0),
-        ("toml_reader", 0),
-        ("printable", 0),
-        ("secret", 0),
-        ("simulator", 0),
-    ])
-}
-
-/// Imports within a layer that are allowed, and why.
-const ALLOWED_WITHIN_LAYER: [(&str, &str, &str); 19] = [
-    ("config", "files", "what root alone can read is opened in one place"),
-    ("tls", "files", "what root alone can read is opened in one place"),
-    ("store", "clock", "a short wait while another process opens or closes the database"),
-    ("store", "files", "private files are created in one place"),
-    ("archive", "files", "private files are created in one place"),
-    ("notify", "http", "the clients, and how an error of HTTP reads"),
-    ("service", "http", "the clients, and how an error of HTTP reads"),
-    ("http", "tls", "certificates and their errors are read in one way"),
-    ("config", "tls", "`check` reads the certificates too"),
-    ("notify", "tls", "certificates and their errors are read in one way"),
-    ("cli", "web", "the daemon serves the page"),
-    ("cli", "alerts", "the daemon dispatches alerts"),
-    ("cli", "telemetry", "the executable starts the logs"),
-    ("job", "policy", "a policy is made of waits"),
-    ("manifest", "dataset", "a manifest names columns"),
-    ("settings", "policy", "a source has a schedule"),
-    ("settings", "secret", "a ping's address is private"),
-    ("toml_reader", "settings", "which hosts are loopback, the settings say"),
-    ("service", "job", "outcomes are the job's types"),
+/// How the comment begins above the first layer that is pure, as all below it are.
+const PURE: &str = "// Pure:";
+/// What a pure module does not use: other tasks, the database, the network, files, the environment,
+/// processes and clocks.
+const IMPURE: [&str; 12] = [
+    "async fn",
+    "async move",
+    ".await",
+    "tokio::",
+    "sqlx::",
+    "reqwest::",
+    "std::fs",
+    "std::env",
+    "std::process",
+    "TcpStream",
+    "UdpSocket",
+    "::now(",
 ];
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+/// The modules of the library, in layers.
+#[derive(Debug, Default)]
+struct Layers {
+    /// Each module's layer; 0 is the uppermost.
+    of: BTreeMap<String, usize>,
+    pure: BTreeSet<String>,
+}
+
+impl Layers {
+    /// Reads the groups of `pub mod` lines, which blank lines separate.
+    fn read() -> Layers {
+        let text = fs::read_to_string(root().join("lib.rs")).unwrap();
+        let (mut layers, mut layer, mut is_pure) = (Layers::default(), 0, false);
+        for line in text.lines() {
+            is_pure |= line.starts_with(PURE);
+            if line.is_empty() {
+                layer += 1;
+            }
+            let module = line.strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';'));
+            if let Some(module) = module {
+                layers.of.insert(module.to_owned(), layer);
+                if is_pure {
+                    layers.pure.insert(module.to_owned());
+                }
+            }
+        }
+        layers
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// A file of a module, without its tests and comments.
+struct Source {
+    module: String,
+    path: PathBuf,
+    code: String,
+}
+
+/// Every file of the library that is not a test.
+fn sources() -> Vec<Source> {
+    let mut paths = Vec::new();
+    collect(&root(), &mut paths);
+    let source = |path: PathBuf| {
+        let path = path.strip_prefix(root()).unwrap().to_owned();
+        let parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap()).collect();
+        let module = parts.first().unwrap().trim_end_matches(".rs").to_owned();
+        let is_test = parts.iter().any(|part| matches!(*part, "tests" | "tests.rs"));
+        if is_test || matches!(module.as_str(), "lib" | "main") {
+            return None;
+        }
+        let text = fs::read_to_string(root().join(&path)).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let code = lines.collect::<Vec<_>>().join("\n");
+        Some(Source { module, path, code })
+    };
+    paths.into_iter().filter_map(source).collect()
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            sources(&path, found);
+            collect(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.push(path);
         }
     }
 }
 
-/// The modules that a file names, outside its tests.
-fn modules_named(text: &str) -> Vec<String> {
-    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-    code.lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .flat_map(|line| line.split("crate::").skip(1))
-        .map(|rest| {
-            rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>()
-        })
-        .filter(|module| !module.is_empty())
-        .collect()
+/// The modules that code names.
+fn imports(code: &str) -> BTreeSet<String> {
+    let is_part = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
+    let named = code.split("crate::").skip(1);
+    named.map(|rest| rest.chars().take_while(is_part).collect()).collect()
 }
 
 #[test]
-fn imports_go_down_never_up() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&root, &mut files);
-    let layers = layers();
+fn a_module_imports_only_from_layers_below_its_own() {
+    let layers = Layers::read();
     let mut checked = 0;
-    for file in files {
-        let relative = file.strip_prefix(&root).unwrap();
-        let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
-        let module = first.trim_end_matches(".rs");
-        if matches!(module, "lib" | "main") {
-            continue;
-        }
-        let is_test = relative.components().any(|part| {
-            part.as_os_str().to_str().is_some_and(|name| name == "tests" || name == "tests.rs")
-        });
-        if is_test {
-            continue;
-        }
-        let layer = *layers.get(module).unwrap_or_else(|| panic!("{module} has no layer"));
-        for other in modules_named(&fs::read_to_string(&file).unwrap()) {
-            let Some(other_layer) = layers.get(other.as_str()) else { continue };
+    for Source { module, path, code } in sources() {
+        let shown = path.display();
+        let layer = layers.of.get(&module).unwrap_or_else(|| panic!("{module} has no layer"));
+        assert!(!code.contains("use crate::{"), "{shown}: name each module on a line of its own");
+        for other in imports(&code).iter().filter(|other| **other != module) {
+            let below = layers.of.get(other).unwrap_or_else(|| panic!("{shown}: {other}?"));
+            assert!(below > layer, "{shown} imports {other}, which is not below {module}");
             checked += 1;
-            let allowed =
-                ALLOWED_WITHIN_LAYER.iter().any(|(from, to, _)| *from == module && *to == other);
-            assert!(
-                other == module || *other_layer < layer || allowed,
-                "{} (layer {layer}) imports {other} (layer {other_layer})",
-                relative.display()
-            );
-            let demo = relative == Path::new("cli/demo.rs");
-            assert!(
-                other != "simulator" || module == "simulator" || demo,
-                "{} imports the simulator: only the demo may",
-                relative.display()
-            );
         }
     }
-    assert!(checked > 50, "only {checked} imports were checked");
+    assert!(checked > 200, "only {checked} imports were checked");
 }
 
 #[test]
-fn pure_modules_use_no_clock_no_network_and_no_files() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files =
-        vec![root.join("manifest.rs"), root.join("settings.rs"), root.join("secret.rs")];
-    for module in ["job", "policy", "dataset"] {
-        sources(&root.join(module), &mut files);
+fn only_the_demo_imports_the_simulator() {
+    for Source { module, path, code } in sources() {
+        let may = module == "simulator" || path == Path::new("cli/demo.rs");
+        assert!(may || !imports(&code).contains("simulator"), "{}", path.display());
     }
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap();
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for word in [
-            "tokio::",
-            "sqlx::",
-            "reqwest::",
-            "std::fs",
-            "std::env",
-            "TcpStream",
-            "UdpSocket",
-            "::now(",
-        ] {
-            assert!(!code.contains(word), "{} has {word}", file.display());
+}
+
+#[test]
+fn pure_modules_use_no_clock_no_network_no_files_and_do_not_wait() {
+    let layers = Layers::read();
+    assert!(layers.pure.len() > 5, "{layers:?}");
+    for Source { path, code, .. } in
+        sources().into_iter().filter(|source| layers.pure.contains(&source.module))
+    {
+        for word in IMPURE {
+            assert!(!code.contains(word), "{} has {word}", path.display());
         }
     }
 }
