@@ -21,9 +21,11 @@ pub mod recovery;
 pub mod engine;
 pub mod report;
 
+// The configuration, of which each service reads its own keys.
+pub mod config;
+
 // Adapters: each touches one part of the world.
 pub mod archive;
-pub mod config;
 pub mod notify;
 pub mod service;
 pub mod simulator;

@@ -1,15 +1,18 @@
 //! What the program has been told to do, as plain data: a configuration file that was read and
 //! found free of mistakes. `Default` holds the documented defaults.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
 use url::{Host, Url};
 
+use crate::manifest::Origin;
 use crate::policy::retention::Rules;
 use crate::policy::schedule::Schedule;
 use crate::secret::PrivateUrl;
@@ -89,6 +92,8 @@ pub fn is_loopback(url: &Url) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     pub name: String,
+    /// The word of its service, one of the kinds that the program knows.
+    pub service: &'static str,
     /// Where its key is kept; read with [`crate::config::read_key`].
     pub key: KeySource,
     /// Without query, fragment, user and trailing slash; https, or http on a loopback host.
@@ -97,13 +102,6 @@ pub struct Account {
     pub max_in_process: u32,
     /// Remote jobs that may be started in any 24 hours, at least 1.
     pub max_jobs_per_day: u32,
-}
-
-impl Account {
-    /// The service's address unless the file names another.
-    pub const ENDPOINT: &'static str = "https://spatial.virtualearth.net/REST/v1";
-    pub const MAX_IN_PROCESS: u32 = 10;
-    pub const MAX_JOBS_PER_DAY: u32 = 50;
 }
 
 /// Where an account's key is kept. The key itself is never part of the settings.
@@ -282,15 +280,11 @@ pub struct Source {
     pub name: String,
     /// A name in [`Settings::accounts`].
     pub account: String,
-    /// Letters, digits and dashes.
-    pub access_id: String,
-    /// The service's name for the data, to be percent-encoded in a URL.
-    pub data_source: String,
+    /// What its service exports.
+    pub target: Target,
     pub schedule: Schedule,
     /// The file's zone, the same for every source.
     pub timezone: Tz,
-    /// The version to take instead of the published one.
-    pub job_id: Option<String>,
     /// Whether to run once after a downtime in which a run was missed.
     pub catch_up: bool,
     /// Fewer entities than this are suspicious.
@@ -315,5 +309,40 @@ impl Source {
     /// schedule missed are not made up for.
     pub fn schedule_identity(&self) -> String {
         format!("{} {}", self.schedule.text(), self.timezone)
+    }
+}
+
+/// What a source's service exports. Only that service can read it: it makes the target from its
+/// own keys of the configuration and gets it back with each call. Everybody else passes it on, and
+/// records its [`Origin`] in the manifest.
+///
+/// It is one type, without a parameter for the service, so that a [`Source`] is the same whatever
+/// its service is.
+#[derive(Clone)]
+pub struct Target {
+    origin: Origin,
+    request: Arc<dyn Any + Send + Sync>,
+}
+
+impl Target {
+    /// The target whose manifests have this origin; `request` is what the service needs to know.
+    pub fn new(origin: Origin, request: impl Any + Send + Sync) -> Target {
+        Target { origin, request: Arc::new(request) }
+    }
+
+    /// Where the data comes from. Two targets of the same origin are the same data.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// What the service needs to know; `None` if another service made the target.
+    pub fn request<T: Any>(&self) -> Option<&T> {
+        self.request.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Target").field(&self.origin).finish()
     }
 }

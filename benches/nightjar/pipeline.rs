@@ -7,10 +7,10 @@ use nightjar::clock::Clock;
 use nightjar::dataset::{self, DocumentLimits};
 use nightjar::manifest::Name;
 use nightjar::secret::Key;
-use nightjar::service::bing::Bing;
+use nightjar::service::bing::{Bing, DataSource};
 use nightjar::service::http::HttpClients;
 use nightjar::service::{ExportService, Progress, Target};
-use nightjar::settings::{Account, Http, KeySource};
+use nightjar::settings::Http;
 use nightjar::simulator::{Data, Scenario, SimSource, Simulator};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -36,18 +36,12 @@ pub(crate) async fn serve(words: &[&str]) {
 }
 
 fn client(endpoint: &str) -> Bing {
-    let account = Account {
-        name: "bench".into(),
-        key: KeySource::Env("UNUSED".into()),
-        endpoint: endpoint.parse().unwrap(),
-        max_in_process: 10,
-        max_jobs_per_day: 50,
-    };
-    Bing::new(&account, Key::new(KEY).unwrap(), HttpClients::new(&Http::default()).unwrap())
+    let clients = HttpClients::new(&Http::default()).unwrap();
+    Bing::new("bench", &endpoint.parse().unwrap(), Key::new(KEY).unwrap(), clients)
 }
 
 fn target() -> Target {
-    Target { access_id: "bench".into(), data_source: SOURCE.into(), version: None }
+    DataSource { access_id: "bench".into(), data_source: SOURCE.into(), version: None }.into()
 }
 
 fn now() -> DateTime<Utc> {
@@ -83,20 +77,7 @@ pub(crate) async fn receive(words: &[&str]) {
             .await
             .unwrap_or_else(|_| panic!("interrupted"));
         let summary = received.validation.as_ref().unwrap().clone();
-        let meta = SnapshotMeta {
-            source,
-            access_id: "bench".into(),
-            data_source: SOURCE.into(),
-            version: None,
-            job,
-            remote_id: None,
-            scheduled_for: None,
-            created_at: at,
-            completed_at: at,
-            expected: None,
-            suspicious: Vec::new(),
-            notes: Vec::new(),
-        };
+        let meta = SnapshotMeta::new(&source, target().origin(), job, at, at);
         let archive = archive.clone();
         tokio::task::spawn_blocking(move || archive.file(received, summary, meta))
             .await

@@ -95,7 +95,7 @@ pub(crate) async fn run(quick: bool) {
     let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
     let account = &settings.accounts["bench"];
     let clients = HttpClients::new(&settings.http).unwrap();
-    let bing = Bing::new(account, Key::new("bench-key").unwrap(), clients);
+    let bing = Bing::new("bench", &account.endpoint, Key::new("bench-key").unwrap(), clients);
     let config = EngineConfig {
         settings: settings.clone(),
         services: BTreeMap::from([("bench".to_owned(), Arc::new(bing) as _)]),

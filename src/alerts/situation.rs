@@ -2,10 +2,11 @@
 
 use crate::files;
 use crate::report::{ReportError, Reporter, SourceStatus};
-use crate::service::bing;
+use crate::service;
 use crate::settings::Settings;
 use crate::store::copies;
 use chrono::{DateTime, NaiveDate, Utc};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// All that the problems are found in.
@@ -55,19 +56,26 @@ impl Situation {
         settings: &Settings,
         now: DateTime<Utc>,
     ) -> Result<Situation, ReportError> {
-        let ends = match settings.sources.is_empty() {
-            true => Vec::new(),
-            false => vec![ServiceEnd { service: bing::NAME, last_day: bing::LAST_DAY }],
-        };
         Ok(Situation {
             now,
             sources: reporter.sources(settings, now).await?,
             disks: disks(settings),
             disk_low: settings.notify.disk_low,
             damaged_database: copies::moved_aside(&settings.state_dir).into_iter().next(),
-            ends,
+            ends: ends(settings),
         })
     }
+}
+
+/// The last days of the services that the sources need.
+fn ends(settings: &Settings) -> Vec<ServiceEnd> {
+    let accounts = settings.sources.iter().filter_map(|source| settings.account_of(source));
+    let words: BTreeSet<&str> = accounts.map(|account| account.service).collect();
+    let kinds = words.into_iter().filter_map(service::named);
+    let end = |kind: &service::ServiceKind| {
+        Some(ServiceEnd { service: kind.title, last_day: kind.last_day? })
+    };
+    kinds.filter_map(end).collect()
 }
 
 fn disks(settings: &Settings) -> Vec<DiskSpace> {

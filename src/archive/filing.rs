@@ -7,7 +7,7 @@ use super::{Archive, Attempt};
 use crate::dataset::Summary;
 use crate::failpoint::{self, Point};
 use crate::files::{self, Folder};
-use crate::manifest::{FORMAT, LATEST, Manifest, Name, Stored, hex};
+use crate::manifest::{FORMAT, LATEST, Manifest, Name, Origin, Stored, hex};
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 use std::io::{self, Read, Write};
@@ -18,12 +18,8 @@ use std::path::Path;
 pub struct SnapshotMeta {
     /// The source's name.
     pub source: String,
-    /// The data source's access id.
-    pub access_id: String,
-    /// The data source's name.
-    pub data_source: String,
-    /// The requested version.
-    pub version: Option<String>,
+    /// Where the data comes from.
+    pub origin: Origin,
     /// The job's number.
     pub job: i64,
     /// The remote job's identifier.
@@ -40,6 +36,30 @@ pub struct SnapshotMeta {
     pub suspicious: Vec<String>,
     /// What validation could not check.
     pub notes: Vec<String>,
+}
+
+impl SnapshotMeta {
+    /// That of a snapshot about which nothing else is known.
+    pub fn new(
+        source: &str,
+        origin: &Origin,
+        job: i64,
+        created_at: DateTime<Utc>,
+        completed_at: DateTime<Utc>,
+    ) -> SnapshotMeta {
+        SnapshotMeta {
+            source: source.to_owned(),
+            origin: origin.clone(),
+            job,
+            remote_id: None,
+            scheduled_for: None,
+            created_at,
+            completed_at,
+            expected: None,
+            suspicious: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
 }
 
 impl Archive {
@@ -85,9 +105,7 @@ impl Archive {
         let manifest = Manifest {
             format: FORMAT,
             source: meta.source,
-            access_id: meta.access_id,
-            data_source: meta.data_source,
-            version: meta.version,
+            origin: meta.origin,
             job: meta.job,
             remote_id: meta.remote_id,
             scheduled_for: meta.scheduled_for,

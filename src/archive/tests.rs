@@ -3,7 +3,7 @@ mod trust;
 
 use super::*;
 use crate::dataset::{DocumentLimits, Unproven};
-use crate::manifest::{Manifest, Name};
+use crate::manifest::{Manifest, Name, Origin};
 use crate::policy::retention::Rules;
 use crate::simulator::{Damage, Data};
 use bytes::Bytes;
@@ -99,19 +99,11 @@ fn attempt(job: i64) -> Attempt {
 }
 
 fn meta(job: i64) -> SnapshotMeta {
+    let (access_id, data_source) = ("20181f26".into(), "Places".into());
+    let origin = Origin { access_id, data_source, version: None };
     SnapshotMeta {
-        source: "places".into(),
-        access_id: "20181f26".into(),
-        data_source: "Places".into(),
-        version: None,
-        job,
         remote_id: Some("abc".into()),
-        scheduled_for: None,
-        created_at: at(job),
-        completed_at: at(job),
-        expected: None,
-        suspicious: Vec::new(),
-        notes: Vec::new(),
+        ..SnapshotMeta::new("places", &origin, job, at(job), at(job))
     }
 }
 

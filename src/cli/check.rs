@@ -4,7 +4,6 @@ use super::output::{self, Lines, Table};
 use super::{Common, Problem, clock, engine_config, exit};
 use crate::alerts;
 use crate::config::{self, Mistake};
-use crate::engine::target;
 use crate::settings::Settings;
 use crate::tls;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -44,7 +43,7 @@ struct Source {
 #[derive(Debug, Serialize)]
 pub(super) struct Tried {
     pub(super) source: String,
-    account: String,
+    pub(super) account: String,
     pub(super) ok: bool,
     pub(super) message: String,
 }
@@ -111,9 +110,7 @@ fn warnings(settings: &Settings) -> Vec<String> {
     }
     for source in &settings.sources {
         let used_like = settings.sources.iter().find(|other| {
-            other.name < source.name
-                && (&other.access_id, &other.data_source, &other.job_id)
-                    == (&source.access_id, &source.data_source, &source.job_id)
+            other.name < source.name && other.target.origin() == source.target.origin()
         });
         if let Some(other) = used_like {
             warnings.push(format!(
@@ -152,7 +149,7 @@ pub(super) async fn try_keys(
         let answer = match engine_config(settings, &BTreeSet::from([source.account.as_str()])) {
             Ok(config) => match config.services.get(&source.account) {
                 Some(service) => service
-                    .try_key(&target(source), clock().now())
+                    .try_key(&source.target, clock().now())
                     .await
                     .map_err(|failure| failure.message),
                 None => Err("the account has no service".to_owned()),

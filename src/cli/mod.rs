@@ -27,9 +27,8 @@ use crate::config::{self, ConfigError};
 use crate::engine::EngineConfig;
 use crate::recovery::{Check, Recovery};
 use crate::report::{ReportError, Reporter};
-use crate::service::ExportService;
-use crate::service::bing::Bing;
 use crate::service::http::HttpClients;
+use crate::service::{self, ExportService};
 use crate::settings::Settings;
 use crate::store::{Store, lock};
 use crate::telemetry::{self, LogFormat};
@@ -271,8 +270,8 @@ fn engine_config(settings: &Settings, accounts: &BTreeSet<&str>) -> Result<Engin
                 for warning in warnings {
                     tracing::warn!(account = account.name, "{warning}");
                 }
-                let bing = Bing::new(account, key, clients.clone());
-                services.insert(account.name.clone(), Arc::new(bing));
+                let client = service::connect(account, key, clients.clone());
+                services.insert(account.name.clone(), client.map_err(Problem::usage)?);
             }
             Err(error) => problems.push(error.to_string()),
         }

@@ -159,7 +159,7 @@ mod tests {
     use super::*;
     use crate::archive::{Attempt, Hold, SnapshotMeta};
     use crate::dataset::DocumentLimits;
-    use crate::manifest::Name;
+    use crate::manifest::{Name, Origin};
     use crate::policy::retention::Rules;
     use crate::simulator::Data;
     use bytes::Bytes;
@@ -180,20 +180,9 @@ mod tests {
         let received = archive.receive("stores", name, attempt, &limits, chunks, |_| {});
         let received = received.await.unwrap();
         let summary = received.validation.as_ref().unwrap().clone();
-        let meta = SnapshotMeta {
-            source: "stores".into(),
-            access_id: "20181f26".into(),
-            data_source: "Stores".into(),
-            version: None,
-            job,
-            remote_id: None,
-            scheduled_for: None,
-            created_at: night(job),
-            completed_at: night(job),
-            expected: None,
-            suspicious: Vec::new(),
-            notes: Vec::new(),
-        };
+        let (access_id, data_source) = ("20181f26".into(), "Stores".into());
+        let origin = Origin { access_id, data_source, version: None };
+        let meta = SnapshotMeta::new("stores", &origin, job, night(job), night(job));
         archive.file(received, summary, meta).unwrap();
     }
 

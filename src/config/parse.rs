@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
-use url::Url;
 
 use super::Environment;
 use super::keys::{What, look_at_file};
@@ -14,6 +13,7 @@ use super::schema;
 use super::syntax;
 use super::values::{self, A_KEY_ITSELF, holds_key, quoted};
 use crate::policy::retention::Rules;
+use crate::service::{self, ServiceKind};
 use crate::settings::{
     Account, Email, Http, KeySource, Listen, MailSecurity, Notify, Poll, Retry, Settings, Source,
     Webhook,
@@ -37,7 +37,8 @@ pub fn parse(text: &str, file: &Path, env: &Environment) -> Result<Settings, Vec
     let (root, errors) = DeTable::parse_recoverable(text);
     let (repeated, broken): (Vec<_>, Vec<_>) = errors.iter().partition(|it| syntax::repeats(it));
     let repair = if broken.is_empty() { None } else { syntax::without_lines_of(&broken, text) };
-    let doc = Document::new(file, text, &schema::SCHEMA, broken.is_empty());
+    let schema = schema::schema();
+    let doc = Document::new(file, text, &schema, broken.is_empty());
     for error in repeated {
         let span = error.span().unwrap_or_default();
         let name = quoted(text.get(span.clone()).unwrap_or_default());
@@ -127,7 +128,7 @@ fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
     } else {
         None
     };
-    let (names, accounts) = accounts(root, from);
+    let Accounts { kinds, readable: accounts } = accounts(root, from);
     let retention = retention(&root.table("retention", &schema::RETENTION), Rules::default());
     let mut settings = Settings {
         state_dir,
@@ -144,20 +145,34 @@ fn settings(root: &Table<'_>, file: &Path, env: &Environment) -> Settings {
         sources: Vec::new(),
         file,
     };
-    settings.sources = sources(root, &names, &settings);
+    settings.sources = sources(root, &kinds, &settings);
     settings
 }
 
-/// The names of all accounts, and the accounts without mistakes.
-fn accounts<'d>(root: &Table<'d>, from: Base<'_>) -> (Vec<&'d str>, BTreeMap<String, Account>) {
-    let tables = root.named_tables("accounts", &schema::ACCOUNT);
-    let names = tables.iter().map(|(name, _)| *name).collect();
-    let accounts = tables
+/// The accounts of the file.
+struct Accounts<'d> {
+    /// Every one's name and service, also of those that have mistakes.
+    kinds: Kinds<'d>,
+    /// Those without mistakes.
+    readable: BTreeMap<String, Account>,
+}
+
+fn accounts<'d>(root: &Table<'d>, from: Base<'_>) -> Accounts<'d> {
+    let section = |table: &Table<'_>| schema::ACCOUNT.with(kind_of(table).account_keys);
+    let tables = root.named_tables("accounts", schema::ACCOUNT.title, section);
+    let kind = |table: &Option<Table<'_>>| table.as_ref().map_or(service::DEFAULT, kind_of);
+    let kinds = tables.iter().map(|(name, table)| (*name, kind(table))).collect();
+    let readable = tables
         .into_iter()
         .filter_map(|(name, table)| account(name, &table?, from))
         .map(|account| (account.name.clone(), account))
         .collect();
-    (names, accounts)
+    Accounts { kinds, readable }
+}
+
+/// The service that an account names. An unknown one is a mistake where the account is read.
+fn kind_of(account: &Table<'_>) -> &'static ServiceKind {
+    account.text("service").and_then(service::named).unwrap_or(service::DEFAULT)
 }
 
 fn account(name: &str, table: &Table<'_>, from: Base<'_>) -> Option<Account> {
@@ -170,19 +185,25 @@ fn account(name: &str, table: &Table<'_>, from: Base<'_>) -> Option<Account> {
         table.mistake(table.at, "the account's name: expected 1 to 64 printable characters");
     }
     let key = key_source(table, from);
-    let endpoint = table
-        .get("endpoint", values::endpoint(Account::ENDPOINT))
-        .or_else(|| Url::parse(Account::ENDPOINT).ok());
-    let max_in_process =
-        table.get("max_in_process", values::whole(1)).unwrap_or(Account::MAX_IN_PROCESS);
-    let max_jobs_per_day =
-        table.get("max_jobs_per_day", values::whole(1)).unwrap_or(Account::MAX_JOBS_PER_DAY);
+    let kind = table.get("service", service_kind).unwrap_or(service::DEFAULT);
+    let own = (kind.read_account)(table);
+    let (key, own) = (key?, own?);
     Some(Account {
         name: name.to_owned(),
-        key: key?,
-        endpoint: endpoint?,
-        max_in_process,
-        max_jobs_per_day,
+        service: kind.word,
+        key,
+        endpoint: own.endpoint,
+        max_in_process: own.max_in_process,
+        max_jobs_per_day: own.max_jobs_per_day,
+    })
+}
+
+/// The service of that word.
+fn service_kind(value: &DeValue<'_>) -> Result<&'static ServiceKind, String> {
+    let word = values::text(value)?;
+    service::named(word).ok_or_else(|| {
+        let known: Vec<_> = service::KINDS.iter().map(|kind| quoted(kind.word)).collect();
+        format!("no service {}, known: {}", quoted(word), known.join(", "))
     })
 }
 
@@ -391,8 +412,18 @@ fn email(table: &Table<'_>, base: Base<'_>) -> Option<Email> {
     Some(Email { server, port, security, from: from?, to: to?, username, password })
 }
 
-fn sources(root: &Table<'_>, accounts: &[&str], settings: &Settings) -> Vec<Source> {
-    let tables = root.tables("sources", &schema::SOURCE);
+/// Each account's service.
+type Kinds<'d> = BTreeMap<&'d str, &'static ServiceKind>;
+
+/// The service of a source's account. An unknown account is a mistake where the source is read.
+fn kind_of_source(source: &Table<'_>, kinds: &Kinds<'_>) -> &'static ServiceKind {
+    let known = source.text("account").and_then(|account| kinds.get(account));
+    known.copied().unwrap_or(service::DEFAULT)
+}
+
+fn sources(root: &Table<'_>, kinds: &Kinds<'_>, settings: &Settings) -> Vec<Source> {
+    let section = |table: &Table<'_>| schema::SOURCE.with(kind_of_source(table, kinds).source_keys);
+    let tables = root.tables_by("sources", schema::SOURCE.title, section);
     let mut first_use: BTreeMap<String, usize> = BTreeMap::new();
     for table in &tables {
         let place = table.place_of_value("name");
@@ -411,35 +442,31 @@ fn sources(root: &Table<'_>, accounts: &[&str], settings: &Settings) -> Vec<Sour
             first_use.insert(name.to_owned(), place);
         }
     }
-    tables.iter().filter_map(|table| source(table, accounts, settings)).collect()
+    tables.iter().filter_map(|table| source(table, kinds, settings)).collect()
 }
 
-fn source(table: &Table<'_>, accounts: &[&str], settings: &Settings) -> Option<Source> {
+fn source(table: &Table<'_>, kinds: &Kinds<'_>, settings: &Settings) -> Option<Source> {
     let name = table.require("name", "the source's folder in the archive", values::source_name);
     let account = table.require("account", "the name of an [accounts.NAME] table", |value| {
         let name = values::text(value)?;
-        if accounts.contains(&name) {
+        if kinds.contains_key(name) {
             return Ok(name.to_owned());
         }
-        Err(match (nearest(name, accounts.iter().copied()).as_slice(), accounts) {
-            ([near, ..], _) => format!("no account {}, did you mean `{near}`?", quoted(name)),
-            ([], []) => format!("no account {}, the file has no [accounts.NAME]", quoted(name)),
-            ([], known) => {
-                let known: Vec<_> = known.iter().map(|name| quoted(name)).collect();
-                format!("no account {}, known: {}", quoted(name), known.join(", "))
+        let known: Vec<_> = kinds.keys().map(|name| quoted(name)).collect();
+        Err(match nearest(name, kinds.keys().copied()).as_slice() {
+            [near, ..] => format!("no account {}, did you mean `{near}`?", quoted(name)),
+            [] if known.is_empty() => {
+                format!("no account {}, the file has no [accounts.NAME]", quoted(name))
             }
+            [] => format!("no account {}, known: {}", quoted(name), known.join(", ")),
         })
     });
-    let access_id =
-        table.require("access_id", "the id in the data source's URL", values::access_id);
-    let data_source =
-        table.require("data_source", "the service's name for the data", values::data_source);
+    let target = (kind_of_source(table, kinds).read_source)(table);
     let schedule = table.require(
         "schedule",
         "when to back up, such as \"0 2 * * *\" or \"@daily\"",
         values::schedule,
     );
-    let job_id = table.get("job_id", values::job_id);
     let catch_up = table.get("catch_up", values::boolean).unwrap_or(Source::CATCH_UP);
     let min_entities = table.get("min_entities", values::whole(0)).unwrap_or(Source::MIN_ENTITIES);
     let max_shrink = table
@@ -452,11 +479,9 @@ fn source(table: &Table<'_>, accounts: &[&str], settings: &Settings) -> Option<S
     Some(Source {
         name: name?,
         account: account?,
-        access_id: access_id?,
-        data_source: data_source?,
+        target: target?,
         schedule: schedule?,
         timezone: settings.timezone,
-        job_id,
         catch_up,
         min_entities,
         max_shrink,

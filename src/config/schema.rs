@@ -1,10 +1,11 @@
 //! Every table and key that a configuration may have.
 
+use crate::service;
 use crate::toml_reader::{Schema, Section};
 
-pub(super) static ROOT: Section = Section {
-    title: "",
-    keys: &[
+pub(super) static ROOT: Section = Section::new(
+    "",
+    &[
         "state_dir",
         "archive_dir",
         "timezone",
@@ -17,45 +18,32 @@ pub(super) static ROOT: Section = Section {
         "notify",
         "sources",
     ],
-};
+);
 pub(super) static WEB: Section =
-    Section { title: "[web]", keys: &["listen", "token_file", "token_env", "token_credential"] };
-pub(super) static ACCOUNT: Section = Section {
-    title: "[accounts.NAME]",
-    keys: &["key_file", "key_env", "credential", "endpoint", "max_in_process", "max_jobs_per_day"],
-};
+    Section::new("[web]", &["listen", "token_file", "token_env", "token_credential"]);
+/// Without the keys of its service.
+pub(super) static ACCOUNT: Section =
+    Section::new("[accounts.NAME]", &["key_file", "key_env", "credential", "service"]);
 pub(super) static POLL: Section =
-    Section { title: "[poll]", keys: &["initial", "max", "factor", "jitter", "deadline"] };
+    Section::new("[poll]", &["initial", "max", "factor", "jitter", "deadline"]);
 pub(super) static RETRY: Section =
-    Section { title: "[retry]", keys: &["initial", "max", "attempts", "job_attempts"] };
-pub(super) static HTTP: Section = Section {
-    title: "[http]",
-    keys: &[
-        "connect_timeout",
-        "idle_timeout",
-        "fetch_deadline",
-        "max_bytes",
-        "lost_after",
-        "ca_file",
-    ],
-};
-pub(super) static RETENTION: Section = Section {
-    title: "[retention]",
-    keys: &["keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"],
-};
-pub(super) static SOURCE_RETENTION: Section =
-    Section { title: "[sources.retention]", keys: RETENTION.keys };
-pub(super) static NOTIFY: Section = Section {
-    title: "[notify]",
-    keys: &["ping", "remind_every", "disk_low", "try_timeout", "webhooks", "email", "commands"],
-};
-pub(super) static WEBHOOK: Section = Section {
-    title: "[[notify.webhooks]]",
-    keys: &["url", "secret_file", "secret_env", "secret_credential"],
-};
-pub(super) static EMAIL: Section = Section {
-    title: "[notify.email]",
-    keys: &[
+    Section::new("[retry]", &["initial", "max", "attempts", "job_attempts"]);
+pub(super) static HTTP: Section = Section::new(
+    "[http]",
+    &["connect_timeout", "idle_timeout", "fetch_deadline", "max_bytes", "lost_after", "ca_file"],
+);
+const RULES: &[&str] = &["keep_last", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"];
+pub(super) static RETENTION: Section = Section::new("[retention]", RULES);
+pub(super) static SOURCE_RETENTION: Section = Section::new("[sources.retention]", RULES);
+pub(super) static NOTIFY: Section = Section::new(
+    "[notify]",
+    &["ping", "remind_every", "disk_low", "try_timeout", "webhooks", "email", "commands"],
+);
+pub(super) static WEBHOOK: Section =
+    Section::new("[[notify.webhooks]]", &["url", "secret_file", "secret_env", "secret_credential"]);
+pub(super) static EMAIL: Section = Section::new(
+    "[notify.email]",
+    &[
         "server",
         "security",
         "port",
@@ -66,17 +54,15 @@ pub(super) static EMAIL: Section = Section {
         "password_env",
         "password_credential",
     ],
-};
-pub(super) static COMMAND: Section = Section { title: "[[notify.commands]]", keys: &["run"] };
-pub(super) static SOURCE: Section = Section {
-    title: "[[sources]]",
-    keys: &[
+);
+pub(super) static COMMAND: Section = Section::new("[[notify.commands]]", &["run"]);
+/// Without the keys of its service.
+pub(super) static SOURCE: Section = Section::new(
+    "[[sources]]",
+    &[
         "name",
         "account",
-        "access_id",
-        "data_source",
         "schedule",
-        "job_id",
         "catch_up",
         "min_entities",
         "max_shrink",
@@ -84,23 +70,7 @@ pub(super) static SOURCE: Section = Section {
         "ping",
         "retention",
     ],
-};
-
-static ALL: [&Section; 13] = [
-    &ROOT,
-    &WEB,
-    &ACCOUNT,
-    &POLL,
-    &RETRY,
-    &HTTP,
-    &RETENTION,
-    &NOTIFY,
-    &WEBHOOK,
-    &EMAIL,
-    &COMMAND,
-    &SOURCE,
-    &SOURCE_RETENTION,
-];
+);
 
 /// The keys that hold tables; all others hold values.
 const TABLES: [&str; 11] = [
@@ -117,8 +87,16 @@ const TABLES: [&str; 11] = [
     "sources",
 ];
 
-/// All of it.
-pub(super) static SCHEMA: Schema = Schema { sections: &ALL, tables: &TABLES };
+/// All of it: the tables of accounts and sources once for each kind of service.
+pub(super) fn schema() -> Schema {
+    let mut sections = vec![ROOT.clone(), WEB.clone()];
+    sections.extend(service::KINDS.iter().map(|kind| ACCOUNT.with(kind.account_keys)));
+    let fixed = [&POLL, &RETRY, &HTTP, &RETENTION, &NOTIFY, &WEBHOOK, &EMAIL, &COMMAND];
+    sections.extend(fixed.into_iter().cloned());
+    sections.extend(service::KINDS.iter().map(|kind| SOURCE.with(kind.source_keys)));
+    sections.push(SOURCE_RETENTION.clone());
+    Schema { sections, tables: &TABLES }
+}
 
 #[cfg(test)]
 mod tests {
@@ -146,8 +124,8 @@ mod tests {
             (&SOURCE, "shedule", "did you mean `schedule`?"),
             (&ACCOUNT, "keyfile", "did you mean `key_file`?"),
         ] {
-            assert_eq!(SCHEMA.advice(wrong, false, section), right, "{wrong}");
+            assert_eq!(schema().advice(wrong, false, section), right, "{wrong}");
         }
-        assert_eq!(SCHEMA.advice("account", true, &ROOT), "did you mean `accounts`?");
+        assert_eq!(schema().advice("account", true, &ROOT), "did you mean `accounts`?");
     }
 }

@@ -9,8 +9,8 @@ use toml::de::DeValue;
 use url::{Host, Url};
 
 pub(super) use crate::toml_reader::values::{
-    A_KEY_ITSELF, boolean, duration, endpoint, holds_key, number, path, positive_duration,
-    positive_size, quoted, size, text, whole,
+    A_KEY_ITSELF, boolean, duration, holds_key, number, path, positive_duration, positive_size,
+    quoted, size, text, whole,
 };
 
 use crate::policy::schedule::Schedule;
@@ -211,45 +211,6 @@ pub(super) fn source_name(value: &DeValue<'_>) -> Result<String, String> {
         return Err(format!("found {} characters, expected at most 64", name.len()));
     }
     Ok(name.to_owned())
-}
-
-/// The access id of a data source. It is not shown: the field next to it in the portal is a key.
-pub(super) fn access_id(value: &DeValue<'_>) -> Result<String, String> {
-    const EXPECTED: &str = "the access id from the data source's URL: letters, digits \
-                            and -";
-    let id = not_a_key(value)?;
-    if id.is_empty() || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-        return Err(format!("expected {EXPECTED}"));
-    }
-    Ok(id.to_owned())
-}
-
-/// The service's own name of a data source (Load Data Source Dataflow, Data Source Schema). The
-/// reference leaves out `-`, which Microsoft's own toolkit accepts.
-pub(super) fn data_source(value: &DeValue<'_>) -> Result<String, String> {
-    let name = text(value)?;
-    if let Some(wrong) = name.chars().find(|c| !c.is_alphanumeric() && !"~`!$^_={}-".contains(*c)) {
-        return Err(format!(
-            "found {}, expected letters, digits and any of ~ ` ! $ ^ _ = {{ }} -",
-            quoted(&wrong.to_string())
-        ));
-    }
-    match name.chars().count() {
-        1..=50 => Ok(name.to_owned()),
-        count => Err(format!("found {count} characters, expected 1 to 50")),
-    }
-}
-
-/// The id of a version; braces around it are dropped.
-pub(super) fn job_id(value: &DeValue<'_>) -> Result<String, String> {
-    let id = text(value)?.trim();
-    let bare = id.strip_prefix('{').and_then(|id| id.strip_suffix('}')).unwrap_or(id);
-    let digits = bare.chars().filter(char::is_ascii_hexdigit).count();
-    let plain = bare.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
-    if !plain || digits == 0 || bare.len() > 64 {
-        return Err("expected the id of a version: hexadecimal digits and dashes".to_owned());
-    }
-    Ok(bare.to_owned())
 }
 
 /// When a source is backed up.

@@ -249,9 +249,7 @@ impl Engine {
                          not proven";
         let meta = SnapshotMeta {
             source: source.name.clone(),
-            access_id: source.access_id.clone(),
-            data_source: source.data_source.clone(),
-            version: source.job_id.clone(),
+            origin: source.target.origin().clone(),
             job: job.id,
             remote_id: job.remote_id.clone(),
             scheduled_for: job.scheduled_for,

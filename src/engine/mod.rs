@@ -26,7 +26,7 @@ use crate::clock::{Clock, ClockSteps};
 use crate::job::{Job, JobEvent, Policy};
 use crate::policy::backoff::Backoff;
 use crate::policy::quota::Quota;
-use crate::service::{ExportService, Target};
+use crate::service::ExportService;
 use crate::settings::{Account, Settings, Source};
 use crate::store::{AccountLimits, Store, lock};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -117,15 +117,6 @@ impl EngineConfig {
             .filter(served)
             .filter_map(|it| Some((it.name.clone(), limits(self.settings.account_of(it)?))))
             .collect()
-    }
-}
-
-/// What to ask the service for on behalf of this source.
-pub fn target(source: &Source) -> Target {
-    Target {
-        access_id: source.access_id.clone(),
-        data_source: source.data_source.clone(),
-        version: source.job_id.clone(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::in_flight::{InFlight, StepHandle};
 use super::schedule::Agenda;
 use super::step::pause;
-use super::{Engine, EngineConfig, target};
+use super::{Engine, EngineConfig};
 use crate::archive::panic_message;
 use crate::job::{FailureKind, Job, Outcome, Progress};
 use crate::store::{AccountLimits, Claim, LONGEST_REMOTE_JOB, StoreError};
@@ -372,12 +372,12 @@ impl Engine {
             let source = config.settings.source(&orphan.source);
             let service = source.and_then(|source| config.services.get(&source.account));
             let (Some(source), Some(service)) = (source, service) else { continue };
-            let target = target(source);
             let id = orphan.remote_id.as_deref();
             // The service may not know a young one yet, although it uses quota.
             let age = (self.now() - orphan.started_at).to_std().unwrap_or_default();
             let is_young = age < config.settings.http.lost_after;
-            let ended = match service.poll(&target, id, &orphan.status_url, self.now()).await {
+            let ended = match service.poll(&source.target, id, &orphan.status_url, self.now()).await
+            {
                 // An answer about another job says nothing about this one.
                 Ok(polled) if polled.other.is_some() => false,
                 Ok(polled) => !matches!(polled.progress, Progress::Pending { .. }),

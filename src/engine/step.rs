@@ -2,7 +2,7 @@
 
 use super::fetch::impossible_name;
 use super::in_flight::StepHandle;
-use super::{Engine, EngineConfig, Notice, target};
+use super::{Engine, EngineConfig, Notice};
 use crate::failpoint::{self, Point};
 use crate::job::{self, Failure, FailureKind, Job, JobEvent, JobStep, Outcome, Progress};
 use crate::manifest::Name;
@@ -142,7 +142,7 @@ impl Engine {
         step: JobStep,
         handle: &StepHandle,
     ) -> Option<Effect> {
-        let target = target(source);
+        let target = &source.target;
         match step {
             JobStep::Submit => {
                 let name = Name::new(self.now(), job.id);
@@ -154,7 +154,7 @@ impl Engine {
                 if self.fails_at(Point::Submit) {
                     return None;
                 }
-                let submission = service.submit(&target, self.now());
+                let submission = service.submit(target, self.now());
                 let answer = tokio::select! {
                     answer = submission => answer,
                     () = handle.abort.cancelled() => return None,
@@ -165,12 +165,12 @@ impl Engine {
                 Some(answer.map_or_else(Outcome::Failed, Outcome::Submitted).into())
             }
             JobStep::Poll => tokio::select! {
-                effect = self.poll(service, &target, job) => {
+                effect = self.poll(service, target, job) => {
                     (!self.fails_at(Point::Polled)).then_some(effect)
                 }
                 () = handle.cancel.cancelled() => None,
             },
-            JobStep::Fetch => self.fetch(config, source, service, &target, job, handle).await,
+            JobStep::Fetch => self.fetch(config, source, service, target, job, handle).await,
         }
     }
 

@@ -6,7 +6,8 @@ use crate::job::{JobStep, State, Trigger};
 use crate::maintenance::{Maintenance, TASKS};
 use crate::policy::schedule::Schedule;
 use crate::secret::Key;
-use crate::service::bing::Bing;
+use crate::service::Target;
+use crate::service::bing::{Bing, DataSource};
 use crate::service::http::HttpClients;
 use crate::simulator::{
     Damage, Data, Ending, ErrorBody, Fault, Kind, Scenario, SimSource, Simulator,
@@ -20,6 +21,11 @@ const KEY: &str = "CANARY-0123456789abcdef";
 
 fn night() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 11, 25, 1, 59, 0).unwrap()
+}
+
+/// A data source of the simulated account.
+fn data_source(name: &str) -> Target {
+    DataSource { access_id: "20181f26".into(), data_source: name.into(), version: None }.into()
 }
 
 /// A machine: a folder that outlives its engines, a service, and a clock.
@@ -73,7 +79,7 @@ impl Machine {
         let clients = HttpClients::new(&settings.http).unwrap();
         let account = &settings.accounts["contoso"];
         let bing: Arc<dyn ExportService> =
-            Arc::new(Bing::new(account, Key::new(KEY).unwrap(), clients));
+            Arc::new(Bing::new("contoso", &account.endpoint, Key::new(KEY).unwrap(), clients));
         EngineConfig {
             settings: settings.clone(),
             services: BTreeMap::from([("contoso".to_owned(), bing)]),
@@ -347,7 +353,7 @@ async fn a_snapshot_that_was_filed_before_a_crash_is_taken_as_it_is() {
     let handle = in_flight::StepHandle::default();
     assert_eq!(store.claim(claim(&engine), machine.clock.now()).await.unwrap().jobs.len(), 1);
     let effect =
-        engine.fetch(&config, source, service, &target(source), &job, &handle).await.unwrap();
+        engine.fetch(&config, source, service, &source.target, &job, &handle).await.unwrap();
     assert!(matches!(effect.outcome, crate::job::Outcome::Archived { .. }));
     drop(engine);
     let (engine, store) = machine.start().await;
@@ -832,7 +838,7 @@ async fn a_new_configuration_s_sources_are_scheduled_from_then_on() {
     let mut settings = machine.settings();
     let mut two = settings.sources[0].clone();
     two.name = "two".into();
-    two.data_source = "Two".into();
+    two.target = data_source("Two");
     two.schedule = Schedule::parse("1 2 * * *").unwrap();
     settings.sources.push(two);
     engine.set_config(machine.config(&settings));
@@ -897,7 +903,7 @@ async fn many_concurrent_fetches_do_not_interfere() {
     let names: Vec<String> = (0..10).map(|number| format!("s{number}")).collect();
     let named = |name: &String| Source {
         name: name.clone(),
-        data_source: name.to_uppercase(),
+        target: data_source(&name.to_uppercase()),
         ..one.clone()
     };
     settings.sources = names.iter().map(named).collect();

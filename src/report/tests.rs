@@ -3,6 +3,7 @@ use crate::archive::{Attempt, SnapshotMeta};
 use crate::config::{self, Environment};
 use crate::dataset::DocumentLimits;
 use crate::job::{Job, Wait};
+use crate::manifest::Origin;
 use crate::simulator::Data;
 use bytes::Bytes;
 use chrono::{TimeDelta, TimeZone};
@@ -65,19 +66,11 @@ impl Fixture {
         let received = self.archive.receive("stores", name, attempt, &limits, chunks, |_| {});
         let received = received.await.unwrap();
         let summary = received.validation.as_ref().unwrap().clone();
+        let (access_id, data_source) = ("20181f26".into(), "Stores".into());
+        let origin = Origin { access_id, data_source, version: None };
         let meta = SnapshotMeta {
-            source: "stores".into(),
-            access_id: "20181f26".into(),
-            data_source: "Stores".into(),
-            version: None,
-            job,
-            remote_id: None,
-            scheduled_for: None,
-            created_at: at,
-            completed_at: at,
-            expected: None,
             suspicious: suspicious.then(|| "too few".to_owned()).into_iter().collect(),
-            notes: Vec::new(),
+            ..SnapshotMeta::new("stores", &origin, job, at, at)
         };
         self.archive.file(received, summary, meta).unwrap();
     }

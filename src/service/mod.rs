@@ -6,8 +6,13 @@
 
 pub mod bing;
 pub mod http;
+mod kind;
 
+pub use self::kind::{
+    AccountSettings, DEFAULT, KINDS, ServiceKind, UnknownService, connect, named,
+};
 pub use crate::job::{Failure, FailureKind, OtherJob, Polled, Progress, Submitted};
+pub use crate::settings::Target;
 
 use std::fmt;
 
@@ -16,15 +21,6 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio::time::Instant;
-
-/// What to export.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    pub access_id: String,
-    pub data_source: String,
-    /// The version's id at the service; `None`: the published one.
-    pub version: Option<String>,
-}
 
 /// A result whose body is being received.
 pub struct Download {

@@ -1,19 +1,33 @@
 //! Which tables and keys a file may have, and suggestions for unknown ones.
 
+use std::borrow::Cow;
+
 /// A kind of table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Section {
     /// Its header as users write it; empty for the top of the file.
     pub title: &'static str,
     /// All keys that it may have.
-    pub keys: &'static [&'static str],
+    pub keys: Cow<'static, [&'static str]>,
+}
+
+impl Section {
+    /// A table that may have these keys.
+    pub const fn new(title: &'static str, keys: &'static [&'static str]) -> Section {
+        Section { title, keys: Cow::Borrowed(keys) }
+    }
+
+    /// The same table, if it may have these keys too.
+    pub fn with(&self, more: &[&'static str]) -> Section {
+        Section { title: self.title, keys: [&self.keys, more].concat().into() }
+    }
 }
 
 /// All that a file may have.
 #[derive(Debug)]
 pub struct Schema {
-    /// Every kind of table.
-    pub sections: &'static [&'static Section],
+    /// Every kind of table. The kinds of one title stand together.
+    pub sections: Vec<Section>,
     /// The keys that hold tables; all others hold values.
     pub tables: &'static [&'static str],
 }
@@ -31,7 +45,7 @@ impl Schema {
     /// The suggestion for an unknown key or table in `section`: the table that it belongs to, the
     /// nearest known key of this section or of another, or all known keys.
     pub fn advice(&self, key: &str, is_table: bool, section: &Section) -> String {
-        let places: Vec<_> = self
+        let mut places: Vec<_> = self
             .sections
             .iter()
             .filter(|place| place.keys.contains(&key) && self.holds_tables(key) == is_table)
@@ -40,6 +54,7 @@ impl Schema {
                 title => format!("in {title}"),
             })
             .collect();
+        places.dedup();
         if !places.is_empty() {
             return format!("it belongs {}", places.join(" or "));
         }

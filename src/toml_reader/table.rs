@@ -125,13 +125,18 @@ impl<'d> Table<'d> {
         at: usize,
         entries: &'d DeTable<'d>,
     ) -> Self {
-        for (key, value) in entries {
+        Self { doc, at, entries: Some(entries) }.checked(section)
+    }
+
+    /// The table, with every key that the kind does not have recorded as a mistake.
+    fn checked(self, section: &Section) -> Self {
+        for (key, value) in self.entries.into_iter().flatten() {
             if !section.keys.contains(&key.get_ref().as_ref()) {
-                let message = unknown(key.get_ref(), value.get_ref(), section, doc.schema);
-                doc.mistake(key.span().start, message);
+                let message = unknown(key.get_ref(), value.get_ref(), section, self.doc.schema);
+                self.doc.mistake(key.span().start, message);
             }
         }
-        Self { doc, at, entries: Some(entries) }
+        self
     }
 
     /// The value of a key, parsed by `read`, whose error says what was found and expected. A wrong
@@ -182,8 +187,18 @@ impl<'d> Table<'d> {
 
     /// The tables of an array under a key.
     pub fn tables(&self, key: &str, section: &Section) -> Vec<Self> {
+        self.tables_by(key, section.title, |_| section.clone())
+    }
+
+    /// The tables of an array under a key, where what a table may have depends on what it says.
+    pub fn tables_by(
+        &self,
+        key: &str,
+        title: &str,
+        section: impl Fn(&Self) -> Section,
+    ) -> Vec<Self> {
         let Some(value) = self.value(key) else { return Vec::new() };
-        let expected = format!("expected tables that each begin with {}", section.title);
+        let expected = format!("expected tables that each begin with {title}");
         let Some(items) = value.get_ref().as_array() else {
             let problem = format!("`{key}`: found {}, {expected}", kind(value.get_ref()));
             self.doc.mistake(value.span().start, problem);
@@ -196,18 +211,24 @@ impl<'d> Table<'d> {
                 self.doc.mistake(at, problem);
                 return None;
             };
-            Some(Self::new(self.doc, section, at, entries))
+            let table = Self { doc: self.doc, at, entries: Some(entries) };
+            Some(table.checked(&section(&table)))
         };
         items.iter().filter_map(table).collect()
     }
 
     /// The tables under a key whose names the user chooses. `None` stands for an entry that is not
-    /// a table; that is recorded as a mistake.
-    pub fn named_tables(&self, key: &str, section: &Section) -> Vec<(&'d str, Option<Self>)> {
+    /// a table; that is recorded as a mistake. What a table may have depends on what it says.
+    pub fn named_tables(
+        &self,
+        key: &str,
+        title: &str,
+        section: impl Fn(&Self) -> Section,
+    ) -> Vec<(&'d str, Option<Self>)> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let Some(entries) = value.get_ref().as_table() else {
             let found = kind(value.get_ref());
-            let problem = format!("`{key}`: found {found}, expected tables {}", section.title);
+            let problem = format!("`{key}`: found {found}, expected tables {title}");
             self.doc.mistake(value.span().start, problem);
             return Vec::new();
         };
@@ -216,11 +237,12 @@ impl<'d> Table<'d> {
             let entries = value.get_ref().as_table();
             if entries.is_none() {
                 let (shown, found) = (quoted(name), kind(value.get_ref()));
-                let problem = format!("{shown}: found {found}, expected a table {}", section.title);
+                let problem = format!("{shown}: found {found}, expected a table {title}");
                 self.doc.mistake(value.span().start, problem);
             }
-            let table = entries.map(|it| Self::new(self.doc, section, value.span().start, it));
-            (name.as_ref(), table)
+            let at = value.span().start;
+            let table = entries.map(|it| Self { doc: self.doc, at, entries: Some(it) });
+            (name.as_ref(), table.map(|table| table.checked(&section(&table))))
         };
         entries.iter().map(table).collect()
     }

@@ -481,7 +481,7 @@ impl ExportService for Service {
         _: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Submitted, Failure>> {
         async {
-            let answer = self.world().submit(&target.data_source);
+            let answer = self.world().submit(target.origin().name());
             self.pause.pass().await;
             if let Ok(Submitted { remote_id: Some(id), .. }) = &answer {
                 self.world().answered.push((self.worker, id.parse().unwrap()));

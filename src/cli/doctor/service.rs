@@ -6,6 +6,7 @@ use crate::cli::check;
 use crate::cli::clock;
 use crate::config;
 use crate::http::{PlainClients, reason};
+use crate::service;
 use crate::settings::{Settings, Source};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeSet;
@@ -42,11 +43,17 @@ pub(super) async fn examine(settings: &Settings, found: &mut Findings) {
             false => found.error(
                 "credentials",
                 format!("{}: {}", tried.source, tried.message),
-                "check that the key is the account's master key, and that access_id and data_source \
-                 are those of the data source's URL",
+                refused_key_advice(settings, &tried.account),
             ),
         }
     }
+}
+
+/// What to do about a key that the account's service refuses.
+fn refused_key_advice(settings: &Settings, account: &str) -> &'static str {
+    let account = settings.accounts.get(account);
+    let kind = account.and_then(|account| service::named(account.service));
+    kind.map_or("check the key", |kind| kind.refused_key_advice)
 }
 
 /// Requests the endpoint itself, without a key. Any answer shows that it can be reached.

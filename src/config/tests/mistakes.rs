@@ -525,3 +525,17 @@ run = "tell"
            unencrypted; `none` is accepted for loopback addresses only"],
     );
 }
+
+#[test]
+fn an_unknown_service_names_those_that_exist() {
+    for (word, found) in [
+        ("\"ftp\"", "no service `ftp`, known: `bing`"),
+        ("\"Bing\"", "no service `Bing`, known: `bing`"),
+        ("1", "found an integer, expected a string in quotes"),
+    ] {
+        let text = format!("[accounts.contoso]\nkey_env = \"K\"\nservice = {word}\n");
+        finds(&text, &[&format!("3:11: `service`: {found}")]);
+    }
+    let text = "[accounts.contoso]\nkey_env = \"K\"\nservice = \"bing\"\n";
+    assert_eq!(read(text).unwrap().accounts["contoso"].service, "bing");
+}

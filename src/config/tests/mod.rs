@@ -15,6 +15,7 @@ use chrono_tz::{Europe, UTC};
 use super::{ConfigError, Environment, Mistake, load, locate, parse};
 use crate::policy::backoff::Backoff;
 use crate::policy::retention::Rules;
+use crate::service::bing::DataSource;
 use crate::settings::{
     Account, Http, KeySource, Listen, MailSecurity, Notify, Poll, Retry, Settings, Source,
 };
@@ -131,6 +132,7 @@ fn the_documented_example_means_what_it_says() {
 
     let account = Account {
         name: "contoso".into(),
+        service: "bing",
         key: KeySource::File("/etc/nightjar/contoso.key".into()),
         endpoint: "https://spatial.virtualearth.net/REST/v1".parse().unwrap(),
         max_in_process: 10,
@@ -169,11 +171,18 @@ fn the_documented_example_means_what_it_says() {
     let [source] = settings.sources.as_slice() else { panic!("one source") };
     assert_eq!(source.name, "stores");
     assert_eq!(source.account, "contoso");
-    assert_eq!(source.access_id, "20181f26d9e94c81acdf9496133d4f23");
-    assert_eq!(source.data_source, "FourthCoffeeSample");
+    let origin = source.target.origin();
+    assert_eq!(origin.access_id, "20181f26d9e94c81acdf9496133d4f23");
+    assert_eq!(origin.data_source, "FourthCoffeeSample");
+    assert_eq!(origin.version.as_deref(), Some("5f3a8d10-0b1c-4b1e-9d6a-2f0f5f0c7a11"));
+    let request = DataSource {
+        access_id: origin.access_id.clone(),
+        data_source: origin.data_source.clone(),
+        version: origin.version.clone(),
+    };
+    assert_eq!(source.target.request(), Some(&request));
     assert_eq!(source.schedule.text(), "0 2 * * *");
     assert_eq!(source.timezone, Europe::Berlin);
-    assert_eq!(source.job_id.as_deref(), Some("5f3a8d10-0b1c-4b1e-9d6a-2f0f5f0c7a11"));
     assert!(source.catch_up);
     assert_eq!(source.min_entities, 1);
     assert_eq!(source.max_shrink, 0.5);
@@ -197,7 +206,7 @@ fn missing_settings_have_the_documented_defaults() {
     let account = settings.account_of(source).unwrap();
     assert_eq!(account.endpoint.as_str(), "https://spatial.virtualearth.net/REST/v1");
     assert_eq!((account.max_in_process, account.max_jobs_per_day), (10, 50));
-    assert_eq!(source.job_id, None);
+    assert_eq!(source.target.origin().version, None);
     assert!(source.catch_up);
     assert_eq!((source.min_entities, source.max_shrink), (1, 0.5));
     assert_eq!(source.grace, Duration::from_secs(6 * 3600));
@@ -312,7 +321,7 @@ fn each_place_of_a_key_is_taken_as_it_is() {
 fn names_of_the_service_are_taken_as_they_are() {
     for name in ["FourthCoffeeSample", "a~`!$^_={}", "Läden-2", &"x".repeat(50)] {
         let settings = accepted(&source_with(&format!("data_source = '{name}'")));
-        assert_eq!(settings.source("stores").map(|it| it.data_source.as_str()), Some(name));
+        assert_eq!(settings.source("stores").unwrap().target.origin().name(), name);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which URLs belong to an account, and the only code that adds a key to one.
 
+use super::DataSource;
 use crate::secret::Key;
-use crate::service::Target;
 use crate::settings::is_loopback;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
@@ -27,19 +27,19 @@ impl Addresses {
     }
 
     /// "Create a Download Job": each GET of it starts a job.
-    pub(super) fn create(&self, target: &Target) -> Url {
-        let path = ["Dataflows", "DataSourceDownload", &target.access_id, &target.data_source];
+    pub(super) fn create(&self, source: &DataSource) -> Url {
+        let path = ["Dataflows", "DataSourceDownload", &source.access_id, &source.data_source];
         let mut url = self.below(&path);
         url.query_pairs_mut().append_pair("output", "json");
-        if let Some(version) = &target.version {
+        if let Some(version) = &source.version {
             url.query_pairs_mut().append_pair("jobId", version);
         }
         url
     }
 
     /// "Get Data Source Information": the versions of one source, without any effect.
-    pub(super) fn versions(&self, target: &Target) -> Url {
-        let mut url = self.below(&["data", &target.access_id, &target.data_source]);
+    pub(super) fn versions(&self, source: &DataSource) -> Url {
+        let mut url = self.below(&["data", &source.access_id, &source.data_source]);
         url.query_pairs_mut().append_pair("showAllVersions", "true");
         url
     }
@@ -153,13 +153,13 @@ mod tests {
 
     #[test]
     fn a_job_is_created_below_the_endpoint_with_its_names_encoded() {
-        let target = Target {
+        let source = DataSource {
             access_id: "20181f26".into(),
             data_source: "Fourth`{}^=Coffee".into(),
             version: Some("0123-abc".into()),
         };
         assert_eq!(
-            bing().create(&target).as_str(),
+            bing().create(&source).as_str(),
             "https://spatial.virtualearth.net/REST/v1/Dataflows/DataSourceDownload/20181f26/\
              Fourth%60%7B%7D%5E%3DCoffee?output=json&jobId=0123-abc"
         );

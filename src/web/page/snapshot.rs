@@ -51,7 +51,7 @@ pub(in crate::web) async fn show(
             div { dt { "Submitted" } dd { (instant(manifest.created_at)) } }
             div { dt { "Proven" } dd { (instant(manifest.completed_at)) } }
             div { dt { "Scheduled for" } dd { (instant_or_dash(manifest.scheduled_for)) } }
-            div { dt { "Data source" } dd { (manifest.data_source) } }
+            div { dt { "Data source" } dd { (manifest.origin.name()) } }
             div { dt { "Entity type" } dd { (manifest.entity_type) } }
             div { dt { "Content" } dd { (bytes(manifest.content.bytes)) br;
                 code.digest { (manifest.content.sha256) } } }

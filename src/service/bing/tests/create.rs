@@ -10,7 +10,7 @@ fn pending(url: &str) -> String {
 async fn any_2xx_with_a_link_is_a_success() {
     for status in [200, 201, 202] {
         let host = Host::saying(answer(status, &[], &pending(OWN))).await;
-        let target = Target { version: Some("0123".into()), ..target() };
+        let target = DataSource { version: Some("0123".into()), ..source() }.into();
         let submitted = host.bing().submit(&target, noon()).await.unwrap();
         assert_eq!(submitted.remote_id.as_deref(), Some("8ccf2a5b"));
         assert_eq!(submitted.status_url, host.url("/status/8ccf2a5b"));

@@ -202,7 +202,7 @@ async fn an_error_log_is_kept_up_to_its_limit_and_without_the_key() {
     let host = Host::saying(answer(200, &[], &log)).await;
     let kept = host.bing().error_log(&host.url("/log")).await.unwrap();
     assert!(kept.starts_with("line 1\n\tkey=[key] \\u{1b}[31m\nxxx"), "{}", &kept[..60]);
-    assert!(kept.len() <= ERROR_LOG_LIMIT + 16, "{}", kept.len());
+    assert!(kept.len() <= super::super::fetch::ERROR_LOG_LIMIT + 16, "{}", kept.len());
     let missing = Host::saying(answer(404, &[], "")).await;
     assert!(missing.bing().error_log(&missing.url("/log")).await.is_err());
 }
@@ -290,8 +290,7 @@ async fn a_trickling_result_ends_at_its_deadline() {
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n<Root>".to_vec();
     let host = Host::new(vec![Say::Trickle(head)]).await;
     let brief = Http { fetch_deadline: Duration::from_secs(3), ..http() };
-    let account = account(&host.url("/REST/v1"));
-    let bing = Bing::new(&account, Key::new(KEY).unwrap(), HttpClients::new(&brief).unwrap());
+    let bing = client_with(&host.url("/REST/v1"), &brief);
     let download = bing.fetch(&target(), &host.url("/r"), noon()).await.unwrap();
     let failure = download.chunks.try_collect::<Vec<bytes::Bytes>>().await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Unavailable);

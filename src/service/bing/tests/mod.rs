@@ -9,12 +9,14 @@ mod status;
 mod tls;
 
 use super::*;
-use crate::settings::{Http, KeySource};
+use crate::service::Progress;
+use crate::settings::Http;
 use chrono::TimeZone;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 const KEY: &str = "CANARY/0123456789+abcdef";
@@ -135,22 +137,21 @@ fn http() -> Http {
     Http { connect_timeout: Duration::from_secs(5), idle_timeout: brief, ..Http::default() }
 }
 
-fn account(endpoint: &str) -> Account {
-    Account {
-        name: "contoso".into(),
-        key: KeySource::Env("UNUSED".into()),
-        endpoint: endpoint.parse().unwrap(),
-        max_in_process: 10,
-        max_jobs_per_day: 50,
-    }
+fn client_with(endpoint: &str, http: &Http) -> Bing {
+    let clients = HttpClients::new(http).unwrap();
+    Bing::new("contoso", &endpoint.parse().unwrap(), Key::new(KEY).unwrap(), clients)
 }
 
 fn client(endpoint: &str) -> Bing {
-    Bing::new(&account(endpoint), Key::new(KEY).unwrap(), HttpClients::new(&http()).unwrap())
+    client_with(endpoint, &http())
+}
+
+fn source() -> DataSource {
+    DataSource { access_id: "20181f26".into(), data_source: "Stores".into(), version: None }
 }
 
 fn target() -> Target {
-    Target { access_id: "20181f26".into(), data_source: "Stores".into(), version: None }
+    source().into()
 }
 
 /// An answer with these header lines and this body.

@@ -132,9 +132,7 @@ async fn a_trickling_response_times_out() {
         ("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n{", FailureKind::Unavailable),
     ] {
         let host = Host::new(vec![Say::Trickle(said.into())]).await;
-        let account = account(&host.url("/REST/v1"));
-        let clients = HttpClients::new(&limits).unwrap();
-        let bing = Bing::new(&account, Key::new(KEY).unwrap(), clients);
+        let bing = client_with(&host.url("/REST/v1"), &limits);
         let polled = bing.poll(&target(), None, &host.url("/status"), noon()).await;
         assert_eq!(polled.unwrap_err().kind, kind, "{said}");
         let created = bing.submit(&target(), noon()).await.unwrap_err();

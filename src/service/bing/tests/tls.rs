@@ -54,8 +54,7 @@ async fn serve_as(
 
 async fn submit(port: u16, ca_file: Option<&Path>) -> Result<Submitted, Failure> {
     let http = Http { ca_file: ca_file.map(Path::to_owned), ..http() };
-    let account = account(&format!("https://localhost:{port}/REST/v1"));
-    let bing = Bing::new(&account, Key::new(KEY).unwrap(), HttpClients::new(&http).unwrap());
+    let bing = client_with(&format!("https://localhost:{port}/REST/v1"), &http);
     bing.submit(&target(), noon()).await
 }
 

@@ -1,0 +1,70 @@
+//! The request for a remote job's status.
+
+use super::address::as_json;
+use super::classify::RequestKind;
+use super::wire::Answer;
+use super::{Bing, CONTROL_LIMIT, JSON};
+use crate::service::http::{Connection, host_and_port};
+use crate::service::{Failure, FailureKind, OtherJob, Polled, Progress};
+use chrono::{DateTime, Utc};
+use url::Url;
+
+impl Bing {
+    pub(super) async fn status(
+        &self,
+        remote_id: Option<&str>,
+        status_url: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Polled, Failure> {
+        let url = Url::parse(status_url)
+            .map_err(|_| Failure::new(FailureKind::Protocol, "the stored status URL is invalid"))?;
+        let reply = self.ask(as_json(url), Connection::Pooled, JSON, CONTROL_LIMIT).await?;
+        let classifier = self.classifier(RequestKind::Status, now);
+        if !reply.is_success() {
+            return Err(classifier.failure(&reply));
+        }
+        if let Some(broken) = reply.broken {
+            return Err(broken);
+        }
+        let host = host_and_port(&reply.url);
+        let protocol = |message: String| Failure::new(FailureKind::Protocol, message);
+        let answer = Answer::parse(&reply.body)
+            .map_err(|problem| protocol(format!("{host} {}", problem.describe())))?;
+        if let Some(failure) = classifier.contradiction(&reply, &answer) {
+            return Err(failure);
+        }
+        let Some(job) = &answer.job else {
+            return Err(protocol(format!("{host} answered about no job at all")));
+        };
+        let other = match (remote_id, job.id.as_deref().map(|id| self.tidy(id))) {
+            (Some(expected), Some(id)) if !expected.eq_ignore_ascii_case(&id) => {
+                Some(OtherJob { id, created_at: job.created_at })
+            }
+            _ => None,
+        };
+        let link = |text| self.link(text, &reply.url).map(String::from);
+        let word = job.status.as_deref().unwrap_or_default();
+        let progress = match word.to_ascii_lowercase().as_str() {
+            "completed" => Progress::Completed {
+                result_url: job.result_link().and_then(link),
+                expected: job.total.filter(|total| *total > 0),
+            },
+            "aborted" | "failed" | "cancelled" | "canceled" => Progress::Aborted {
+                message: match answer.errors.as_slice() {
+                    [] => "without saying why".to_owned(),
+                    said => self.tidy(&said.join("; ")),
+                },
+                error_log_url: job.error_log_link().and_then(link),
+            },
+            "" if other.is_none() => {
+                return Err(protocol(format!("{host} answered without a status")));
+            }
+            known => Progress::Pending {
+                known: ["pending", "created", "accepted", "running", "inprogress"].contains(&known),
+                word: self.tidy(word),
+                retry_after: classifier.requested_delay(&reply),
+            },
+        };
+        Ok(Polled { progress, other, notes: Vec::new() })
+    }
+}

@@ -1,0 +1,115 @@
+//! The request that starts a remote job.
+
+use super::classify::{Reply, RequestKind};
+use super::wire::{self, Answer, DataflowJob};
+use super::{Bing, CONTROL_LIMIT, DataSource, JSON};
+use crate::service::http::{Connection, host_and_port};
+use crate::service::{Failure, FailureKind, Submitted};
+use chrono::{DateTime, Utc};
+use url::Url;
+
+impl Bing {
+    pub(super) async fn create(
+        &self,
+        source: &DataSource,
+        now: DateTime<Utc>,
+    ) -> Result<Submitted, Failure> {
+        let url = self.addresses.create(source);
+        let reply =
+            self.ask(url, Connection::Fresh, JSON, CONTROL_LIMIT).await.map_err(|failure| {
+                // Sent, but no reply: a job may exist.
+                Failure { maybe_started: failure.kind == FailureKind::Lost, ..failure }
+            })?;
+        let classifier = self.classifier(RequestKind::Create, now);
+        if !reply.is_success() {
+            let failure = classifier.failure(&reply);
+            let maybe_started =
+                failure.kind == FailureKind::Unavailable && is_of_gateway(reply.status);
+            return Err(Failure { maybe_started, ..failure });
+        }
+        let parsed = Answer::parse(&reply.body);
+        if let Ok(answer) = &parsed
+            && let Some(failure) = classifier.contradiction(&reply, answer)
+        {
+            return Err(failure);
+        }
+        let job = parsed.as_ref().ok().and_then(|answer| answer.job.as_ref());
+        let mut notes = Vec::new();
+        match self.status_url(&reply, job, &mut notes) {
+            Some(status_url) => {
+                if parsed.is_err() {
+                    notes.push(
+                        "the response to the submission was not usable JSON; its Location header is \
+                         used"
+                            .to_owned(),
+                    );
+                }
+                let remote_id = job.and_then(|job| job.id.as_deref()).map(|id| self.tidy(id));
+                Ok(Submitted { remote_id, status_url: status_url.into(), notes })
+            }
+            None => Err(Failure { maybe_started: true, ..self.unusable(&reply, &parsed, job) }),
+        }
+    }
+
+    /// The status URL: the link first, the header second; if they differ, the one that contains the
+    /// job's id.
+    fn status_url(
+        &self,
+        reply: &Reply,
+        job: Option<&DataflowJob>,
+        notes: &mut Vec<String>,
+    ) -> Option<Url> {
+        let resolve =
+            |text: &str| self.link(text, &reply.url).filter(|url| self.addresses.owns(url));
+        let link = job.and_then(DataflowJob::status_link).and_then(resolve);
+        let header = reply.location.as_deref().and_then(resolve);
+        let (Some(link), Some(header)) = (&link, &header) else { return link.or(header) };
+        if link == header {
+            return Some(link.clone());
+        }
+        let id = job.and_then(|job| job.id.as_deref()).map(str::to_lowercase);
+        let names_job = |url: &Url| {
+            id.as_ref().is_some_and(|id| url.as_str().to_lowercase().contains(id.as_str()))
+        };
+        let chosen = if names_job(header) && !names_job(link) { header } else { link };
+        notes.push(self.tidy(&format!(
+            "the answer's link ({}) and its Location header ({}) differ; asking {}",
+            link.path(),
+            header.path(),
+            chosen.path()
+        )));
+        Some(chosen.clone())
+    }
+
+    /// The failure for a success without a usable status URL.
+    fn unusable(
+        &self,
+        reply: &Reply,
+        parsed: &Result<Answer, wire::BodyProblem>,
+        job: Option<&DataflowJob>,
+    ) -> Failure {
+        let host = host_and_port(&reply.url);
+        if let Some(broken) = &reply.broken {
+            return broken.clone();
+        }
+        let foreign = job.and_then(DataflowJob::status_link).or(reply.location.as_deref());
+        let message = match (parsed, foreign) {
+            (Err(problem), None) => format!("{host} {}", problem.describe()),
+            (_, Some(_)) => format!(
+                "{host} names a status address that is not on the host of account {}; it is not \
+                 asked there",
+                self.account
+            ),
+            (Ok(_), None) => {
+                format!("{host} accepted, but does not say where to ask for the status")
+            }
+        };
+        Failure::new(FailureKind::Protocol, message)
+    }
+}
+
+/// Whether a proxy says with this status that it does not know what became of the request: the
+/// service may have carried it out (RFC 9110, 15.6.3 and 15.6.5; 520 to 527 are Cloudflare's).
+fn is_of_gateway(status: u16) -> bool {
+    matches!(status, 502 | 504 | 520..=527)
+}
