@@ -51,6 +51,7 @@ pub mod job;
 pub mod manifest;
 
 pub mod dataset;
+pub mod digest;
 pub mod policy;
 pub mod printable;
 pub mod secret;

@@ -1,11 +1,11 @@
 //! Reads one archived data file to its end: its digests and its document.
 
 use crate::dataset::{self, DocumentLimits, Summary};
+use crate::digest::Digesting;
 use crate::files;
-use crate::manifest::{Content, hex};
-use sha2::{Digest, Sha256};
+use crate::manifest::Content;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::path::Path;
 
 /// What a data file really contains.
@@ -24,7 +24,7 @@ pub(super) fn examine(path: &Path, most: u64) -> io::Result<Examined> {
     let content = decompress(&mut file, most);
     // The decoder stops at the end of its frame or at damage; the digest covers the whole file.
     io::copy(&mut file, &mut io::sink())?;
-    Ok(Examined { stored: file.content(), content })
+    Ok(Examined { stored: file.digester.into(), content })
 }
 
 fn decompress(file: &mut Digesting<File>, most: u64) -> Result<(Content, Summary), String> {
@@ -33,31 +33,5 @@ fn decompress(file: &mut Digesting<File>, most: u64) -> Result<(Content, Summary
     let mut reader = BufReader::with_capacity(128 << 10, Digesting::new(decoder));
     let limits = DocumentLimits { max_bytes: most, ..DocumentLimits::default() };
     let summary = dataset::validate(&mut reader, &limits).map_err(|error| error.to_string())?;
-    Ok((reader.into_inner().content(), summary))
-}
-
-/// Hashes and counts what is read through it.
-struct Digesting<R> {
-    inner: R,
-    hasher: Sha256,
-    bytes: u64,
-}
-
-impl<R: Read> Digesting<R> {
-    fn new(inner: R) -> Digesting<R> {
-        Digesting { inner, hasher: Sha256::new(), bytes: 0 }
-    }
-
-    fn content(self) -> Content {
-        Content { bytes: self.bytes, sha256: hex(&self.hasher.finalize()) }
-    }
-}
-
-impl<R: Read> Read for Digesting<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(buffer.get(..count).unwrap_or_default());
-        self.bytes += count as u64;
-        Ok(count)
-    }
+    Ok((reader.into_inner().digester.into(), summary))
 }

@@ -22,7 +22,9 @@ pub use prune::{Hold, RetentionDecision};
 pub use select::SelectError;
 pub use verify::{Finding, Severity, Verification, VerifyProgress};
 
+use crate::digest::Digester;
 use crate::files;
+use crate::manifest::Content;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -117,6 +119,12 @@ impl Attempt {
     /// The hidden name under which a file is written before it has its final one.
     fn partial_name(&self, name: &str) -> String {
         format!(".{name}.{}-{}{PARTIAL}", self.worker, self.number)
+    }
+}
+
+impl From<Digester> for Content {
+    fn from(digester: Digester) -> Content {
+        Content { bytes: digester.bytes(), sha256: digester.sha256() }
     }
 }
 

@@ -11,12 +11,12 @@
 
 use super::{Archive, Attempt};
 use crate::dataset::{self, Summary, ValidationError};
+use crate::digest::{Digester, Digesting};
 use crate::failpoint::{self, Point};
 use crate::files;
-use crate::manifest::{Content, Name, hex};
+use crate::manifest::{Content, Name};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -235,37 +235,26 @@ fn validate(pieces: Pieces, limits: &dataset::DocumentLimits) -> Result<Summary,
 }
 
 fn hash(mut pieces: Pieces) -> io::Result<Content> {
-    let mut hasher = Sha256::new();
-    let mut total = 0;
+    let mut digester = Digester::default();
     loop {
         match pieces.blocking_recv() {
-            Some(Piece::Bytes(bytes, _room)) => {
-                hasher.update(&bytes);
-                total += bytes.len() as u64;
-            }
-            Some(Piece::End) => {
-                return Ok(Content { bytes: total, sha256: hex(&hasher.finalize()) });
-            }
+            Some(Piece::Bytes(bytes, _room)) => digester.update(&bytes),
+            Some(Piece::End) => return Ok(digester.into()),
             None => return Err(broken()),
         }
     }
 }
 
-/// A file that hashes what is written to it.
-struct Digesting {
+/// The data file, with a failpoint at each write.
+struct DataFile {
     file: File,
     path: PathBuf,
-    hasher: Sha256,
-    total: u64,
 }
 
-impl Write for Digesting {
+impl Write for DataFile {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         failpoint::hit(Point::DataWrite, &self.path)?;
-        let count = self.file.write(buffer)?;
-        self.hasher.update(buffer.get(..count).unwrap_or_default());
-        self.total += count as u64;
-        Ok(count)
+        self.file.write(buffer)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -274,7 +263,7 @@ impl Write for Digesting {
 }
 
 fn compress(mut pieces: Pieces, file: File, path: PathBuf) -> io::Result<Content> {
-    let sink = Digesting { file, path, hasher: Sha256::new(), total: 0 };
+    let sink = Digesting::new(DataFile { file, path });
     let mut encoder = zstd::stream::write::Encoder::new(sink, LEVEL)?;
     encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
     encoder.include_checksum(true)?;
@@ -285,8 +274,8 @@ fn compress(mut pieces: Pieces, file: File, path: PathBuf) -> io::Result<Content
             None => return Err(broken()),
         }
     }
-    let sink = encoder.finish()?;
-    failpoint::hit(Point::DataSync, &sink.path)?;
-    sink.file.sync_all()?;
-    Ok(Content { bytes: sink.total, sha256: hex(&sink.hasher.finalize()) })
+    let Digesting { inner, digester } = encoder.finish()?;
+    failpoint::hit(Point::DataSync, &inner.path)?;
+    inner.file.sync_all()?;
+    Ok(digester.into())
 }

@@ -50,7 +50,7 @@ pub(super) fn signature(secret: &Secret, at: &str, body: &str) -> Result<String,
     mac.update(at.as_bytes());
     mac.update(b".");
     mac.update(body.as_bytes());
-    Ok(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:x}", mac.finalize().into_bytes()))
 }
 
 /// Pings checks as healthchecks.io and compatible services expect: `URL/start`, `URL`, `URL/fail`,

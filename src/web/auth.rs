@@ -1,5 +1,6 @@
 //! Access to the pages.
 
+use crate::digest;
 use crate::secret::Secret;
 use axum::extract::Request;
 use axum::http::uri::Authority;
@@ -7,7 +8,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
-use sha2::{Digest, Sha256};
 
 /// The longest path with its query.
 const LONGEST_PATH: usize = 4 << 10;
@@ -87,7 +87,7 @@ fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
 
 /// Compares digests, so that timing reveals nothing about the token.
 fn is_same(given: &[u8], token: &Secret) -> bool {
-    Sha256::digest(given) == Sha256::digest(token.expose().as_bytes())
+    digest::sha256(given) == digest::sha256(token.expose())
 }
 
 /// Whether `HOST` or `HOST:PORT` names this machine's loopback without DNS: `localhost` or a
