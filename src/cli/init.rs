@@ -270,11 +270,9 @@ fn name_of(data_source: &str) -> String {
     if name.is_empty() { "source".to_owned() } else { name.to_owned() }
 }
 
-/// This machine's zone, where it can be told.
+/// This machine's time zone, or UTC if it is unknown.
 fn local_zone() -> String {
-    let link = fs::read_link("/etc/localtime").unwrap_or_default();
-    let link = link.to_string_lossy().into_owned();
-    let zone = link.split_once("zoneinfo/").map(|(_, zone)| zone.to_owned());
+    let zone = iana_time_zone::get_timezone().ok();
     let known = |zone: &String| zone.parse::<chrono_tz::Tz>().is_ok();
     zone.filter(known).unwrap_or_else(|| "UTC".to_owned())
 }

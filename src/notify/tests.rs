@@ -167,6 +167,8 @@ fn a_run_has_one_uuid() {
     assert_eq!(parts, [8, 4, 4, 4, 12]);
     assert_eq!(&id[14..15], "8", "{id}");
     assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"), "{id}");
+    // The digest of the text, with the version and the variant of a UUID.
+    assert_eq!(id, "96507311-cb46-8709-b8c9-5c9035aee455");
 }
 
 fn program(folder: &Path, text: &str) -> Vec<String> {
