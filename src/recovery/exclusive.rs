@@ -24,8 +24,8 @@ impl Exclusive {
 }
 
 impl Recovery<'_> {
-    /// Makes sure that no other process has the database open, or will while the locks are held that
-    /// are returned, and `daemon` where this process is the daemon.
+    /// Makes sure that no other process has the database open, or will while the locks are held
+    /// that are returned, and `daemon` where this process is the daemon.
     pub(super) fn exclude_others(&self, daemon: Option<&Held>) -> Result<Exclusive, RecoveryError> {
         let state_dir = &self.settings.state_dir;
         let own = match daemon {

@@ -44,9 +44,9 @@ struct Draft {
 }
 
 impl Recovery<'_> {
-    /// Rebuilds the database, and sets the damaged one aside, if there is one. It gets its name when
-    /// it is complete, with all that the archive knows: whatever happens before, the next start
-    /// begins again.
+    /// Rebuilds the database, and sets the damaged one aside, if there is one. It gets its name
+    /// when it is complete, with all that the archive knows: whatever happens before, the next
+    /// start begins again.
     pub(super) async fn rebuild(&self, highest: i64) -> Result<(Rebuilt, Store), RecoveryError> {
         let state_dir = &self.settings.state_dir;
         let database = state_dir.join(FILE);
