@@ -1,6 +1,6 @@
 //! Which pings the life of a backup makes.
 
-use crate::job::{Job, JobEvent, State};
+use crate::job::{EventKind, Job, JobEvent, State};
 use crate::notify::{Phase, run_id};
 use tokio::sync::mpsc;
 
@@ -51,17 +51,14 @@ pub(super) fn queue() -> (mpsc::Sender<BackupEvent>, BackupEvents) {
 
 /// The ping for a job that has just changed, if any, and its text.
 fn phase(job: &Job, events: &[JobEvent]) -> Option<(Phase, String)> {
-    let message = |kind: &str| {
-        let event = events.iter().find(|event| event.kind == kind)?;
-        Some(event.message.clone())
-    };
+    let message = |kind| events.iter().find(|event| event.kind() == kind).map(JobEvent::message);
     match job.state {
-        State::Archived => Some((Phase::Success, message("archived")?)),
+        State::Archived => Some((Phase::Success, message(EventKind::Archived)?)),
         State::Failed => {
             let error = job.error.as_ref()?;
             Some((Phase::Fail, format!("job {}: {}: {}", job.id, error.kind, error.message)))
         }
-        State::Waiting if job.attempts == 1 => Some((Phase::Start, message("submitted")?)),
+        State::Waiting if job.attempts == 1 => Some((Phase::Start, message(EventKind::Submitted)?)),
         _ => None,
     }
 }

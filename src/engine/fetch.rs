@@ -8,7 +8,7 @@ use crate::archive::{Attempt, ReceiveError, Received, Snapshot, SnapshotMeta, pa
 use crate::dataset::{DocumentLimits, Summary};
 use crate::failpoint::Point;
 use crate::files;
-use crate::job::{ErrorKind, Job, JobEvent, Outcome, Policy, is_last_attempt};
+use crate::job::{ErrorKind, Job, JobEvent, Outcome, Policy, RemoteJob, is_last_attempt};
 use crate::manifest::{HIGHEST_JOB, Name, newly_unreadable, suspicions};
 use crate::service::{ExportService, Failure, Target};
 use crate::settings::Source;
@@ -33,7 +33,7 @@ impl Engine {
         job: &Job,
         handle: &StepHandle,
     ) -> Option<Effect> {
-        let name = Name::new(job.submitted_at.unwrap_or(job.created_at), job.id);
+        let name = Name::new(job.submitted_at(), job.id);
         if !name.is_valid() {
             let (kind, message) = (ErrorKind::Corrupt, impossible_name(name));
             return Some(Outcome::Unproven { kind, message }.into());
@@ -90,7 +90,7 @@ impl Engine {
                 "found in the archive: it was filed before the job was updated",
             ));
         }
-        let url = job.result_url.as_deref().unwrap_or_default();
+        let url = job.result_url().unwrap_or_default();
         files::make_folder(archive.root()).map_err(|error| cannot_file(&error))?;
         let newest = archive.newest(&source.name).map_err(|error| cannot_file(&error))?;
         self.check_space(newest.map_or(0, |newest| newest.manifest.stored.bytes))?;
@@ -126,7 +126,7 @@ impl Engine {
             .await
             .map(|received| {
                 let notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
-                (received, notes.into_iter().map(|note| JobEvent::new("note", note)).collect())
+                (received, notes.into_iter().map(JobEvent::Note).collect())
             })
             .map_err(|error: ReceiveError<Failure>| match error {
                 ReceiveError::Remote(failure) => Outcome::Failed(failure),
@@ -160,7 +160,7 @@ impl Engine {
     ) -> io::Result<Outcome> {
         let is_last = is_last_attempt(job, policy, self.now());
         let (kind, problem) = match &received.validation {
-            Ok(summary) => match refusal(summary, job.expected, is_last) {
+            Ok(summary) => match refusal(summary, job.expected(), is_last) {
                 Some(refusal) => refusal,
                 None => {
                     let summary = summary.clone();
@@ -204,12 +204,7 @@ impl Engine {
             let Ok(summary) = &received.validation else { return Ok(None) };
             let summary = summary.clone();
             // Of an earlier remote job: its id and its announced number are no longer the job's.
-            let earlier = Job {
-                submitted_at: Some(name.created_at()),
-                remote_id: None,
-                expected: None,
-                ..job
-            };
+            let earlier = Job { remote: Some(RemoteJob::intended(name.created_at())), ..job };
             engine.file(&*service, &source, &earlier, received, summary).map(Some)
         });
         match filed.await {
@@ -251,13 +246,13 @@ impl Engine {
             source: source.name.clone(),
             origin: source.target.origin().clone(),
             job: job.id,
-            remote_id: job.remote_id.clone(),
+            remote_id: job.remote_id().map(str::to_owned),
             scheduled_for: job.scheduled_for,
-            created_at: job.submitted_at.unwrap_or(job.created_at),
+            created_at: job.submitted_at(),
             completed_at: self.now(),
-            expected: job.expected,
+            expected: job.expected(),
             suspicious,
-            notes: job.expected.is_none().then(|| uncounted.to_owned()).into_iter().collect(),
+            notes: job.expected().is_none().then(|| uncounted.to_owned()).into_iter().collect(),
         };
         let snapshot = archive.file(received, summary, meta)?;
         let how = match &snapshot.manifest.same_content_as {

@@ -169,7 +169,7 @@ impl Engine {
             run.agenda = self.begin_schedules(&run.config).await?;
         }
         for source in &run.config.settings.sources {
-            self.shared.store.move_to_account(&source.name, &source.account).await?;
+            self.shared.store.move_to_account(&source.name, &source.account, self.now()).await?;
         }
         self.shared.store.reconsider_quota(self.now()).await?;
         run.unconfigured.clear();
@@ -408,7 +408,7 @@ impl Engine {
             self.note_unconfigured(run, &job);
         }
         for decision in claimed.decided {
-            self.publish(&decision.job, &decision.events);
+            self.publish(decision.job(), decision.events());
         }
         for job in claimed.jobs {
             let handle = run.in_flight.begin(&job);

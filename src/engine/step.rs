@@ -4,7 +4,10 @@ use super::fetch::impossible_name;
 use super::in_flight::StepHandle;
 use super::{Engine, EngineConfig, Notice};
 use crate::failpoint::{self, Point};
-use crate::job::{self, Failure, FailureKind, Job, JobEvent, JobStep, Outcome, Progress};
+use crate::job::{
+    self, Change, Failure, FailureKind, Job, JobEvent, JobStep, Outcome, Policy, Progress, State,
+    WaitReason,
+};
 use crate::manifest::Name;
 use crate::service::ExportService;
 use crate::settings::Source;
@@ -26,6 +29,36 @@ const STORE_AGAIN: [Duration; 4] = [
 pub(super) struct Effect {
     pub(super) outcome: Outcome,
     pub(super) events: Vec<JobEvent>,
+}
+
+/// All that a decision depends on, apart from the job.
+struct Decision {
+    effect: Effect,
+    /// What was archived of an earlier remote job, should the job fail.
+    instead: Option<Outcome>,
+    policy: Policy,
+    /// Removes keys from what the service says.
+    service: Option<Arc<dyn ExportService>>,
+    now: DateTime<Utc>,
+    random: f64,
+}
+
+impl Decision {
+    /// What follows for the job.
+    fn change(&self, job: &Job) -> Change {
+        let outcome = &self.effect.outcome;
+        let mut change = job::decide(job, outcome, &self.policy, self.now, self.random);
+        if change.job().state == State::Failed
+            && let Some(outcome) = &self.instead
+        {
+            change = job::archived_instead(change, outcome);
+        }
+        change.prepend(self.effect.events.iter().cloned());
+        if let Some(service) = &self.service {
+            change.map_texts(|text| service.redact(text));
+        }
+        change
+    }
 }
 
 impl From<Outcome> for Effect {
@@ -54,7 +87,8 @@ impl Engine {
         self.conclude(config, &job, effect, handle).await
     }
 
-    /// Decides what follows from the outcome of a job's step, and stores the decision.
+    /// Decides what follows from the outcome of a job's step, stores it, and publishes what has
+    /// changed.
     pub(super) async fn conclude(
         &self,
         config: &EngineConfig,
@@ -66,28 +100,28 @@ impl Engine {
         if let Err(error) = self.check_clock(false).await {
             tracing::warn!(%error, "whether the clock was set is not known");
         }
-        let mut job = job.clone();
-        if let Ok(Some(stored)) = self.shared.store.job(job.id).await {
-            job.first_submitted_at = stored.first_submitted_at;
-            job.submitted_at = stored.submitted_at;
-            job.missing_since = stored.missing_since;
+        let store = &self.shared.store;
+        let mut decision = Decision {
+            effect,
+            instead: None,
+            policy: config.policy(),
+            service: service_of(config, job).cloned(),
+            now: self.now(),
+            random: random(),
+        };
+        let stored = store.job(job.id).await.ok().flatten();
+        let stored = stored.filter(|stored| stored.state == job.state);
+        if decision.change(stored.as_ref().unwrap_or(job)).job().state == State::Failed {
+            decision.instead = self.file_quarantined(config, job).await;
         }
-        let (job, now) = (&job, self.now());
-        let mut decision = job::decide(job, &effect.outcome, &config.policy(), now, random());
-        if decision.job.state == job::State::Failed
-            && let Some(outcome) = self.file_quarantined(config, job).await
-        {
-            decision = job::archived_instead(decision, &outcome);
-        }
-        decision.events.splice(0..0, effect.events);
-        if let Some(service) = service_of(config, job) {
-            decision.map_texts(|text| service.redact(text));
-        }
+        let decision = Arc::new(decision);
         let mut tries = STORE_AGAIN.iter().chain(STORE_AGAIN.last().into_iter().cycle());
-        let applied = loop {
-            let applied =
-                self.shared.store.apply(decision.clone(), job.state, &self.shared.worker.name, now);
-            match (applied.await, tries.next()) {
+        let change = loop {
+            let (decision, owner) = (Arc::clone(&decision), &self.shared.worker.name);
+            let now = decision.now;
+            let stored =
+                store.conclude(job.clone(), owner, move |job| decision.change(job), now).await;
+            match (stored, tries.next()) {
                 // The service's answer is stored nowhere else: keep trying.
                 (Err(error), Some(wait)) if error.is_storage() => {
                     tracing::error!(job = job.id, %error, "the database cannot be written");
@@ -96,34 +130,13 @@ impl Engine {
                         () = pause(*wait) => {}
                     }
                 }
-                (applied, _) => break applied?,
+                (stored, _) => break stored?,
             }
         };
-        if !applied && !self.apply_late(&mut decision, job.remote, now).await? {
-            return Ok(());
+        if let Some(change) = change {
+            self.publish(change.job(), change.events());
         }
-        self.publish(&decision.job, &decision.events);
         Ok(())
-    }
-
-    /// A decision that could not be applied because the job was cancelled or taken over meanwhile: what
-    /// it says about the archive and the remote job is still true, and is stored. Returns whether the
-    /// job has changed.
-    async fn apply_late(
-        &self,
-        decision: &mut job::Decision,
-        remote: Option<i64>,
-        now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
-        let store = &self.shared.store;
-        if decision.job.snapshot.is_some() {
-            decision.job.state = job::State::Archived;
-            return store.archived_after_cancel(decision.job.clone(), now).await;
-        }
-        if let Some(remote) = remote {
-            store.record_late(decision.clone(), remote, now).await?;
-        }
-        Ok(false)
     }
 
     /// Logs that a job has moved, and notifies the observer.
@@ -185,11 +198,11 @@ impl Engine {
         target: &crate::service::Target,
         job: &Job,
     ) -> Effect {
-        let Some(status_url) = job.status_url.as_deref() else {
+        let Some(status_url) = job.status_url() else {
             let failure = Failure::new(FailureKind::Protocol, "the job has no status URL");
             return Outcome::Failed(failure).into();
         };
-        let answer = service.poll(target, job.remote_id.as_deref(), status_url, self.now()).await;
+        let answer = service.poll(target, job.remote_id(), status_url, self.now()).await;
         let polled = match answer {
             Ok(polled) => polled,
             Err(failure) => return Outcome::Failed(failure).into(),
@@ -199,9 +212,9 @@ impl Engine {
             && let Progress::Aborted { error_log_url: Some(url), .. } = &polled.progress
         {
             events.push(match service.error_log(url).await {
-                Ok(text) => JobEvent::new("error_log", text),
+                Ok(text) => JobEvent::ErrorLog(text),
                 Err(failure) => {
-                    JobEvent::new("note", format!("the error log could not be read: {failure}"))
+                    JobEvent::Note(format!("the error log could not be read: {failure}"))
                 }
             });
         }
@@ -223,19 +236,50 @@ pub(super) fn random() -> f64 {
     fastrand::f64()
 }
 
-/// One line for each event of a job; problems are logged as warnings or errors.
+/// One line for each event of a job.
 fn log(job: &Job, events: &[JobEvent]) {
-    for JobEvent { kind, message, .. } in events {
+    for it in events {
         let (id, source, state) = (job.id, job.source.as_str(), job.state.as_str());
-        match *kind {
-            "failed" => tracing::error!(job = id, source, state, event = kind, "{message}"),
-            "retry" | "storage" | "local" | "quota" | "limit" | "suspicious" => {
-                tracing::warn!(job = id, source, state, event = kind, "{message}");
-            }
-            _ => tracing::info!(job = id, source, state, event = kind, "{message}"),
+        let (event, message) = (it.kind().as_str(), it.message());
+        match severity(it) {
+            Severity::Error => tracing::error!(job = id, source, state, event, "{message}"),
+            Severity::Warning => tracing::warn!(job = id, source, state, event, "{message}"),
+            Severity::Information => tracing::info!(job = id, source, state, event, "{message}"),
         }
     }
     if events.is_empty() {
         tracing::debug!(job = job.id, source = job.source, polls = job.polls, "still at work");
+    }
+}
+
+/// How an event is logged.
+enum Severity {
+    /// You have to act.
+    Error,
+    /// Something went wrong, and the job continues by itself.
+    Warning,
+    Information,
+}
+
+fn severity(event: &JobEvent) -> Severity {
+    match event {
+        JobEvent::Failed(_) => Severity::Error,
+        JobEvent::Waits { why: WaitReason::OtherJob, .. } => Severity::Information,
+        JobEvent::Waits { .. } | JobEvent::Suspicious { .. } => Severity::Warning,
+        JobEvent::Queued { .. }
+        | JobEvent::Skipped { .. }
+        | JobEvent::Submitted { .. }
+        | JobEvent::AcceptedLate { .. }
+        | JobEvent::UnknownStatus { .. }
+        | JobEvent::AnswerAboutAnother { .. }
+        | JobEvent::ResultOfAnother { .. }
+        | JobEvent::Completed { .. }
+        | JobEvent::ErrorLog(_)
+        | JobEvent::Archived { .. }
+        | JobEvent::ArchivedBeforeCancel
+        | JobEvent::Imported
+        | JobEvent::ArchivedInstead(_)
+        | JobEvent::Cancelled
+        | JobEvent::Note(_) => Severity::Information,
     }
 }

@@ -1,5 +1,5 @@
-//! The lifecycle of a job: its states, the possible outcomes of each step, and the one function that
-//! decides what follows. Pure: no SQL, no HTTP, no clock.
+//! The lifecycle of a job: its states, the possible outcomes of each step, and every transition.
+//! Pure: no SQL, no HTTP, no clock.
 //!
 //! ```text
 //! queued ──submit──▶ waiting ──poll…──▶ ready ──fetch──▶ archived
@@ -7,31 +7,93 @@
 //!   │ └─────────────────┴─────────────────┴──▶ failed / cancelled
 //!   └── a new remote job replaces one that was aborted, lost or failed validation
 //! ```
+//!
+//! # Transitions
+//!
+//! A transition is a pure function that takes the job as it is and returns a [`Change`]: the next row,
+//! typed events, and what becomes of the remote job's record. The store persists it, guarded by the
+//! state that it is for. These are all the moves and who makes them ([`Origin`]); [`EDGES`] has the
+//! same in code, and the store refuses any other.
+//!
+//! ```text
+//! [*]       --> queued    : create
+//! [*]       --> archived  : import
+//! queued    --> queued    : claim, submit, takeover, wake, skip, clock, account, late
+//! queued    --> waiting   : submit
+//! queued    --> archived  : submit, import
+//! queued    --> failed    : submit, takeover
+//! queued    --> cancelled : cancel
+//! waiting   --> waiting   : poll, skip, clock, account, late
+//! waiting   --> queued    : poll
+//! waiting   --> ready     : poll
+//! waiting   --> archived  : poll, import
+//! waiting   --> failed    : poll
+//! waiting   --> cancelled : cancel
+//! ready     --> ready     : fetch, skip, clock, account, late
+//! ready     --> queued    : fetch
+//! ready     --> archived  : fetch, import
+//! ready     --> failed    : fetch
+//! ready     --> cancelled : cancel
+//! archived  --> archived  : late
+//! failed    --> failed    : late
+//! failed    --> archived  : import
+//! cancelled --> cancelled : late
+//! cancelled --> archived  : late, import
+//! ```
+//!
+//! | origin | function | in |
+//! | --- | --- | --- |
+//! | `create`, `skip` | [`create`], [`account_for`] | `create.rs` |
+//! | `claim`, `wake`, `account` | [`claim`], [`wake`], [`move_to_account`] | `quota.rs` |
+//! | `submit`, `poll`, `fetch` | [`decide`], [`archived_instead`] | `decide/` |
+//! | `takeover` | [`unanswered`] | `decide/submit.rs` |
+//! | `cancel`, `late` | [`cancel`], [`late`] | `cancel.rs` |
+//! | `import` | [`import_known`], [`import_unknown`] | `import.rs` |
+//! | `clock` | [`correct_clock`] | `clock.rs` |
+//!
+//! A step of a live job may lead from any of its states to `archived` when it fails for good: then a
+//! whole document of an earlier remote job may be archived instead.
 
+mod cancel;
+mod change;
 mod clock;
+mod create;
 mod decide;
+mod event;
+mod import;
 mod outcome;
+mod policy;
+mod quota;
+mod remote;
+mod state;
 #[cfg(test)]
 mod tests;
 
-pub use clock::{DRIFT, corrected};
-pub use decide::{
-    Decision, JobEvent, Policy, RemoteEffect, archived_instead, decide, is_last_attempt,
-    is_past_deadline, unanswered,
-};
+pub use cancel::{cancel, late};
+pub use change::Change;
+pub use clock::{CURSOR_AHEAD, DRIFT, correct_clock};
+pub use create::{NewJob, ScheduledTime, account_for, create};
+pub use decide::{archived_instead, decide, unanswered};
+pub use event::{EventKind, JobEvent, SourceEvent};
+pub use import::{ArchivedJob, import_known, import_unknown};
 pub use outcome::{Failure, FailureKind, OtherJob, Outcome, Polled, Progress, Submitted};
+pub use policy::{Policy, is_last_attempt, is_past_deadline};
+pub use quota::{AccountLimits, LONGEST_REMOTE_JOB, Usage, claim, move_to_account, wake};
+pub use remote::{RemoteEffect, RemoteJob};
+pub use state::{EDGES, Edge, JobStep, Operation, Origin, State, is_legal};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 /// Declares an enumeration that is stored and shown as lower-case words.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize,
+            serde::Deserialize,
+        )]
         pub enum $name { $($(#[$doc])* #[serde(rename = $word)] $variant),+ }
 
         impl $name {
@@ -44,13 +106,13 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(self.as_str())
             }
         }
 
-        impl FromStr for $name {
+        impl std::str::FromStr for $name {
             type Err = String;
 
             fn from_str(text: &str) -> Result<Self, String> {
@@ -62,35 +124,10 @@ macro_rules! words {
         }
     };
 }
+use words;
 
 words! {
-    /// A job's progress. When its next step is due is `due_at`, apart from the state: a retry is the
-    /// same state with a later time.
-    State {
-        /// Made by the schedule or by hand; a worker submits it as soon as the quota allows.
-        Queued = "queued",
-        /// A remote job exists; a worker polls it until it is completed, aborted or lost.
-        Waiting = "waiting",
-        /// The remote job is completed; a worker fetches, validates and files its result.
-        Ready = "ready",
-        /// A proven snapshot lies in the archive. Final.
-        Archived = "archived",
-        /// Failed, with an error kind and a message. Final.
-        Failed = "failed",
-        /// Cancelled by a user. Final.
-        Cancelled = "cancelled",
-    }
-}
-
-impl State {
-    /// Whether nothing moves a job out of this state any more.
-    pub fn is_final(self) -> bool {
-        matches!(self, State::Archived | State::Failed | State::Cancelled)
-    }
-}
-
-words! {
-    /// Why a job was made.
+    /// Why a job was created.
     Trigger {
         /// Its time came while the daemon was running.
         Schedule = "schedule",
@@ -128,7 +165,8 @@ words! {
 }
 
 /// A kind for programs and a message for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{kind}: {message}")]
 pub struct JobError {
     /// The error kind.
     pub kind: ErrorKind,
@@ -168,17 +206,19 @@ words! {
 pub struct Job {
     /// Its number; never used twice.
     pub id: i64,
+    /// What it does.
+    pub operation: Operation,
     /// The source's name in the configuration.
     pub source: String,
     /// The account whose quota it spends.
     pub account: String,
     /// How far it has come.
     pub state: State,
-    /// Why it was made.
+    /// Why it was created.
     pub trigger: Trigger,
     /// The scheduled time that it accounts for.
     pub scheduled_for: Option<DateTime<Utc>>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it reached a final state.
     pub finished_at: Option<DateTime<Utc>>,
@@ -197,24 +237,10 @@ pub struct Job {
     pub rounds: u32,
     /// Failures in a row of the present request: the exponent of the retry backoff.
     pub failures: u32,
-    /// The present remote job's row, from the moment its submission was intended.
-    pub remote: Option<i64>,
-    /// Whether that submission has not been answered yet.
-    pub submitting: bool,
-    /// The present remote job's own identifier, where the service gave one.
-    pub remote_id: Option<String>,
-    /// Where to ask for its status.
-    pub status_url: Option<String>,
-    /// Where its result lies.
-    pub result_url: Option<String>,
     /// When the first remote job was submitted: the deadline counts from here.
     pub first_submitted_at: Option<DateTime<Utc>>,
-    /// When the present remote job was submitted: the instant in the snapshot's name.
-    pub submitted_at: Option<DateTime<Utc>>,
-    /// How many entities the service announced; `None` where it announced none or 0.
-    pub expected: Option<u64>,
-    /// Since when its status or result URL is answered with 404.
-    pub missing_since: Option<DateTime<Utc>>,
+    /// The present remote job, from the moment its submission was intended.
+    pub remote: Option<RemoteJob>,
     /// Why it failed.
     pub error: Option<JobError>,
     /// The manifest of the snapshot it made.
@@ -224,22 +250,37 @@ pub struct Job {
 impl Job {
     /// The step that its state asks for; `None` once it has ended.
     pub fn step(&self) -> Option<JobStep> {
-        match self.state {
-            State::Queued => Some(JobStep::Submit),
-            State::Waiting => Some(JobStep::Poll),
-            State::Ready => Some(JobStep::Fetch),
-            State::Archived | State::Failed | State::Cancelled => None,
-        }
+        self.operation.step(self.state)
     }
-}
 
-/// The one effect on the world that a state asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobStep {
-    /// Ask the service to start a remote job.
-    Submit,
-    /// Ask how the remote job is doing.
-    Poll,
-    /// Fetch, validate and file its result.
-    Fetch,
+    /// Whether a submission is under way, or was left unanswered.
+    pub fn is_submitting(&self) -> bool {
+        self.remote.as_ref().is_some_and(|remote| remote.submitting)
+    }
+
+    /// When the present remote job was submitted: the instant in the snapshot's name. Without one,
+    /// when the job was created.
+    pub fn submitted_at(&self) -> DateTime<Utc> {
+        self.remote.as_ref().map_or(self.created_at, |remote| remote.submitted_at)
+    }
+
+    /// The present remote job's own identifier, where the service gave one.
+    pub fn remote_id(&self) -> Option<&str> {
+        self.remote.as_ref()?.id.as_deref()
+    }
+
+    /// Where to ask for the present remote job's status.
+    pub fn status_url(&self) -> Option<&str> {
+        self.remote.as_ref()?.status_url.as_deref()
+    }
+
+    /// Where the present remote job's result lies.
+    pub fn result_url(&self) -> Option<&str> {
+        self.remote.as_ref()?.result_url.as_deref()
+    }
+
+    /// How many entities the service announced; `None` where it announced none or 0.
+    pub fn expected(&self) -> Option<u64> {
+        self.remote.as_ref()?.expected
+    }
 }

@@ -189,5 +189,6 @@ async fn a_job_whose_submission_is_under_way_waits_for_nothing() {
     let wait = Wait { why: crate::job::WaitReason::Local, message: "no descriptors".to_owned() };
     let waiting = Job { waiting: Some(wait.clone()), ..job };
     assert_eq!(JobView::from(waiting.clone()).hold, Some(wait));
-    assert_eq!(JobView::from(Job { submitting: true, attempts: 1, ..waiting }).hold, None);
+    let remote = Some(crate::job::RemoteJob::intended(morning(0)));
+    assert_eq!(JobView::from(Job { remote, attempts: 1, ..waiting }).hold, None);
 }

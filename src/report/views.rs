@@ -2,7 +2,7 @@
 
 use super::Health;
 use crate::archive::Snapshot;
-use crate::job::{Job, JobError, State, Trigger, Wait};
+use crate::job::{Job, JobError, Operation, State, Trigger, Wait};
 use crate::store::TimelineEvent;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
@@ -28,6 +28,8 @@ fn instant_or_null<S: Serializer>(
 pub struct JobView {
     /// Its number.
     pub id: i64,
+    /// What it does.
+    pub operation: Operation,
     /// The source's name.
     pub source: String,
     /// The account whose quota it uses.
@@ -64,9 +66,11 @@ pub struct JobView {
 
 impl From<Job> for JobView {
     fn from(job: Job) -> JobView {
+        let is_submitting = job.is_submitting();
         JobView {
             due_at: (!job.state.is_final()).then_some(job.due_at),
             id: job.id,
+            operation: job.operation,
             source: job.source,
             account: job.account,
             state: job.state,
@@ -75,8 +79,8 @@ impl From<Job> for JobView {
             created_at: job.created_at,
             finished_at: job.finished_at,
             // While its submission is under way, it does not wait, and counts one attempt more.
-            hold: job.waiting.filter(|_| !job.submitting),
-            remote_id: job.remote_id,
+            hold: job.waiting.filter(|_| !is_submitting),
+            remote_id: job.remote.and_then(|remote| remote.id),
             polls: job.polls,
             attempts: job.attempts,
             error: job.error,

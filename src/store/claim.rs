@@ -1,20 +1,18 @@
 //! Claims jobs: one guarded statement with a lease, and for a submission the quota and the intent in
 //! the same transaction. A lease does not expire: it ends only with its worker.
 
-use super::jobs::{add_event, record, update};
+use super::jobs::live_job;
+use super::persist::persist;
 use super::row::{self, at, instant};
 use super::{Result, Store};
-use crate::job::{self, Decision, Job, JobEvent, Policy, Wait, WaitReason};
-use crate::policy::quota::{self, Quota, Room};
+use crate::job::{self, AccountLimits, Change, Job, JobStep, LONGEST_REMOTE_JOB, Usage};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A remote job that is not known to have ended is presumed to hold its place this long: the
-/// service's documents put the longest job at 12 hours ("Bing Maps Data Source AccountLimits").
-pub const LONGEST_REMOTE_JOB: TimeDelta = TimeDelta::hours(12);
+/// How long a start counts against the daily quota.
 const DAY: TimeDelta = TimeDelta::hours(24);
 
 /// What a worker asks for.
@@ -42,16 +40,7 @@ pub struct Claimed {
     /// Jobs of sources that are not in the worker's configuration; left free.
     pub unconfigured: Vec<Job>,
     /// What was decided about submissions that a dead worker had left unanswered.
-    pub decided: Vec<Decision>,
-}
-
-/// What one account allows, and how to decide for its jobs.
-#[derive(Debug, Clone)]
-pub struct AccountLimits {
-    /// Its quotas.
-    pub quota: Quota,
-    /// For a submission that a dead worker left unanswered.
-    pub policy: Policy,
+    pub decided: Vec<Change>,
 }
 
 impl Store {
@@ -62,22 +51,18 @@ impl Store {
         self.write(move |db| {
             Box::pin(async move {
                 let mut claimed = Claimed::default();
-                let mut usage = BTreeMap::new();
+                let mut known = BTreeMap::new();
                 for job in lease(db, &claim, now).await? {
-                    match (job.step(), claim.limits.get(&job.source)) {
-                        (Some(job::JobStep::Submit), Some(limits)) if job.submitting => {
-                            let decided = answer(db, job, limits, &claim.owner, now).await?;
-                            claimed.decided.extend(decided);
-                        }
-                        (Some(job::JobStep::Submit), Some(limits)) => {
-                            let job = submit(db, job, limits, &claim.owner, &mut usage, now);
-                            claimed.jobs.extend(job.await?);
-                        }
-                        (_, Some(_)) => claimed.jobs.push(job),
-                        (_, None) => {
-                            free(db, job.id, &claim.owner).await?;
-                            claimed.unconfigured.push(job);
-                        }
+                    let Some(limits) = claim.limits.get(&job.source) else {
+                        free(db, job.id, &claim.owner).await?;
+                        claimed.unconfigured.push(job);
+                        continue;
+                    };
+                    if job.step() == Some(JobStep::Submit) {
+                        prepare(db, job, limits, &claim.owner, &mut known, &mut claimed, now)
+                            .await?;
+                    } else {
+                        claimed.jobs.push(job);
                     }
                 }
                 Ok(claimed)
@@ -97,12 +82,10 @@ impl Store {
 
     /// Whether any job is live, in any process.
     pub async fn any_live(&self) -> Result<bool> {
-        let row = sqlx::query(
-            "SELECT 1 FROM jobs INDEXED BY jobs_due \
-             WHERE state IN ('queued', 'waiting', 'ready') LIMIT 1",
-        )
-        .fetch_optional(&self.readers)
-        .await?;
+        let row =
+            sqlx::query("SELECT 1 FROM jobs INDEXED BY jobs_due WHERE finished_at IS NULL LIMIT 1")
+                .fetch_optional(&self.readers)
+                .await?;
         Ok(row.is_some())
     }
 
@@ -157,19 +140,20 @@ impl Store {
 
     /// Charges a source's live job to this account from now on: the source's account may have changed in
     /// the configuration.
-    pub async fn move_to_account(&self, source: &str, account: &str) -> Result<()> {
+    pub async fn move_to_account(
+        &self,
+        source: &str,
+        account: &str,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
         let (source, account) = (source.to_owned(), account.to_owned());
         self.write(move |db| {
             Box::pin(async move {
-                sqlx::query(
-                    "UPDATE jobs SET account = ?1 WHERE source = ?2 AND account <> ?1 \
-                     AND state IN ('queued', 'waiting', 'ready')",
-                )
-                .bind(&account)
-                .bind(&source)
-                .execute(db)
-                .await
-                .map(drop)
+                let live = live_job(db, &source).await?;
+                if let Some(change) = live.and_then(|job| job::move_to_account(&job, &account)) {
+                    persist(db, change, None, now).await?;
+                }
+                Ok(())
             })
         })
         .await
@@ -197,14 +181,14 @@ impl Store {
 /// Both statements scan the index of live jobs by due time, from its beginning, and no further than
 /// needed.
 const NEXT_DUE: &str = "SELECT due_at FROM jobs INDEXED BY jobs_due \
-    WHERE state IN ('queued', 'waiting', 'ready') AND lease_owner IS NULL \
+    WHERE finished_at IS NULL AND lease_owner IS NULL \
       AND ((state = 'ready' AND ?2) OR (state <> 'ready' AND ?1)) \
       AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3))) \
       AND source NOT IN (SELECT value FROM json_each(?4)) \
     ORDER BY due_at LIMIT 1";
 const LEASE: &str = "UPDATE jobs SET lease_owner = ?1 WHERE id IN ( \
       SELECT id FROM jobs INDEXED BY jobs_due \
-      WHERE state IN ('queued', 'waiting', 'ready') AND due_at <= ?2 \
+      WHERE finished_at IS NULL AND due_at <= ?2 \
         AND lease_owner IS NULL AND (state = 'ready') = ?3 \
         AND (?4 IS NULL OR id IN (SELECT value FROM json_each(?4))) \
         AND source NOT IN (SELECT value FROM json_each(?5)) \
@@ -250,15 +234,7 @@ async fn lease(
     Ok(jobs)
 }
 
-/// What an account has running and has started, as its remote jobs' rows say.
-#[derive(Debug)]
-pub(super) struct Usage {
-    /// When each unfinished one is presumed to end at the latest.
-    pub(super) presumed_ends: Vec<DateTime<Utc>>,
-    /// When each one of the last 24 hours was started.
-    pub(super) starts: Vec<DateTime<Utc>>,
-}
-
+/// What an account has running and has started, by the records of its remote jobs.
 pub(super) async fn usage(
     db: &mut SqliteConnection,
     account: &str,
@@ -281,92 +257,31 @@ pub(super) async fn usage(
     let instants = |rows: &[sqlx::sqlite::SqliteRow]| -> sqlx::Result<Vec<DateTime<Utc>>> {
         rows.iter().map(|row| Ok(instant(row.try_get(0)?))).collect()
     };
-    let presumed_ends =
-        instants(&running)?.into_iter().map(|start| start + LONGEST_REMOTE_JOB).collect();
-    Ok(Usage { presumed_ends, starts: instants(&started)? })
+    Ok(Usage { running: instants(&running)?, started: instants(&started)? })
 }
 
-/// A queued job, leased, whose submission was never answered: decides what follows from that.
-async fn answer(
+/// A queued job, leased: writes the intent to submit, or why the job is not submitted now, by
+/// [`job::claim`].
+async fn prepare(
     db: &mut SqliteConnection,
     job: Job,
     limits: &AccountLimits,
     owner: &str,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Option<Decision>> {
-    let decision = job::unanswered(&job, &limits.policy, now);
-    if !update(db, &decision.job, job.state, owner).await? {
-        return Ok(None);
-    }
-    record(db, &decision, now).await?;
-    Ok(Some(decision))
-}
-
-/// A queued job, leased: writes the intent to submit when the account has room, otherwise until
-/// when it waits. `None` when it is not to be submitted now.
-async fn submit(
-    db: &mut SqliteConnection,
-    mut job: Job,
-    limits: &AccountLimits,
-    owner: &str,
     known: &mut BTreeMap<String, Usage>,
+    claimed: &mut Claimed,
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<Job>> {
+) -> sqlx::Result<()> {
     if !known.contains_key(&job.account) {
         known.insert(job.account.clone(), usage(db, &job.account, now).await?);
     }
-    let Some(usage) = known.get_mut(&job.account) else { return Ok(None) };
-    if let Room::Wait { until, reason } =
-        quota::room(&limits.quota, &usage.presumed_ends, &usage.starts, now)
-    {
-        let reason = format!("waits for quota: {reason}");
-        wait_for_quota(db, job, until, &reason, owner, now).await?;
-        return Ok(None);
-    }
-    usage.presumed_ends.push(now + LONGEST_REMOTE_JOB);
-    usage.starts.push(now);
-    let remote: i64 = sqlx::query(
-        "INSERT INTO remote_jobs (job, account, started_at) VALUES (?, ?, ?) RETURNING id",
-    )
-    .bind(job.id)
-    .bind(&job.account)
-    .bind(at(now))
-    .fetch_one(&mut *db)
-    .await?
-    .try_get(0)?;
-    job.attempts += 1;
-    job.remote = Some(remote);
-    job.submitting = true;
-    job.submitted_at = Some(now);
-    sqlx::query(
-        "UPDATE jobs SET attempts = ?, remote = ?, submitting = 1, submitted_at = ? WHERE id = ?",
-    )
-    .bind(job.attempts)
-    .bind(remote)
-    .bind(at(now))
-    .bind(job.id)
-    .execute(&mut *db)
-    .await?;
-    Ok(Some(job))
-}
-
-async fn wait_for_quota(
-    db: &mut SqliteConnection,
-    mut job: Job,
-    until: Option<DateTime<Utc>>,
-    reason: &str,
-    owner: &str,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    let is_new = job.waiting.as_ref().is_none_or(|wait| wait.message != reason);
-    // At the latest: it is woken when a remote job of the account ends before that.
-    job.due_at = until.unwrap_or(now + DAY);
-    job.wait = (job.due_at - now).max(TimeDelta::zero());
-    job.waiting = Some(Wait { why: WaitReason::Quota, message: reason.to_owned() });
-    if update(db, &job, job.state, owner).await? && is_new {
-        let rest = format!("; until {}", job.due_at.format("%Y-%m-%dT%H:%M:%SZ"));
-        let event = JobEvent::wait("quota", reason, &rest);
-        add_event(db, Some(job.id), &job.source, &event, now).await?;
+    let Some(usage) = known.get_mut(&job.account) else { return Ok(()) };
+    let Some(change) = job::claim(&job, limits, usage, now) else { return Ok(()) };
+    let Some(change) = persist(db, change, Some(owner), now).await? else { return Ok(()) };
+    if change.intends_to_submit() {
+        usage.start(now);
+        claimed.jobs.push(change.into_job());
+    } else if job.is_submitting() {
+        claimed.decided.push(change);
     }
     Ok(())
 }

@@ -124,7 +124,7 @@ impl Store {
     /// Every live job, oldest first.
     pub async fn live_jobs(&self) -> Result<Vec<Job>> {
         let rows = sqlx::query(
-            "SELECT * FROM jobs WHERE state IN ('queued', 'waiting', 'ready') ORDER BY id",
+            "SELECT * FROM jobs INDEXED BY jobs_due WHERE finished_at IS NULL ORDER BY id",
         )
         .fetch_all(&self.readers)
         .await?;
@@ -222,7 +222,7 @@ impl Store {
         let mut connection = self.readers.acquire().await?;
         let used = usage(&mut connection, account, now).await?;
         let count = |starts: usize| u32::try_from(starts).unwrap_or(u32::MAX);
-        Ok((count(used.presumed_ends.len()), count(used.starts.len())))
+        Ok((count(used.running.len()), count(used.started.len())))
     }
 }
 

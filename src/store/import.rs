@@ -1,36 +1,14 @@
 //! Imports archived jobs into a history that lacks them: after the database was lost, or replaced by
 //! an older copy.
 
-use super::jobs::add_event;
+use super::jobs::find;
+use super::persist::persist;
 use super::row::at;
+use super::schedules::has_job;
 use super::{Result, Store};
-use crate::job::{JobEvent, Trigger};
+use crate::job::{self, ArchivedJob};
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteConnection;
-use std::path::PathBuf;
-
-/// What a snapshot records about the job that made it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ArchivedJob {
-    /// The job's number.
-    pub job: i64,
-    /// Its source.
-    pub source: String,
-    /// The source's account; empty where no configuration names one.
-    pub account: String,
-    /// The scheduled time that it accounts for.
-    pub scheduled_for: Option<DateTime<Utc>>,
-    /// When its remote job was submitted.
-    pub submitted_at: DateTime<Utc>,
-    /// When the snapshot was complete.
-    pub completed_at: DateTime<Utc>,
-    /// The remote job's identifier, where the service gave one.
-    pub remote_id: Option<String>,
-    /// How many entities the service announced.
-    pub expected: Option<u64>,
-    /// The manifest.
-    pub snapshot: PathBuf,
-}
 
 impl Store {
     /// Makes an archived job of each snapshot whose job is unknown, or is not known to be archived.
@@ -85,77 +63,19 @@ async fn import_archived(
     archived: &ArchivedJob,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let trigger = match archived.scheduled_for {
-        Some(_) => Trigger::Schedule,
-        None => Trigger::Manual,
+    let change = match find(db, archived.job).await? {
+        // An older copy of the history may know the job as still under way.
+        Some(known) => job::import_known(&known, archived),
+        None => {
+            let is_time_taken = match archived.scheduled_for {
+                Some(time) => has_job(db, &archived.source, time).await?,
+                None => false,
+            };
+            Some(job::import_unknown(archived, is_time_taken))
+        }
     };
-    let snapshot = archived.snapshot.to_string_lossy().into_owned();
-    let expected = archived.expected.and_then(|expected| i64::try_from(expected).ok());
-    // An older copy of the history may know the job as still under way.
-    let changed = sqlx::query(
-        "UPDATE jobs SET state = 'archived', finished_at = ?, snapshot = ?, hold_kind = NULL, \
-         hold_message = NULL, lease_owner = NULL, submitting = 0, \
-         error_kind = NULL, error_message = NULL \
-         WHERE id = ? AND source = ? AND state <> 'archived'",
-    )
-    .bind(at(archived.completed_at))
-    .bind(&snapshot)
-    .bind(archived.job)
-    .bind(&archived.source)
-    .execute(&mut *db)
-    .await?
-    .rows_affected();
-    let added = if changed > 0 {
-        0
-    } else {
-        // A scheduled time has one job: should another one have it, this one goes without.
-        sqlx::query(
-            "INSERT INTO jobs (id, source, account, state, trigger, scheduled_for, created_at, \
-             finished_at, due_at, attempts, remote_id, first_submitted_at, submitted_at, expected, \
-             snapshot) \
-             SELECT ?1, ?2, ?3, 'archived', ?4, CASE WHEN EXISTS ( \
-               SELECT 1 FROM jobs WHERE source = ?2 AND scheduled_for = ?5) THEN NULL ELSE ?5 END, \
-             ?6, ?7, ?7, 1, ?8, ?6, ?6, ?9, ?10 \
-             WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)",
-        )
-        .bind(archived.job)
-        .bind(&archived.source)
-        .bind(&archived.account)
-        .bind(trigger.as_str())
-        .bind(archived.scheduled_for.map(at))
-        .bind(at(archived.submitted_at))
-        .bind(at(archived.completed_at))
-        .bind(&archived.remote_id)
-        .bind(expected)
-        .bind(&snapshot)
-        .execute(&mut *db)
-        .await?
-        .rows_affected()
-    };
-    if added > 0 {
-        sqlx::query(
-            "INSERT INTO job_counts (source, state, jobs) VALUES (?, 'archived', 1) \
-             ON CONFLICT (source, state) DO UPDATE SET jobs = jobs + 1",
-        )
-        .bind(&archived.source)
-        .execute(&mut *db)
-        .await?;
-        // It was started, and counts against the quota for as long as any other.
-        sqlx::query(
-            "INSERT INTO remote_jobs (job, account, started_at, remote_id, ended_at) \
-             VALUES (?, ?, ?, ?, ?)",
-        )
-        .bind(archived.job)
-        .bind(&archived.account)
-        .bind(at(archived.submitted_at))
-        .bind(&archived.remote_id)
-        .bind(at(archived.completed_at))
-        .execute(&mut *db)
-        .await?;
+    match change {
+        Some(change) => Ok(persist(db, change, None, now).await?.is_some()),
+        None => Ok(false),
     }
-    if changed + added > 0 {
-        let event = JobEvent::new("archived", "found in the archive");
-        add_event(db, Some(archived.job), &archived.source, &event, now).await?;
-    }
-    Ok(changed + added > 0)
 }

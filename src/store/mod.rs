@@ -16,6 +16,7 @@ mod jobs;
 pub mod lock;
 mod maintenance;
 mod orphans;
+mod persist;
 mod pruning;
 mod reading;
 mod row;
@@ -24,14 +25,14 @@ mod schedules;
 mod tests;
 mod writer;
 
+pub use crate::job::{AccountLimits, ArchivedJob, LONGEST_REMOTE_JOB, NewJob};
 pub use alerts::SentAlert;
-pub use claim::LONGEST_REMOTE_JOB;
-pub use claim::{AccountLimits, Claim, Claimed};
+pub use claim::{Claim, Claimed};
 pub use history::{DURATIONS, DayJobs, Filter, JobDurations, TimelineEvent};
-pub use import::ArchivedJob;
-pub use jobs::{Cancelled, NewJob};
+pub use jobs::Cancelled;
 pub use maintenance::LastRun;
 pub use orphans::Orphan;
+pub use persist::IllegalMove;
 pub use pruning::{HISTORY_KEPT, NEWEST_KEPT, PrunedHistory};
 pub use schedules::{Accounted, Cursor};
 
@@ -107,8 +108,8 @@ pub enum StoreError {
     },
     /// Damage was met while the database was in use.
     #[error(
-        "the database is damaged: {0}; start nightjar again, or type `nightjar reindex`: it is looked \
-         through then, and rebuilt from its newest copy and the archive where that is needed"
+        "the database is damaged: {0}; start nightjar again, or type `nightjar reindex`: the next \
+         start checks it, and rebuilds it from its newest copy and the archive where that is needed"
     )]
     Corrupt(String),
     /// The file holds nothing, although there were jobs.
@@ -171,6 +172,9 @@ pub enum StoreError {
         /// What SQLite says.
         error: sqlx::Error,
     },
+    /// A change that the table of a job's moves does not have.
+    #[error(transparent)]
+    IllegalMove(IllegalMove),
     /// The database was opened for reading.
     #[error("the database was opened for reading")]
     ReadOnly,
@@ -480,6 +484,11 @@ async fn keep_copy(path: &Path, version: i64) -> Result<()> {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> StoreError {
+        if let sqlx::Error::Encode(cause) = &error
+            && let Some(illegal) = cause.downcast_ref::<IllegalMove>()
+        {
+            return StoreError::IllegalMove(*illegal);
+        }
         match is_damage(&error) {
             true => StoreError::Corrupt(error.to_string()),
             false => StoreError::Sql(error),

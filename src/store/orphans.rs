@@ -1,7 +1,7 @@
 //! Orphaned remote jobs: their own job has ended without them (cancelled, or past its deadline), but
 //! they still use quota at the service, and can still be polled.
 
-use super::jobs::{end_remote, wake};
+use super::persist::{end_remote, wake};
 use super::row::{at, instant};
 use super::{Result, Store};
 use chrono::{DateTime, Utc};
@@ -34,8 +34,7 @@ impl Store {
              WHERE r.ended_at IS NULL AND r.started_at > ? AND r.status_url IS NOT NULL \
                AND (j.finished_at IS NOT NULL OR j.remote IS NOT r.id) \
                AND r.account IN (SELECT account FROM jobs INDEXED BY jobs_due \
-                                 WHERE state IN ('queued', 'waiting', 'ready') \
-                                   AND hold_kind = 'quota')",
+                                 WHERE finished_at IS NULL AND hold_kind = 'quota')",
         )
         .bind(at(since))
         .fetch_all(&self.readers)

@@ -1,6 +1,8 @@
 //! How values stand in rows: instants as milliseconds, words as text.
 
-use crate::job::{ErrorKind, Job, JobError, State, Trigger, Wait, WaitReason};
+use crate::job::{
+    ErrorKind, Job, JobError, Operation, RemoteJob, State, Trigger, Wait, WaitReason,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, Row};
@@ -49,6 +51,7 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, Error> {
     let error = word::<ErrorKind>(row, "error_kind")?.zip(row.try_get("error_message")?);
     Ok(Job {
         id: row.try_get("id")?,
+        operation: needed_word::<Operation>(row, "operation")?,
         source: row.try_get("source")?,
         account: row.try_get("account")?,
         state: needed_word::<State>(row, "state")?,
@@ -63,18 +66,30 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, Error> {
         polls: count(row, "polls")?,
         rounds: count(row, "rounds")?,
         failures: count(row, "failures")?,
-        remote: row.try_get("remote")?,
+        first_submitted_at: get_instant(row, "first_submitted_at")?,
+        remote: remote(row)?,
+        error: error.map(|(kind, message)| JobError { kind, message }),
+        snapshot: row.try_get::<Option<String>, _>("snapshot")?.map(PathBuf::from),
+    })
+}
+
+/// The remote job in a row of `jobs`; `None` where nothing is known of one.
+fn remote(row: &SqliteRow) -> Result<Option<RemoteJob>, Error> {
+    let record: Option<i64> = row.try_get("remote")?;
+    let submitted_at = get_instant(row, "submitted_at")?;
+    if record.is_none() && submitted_at.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(RemoteJob {
+        record,
         submitting: row.try_get::<i64, _>("submitting")? != 0,
-        remote_id: row.try_get("remote_id")?,
+        submitted_at: submitted_at.map_or_else(|| needed(row, "created_at"), Ok)?,
+        id: row.try_get("remote_id")?,
         status_url: row.try_get("status_url")?,
         result_url: row.try_get("result_url")?,
-        first_submitted_at: get_instant(row, "first_submitted_at")?,
-        submitted_at: get_instant(row, "submitted_at")?,
         expected: row
             .try_get::<Option<i64>, _>("expected")?
             .and_then(|expected| u64::try_from(expected).ok()),
         missing_since: get_instant(row, "missing_since")?,
-        error: error.map(|(kind, message)| JobError { kind, message }),
-        snapshot: row.try_get::<Option<String>, _>("snapshot")?.map(PathBuf::from),
-    })
+    }))
 }

@@ -1,10 +1,11 @@
 //! The schedule's cursor: up to when each source's times are accounted for, moved in the same
 //! transaction that makes the job or records the skip.
 
-use super::jobs::{NewJob, add_event, insert, live_job};
+use super::jobs::{live_job, next_id};
+use super::persist::{add_source_event, persist};
 use super::row::{at, instant};
 use super::{Result, Store};
-use crate::job::{Job, JobEvent};
+use crate::job::{self, Change, Job, NewJob, ScheduledTime, SourceEvent};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 
@@ -90,22 +91,16 @@ impl Store {
                     // Made while the clock was ahead, before it was set right.
                     return Ok(Accounted::Already);
                 }
-                let more = match missed {
-                    0 => String::new(),
-                    1 => " (and one earlier time that was missed)".to_owned(),
-                    n => format!(" (and {n} earlier times that were missed)"),
-                };
-                if let Some(live) = live_job(db, &new.source).await? {
-                    let message = format!(
-                        "the scheduled time {}{more} is skipped: this job is still live",
-                        time.format("%Y-%m-%dT%H:%M:%SZ")
-                    );
-                    let event = JobEvent::new("skipped", message);
-                    add_event(db, Some(live.id), &new.source, &event, now).await?;
-                    return Ok(Accounted::Skipped(live.id));
-                }
-                let new = NewJob { note: format!("{}{more}", new.note), ..new };
-                Ok(Accounted::Job(Box::new(insert(db, &new, Some(time), now).await?)))
+                let live = live_job(db, &new.source).await?;
+                let scheduled = ScheduledTime { at: time, missed };
+                let id = next_id(db).await?;
+                let change = job::account_for(live.as_ref(), id, new, scheduled, now);
+                let persisted = persist(db, change, None, now).await?;
+                let job = persisted.map(Change::into_job).ok_or(sqlx::Error::RowNotFound)?;
+                Ok(match live {
+                    Some(live) => Accounted::Skipped(live.id),
+                    None => Accounted::Job(Box::new(job)),
+                })
             })
         })
         .await
@@ -124,15 +119,8 @@ impl Store {
             Box::pin(async move {
                 let moved = advance(db, &source, time).await?;
                 if moved {
-                    let times = match missed {
-                        1 => "one scheduled time".to_owned(),
-                        n => format!("{n} scheduled times"),
-                    };
-                    let message = format!(
-                        "{times} up to {} missed while no daemon ran; catch_up is off",
-                        time.format("%Y-%m-%dT%H:%M:%SZ")
-                    );
-                    add_event(db, None, &source, &JobEvent::new("missed", message), now).await?;
+                    let event = SourceEvent::Missed { times: missed, until: time };
+                    add_source_event(db, &source, &event, now).await?;
                 }
                 Ok(moved)
             })
@@ -141,8 +129,8 @@ impl Store {
     }
 }
 
-/// Whether there is a job for this time already.
-async fn has_job(
+/// Whether the source has a job for this time already.
+pub(super) async fn has_job(
     db: &mut sqlx::sqlite::SqliteConnection,
     source: &str,
     time: DateTime<Utc>,

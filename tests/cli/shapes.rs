@@ -56,6 +56,7 @@ fn a_job_has_every_documented_member() {
     assert_job_shape(&job);
     assert_eq!(job["source"], "stores");
     assert_eq!(job["state"], "archived");
+    assert_eq!(job["operation"], "backup");
     assert_eq!(job["trigger"], "manual");
     assert_eq!(job["scheduled_for"], Value::Null);
     assert_eq!(job["error"], Value::Null);

@@ -119,7 +119,7 @@ impl Promises {
         let orphans = store.orphans(now - LONGEST_REMOTE_JOB).await?;
         for remote in self.answered.clone() {
             let url = format!("status/{remote}");
-            let is_known = live.iter().any(|job| job.status_url.as_ref() == Some(&url))
+            let is_known = live.iter().any(|job| job.status_url() == Some(&url))
                 || orphans.iter().any(|orphan| orphan.status_url == url);
             self.expect(is_known, || {
                 format!("remote job {remote} was accepted, goes on, and is forgotten")
@@ -284,7 +284,7 @@ pub(crate) async fn thoroughly(
             promises.expect(job.attempts <= JOB_ATTEMPTS, || {
                 format!("job {} has {} attempts", job.id, job.attempts)
             });
-            let remote = job.remote_id.as_ref().and_then(|id| id.parse::<usize>().ok());
+            let remote = job.remote_id().and_then(|id| id.parse::<usize>().ok());
             let remote = remote.and_then(|remote| remotes.get(remote));
             let is_whole = remote.is_some_and(|it| it.ending == Ending::Good);
             let is_lost = job.error.as_ref().is_some_and(|it| it.kind == ErrorKind::Corrupt);

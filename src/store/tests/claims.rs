@@ -1,6 +1,6 @@
 use super::*;
 use crate::job::{
-    Failure, FailureKind, Outcome, Polled, Progress, State, Submitted, WaitReason, decide,
+    Change, Failure, FailureKind, Outcome, Polled, Progress, Submitted, WaitReason, decide,
 };
 
 fn accepted() -> Outcome {
@@ -23,8 +23,18 @@ async fn apply(
     owner: &str,
     now: DateTime<Utc>,
 ) -> bool {
-    let decision = decide(job, &outcome, &policy(), now, 0.5);
-    store.apply(decision, job.state, owner, now).await.unwrap()
+    conclude(store, job, outcome, owner, now).await.is_some()
+}
+
+async fn conclude(
+    store: &Store,
+    job: &Job,
+    outcome: Outcome,
+    owner: &str,
+    now: DateTime<Utc>,
+) -> Option<Change> {
+    let decision = move |job: &Job| decide(job, &outcome, &policy(), now, 0.5);
+    store.conclude(job.clone(), owner, decision, now).await.unwrap()
 }
 
 async fn hold_of(store: &Store, id: i64) -> (Option<WaitReason>, DateTime<Utc>) {
@@ -36,8 +46,9 @@ async fn hold_of(store: &Store, id: i64) -> (Option<WaitReason>, DateTime<Utc>) 
 async fn a_claim_writes_the_intent_to_submit_and_takes_the_job_from_others() {
     let (_folder, store) = store().await;
     let job = submitting(&store, "stores", "a").await;
-    assert!(job.submitting);
-    assert_eq!((job.attempts, job.submitted_at), (1, Some(noon())));
+    assert!(job.is_submitting());
+    assert_eq!((job.attempts, job.submitted_at()), (1, noon()));
+    assert!(job.remote.as_ref().unwrap().record.is_some());
     assert_eq!(store.job(job.id).await.unwrap().unwrap(), job);
     assert_eq!(store.claim(claim("b"), noon()).await.unwrap(), Claimed::default());
     assert_eq!(store.held("a").await.unwrap(), [job.id]);
@@ -55,7 +66,7 @@ async fn a_submission_that_a_dead_worker_left_is_charged_and_made_again() {
     // First it is known to be unanswered, then it is submitted again.
     assert_eq!(store.claim(claim("b"), at(1)).await.unwrap().jobs, []);
     let again = store.claim(claim("b"), at(6)).await.unwrap().jobs.remove(0);
-    assert_eq!((again.id, again.attempts, again.submitting), (job.id, 2, true));
+    assert_eq!((again.id, again.attempts, again.is_submitting()), (job.id, 2, true));
     assert_ne!(again.remote, job.remote);
     let timeline = store.timeline(job.id).await.unwrap();
     assert!(timeline.iter().any(|event| event.message.contains("its answer was never stored")));
@@ -88,9 +99,7 @@ async fn the_answer_to_a_cancelled_submission_is_kept() {
     let late = async |outcome: Outcome| {
         let job = submitting(&store, "stores", "a").await;
         store.cancel(job.id, at(1)).await.unwrap();
-        let decision = decide(&job, &outcome, &policy(), at(2), 0.5);
-        assert!(!store.apply(decision.clone(), job.state, "a", at(2)).await.unwrap());
-        store.record_late(decision, job.remote.unwrap(), at(2)).await.unwrap();
+        assert!(!apply(&store, &job, outcome, "a", at(2)).await);
         job
     };
     // Refused: no place is taken.
@@ -134,7 +143,7 @@ async fn a_clock_that_was_set_back_delays_nothing() {
     assert!(store.correct_clock(none, back).await.unwrap());
     let right = store.job(job.id).await.unwrap().unwrap();
     assert_eq!(right.due_at, back + TimeDelta::seconds(5));
-    assert_eq!((right.first_submitted_at, right.submitted_at), (Some(back), Some(back)));
+    assert_eq!((right.first_submitted_at, right.submitted_at()), (Some(back), back));
     // The remote job's day and its place count from the right time too.
     assert_eq!(store.quota_used("contoso", back).await.unwrap(), (1, 1));
     assert!(!store.correct_clock(none, back).await.unwrap());
@@ -242,7 +251,7 @@ async fn jobs_of_unknown_sources_are_left_alone() {
     assert_eq!(store.next_due(true, true, None, &unconfigured).await.unwrap(), None);
     let blind = Claim { unconfigured, ..claim("a") };
     assert_eq!(store.claim(blind, noon()).await.unwrap(), Claimed::default());
-    store.move_to_account("stores", "fabrikam").await.unwrap();
+    store.move_to_account("stores", "fabrikam", noon()).await.unwrap();
     assert_eq!(store.job(job.id).await.unwrap().unwrap().account, "fabrikam");
 }
 
@@ -252,7 +261,7 @@ async fn a_decision_is_applied_only_to_the_job_that_it_was_made_for() {
     let job = submitting(&store, "stores", "a").await;
     assert!(apply(&store, &job, accepted(), "a", at(1)).await);
     let now = store.job(job.id).await.unwrap().unwrap();
-    assert_eq!((now.state, now.status_url.as_deref()), (State::Waiting, Some("https://h/s")));
+    assert_eq!((now.state, now.status_url()), (State::Waiting, Some("https://h/s")));
     assert_eq!(now.due_at, at(6));
     // The same decision once more finds another state.
     assert!(!apply(&store, &job, accepted(), "a", at(2)).await);

@@ -1,7 +1,7 @@
 //! What becomes of a database that an older version has written.
 
 use super::*;
-use crate::job::{ErrorKind, State};
+use crate::job::Operation;
 use sqlx::migrate::Migrator;
 use std::borrow::Cow;
 
@@ -109,9 +109,11 @@ async fn a_database_of_schema_3_keeps_all_that_it_knows() {
     assert_eq!(jobs[0].snapshot.as_deref(), Some(Path::new("/archive/stores/1.json")));
     assert_eq!(jobs[0].finished_at, Some(at(80)));
     assert_eq!(jobs[1].error.as_ref().unwrap().kind, ErrorKind::Protocol);
-    assert_eq!(jobs[4].remote_id.as_deref(), Some("r5"));
-    assert_eq!(jobs[4].status_url.as_deref(), Some("https://service/5"));
-    assert_eq!((jobs[4].attempts, jobs[4].polls, jobs[4].remote), (1, 4, Some(2)));
+    assert_eq!(jobs[4].remote_id(), Some("r5"));
+    assert_eq!(jobs[4].status_url(), Some("https://service/5"));
+    assert_eq!((jobs[4].attempts, jobs[4].polls), (1, 4));
+    assert_eq!(jobs[4].remote.as_ref().unwrap().record, Some(2));
+    assert!(jobs.iter().all(|job| job.operation == Operation::Backup));
     // What is overdue waits for nothing; what is put off stays so, and no longer after a clock's change.
     assert_eq!(jobs[3].wait, TimeDelta::zero());
     assert!(jobs[4].wait > TimeDelta::days(365), "{}", jobs[4].wait);

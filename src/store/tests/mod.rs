@@ -7,7 +7,7 @@ mod pruning;
 mod records;
 
 use super::*;
-use crate::job::{Job, Policy, Trigger};
+use crate::job::{ErrorKind, Job, JobError, JobEvent, Policy, ScheduledTime, State, Trigger};
 use crate::policy::backoff::Backoff;
 use crate::policy::quota::Quota;
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
@@ -34,20 +34,25 @@ impl Store {
     pub(crate) async fn add_ended_jobs(
         &self,
         new: &NewJob,
-        jobs: &[(DateTime<Utc>, crate::job::State)],
+        jobs: &[(DateTime<Utc>, State)],
     ) -> Result<()> {
         let (new, jobs) = (new.clone(), jobs.to_vec());
         self.write(move |db| {
             Box::pin(async move {
                 for (time, state) in jobs {
-                    let job = super::jobs::insert(db, &new, Some(time), time).await?;
-                    for (kind, message) in [
-                        ("submitted", "the service took the request as remote job 1"),
-                        ("completed", "the export is ready after 3 polls"),
-                        (state.as_str(), "what came of it"),
+                    let scheduled = ScheduledTime { at: time, missed: 0 };
+                    let job = super::jobs::create(db, new.clone(), Some(scheduled), time).await?;
+                    let error = JobError { kind: ErrorKind::Aborted, message: "no".into() };
+                    for event in [
+                        JobEvent::Submitted { id: Some("1".into()), attempt: 1 },
+                        JobEvent::Completed { expected: Some(3) },
+                        match state {
+                            State::Archived => JobEvent::Archived { message: "3 entities".into() },
+                            State::Cancelled => JobEvent::Cancelled,
+                            _ => JobEvent::Failed(error),
+                        },
                     ] {
-                        let event = crate::job::JobEvent::new(kind, message);
-                        super::jobs::add_event(db, Some(job.id), &new.source, &event, time).await?;
+                        super::persist::add_event(db, &job, &event, time).await?;
                     }
                     sqlx::query(
                         "INSERT INTO remote_jobs (job, account, started_at, ended_at) \
@@ -59,7 +64,7 @@ impl Store {
                     .execute(&mut *db)
                     .await?;
                     let snapshot = format!("/archive/{}/{}.json", new.source, job.id);
-                    let snapshot = (state == crate::job::State::Archived).then_some(snapshot);
+                    let snapshot = (state == State::Archived).then_some(snapshot);
                     sqlx::query(
                         "UPDATE jobs SET state = ?, finished_at = ?, snapshot = ? WHERE id = ?",
                     )

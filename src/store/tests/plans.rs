@@ -15,6 +15,7 @@ fn statements() -> Vec<String> {
         include_str!("../pruning.rs"),
         include_str!("../mod.rs"),
         include_str!("../orphans.rs"),
+        include_str!("../persist.rs"),
         include_str!("../schedules.rs"),
     ];
     let verbs = ["SELECT ", "UPDATE ", "INSERT ", "DELETE "];

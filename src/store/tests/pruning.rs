@@ -1,5 +1,4 @@
 use super::*;
-use crate::job::State;
 use std::collections::BTreeSet;
 
 const NO_JOBS: BTreeSet<i64> = BTreeSet::new();

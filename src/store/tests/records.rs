@@ -1,5 +1,5 @@
 use super::*;
-use crate::job::{JobEvent, State};
+use crate::job::{Outcome, WaitReason, decide};
 use std::os::unix::fs::PermissionsExt;
 
 #[tokio::test]
@@ -63,13 +63,27 @@ async fn a_live_job_can_be_cancelled_once() {
 #[tokio::test]
 async fn what_was_filed_before_the_cancel_stays_archived() {
     let (_folder, store) = store().await;
-    let mut job = submitting(&store, "stores", "a").await;
+    let job = submitting(&store, "stores", "a").await;
     store.cancel(job.id, at(1)).await.unwrap();
-    job.snapshot = Some("/archive/stores/x.json".into());
-    assert!(store.archived_after_cancel(job.clone(), at(2)).await.unwrap());
-    assert!(!store.archived_after_cancel(job.clone(), at(3)).await.unwrap());
+    let snapshot = PathBuf::from("/archive/stores/x.json");
+    let late = async |seconds| {
+        let outcome = Outcome::Archived {
+            manifest: snapshot.clone(),
+            message: "3 entities".into(),
+            suspicious: Vec::new(),
+            notes: Vec::new(),
+        };
+        let decision = move |job: &Job| decide(job, &outcome, &policy(), at(seconds), 0.5);
+        store.conclude(job.clone(), "a", decision, at(seconds)).await.unwrap().is_some()
+    };
+    assert!(late(2).await);
+    assert!(!late(3).await);
     let stored = store.job(job.id).await.unwrap().unwrap();
-    assert_eq!((stored.state, stored.snapshot), (State::Archived, job.snapshot));
+    assert_eq!((stored.state, stored.snapshot), (State::Archived, Some(snapshot)));
+    assert_eq!(stored.finished_at, Some(at(1)));
+    let last = store.timeline(job.id).await.unwrap().pop().unwrap();
+    assert_eq!(last.kind, "archived");
+    assert!(last.message.contains("before the cancel"), "{}", last.message);
     let ended: Vec<_> =
         store.ended_counts().await.unwrap().into_iter().filter(|(.., jobs)| *jobs > 0).collect();
     assert_eq!(ended, [("stores".to_owned(), "archived".to_owned(), 1)], "it counts once");
@@ -418,7 +432,7 @@ async fn a_snapshot_is_imported_once_and_ends_the_job_that_an_older_copy_has_as_
     assert_eq!(store.import_archived(all(), at(30)).await.unwrap(), 0);
     assert_eq!(store.live_jobs().await.unwrap(), []);
     let job = async |id| store.job(id).await.unwrap().unwrap();
-    assert_eq!(job(live.id).await.state, crate::job::State::Archived);
+    assert_eq!(job(live.id).await.state, State::Archived);
     assert_eq!(job(7).await.scheduled_for, Some(at(0)));
     assert_eq!(job(9).await.scheduled_for, None, "a time has one job");
     assert_eq!(store.quota_used("contoso", at(60)).await.unwrap(), (0, 2));
@@ -437,23 +451,29 @@ async fn waits_in_a_row_for_one_reason_are_one_line_with_a_count() {
     let (_folder, store) = store().await;
     let job = made(&store, "stores").await;
     let add = async |event: JobEvent, seconds: i64| {
+        let job = job.clone();
         let add = store.write(move |db| {
             Box::pin(async move {
-                super::super::jobs::add_event(db, Some(job.id), "stores", &event, at(seconds)).await
+                super::super::persist::add_event(db, &job, &event, at(seconds)).await
             })
         });
         add.await.unwrap();
     };
-    let wait = |reason: &str, until| JobEvent::wait("limit", reason, &format!("; until {until}"));
+    let wait = |why, reason: &str, until| {
+        let reason = reason.to_owned();
+        JobEvent::Waits { why, reason, until: at(until) }
+    };
+    let limit = |reason: &str, until| wait(WaitReason::Limit, reason, until);
+    let note = || JobEvent::Note("full".to_owned());
     // Two reasons that take turns repeat, too.
     for second in 1..=100 {
         let reason = ["full", "busy"][usize::try_from(second % 2).unwrap()];
-        add(wait(reason, second), second).await;
+        add(limit(reason, second), second).await;
     }
-    add(JobEvent::wait("retry", "full", "; until 101"), 101).await;
-    add(JobEvent::new("note", "full"), 102).await;
-    add(JobEvent::new("note", "full"), 103).await;
-    add(wait("full", 104), 104).await;
+    add(wait(WaitReason::Retry, "full", 101), 101).await;
+    add(note(), 102).await;
+    add(note(), 103).await;
+    add(limit("full", 104), 104).await;
 
     let lines = store.timeline(job.id).await.unwrap();
     let lines: Vec<_> = lines
@@ -464,12 +484,12 @@ async fn waits_in_a_row_for_one_reason_are_one_line_with_a_count() {
     assert_eq!(
         lines,
         [
-            ("limit", "busy; until 99", 50, at(1), at(99)),
-            ("limit", "full; until 100", 50, at(2), at(100)),
-            ("retry", "full; until 101", 1, at(101), at(101)),
+            ("limit", "busy; next try at 2026-11-25T12:01:39Z", 50, at(1), at(99)),
+            ("limit", "full; next try at 2026-11-25T12:01:40Z", 50, at(2), at(100)),
+            ("retry", "full; next try at 2026-11-25T12:01:41Z", 1, at(101), at(101)),
             ("note", "full", 1, at(102), at(102)),
             ("note", "full", 1, at(103), at(103)),
-            ("limit", "full; until 104", 1, at(104), at(104)),
+            ("limit", "full; next try at 2026-11-25T12:01:44Z", 1, at(104), at(104)),
         ]
     );
     let counts = store.event_counts().await.unwrap();

@@ -1,0 +1,46 @@
+//! A user's cancel, and the outcome of a step that comes after it.
+
+use super::{Change, Job, JobEvent, Origin, RemoteEffect, State};
+use chrono::{DateTime, Utc};
+
+/// Cancels a live job; `None` when it has ended already.
+pub fn cancel(job: &Job, now: DateTime<Utc>) -> Option<Change> {
+    if job.state.is_final() {
+        return None;
+    }
+    let mut change = Change::of(job, Origin::Cancel);
+    change.job.state = State::Cancelled;
+    change.job.finished_at = Some(now);
+    change.job.waiting = None;
+    change.events.push(JobEvent::Cancelled);
+    Some(change)
+}
+
+/// What is still true of a change that came too late, because the job was cancelled or taken over
+/// meanwhile: what it says about the archive and about the remote job. `stored` is the job as it is
+/// now. `None` when nothing of it is news.
+pub fn late(stored: &Job, decided: &Change) -> Option<Change> {
+    let mut change = Change { record: decided.record, ..Change::of(stored, Origin::Late) };
+    if let Some(snapshot) = &decided.job.snapshot {
+        // What is archived stays archived, and the job says so.
+        if stored.state != State::Cancelled {
+            return None;
+        }
+        change.job.state = State::Archived;
+        change.job.snapshot = Some(snapshot.clone());
+        change.events.push(JobEvent::ArchivedBeforeCancel);
+        return Some(change);
+    }
+    decided.record?;
+    if let RemoteEffect::Accepted { id, .. } = &decided.remote {
+        let present = stored.remote.as_ref().filter(|remote| remote.record == decided.record);
+        if present.is_some_and(|remote| !remote.submitting) {
+            // It was stored, although its commit seemed to fail.
+            return None;
+        }
+        // It uses quota until it ends, and can be polled.
+        change.events.push(JobEvent::AcceptedLate { id: id.clone() });
+    }
+    change.remote = decided.remote.clone();
+    Some(change)
+}

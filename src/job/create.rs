@@ -1,0 +1,81 @@
+//! The creation of a job, and what becomes of a scheduled time while one is live.
+
+use super::{Change, Job, JobEvent, Operation, Origin, State, Trigger};
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// A job to be created.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// The source's name.
+    pub source: String,
+    /// The account whose quota it will spend.
+    pub account: String,
+    /// Why it is created.
+    pub trigger: Trigger,
+    /// The first line of its timeline.
+    pub note: String,
+}
+
+/// A scheduled time that a job accounts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScheduledTime {
+    /// The time.
+    pub at: DateTime<Utc>,
+    /// How many earlier times were missed before it.
+    pub missed: usize,
+}
+
+/// Creates a job with this number, due at once.
+pub fn create(
+    id: i64,
+    new: NewJob,
+    scheduled: Option<ScheduledTime>,
+    now: DateTime<Utc>,
+) -> Change {
+    let missed = scheduled.map_or(0, |scheduled| scheduled.missed);
+    let job = Job {
+        id,
+        operation: Operation::Backup,
+        source: new.source,
+        account: new.account,
+        state: State::Queued,
+        trigger: new.trigger,
+        scheduled_for: scheduled.map(|scheduled| scheduled.at),
+        created_at: now,
+        finished_at: None,
+        due_at: now,
+        wait: TimeDelta::zero(),
+        waiting: None,
+        attempts: 0,
+        polls: 0,
+        rounds: 0,
+        failures: 0,
+        first_submitted_at: None,
+        remote: None,
+        error: None,
+        snapshot: None,
+    };
+    Change::new_job(job, Origin::Create, JobEvent::Queued { note: new.note, missed })
+}
+
+/// What becomes of a scheduled time: a job with this number, or a skip while the source has a live
+/// job.
+pub fn account_for(
+    live: Option<&Job>,
+    id: i64,
+    new: NewJob,
+    scheduled: ScheduledTime,
+    now: DateTime<Utc>,
+) -> Change {
+    match live {
+        Some(live) => skip(live, scheduled),
+        None => create(id, new, Some(scheduled), now),
+    }
+}
+
+/// Records in the live job's timeline that a scheduled time of its source is skipped.
+fn skip(live: &Job, scheduled: ScheduledTime) -> Change {
+    let mut change = Change::of(live, Origin::Skip);
+    change.events.push(JobEvent::Skipped { time: scheduled.at, missed: scheduled.missed });
+    change
+}

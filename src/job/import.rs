@@ -1,0 +1,90 @@
+//! The import of archived jobs into a history that lacks them: after the database was lost, or
+//! replaced by an older copy.
+
+use super::{Change, Job, JobEvent, Operation, Origin, RemoteEffect, RemoteJob, State, Trigger};
+use chrono::{DateTime, TimeDelta, Utc};
+use std::path::PathBuf;
+
+/// What a snapshot records about the job that made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivedJob {
+    /// The job's number.
+    pub job: i64,
+    /// Its source.
+    pub source: String,
+    /// The source's account; empty where no configuration names one.
+    pub account: String,
+    /// The scheduled time that it accounts for.
+    pub scheduled_for: Option<DateTime<Utc>>,
+    /// When its remote job was submitted.
+    pub submitted_at: DateTime<Utc>,
+    /// When the snapshot was complete.
+    pub completed_at: DateTime<Utc>,
+    /// The remote job's identifier, where the service gave one.
+    pub remote_id: Option<String>,
+    /// How many entities the service announced.
+    pub expected: Option<u64>,
+    /// The manifest.
+    pub snapshot: PathBuf,
+}
+
+/// Makes the job archived that the history knows under the snapshot's number. `None` when it is
+/// archived already, or belongs to another source.
+pub fn import_known(known: &Job, archived: &ArchivedJob) -> Option<Change> {
+    if known.source != archived.source || known.state == State::Archived {
+        return None;
+    }
+    let mut change = Change::of(known, Origin::Import);
+    let job = &mut change.job;
+    job.state = State::Archived;
+    job.finished_at = Some(archived.completed_at);
+    job.snapshot = Some(archived.snapshot.clone());
+    job.waiting = None;
+    job.error = None;
+    if let Some(remote) = &mut job.remote {
+        remote.submitting = false;
+    }
+    change.events.push(JobEvent::Imported);
+    Some(change)
+}
+
+/// An archived job that the history does not know. A scheduled time has one job: where another one
+/// has it (`is_time_taken`), this one goes without.
+pub fn import_unknown(archived: &ArchivedJob, is_time_taken: bool) -> Change {
+    let trigger = match archived.scheduled_for {
+        Some(_) => Trigger::Schedule,
+        None => Trigger::Manual,
+    };
+    let job = Job {
+        id: archived.job,
+        operation: Operation::Backup,
+        source: archived.source.clone(),
+        account: archived.account.clone(),
+        state: State::Archived,
+        trigger,
+        scheduled_for: archived.scheduled_for.filter(|_| !is_time_taken),
+        created_at: archived.submitted_at,
+        finished_at: Some(archived.completed_at),
+        due_at: archived.completed_at,
+        wait: TimeDelta::zero(),
+        waiting: None,
+        attempts: 1,
+        polls: 0,
+        rounds: 0,
+        failures: 0,
+        first_submitted_at: Some(archived.submitted_at),
+        remote: Some(RemoteJob {
+            submitting: false,
+            id: archived.remote_id.clone(),
+            expected: archived.expected,
+            ..RemoteJob::intended(archived.submitted_at)
+        }),
+        error: None,
+        snapshot: Some(archived.snapshot.clone()),
+    };
+    // It was started, and counts against the quota for as long as any other.
+    Change {
+        remote: RemoteEffect::Imported,
+        ..Change::new_job(job, Origin::Import, JobEvent::Imported)
+    }
+}

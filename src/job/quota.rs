@@ -1,0 +1,117 @@
+//! A due job and its account's quota: the intent to submit, the wait for quota, and its end.
+
+use super::policy::Policy;
+use super::{
+    Change, Job, JobEvent, JobStep, Origin, RemoteEffect, RemoteJob, State, Wait, WaitReason,
+};
+use crate::policy::quota::{self, Quota, Room};
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// A remote job that is not known to have ended is presumed to run for this long: the service's
+/// documents put the longest job at 12 hours ("Bing Maps Data Source AccountLimits").
+pub const LONGEST_REMOTE_JOB: TimeDelta = TimeDelta::hours(12);
+/// A wait whose end is not known is reconsidered after this.
+const DAY: TimeDelta = TimeDelta::hours(24);
+
+/// What one account allows, and how to decide for its jobs.
+#[derive(Debug, Clone)]
+pub struct AccountLimits {
+    /// Its quotas.
+    pub quota: Quota,
+    /// For a submission that a dead worker left unanswered.
+    pub policy: Policy,
+}
+
+/// What an account has running and has started, by the records of its remote jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// When each one was started that is not known to have ended, and is not older than
+    /// [`LONGEST_REMOTE_JOB`].
+    pub running: Vec<DateTime<Utc>>,
+    /// When each one of the last 24 hours was started.
+    pub started: Vec<DateTime<Utc>>,
+}
+
+impl Usage {
+    /// Counts a remote job that is started now.
+    pub fn start(&mut self, now: DateTime<Utc>) {
+        self.running.push(now);
+        self.started.push(now);
+    }
+}
+
+/// What a worker does with a due job that it has claimed: submit it, if the quota allows it; handle a
+/// submission that a dead worker left unanswered. `None` where the job needs no such change.
+/// [`Change::intends_to_submit`] says whether the worker goes on with the job.
+pub fn claim(
+    job: &Job,
+    limits: &AccountLimits,
+    usage: &Usage,
+    now: DateTime<Utc>,
+) -> Option<Change> {
+    if job.step() != Some(JobStep::Submit) {
+        return None;
+    }
+    if job.is_submitting() {
+        return Some(super::unanswered(job, &limits.policy, now));
+    }
+    let ends: Vec<_> = usage.running.iter().map(|start| *start + LONGEST_REMOTE_JOB).collect();
+    Some(match quota::room(&limits.quota, &ends, &usage.started, now) {
+        Room::Free => intend(job, now),
+        Room::Wait { until, reason } => wait_for_quota(job, until, &reason.to_string(), now),
+    })
+}
+
+/// The intent to submit: stored before the request is sent, so that the database shows that a remote
+/// job may exist, whatever happens afterwards.
+fn intend(job: &Job, now: DateTime<Utc>) -> Change {
+    let mut change = Change::of(job, Origin::Claim);
+    change.job.attempts += 1;
+    change.job.waiting = None;
+    change.job.remote = Some(RemoteJob::intended(now));
+    change.remote = RemoteEffect::Started;
+    change
+}
+
+fn wait_for_quota(
+    job: &Job,
+    until: Option<DateTime<Utc>>,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Change {
+    let reason = format!("waits for quota: {reason}");
+    let is_new = job.waiting.as_ref().is_none_or(|wait| wait.message != reason);
+    // At the latest: it is woken when a remote job of the account ends before that.
+    let until = until.unwrap_or(now + DAY);
+    let mut change = Change::of(job, Origin::Claim);
+    change.job.due_at = until;
+    change.job.wait = (until - now).max(TimeDelta::zero());
+    change.job.waiting = Some(Wait { why: WaitReason::Quota, message: reason.clone() });
+    if is_new {
+        change.events.push(JobEvent::Waits { why: WaitReason::Quota, reason, until });
+    }
+    change
+}
+
+/// Makes a job due that waits for quota by Nightjar's own count: the quota may have changed.
+pub fn wake(job: &Job, now: DateTime<Utc>) -> Option<Change> {
+    let waits = job.waiting.as_ref().is_some_and(|wait| wait.why == WaitReason::Quota);
+    if job.state != State::Queued || !waits || job.due_at <= now {
+        return None;
+    }
+    let mut change = Change::of(job, Origin::Wake);
+    change.job.due_at = now;
+    change.job.wait = TimeDelta::zero();
+    Some(change)
+}
+
+/// Charges a live job to this account from now on: the source's account may have changed in the
+/// configuration.
+pub fn move_to_account(job: &Job, account: &str) -> Option<Change> {
+    if job.state.is_final() || job.account == account {
+        return None;
+    }
+    let mut change = Change::of(job, Origin::Account);
+    account.clone_into(&mut change.job.account);
+    Some(change)
+}

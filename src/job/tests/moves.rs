@@ -1,0 +1,278 @@
+//! The table of moves: what the diagram shows, what the transitions do, and what is refused.
+
+use super::*;
+use std::collections::BTreeSet;
+
+type Move = (Option<State>, State, Origin);
+
+fn table() -> BTreeSet<Move> {
+    EDGES.iter().flat_map(|it| it.by.iter().map(|by| (it.from, it.to, *by))).collect()
+}
+
+#[test]
+fn the_diagram_in_the_documentation_is_the_table() {
+    let arrows = include_str!("../mod.rs").lines().filter_map(|line| {
+        let (from, rest) = line.strip_prefix("//! ")?.split_once("-->")?;
+        let (to, by) = rest.split_once(':')?;
+        Some((from.trim(), to.trim(), by))
+    });
+    let mut drawn = BTreeSet::new();
+    let mut count = 0;
+    for (from, to, by) in arrows {
+        let from = (from != "[*]").then(|| from.parse().unwrap());
+        for by in by.split(',') {
+            drawn.insert((from, to.parse().unwrap(), by.trim().parse().unwrap()));
+            count += 1;
+        }
+    }
+    assert_eq!(drawn, table());
+    assert_eq!((drawn.len(), EDGES.len()), (count, 23), "nothing is drawn twice");
+}
+
+#[test]
+fn a_job_that_has_ended_is_moved_only_to_the_archive() {
+    for edge in EDGES {
+        if let Some(from) = edge.from.filter(|from| from.is_final()) {
+            assert!(edge.to == State::Archived || edge.to == from, "{edge:?}");
+        }
+    }
+    assert!(!is_legal(Some(State::Archived), State::Queued, Origin::Fetch));
+    assert!(!is_legal(Some(State::Queued), State::Ready, Origin::Submit));
+    assert!(!is_legal(Some(State::Queued), State::Waiting, Origin::Poll));
+    assert!(!is_legal(None, State::Waiting, Origin::Create));
+}
+
+#[test]
+fn each_live_state_of_a_backup_has_its_step_and_no_other_has_one() {
+    for state in State::ALL {
+        let step = Operation::Backup.step(*state);
+        assert_eq!(step.is_some(), !state.is_final(), "{state}");
+    }
+}
+
+/// Something that happens to a job, other than a step's outcome.
+#[derive(Debug, Clone)]
+enum Incident {
+    /// Its step ends like this.
+    Step(Outcomes),
+    /// Its step ends like this, and a document of an earlier remote job is there.
+    StepWithEarlier(Outcomes),
+    /// A worker takes it, with so many jobs of the account running.
+    Claim(usize),
+    /// Its worker dies.
+    Death,
+    Cancel,
+    /// It is cancelled, and then its step ends.
+    Late(Outcomes),
+    Import,
+    Skip,
+    Wake,
+    /// The clock was set back by so many seconds.
+    Clock(i64),
+    Account,
+}
+
+/// An outcome for each of the steps.
+#[derive(Debug, Clone)]
+struct Outcomes {
+    submit: Outcome,
+    poll: Outcome,
+    fetch: Outcome,
+}
+
+impl Outcomes {
+    fn of(&self, job: &Job) -> Option<&Outcome> {
+        job.step().map(|step| match step {
+            JobStep::Submit => &self.submit,
+            JobStep::Poll => &self.poll,
+            JobStep::Fetch => &self.fetch,
+        })
+    }
+}
+
+fn any_step() -> impl Strategy<Value = Outcomes> {
+    let panicked = || Just(Outcome::Panicked("index out of bounds".into()));
+    let archived = Just(Outcome::Archived {
+        manifest: "/a/stores/x.json".into(),
+        message: "3 entities".into(),
+        suspicious: Vec::new(),
+        notes: Vec::new(),
+    });
+    let fetch = prop_oneof![
+        4 => any_outcome(State::Ready),
+        1 => Just(Outcome::Storage("full".into())),
+        2 => archived,
+        1 => panicked(),
+    ];
+    let submit = prop_oneof![6 => any_outcome(State::Queued), 1 => panicked()];
+    let poll = prop_oneof![6 => any_outcome(State::Waiting), 1 => panicked()];
+    (submit, poll, fetch).prop_map(|(submit, poll, fetch)| Outcomes { submit, poll, fetch })
+}
+
+fn any_incident() -> impl Strategy<Value = Incident> {
+    prop_oneof![
+        12 => any_step().prop_map(Incident::Step),
+        2 => any_step().prop_map(Incident::StepWithEarlier),
+        6 => (0..2usize).prop_map(Incident::Claim),
+        1 => Just(Incident::Death),
+        1 => Just(Incident::Cancel),
+        2 => any_step().prop_map(Incident::Late),
+        1 => Just(Incident::Import),
+        1 => Just(Incident::Skip),
+        2 => Just(Incident::Wake),
+        1 => (1..9_000_000i64).prop_map(Incident::Clock),
+        1 => Just(Incident::Account),
+    ]
+}
+
+fn archived_job(job: &Job) -> ArchivedJob {
+    ArchivedJob {
+        job: job.id,
+        source: job.source.clone(),
+        account: job.account.clone(),
+        scheduled_for: job.scheduled_for,
+        submitted_at: job.created_at,
+        completed_at: job.created_at,
+        remote_id: Some("abc".into()),
+        expected: Some(3),
+        snapshot: "/a/stores/x.json".into(),
+    }
+}
+
+fn by_schedule() -> NewJob {
+    NewJob {
+        source: "stores".into(),
+        account: "contoso".into(),
+        trigger: Trigger::Schedule,
+        note: "made by the schedule".into(),
+    }
+}
+
+/// The job as a claim leaves it, when its submission is what comes next.
+fn at_work(job: &Job, now: DateTime<Utc>) -> Job {
+    match job.step() {
+        Some(JobStep::Submit) if !job.is_submitting() => intended(job, now),
+        _ => job.clone(),
+    }
+}
+
+/// The changes that follow from an incident, one after the other.
+fn happen(job: &Job, incident: &Incident, now: DateTime<Utc>) -> Vec<Change> {
+    // So that jobs fail often.
+    let policy = Policy { attempts: 2, job_attempts: 2, ..policy() };
+    let scheduled = ScheduledTime { at: now, missed: 1 };
+    match incident {
+        Incident::Step(outcomes) | Incident::StepWithEarlier(outcomes) => {
+            let Some(outcome) = outcomes.of(job) else { return Vec::new() };
+            let change = decide(&at_work(job, now), outcome, &policy, now, 0.5);
+            let is_instead = matches!(incident, Incident::StepWithEarlier(_))
+                && change.job.state == State::Failed;
+            let earlier = Outcome::Archived {
+                manifest: "/a/stores/earlier.json".into(),
+                message: "3 entities".into(),
+                suspicious: vec!["not proven".into()],
+                notes: Vec::new(),
+            };
+            vec![if is_instead { archived_instead(change, &earlier) } else { change }]
+        }
+        Incident::Claim(running) => {
+            let limits =
+                AccountLimits { quota: Quota { max_in_process: 1, max_jobs_per_day: 9 }, policy };
+            let usage = Usage { running: vec![now; *running], started: Vec::new() };
+            claim(job, &limits, &usage, now).into_iter().collect()
+        }
+        Incident::Death if job.step() == Some(JobStep::Submit) => {
+            vec![unanswered(&at_work(job, now), &policy, now)]
+        }
+        Incident::Death => Vec::new(),
+        Incident::Cancel => cancel(job, now).into_iter().collect(),
+        Incident::Late(outcomes) => {
+            let (worked, cancelled) = (at_work(job, now), cancel(job, now));
+            let Some(outcome) = outcomes.of(job) else { return Vec::new() };
+            let decided = decide(&worked, outcome, &policy, now, 0.5);
+            let stored = cancelled.as_ref().map_or(job, Change::job);
+            cancelled.iter().cloned().chain(late(stored, &decided)).collect()
+        }
+        Incident::Import => import_known(job, &archived_job(job)).into_iter().collect(),
+        Incident::Skip if job.state.is_final() => Vec::new(),
+        Incident::Skip => vec![account_for(Some(job), 8, by_schedule(), scheduled, now)],
+        Incident::Wake => wake(job, now).into_iter().collect(),
+        Incident::Clock(seconds) if !job.state.is_final() => {
+            let now = now - TimeDelta::seconds(*seconds);
+            correct_clock(job, TimeDelta::zero(), now).into_iter().collect()
+        }
+        Incident::Clock(_) => Vec::new(),
+        Incident::Account => move_to_account(job, "fabrikam").into_iter().collect(),
+    }
+}
+
+/// Checks a change, and gives the move that it makes.
+fn checked(before: &Job, change: &Change) -> Move {
+    let (from, next) = (change.from(), change.job());
+    assert!(change.is_legal(), "{change:?}");
+    assert_eq!(from, Some(before.state), "a change is for the job as it is");
+    assert_eq!((next.id, &next.source), (before.id, &before.source));
+    assert_eq!(next.state.is_final(), next.finished_at.is_some(), "{change:?}");
+    assert_eq!(next.state == State::Failed, next.error.is_some(), "{change:?}");
+    if change.moves() {
+        assert!(!change.events().is_empty(), "a move without a trace: {change:?}");
+    }
+    (from, next.state, change.by())
+}
+
+/// One job's life: workers wait until it is due, everything else comes at any time.
+fn walk(new: &Job, incidents: &[Incident], seen: &mut BTreeSet<Move>) {
+    let (mut job, mut now) = (new.clone(), start());
+    for incident in incidents {
+        if matches!(incident, Incident::Step(_) | Incident::Claim(_)) {
+            now = job.due_at.max(now);
+        }
+        for change in happen(&job, incident, now) {
+            seen.insert(checked(&job, &change));
+            job = change.into_job();
+        }
+    }
+}
+
+/// Whatever happens to jobs, in whatever order: no move is outside the table, and each move of the
+/// table is made by a transition.
+#[test]
+fn random_walks_make_the_moves_of_the_table_and_no_other() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let walks = prop::collection::vec(any_incident(), 1..30);
+    let mut seen = BTreeSet::new();
+    let new = create(7, by_schedule(), None, start());
+    assert!(new.is_legal());
+    seen.insert((new.from(), new.job().state, new.by()));
+    let unknown = import_unknown(&archived_job(new.job()), true);
+    assert!(unknown.is_legal() && unknown.job().scheduled_for.is_none());
+    seen.insert((unknown.from(), unknown.job().state, unknown.by()));
+    for _ in 0..1000 {
+        let incidents = walks.new_tree(&mut runner).unwrap().current();
+        walk(new.job(), &incidents, &mut seen);
+    }
+    // The answer to a poll or a submission that comes after another worker has taken the job over,
+    // or after it has ended.
+    let aborted = polled(Progress::Aborted { message: "m".into(), error_log_url: None });
+    for state in State::ALL {
+        let ended = state.is_final().then(start);
+        let error = JobError { kind: ErrorKind::Aborted, message: "m".into() };
+        let error = (*state == State::Failed).then_some(error);
+        let stored = Job { finished_at: ended, error, ..job(*state) };
+        let decided = decide(&job(State::Waiting), &aborted, &policy(), start(), 0.5);
+        let change = late(&stored, &decided).unwrap();
+        assert_eq!(change.remote(), &RemoteEffect::Ended);
+        assert_eq!(change.job(), &stored, "only the remote job's record changes");
+        seen.insert(checked(&stored, &change));
+        if state.is_final() {
+            seen.extend(
+                import_known(&stored, &archived_job(&stored)).map(|it| checked(&stored, &it)),
+            );
+        }
+    }
+    let missing: Vec<_> = table().difference(&seen).copied().collect();
+    assert_eq!(missing, [], "moves of the table that nothing makes");
+    assert!(seen.is_subset(&table()));
+}
