@@ -4,6 +4,7 @@ use super::error::{Location, ValidationError};
 use super::schema::{EntityType, Field, Schema};
 use super::typed::Value;
 use super::values::{self, ColumnKind};
+use std::ops::Range;
 
 /// What an entity is made of, in the order of the document.
 pub(super) trait Sink {
@@ -47,7 +48,7 @@ impl<'r> Entity<'r> {
 
     /// The name of its element, without prefix.
     pub fn name(&self) -> &'r str {
-        self.stored.text.get(..self.stored.name).unwrap_or_default()
+        self.stored.text.get(self.stored.name.clone()).unwrap_or_default()
     }
 
     /// Its number in the document; the first behind the schema is 1.
@@ -160,14 +161,15 @@ impl<'r> Element<'r> {
 
     /// Whether the text can be read as the column's type. An undeclared element always can.
     pub fn is_readable(&self) -> bool {
-        match (self.declared, self.flags.nil) {
-            (None, _) => true,
-            (Some(_), true) => self.text.is_empty(),
+        let Some((_, field)) = self.declared else { return true };
+        if self.flags.nil {
+            return self.text.is_empty();
+        }
+        match field.kind {
+            ColumnKind::Text => true,
             // the type allows elements, but they are not well-known text
-            (Some((_, field)), _) if field.kind == ColumnKind::Geography => {
-                !self.flags.nested && values::check(field.kind, self.text)
-            }
-            (Some((_, field)), _) => values::check(field.kind, self.text),
+            ColumnKind::Geography if self.flags.nested => false,
+            kind => values::check(kind, self.text),
         }
     }
 
@@ -216,8 +218,8 @@ pub(super) struct Stored {
     pub(super) index: Option<usize>,
     pub(super) number: u64,
     pub(super) offset: u64,
-    /// Bytes of the name, with which the text begins.
-    pub(super) name: usize,
+    /// Where the name is in the text.
+    pub(super) name: Range<usize>,
     pub(super) text: String,
     pub(super) cells: Vec<Cell>,
     /// Whether all columns are declared and come in the schema's order, each once.
@@ -262,6 +264,34 @@ impl Stored {
         Element { declared, name, text, written, flags: cell.flags }
     }
 
+    /// Passes on the entity that is held.
+    #[inline]
+    pub(super) fn replay(&self, schema: &Schema, sink: &mut impl Sink) {
+        let entity_type = self.index.and_then(|index| Some((index, schema.types().get(index)?)));
+        let head = Head { declared: entity_type, number: self.number, offset: self.offset };
+        sink.begin(head, self.text.get(self.name.clone()).unwrap_or_default());
+        let fields = entity_type.map_or(&[][..], |(_, entity_type)| entity_type.fields());
+        for cell in &self.cells {
+            sink.element(&self.element(cell, fields));
+        }
+        sink.end(head);
+    }
+
+    /// Completes an entity that has been put here as a whole: its type, its number, and the bytes
+    /// before it.
+    #[inline]
+    pub(super) fn place(&mut self, index: usize, number: u64, offset: u64) {
+        (self.index, self.number, self.offset) = (Some(index), number, offset);
+        self.is_over = false;
+        if self.size() > self.most {
+            // the text has markup in it, which does not count; and the last element does not, as
+            // where they are put here one by one
+            let texts: usize = self.cells.iter().map(|cell| cell.end - cell.start).sum();
+            let before = self.cells.len().saturating_sub(1) * size_of::<Cell>();
+            self.is_over = !self.cells.is_empty() && self.name.len() + texts + before > self.most;
+        }
+    }
+
     /// Bytes that are held.
     fn size(&self) -> usize {
         self.text.len() + self.cells.len() * size_of::<Cell>()
@@ -274,7 +304,7 @@ impl Sink for Stored {
         (self.number, self.offset) = (head.number, head.offset);
         self.text.clear();
         self.text.push_str(name);
-        self.name = name.len();
+        self.name = 0..name.len();
         self.cells.clear();
         self.in_order = true;
         self.is_over = false;

@@ -35,7 +35,7 @@ mod warnings;
 mod wkt;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use serde::{Deserialize, Serialize};
 

@@ -159,6 +159,25 @@ impl<R: BufRead> XmlSource<R> {
         checked.map_err(|what| ValidationError::Malformed { what, location: self.location() })
     }
 
+    /// What comes next, as much of it as is at hand; empty at the document's end. Only between two
+    /// tokens, after a tag.
+    pub(super) fn at_hand(&mut self) -> Result<&[u8], ValidationError> {
+        self.at = self.lead + self.reader.buffer_position();
+        let bounded = self.reader.get_mut();
+        bounded.begin_piece();
+        match bounded.fill_buf().map(|_| ()) {
+            Ok(()) => Ok(self.reader.get_mut().fill_buf().unwrap_or_default()),
+            // the tokenizer tries again
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(&[]),
+            Err(error) => Err(parser_error(&error.into(), self.reader.get_mut(), self.at)),
+        }
+    }
+
+    /// Takes the first bytes of what is at hand for read: whole elements, well-formed.
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.reader.stream().consume(bytes);
+    }
+
     /// Names are remembered while their elements are open, and attributes looked through: both are
     /// bounded.
     #[inline]

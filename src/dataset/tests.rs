@@ -2,6 +2,7 @@
 
 mod random;
 mod reader;
+pub(crate) mod ways;
 
 use super::*;
 use std::io::{BufRead, BufReader, Read};

@@ -73,7 +73,7 @@ impl Sink for Validation {
         self.digest = None;
     }
 
-    #[inline]
+    #[inline(always)]
     fn element(&mut self, element: &Element<'_>) {
         let Some(position) = element.column() else { return };
         if !element.is_readable() {

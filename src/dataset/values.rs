@@ -74,7 +74,7 @@ pub(super) fn check(kind: ColumnKind, text: &str) -> bool {
             matches!(bytes, b"INF" | b"-INF" | b"+INF" | b"NaN") || is_number(bytes)
         }
         ColumnKind::Boolean => {
-            matches!(bytes, b"0" | b"1")
+            matches!(bytes, b"true" | b"false" | b"0" | b"1")
                 || bytes.eq_ignore_ascii_case(b"true")
                 || bytes.eq_ignore_ascii_case(b"false")
         }
@@ -113,11 +113,18 @@ fn is_digits(bytes: &[u8]) -> bool {
 fn integer(bytes: &[u8], below: u64, above: u64) -> bool {
     let digits = unsigned(bytes);
     let limit = if bytes.starts_with(b"-") { below } else { above };
-    is_digits(digits)
-        && digits
-            .iter()
-            .try_fold(0u64, |n, d| n.checked_mul(10)?.checked_add((d - b'0').into()))
-            .is_some_and(|magnitude| magnitude <= limit)
+    is_digits(digits) && magnitude(digits).is_some_and(|magnitude| magnitude <= limit)
+}
+
+/// The number that digits make.
+fn magnitude(digits: &[u8]) -> Option<u64> {
+    /// So many digits always fit.
+    const FIT: usize = 19;
+    let value = |digit: &u8| u64::from(*digit - b'0');
+    if digits.len() <= FIT {
+        return Some(digits.iter().fold(0, |sum, digit| sum * 10 + value(digit)));
+    }
+    digits.iter().try_fold(0u64, |sum, digit| sum.checked_mul(10)?.checked_add(value(digit)))
 }
 
 /// The leading digits, and the rest.

@@ -321,6 +321,22 @@ impl<R: BufRead> General<R> {
         self.source.offset()
     }
 
+    /// The token stream, after a tag.
+    pub(super) fn source(&mut self) -> &mut XmlSource<R> {
+        &mut self.source
+    }
+
+    /// Counts an entity of a declared type that was read elsewhere; answers its number, or nothing
+    /// if it is beyond the limit.
+    pub(super) fn count(&mut self) -> Option<u64> {
+        if self.before + self.number >= self.limits.max_entities {
+            return None;
+        }
+        self.number += 1;
+        self.declared += 1;
+        Some(self.number)
+    }
+
     /// What was counted: entities of declared types, other elements, the document's bytes.
     pub(super) fn finish(self) -> Counted {
         Counted {
