@@ -52,6 +52,7 @@ pub mod manifest;
 
 pub mod dataset;
 pub mod digest;
+pub mod geometry;
 pub mod policy;
 pub mod printable;
 pub mod secret;
