@@ -17,8 +17,10 @@ pub mod alerts;
 pub mod maintenance;
 pub mod recovery;
 
-// The loop that works on jobs, and the reports that the commands and the page show.
+// The loop that works on jobs, the reports that the commands and the page show, and what is made of
+// archived snapshots.
 pub mod engine;
+pub mod export;
 pub mod report;
 
 // The configuration, of which each service reads its own keys.

@@ -5,6 +5,7 @@
 //! `.partial`. `docs/archive-format.md` describes the format for people and other programs.
 
 mod catalogue;
+mod content;
 mod examine;
 mod filing;
 mod pipeline;
@@ -16,6 +17,7 @@ mod tests;
 mod verify;
 
 pub use catalogue::{Snapshot, is_source};
+pub use content::ProvenContent;
 pub use filing::SnapshotMeta;
 pub use pipeline::{ReceiveError, Received, panic_message};
 pub use prune::{Hold, RetentionDecision};

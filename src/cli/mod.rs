@@ -6,6 +6,7 @@ mod check;
 mod daemon;
 mod demo;
 mod doctor;
+mod export;
 mod hold;
 mod init;
 mod jobs;
@@ -122,6 +123,8 @@ enum Command {
     Verify(verify::Arguments),
     /// Sync the job history with the archive; rebuild the database if it is missing or damaged
     Reindex(reindex::Arguments),
+    /// Write a snapshot in the format of another system
+    Export(export::Arguments),
     /// Apply retention now: remove the snapshots that no rule keeps
     Prune(prune::Arguments),
     /// Exempt a snapshot from retention
@@ -200,6 +203,7 @@ async fn run(cli: Cli) -> Result<u8, Problem> {
         Command::Snapshots(arguments) => snapshots::run(common, arguments),
         Command::Verify(arguments) => verify::run(common, arguments),
         Command::Reindex(arguments) => reindex::run(common, arguments).await,
+        Command::Export(arguments) => export::run(common, arguments),
         Command::Prune(arguments) => prune::run(common, arguments),
         Command::Hold(arguments) => hold::hold(common, arguments),
         Command::Unhold(arguments) => hold::unhold(common, arguments),

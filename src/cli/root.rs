@@ -15,7 +15,12 @@ use std::os::unix::fs::MetadataExt;
 /// user. Nothing changes otherwise, nor for a command that does not touch the folder.
 pub(super) fn leave(cli: &Cli) -> Result<(), Problem> {
     let is_root = rustix::process::geteuid().is_root();
-    if !is_root || matches!(cli.command, Command::Init(_) | Command::Check(_) | Command::Demo(_)) {
+    let stays = matches!(
+        cli.command,
+        // An export only reads the archive, and writes where the caller may write.
+        Command::Init(_) | Command::Check(_) | Command::Demo(_) | Command::Export(_)
+    );
+    if !is_root || stays {
         return Ok(());
     }
     // With mistakes in it the command goes no further than to report them.

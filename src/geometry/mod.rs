@@ -11,7 +11,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use rings::{Orientation, Surface, oriented};
+pub use rings::{Surface, oriented};
 pub use wkb::{ewkb, wkb};
 pub use wkt::{Parsed, WktError, parse};
 pub use write::{geojson, shortest, to_wkt};

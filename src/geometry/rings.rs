@@ -3,13 +3,6 @@
 use super::{Geometry, Position, Ring};
 use std::borrow::Cow;
 
-/// Which way the exterior rings of polygons run, seen from above; holes run the other way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Orientation {
-    /// Exterior rings run counter-clockwise.
-    CounterClockwise,
-}
-
 /// On what a ring's direction is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surface {
@@ -19,13 +12,9 @@ pub enum Surface {
     Globe,
 }
 
-/// The geometry with its rings oriented; borrowed when nothing had to change. A ring without an
-/// area stays as it is.
-pub fn oriented(
-    geometry: &Geometry,
-    Orientation::CounterClockwise: Orientation,
-    surface: Surface,
-) -> Cow<'_, Geometry> {
+/// The geometry with exterior rings counter-clockwise, seen from above, and holes the other way;
+/// borrowed when nothing had to change. A ring without an area stays as it is.
+pub fn oriented(geometry: &Geometry, surface: Surface) -> Cow<'_, Geometry> {
     if is_oriented(geometry, surface) {
         return Cow::Borrowed(geometry);
     }

@@ -159,7 +159,7 @@ fn well_known_binary_has_the_bytes_of_the_standard() {
 fn rings_turn_only_where_they_must() {
     let turned = |given: &str, surface| {
         let geometry = read(given);
-        match oriented(&geometry, Orientation::CounterClockwise, surface) {
+        match oriented(&geometry, surface) {
             std::borrow::Cow::Borrowed(_) => None,
             std::borrow::Cow::Owned(it) => Some(text(&it)),
         }
@@ -245,8 +245,8 @@ proptest! {
     #[test]
     fn oriented_geometries_need_no_change(given in geometry()) {
         for surface in [Surface::Plane, Surface::Globe] {
-            let once = oriented(&given, Orientation::CounterClockwise, surface).into_owned();
-            let twice = oriented(&once, Orientation::CounterClockwise, surface);
+            let once = oriented(&given, surface).into_owned();
+            let twice = oriented(&once, surface);
             prop_assert!(matches!(twice, std::borrow::Cow::Borrowed(_)));
         }
     }

@@ -21,7 +21,7 @@ pub fn geojson(geometry: &Geometry, out: &mut Vec<u8>) {
     out.extend_from_slice(geometry.kind().as_bytes());
     if let Geometry::Collection(members) = geometry {
         out.extend_from_slice(b"\",\"geometries\":");
-        JSON.list(members, out, |member, out| geojson(member, out));
+        JSON.list(members, out, geojson);
     } else {
         out.extend_from_slice(b"\",\"coordinates\":");
         coordinates(geometry, JSON, out);

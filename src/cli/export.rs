@@ -1,0 +1,196 @@
+//! `nightjar export`: a snapshot in the format of another system.
+
+use super::output;
+use super::{Common, Problem, archive, exit};
+use crate::export::{self, Change, Export, ExportError, Format, GeometryFrom, Options, Written};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::fs;
+use std::io::{self, IsTerminal, stderr, stdout};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// SOURCE (its newest), SOURCE@TIMESTAMP, SOURCE@JOB, or the path of a manifest
+    snapshot: String,
+    /// xml, geojson, geojsonseq, csv, postgis, azure-sql, cosmos, geopackage or geoparquet
+    /// [default: by the ending of FILE]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// The file to write; - is standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Replace FILE if it exists
+    #[arg(long)]
+    force: bool,
+    /// Fail instead of writing a value that the format cannot hold exactly
+    #[arg(long)]
+    strict: bool,
+    /// Write what could not be written exactly to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Take the geometry from this column, from latitude and longitude (latlon), or none
+    #[arg(long, value_name = "COLUMN|latlon|none")]
+    geometry: Option<String>,
+    /// Only entities of this type, where the snapshot has several
+    #[arg(long, value_name = "TYPE")]
+    entity: Option<String>,
+    /// postgis, azure-sql: the table's name [default: the source's]
+    #[arg(long, value_name = "[SCHEMA.]NAME")]
+    table: Option<String>,
+    /// postgis, azure-sql: drop an existing table of that name first
+    #[arg(long)]
+    replace: bool,
+    /// csv: add a byte order mark, and escape what a spreadsheet would run as a formula
+    #[arg(long)]
+    csv_excel: bool,
+}
+
+/// What `--report` writes.
+#[derive(Debug, Serialize)]
+struct Report<'w> {
+    snapshot: String,
+    format: &'static str,
+    entities: u64,
+    written: u64,
+    without_geometry: u64,
+    changes: &'w [Change],
+}
+
+pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
+    let format = format_of(arguments)?;
+    let file = &arguments.output;
+    let to_stdout = file == Path::new("-");
+    if to_stdout && !format.streams {
+        return Err(Problem::usage(format!(
+            "{} cannot be written to standard output: name a file",
+            format.name
+        )));
+    }
+    if !to_stdout && !arguments.force && fs::symlink_metadata(file).is_ok() {
+        return Err(exists(file));
+    }
+    let archive = archive(&common.settings()?);
+    let snapshot = archive.select(&arguments.snapshot)?;
+    let shown = format!("{}@{}", snapshot.manifest.source, snapshot.manifest.name().timestamp());
+    let bar = progress(snapshot.manifest.content.bytes);
+    let export = Export {
+        snapshot: &snapshot,
+        format,
+        options: options(arguments),
+        strict: arguments.strict,
+        progress: &|bytes| bar.set_position(bytes),
+    };
+    let written = if to_stdout {
+        export.to_stream(&archive, &mut stdout())
+    } else {
+        export.to_file(&archive, file, arguments.force)
+    };
+    bar.finish_and_clear();
+    let written = written.map_err(|error| problem(error, &shown, file))?;
+    if let Some(report) = &arguments.report {
+        write_report(report, &shown, format, &written)?;
+    }
+    let rows = output::count(usize::try_from(written.rows).unwrap_or(usize::MAX), "row");
+    if !to_stdout {
+        output::line(format!("{shown}: {rows} written to {}", file.display()))?;
+    }
+    explain(&written.changes);
+    let is_exact = !written.changes.iter().any(|change| change.lossy);
+    Ok(if is_exact { exit::DONE } else { exit::PARTLY })
+}
+
+fn format_of(arguments: &Arguments) -> Result<&'static Format, Problem> {
+    let names: Vec<_> = export::FORMATS.iter().map(|format| format.name).collect();
+    let names = names.join(", ");
+    match &arguments.format {
+        Some(name) => Format::named(name).ok_or_else(|| {
+            Problem::usage(format!("there is no format \"{name}\"; there are {names}"))
+        }),
+        None => {
+            let file = arguments.output.to_string_lossy();
+            Format::of_file(&file).ok_or_else(|| {
+                Problem::usage(format!(
+                    "the ending of {file} gives no format: add --format, one of {names}"
+                ))
+            })
+        }
+    }
+}
+
+fn options(arguments: &Arguments) -> Options {
+    Options {
+        geometry: match arguments.geometry.as_deref() {
+            None => GeometryFrom::First,
+            Some("latlon") => GeometryFrom::LatLon,
+            Some("none") => GeometryFrom::Nothing,
+            Some(column) => GeometryFrom::Column(column.to_owned()),
+        },
+        entity: arguments.entity.clone(),
+        table: arguments.table.clone(),
+        replace: arguments.replace,
+        excel: arguments.csv_excel,
+    }
+}
+
+fn progress(bytes: u64) -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(bytes);
+    match ProgressStyle::with_template("{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn exists(file: &Path) -> Problem {
+    Problem::usage(format!("{} exists; --force replaces it", file.display()))
+}
+
+fn problem(error: ExportError, snapshot: &str, file: &Path) -> Problem {
+    match error {
+        ExportError::Io(error) if error.kind() == io::ErrorKind::AlreadyExists => exists(file),
+        ExportError::Choice(message) => Problem::usage(format!("{snapshot}: {message}")),
+        ExportError::Lossy(changes) => {
+            explain(&changes);
+            Problem::failed(format!("{snapshot}: {}", ExportError::Lossy(Vec::new())))
+        }
+        other => Problem::failed(format!("{snapshot}: {other}")),
+    }
+}
+
+/// Prints what could not be written exactly, and what was done.
+fn explain(changes: &[Change]) {
+    for Change { column, kind, count, lossy, examples } in changes {
+        let severity = if *lossy { "not exact" } else { "note" };
+        let values = output::count(usize::try_from(*count).unwrap_or(usize::MAX), "value");
+        let example = match examples.first() {
+            Some(key) => format!(" (first: {key})"),
+            None => String::new(),
+        };
+        let what = kind.explanation();
+        output::note(format!("{severity}: {column}: {values}: {what}{example}"));
+    }
+}
+
+fn write_report(
+    file: &Path,
+    snapshot: &str,
+    format: &'static Format,
+    written: &Written,
+) -> Result<(), Problem> {
+    let report = Report {
+        snapshot: snapshot.to_owned(),
+        format: format.name,
+        entities: written.entities,
+        written: written.rows,
+        without_geometry: written.without_geometry,
+        changes: &written.changes,
+    };
+    let text = serde_json::to_string_pretty(&report).map_err(Problem::failed)?;
+    fs::write(file, text + "\n").map_err(|error| {
+        Problem::failed(format!("the report {} cannot be written: {error}", file.display()))
+    })
+}

@@ -1,0 +1,151 @@
+//! Exports an archived snapshot: proves it in the same pass, and gives the file its name last.
+
+use super::{ExportError, Format, Options, Target, Written, write};
+use crate::archive::{Archive, ProvenContent, Snapshot};
+use crate::dataset::DocumentLimits;
+use std::fmt;
+use std::fs::{self, Permissions};
+use std::io::{self, BufRead, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Bytes that are written at once.
+const BUFFER: usize = 256 << 10;
+
+/// One export of one snapshot.
+pub struct Export<'s> {
+    /// What is exported.
+    pub snapshot: &'s Snapshot,
+    /// The format.
+    pub format: &'static Format,
+    /// What the user chose.
+    pub options: Options,
+    /// Whether a value that the format cannot hold exactly is an error.
+    pub strict: bool,
+    /// Called with the bytes of the document that have been read.
+    pub progress: &'s (dyn Fn(u64) + Sync),
+}
+
+impl fmt::Debug for Export<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Export").field("format", &self.format.name).finish_non_exhaustive()
+    }
+}
+
+impl Export<'_> {
+    /// Writes to a stream. After an error, what was written is of no use.
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn to_stream(
+        &self,
+        archive: &Archive,
+        out: &mut (dyn Write + Send),
+    ) -> Result<Written, ExportError> {
+        let mut out = BufWriter::with_capacity(BUFFER, out);
+        let written = self.to_target(archive, Target::Stream(&mut out))?;
+        out.flush()?;
+        Ok(written)
+    }
+
+    /// Writes to a file, which has its name only once it is complete and on disk.
+    ///
+    /// # Errors
+    /// See [`ExportError`]; then nothing is left. [`io::ErrorKind::AlreadyExists`] when the file
+    /// exists and is not to be replaced.
+    pub fn to_file(
+        &self,
+        archive: &Archive,
+        file: &Path,
+        replace: bool,
+    ) -> Result<Written, ExportError> {
+        let folder = match file.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let name = file
+            .file_name()
+            .ok_or_else(|| ExportError::Choice(format!("{} names no file", file.display())))?;
+        let mut prefix = std::ffi::OsString::from(".");
+        prefix.push(name);
+        prefix.push(".");
+        let mut hidden = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(".partial")
+            // The file is the user's own: their umask decides who may read it.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)
+            .map_err(|error| within(folder, error))?;
+        let written = if self.format.streams {
+            let mut out = BufWriter::with_capacity(BUFFER, hidden.as_file_mut());
+            let written = self.to_target(archive, Target::Stream(&mut out))?;
+            out.flush()?;
+            drop(out);
+            written
+        } else {
+            self.to_target(archive, Target::File(hidden.path().to_owned()))?
+        };
+        hidden.as_file().sync_all()?;
+        let named = match replace {
+            true => hidden.persist(file),
+            false => hidden.persist_noclobber(file),
+        };
+        named.map_err(|error| error.error)?;
+        fs::File::open(folder)?.sync_all()?;
+        Ok(written)
+    }
+
+    fn to_target(&self, archive: &Archive, target: Target<'_>) -> Result<Written, ExportError> {
+        let manifest = &self.snapshot.manifest;
+        let limits = DocumentLimits {
+            // The manifest's own number: a damaged file may expand to any length.
+            max_bytes: manifest.content.bytes,
+            ..DocumentLimits::default()
+        };
+        let mut content = archive
+            .proven_content(self.snapshot, self.progress)
+            .map_err(|error| ExportError::Damaged(error.to_string()))?;
+        let written = match self.format.open {
+            None => self.copy(&mut content, target)?,
+            Some(_) => {
+                let snapshot = super::Snapshot {
+                    source: manifest.source.clone(),
+                    created_at: manifest.created_at,
+                    entities: manifest.entities,
+                    keys_are_proven: !manifest.unproven.contains(&crate::dataset::Unproven::Keys),
+                };
+                write(&mut content, &limits, &snapshot, self.format, &self.options, target)?
+            }
+        };
+        content.finish().map_err(ExportError::Damaged)?;
+        if self.strict && written.changes.iter().any(|change| change.lossy) {
+            return Err(ExportError::Lossy(written.changes));
+        }
+        Ok(written)
+    }
+
+    /// The document itself.
+    fn copy(
+        &self,
+        content: &mut ProvenContent<'_>,
+        target: Target<'_>,
+    ) -> Result<Written, ExportError> {
+        let out = target.stream()?;
+        loop {
+            let piece =
+                content.fill_buf().map_err(|error| ExportError::Damaged(error.to_string()))?;
+            if piece.is_empty() {
+                break;
+            }
+            out.write_all(piece)?;
+            let length = piece.len();
+            content.consume(length);
+        }
+        let entities = self.snapshot.manifest.entities;
+        Ok(Written { entities, rows: entities, without_geometry: 0, changes: Vec::new() })
+    }
+}
+
+fn within(folder: &Path, error: io::Error) -> ExportError {
+    io::Error::new(error.kind(), format!("{}: {error}", folder.display())).into()
+}
