@@ -4,6 +4,7 @@ use super::output;
 use super::{Common, Problem, archive, exit};
 use crate::export::{self, Change, Export, ExportError, Format, GeometryFrom, Options, Written};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::fs;
@@ -14,9 +15,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Arguments {
     /// SOURCE (its newest), SOURCE@TIMESTAMP, SOURCE@JOB, or the path of a manifest
     snapshot: String,
-    /// xml, geojson, geojsonseq, csv, postgis, azure-sql, cosmos, geopackage or geoparquet
-    /// [default: by the ending of FILE]
-    #[arg(long, value_name = "FORMAT")]
+    /// The format [default: by the ending of FILE]
+    #[arg(long, value_name = "FORMAT", value_parser = format_names())]
     format: Option<String>,
     /// The file to write; - is standard output
     #[arg(long, short, value_name = "FILE")]
@@ -36,10 +36,10 @@ pub(super) struct Arguments {
     /// Only entities of this type, where the snapshot has several
     #[arg(long, value_name = "TYPE")]
     entity: Option<String>,
-    /// postgis, azure-sql: the table's name [default: the source's]
+    /// SQL scripts: the table's name [default: the source's]
     #[arg(long, value_name = "[SCHEMA.]NAME")]
     table: Option<String>,
-    /// postgis, azure-sql: drop an existing table of that name first
+    /// SQL scripts: drop an existing table of that name first
     #[arg(long)]
     replace: bool,
     /// csv: add a byte order mark, and escape what a spreadsheet would run as a formula
@@ -101,22 +101,23 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     Ok(if is_exact { exit::DONE } else { exit::PARTLY })
 }
 
+fn format_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(export::FORMATS.iter().map(|format| format.name))
+}
+
 fn format_of(arguments: &Arguments) -> Result<&'static Format, Problem> {
-    let names: Vec<_> = export::FORMATS.iter().map(|format| format.name).collect();
-    let names = names.join(", ");
-    match &arguments.format {
-        Some(name) => Format::named(name).ok_or_else(|| {
-            Problem::usage(format!("there is no format \"{name}\"; there are {names}"))
-        }),
-        None => {
-            let file = arguments.output.to_string_lossy();
-            Format::of_file(&file).ok_or_else(|| {
-                Problem::usage(format!(
-                    "the ending of {file} gives no format: add --format, one of {names}"
-                ))
-            })
-        }
-    }
+    let file = arguments.output.to_string_lossy();
+    let format = match &arguments.format {
+        Some(name) => Format::named(name),
+        None => Format::of_file(&file),
+    };
+    format.ok_or_else(|| {
+        let names: Vec<_> = export::FORMATS.iter().map(|format| format.name).collect();
+        let names = names.join(", ");
+        Problem::usage(format!(
+            "the ending of {file} gives no format: add --format, one of {names}"
+        ))
+    })
 }
 
 fn options(arguments: &Arguments) -> Options {

@@ -16,6 +16,8 @@ mod names;
 mod row;
 mod snapshot;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use changes::{Change, Changes, Kind};
 pub use row::{Chosen, GeometryFrom, Row};

@@ -59,6 +59,6 @@ mod tests {
         assert_eq!(named(&["a", "A", "a_2", "a"], &[], true, 63), ["a", "A_2", "a_2_2", "a_3"]);
         assert_eq!(named(&["geom", "x"], &["geom"], true, 63), ["geom_2", "x"]);
         assert_eq!(named(&["long", "lone", "long"], &[], true, 3), ["lon", "l_2", "l_3"]);
-        assert_eq!(named(&["öö", "öü"], &[], true, 3), ["ö", "ö_2"]);
+        assert_eq!(named(&["ööa", "ööb"], &[], true, 4), ["öö", "ö_2"]);
     }
 }

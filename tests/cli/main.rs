@@ -18,6 +18,7 @@ mod descriptors;
 mod disks;
 mod doctor;
 mod endings;
+mod export;
 mod flood;
 mod full_disk;
 mod harness;
