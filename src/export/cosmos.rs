@@ -1,7 +1,7 @@
 //! Documents for Azure Cosmos DB, one a line: `id`, all columns, and `location`.
 //!
-//! Sources: "Azure Cosmos DB service quotas" (2 MB a document, 1,023 bytes an id, the characters that
-//! an id must not have), "Index and query GeoJSON location data" (the kinds, their orientation).
+//! Sources: "Azure Cosmos DB service quotas" (2 MB a document, 1,023 bytes an id, the characters
+//! that an id must not have), "Index and query GeoJSON location data" (kinds and orientation).
 
 use super::changes::{Changes, Kind};
 use super::json::{self, LargeNumbers, Properties};

@@ -1,5 +1,5 @@
-//! CSV (RFC 4180): UTF-8, CRLF, a header. A null is an empty field, an empty string is `""`, so that
-//! PostgreSQL's `COPY … CSV HEADER` loads it without loss.
+//! CSV (RFC 4180): UTF-8, CRLF, a header. A null is an empty field, an empty string is `""`, so
+//! that PostgreSQL's `COPY … CSV HEADER` loads it without loss.
 
 use super::changes::{Changes, Kind};
 use super::names::{self, Rules};

@@ -26,8 +26,8 @@ pub(super) fn unique<'n>(
         let mut number = 2_u64;
         while taken.contains(&same(&candidate)) {
             let suffix = format!("_{number}");
-            let room = rules.most_bytes.saturating_sub(suffix.len());
-            candidate = format!("{}{suffix}", cut(name, room));
+            let most = rules.most_bytes.saturating_sub(suffix.len());
+            candidate = format!("{}{suffix}", cut(name, most));
             number += 1;
         }
         taken.insert(same(&candidate));

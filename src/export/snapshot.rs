@@ -1,4 +1,4 @@
-//! Exports an archived snapshot: proves it in the same pass, and gives the file its name last.
+//! Exports an archived snapshot: checks it in the same pass, and gives the file its name last.
 
 use super::{ExportError, Format, Options, Target, Written, write};
 use crate::archive::{Archive, ProvenContent, Snapshot};

@@ -308,7 +308,7 @@ fn a_document_without_a_key_cannot_become_one_of_cosmos() {
 }
 
 #[test]
-fn several_entity_types_are_told_apart_or_chosen() {
+fn several_entity_types_are_distinguished_or_chosen() {
     let (a, b) = ([("Id", "string"), ("entity_type", "long")], [("Key", "long")]);
     let types: [(&str, &[(&str, &str)]); 2] = [("A", &a), ("B", &b)];
     let document =

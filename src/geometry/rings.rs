@@ -3,7 +3,7 @@
 use super::{Geometry, Position, Ring};
 use std::borrow::Cow;
 
-/// On what a ring's direction is judged.
+/// The surface on which the direction of a ring is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Surface {
     /// Longitude and latitude as coordinates of a plane.

@@ -170,8 +170,8 @@ fn rings_turn_only_where_they_must() {
         assert_eq!(turned(right, surface), None);
         assert_eq!(turned(wrong, surface).as_deref(), Some(right));
         let inside = format!("GEOMETRYCOLLECTION ({wrong}, POINT (1 2))");
-        let mended = format!("GEOMETRYCOLLECTION ({right}, POINT (1 2))");
-        assert_eq!(turned(&inside, surface), Some(mended));
+        let turned_inside = format!("GEOMETRYCOLLECTION ({right}, POINT (1 2))");
+        assert_eq!(turned(&inside, surface), Some(turned_inside));
         assert_eq!(turned("POLYGON ((1 1, 2 2, 3 3, 1 1))", surface), None, "no area");
         assert_eq!(turned("LINESTRING (0 0, 0 1, 1 1, 0 0)", surface), None);
     }

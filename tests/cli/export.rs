@@ -1,5 +1,5 @@
 //! `export`: files, exit codes, and what is left when something fails. What each format contains is
-//! tested beside the formats, and judged by other programs in `tests/interop`.
+//! tested beside the formats, and checked with other programs in `tests/interop`.
 
 use crate::harness::{Setup, names, read_json};
 use nightjar::simulator::Data;
