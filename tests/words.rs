@@ -57,28 +57,27 @@ const RETIRED_PHRASES: [(&str, &str); 9] = [
 ];
 
 /// Uses that stay: the file or folder, the word, and the reason.
-const ALLOWED: [(&str, &str, &str); 5] = [
+const ALLOWED: [(&str, &str, &str); 7] = [
     ("docs/commands.md", "adopted", "a member of the JSON of `reindex`"),
     ("src/cli/reindex.rs", "adopted", "a member of the JSON of `reindex`"),
     ("src/simulator/synthetic.rs", "mended", "a word of generated prose"),
     ("src/store/", "alarms", "a table of the database"),
+    ("src/store/alerts.rs", "told", "a column of the database"),
+    ("src/store/alerts.rs", "heard", "a column of the database"),
     ("tests/cli/recovery.rs", "adopted", "a member of the JSON of `reindex`"),
 ];
 
 /// Files and folders that still have some of these words and wide comments.
-const PENDING: [&str; 13] = [
+const PENDING: [&str; 10] = [
     "src/alerts/",
     "src/archive/",
     "src/cli/",
     "src/dataset/",
     "src/engine/",
-    "src/job/",
     "src/maintenance/",
-    "src/policy/",
     "src/report/alarms.rs",
     "src/service/",
     "src/settings.rs",
-    "src/store/",
     "tests/years/machine.rs",
 ];
 

@@ -244,7 +244,7 @@ async fn a_lost_answer_counts_against_the_quota() {
     let job = newest(&store).await;
     assert_eq!((job.state, job.attempts), (State::Queued, 1));
     assert_eq!(job.due_at, night() + TimeDelta::hours(12));
-    assert!(job.waiting.unwrap().message.contains("in process"));
+    assert!(job.waiting.unwrap().message.contains("concurrent job is in use"));
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ pub fn cancel(job: &Job, now: DateTime<Utc>) -> Option<Change> {
 
 /// What is still true of a change that came too late, because the job was cancelled or taken over
 /// meanwhile: what it says about the archive and about the remote job. `stored` is the job as it is
-/// now. `None` when nothing of it is news.
+/// now. `None` when there is nothing to add.
 pub fn late(stored: &Job, decided: &Change) -> Option<Change> {
     let mut change = Change { record: decided.record, ..Change::of(stored, Origin::Late) };
     if let Some(snapshot) = &decided.job.snapshot {

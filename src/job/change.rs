@@ -1,7 +1,7 @@
 //! What every transition returns: the job's next row, the events, and what becomes of its remote
 //! job's record. The store persists it as one.
 
-use super::{EventKind, Job, JobEvent, Origin, RemoteEffect, State, is_legal};
+use super::{Job, JobEvent, Origin, RemoteEffect, State, is_legal};
 
 /// A change of one job. Only the transitions of this module make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,8 +117,11 @@ impl Change {
         self.events.iter_mut().for_each(|event| event.map_texts(&map));
     }
 
-    /// The first event of this kind.
-    pub fn event(&self, kind: EventKind) -> Option<&JobEvent> {
-        self.events.iter().find(|event| event.kind() == kind)
+    /// A change that no transition makes, to see it refused.
+    #[cfg(test)]
+    pub(crate) fn forged(job: &Job, by: Origin, to: State) -> Change {
+        let mut change = Change::of(job, by);
+        change.job.state = to;
+        change
     }
 }

@@ -220,8 +220,8 @@ impl JobEvent {
         }
     }
 
-    /// For a wait that may repeat: the sentence apart from what differs each time. Waits in a row of
-    /// one kind for one reason are one line of the timeline, with a count.
+    /// For a wait that may repeat: the sentence apart from what differs each time. Waits in a row
+    /// of one kind for one reason are one line of the timeline, with a count.
     pub fn reason(&self) -> Option<&str> {
         match self {
             JobEvent::Waits { reason, .. } => Some(reason),

@@ -10,10 +10,10 @@
 //!
 //! # Transitions
 //!
-//! A transition is a pure function that takes the job as it is and returns a [`Change`]: the next row,
-//! typed events, and what becomes of the remote job's record. The store persists it, guarded by the
-//! state that it is for. These are all the moves and who makes them ([`Origin`]); [`EDGES`] has the
-//! same in code, and the store refuses any other.
+//! A transition is a pure function that takes the job as it is and returns a [`Change`]: the next
+//! row, typed events, and what becomes of the remote job's record. The store persists it, guarded
+//! by the state that it is for. These are all the moves and who makes them ([`Origin`]); [`EDGES`]
+//! has the same in code, and the store refuses any other.
 //!
 //! ```text
 //! [*]       --> queued    : create
@@ -51,8 +51,8 @@
 //! | `import` | [`import_known`], [`import_unknown`] | `import.rs` |
 //! | `clock` | [`correct_clock`] | `clock.rs` |
 //!
-//! A step of a live job may lead from any of its states to `archived` when it fails for good: then a
-//! whole document of an earlier remote job may be archived instead.
+//! A step of a live job may lead from any of its states to `archived` when it fails for good: then
+//! a whole document of an earlier remote job may be archived instead.
 
 mod cancel;
 mod change;
@@ -224,8 +224,8 @@ pub struct Job {
     pub finished_at: Option<DateTime<Utc>>,
     /// When a worker may take it next.
     pub due_at: DateTime<Utc>,
-    /// The wait that was decided when `due_at` was set. Setting the clock back moves `due_at` no further
-    /// away than this.
+    /// The wait that was decided when `due_at` was set. Setting the clock back moves `due_at` no
+    /// further away than this.
     pub wait: TimeDelta,
     /// Why it waits until then, if not for the service to complete the export.
     pub waiting: Option<Wait>,

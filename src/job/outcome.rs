@@ -32,7 +32,7 @@ pub enum Progress {
     Completed {
         /// Where the result lies; `None` when the answer has no usable link.
         result_url: Option<String>,
-        /// How many entities it announces; `None` for none and for 0, which proves nothing.
+        /// How many entities it announces; `None` for none and for 0, which says nothing.
         expected: Option<u64>,
     },
     /// Aborted by the service.
@@ -74,7 +74,8 @@ pub struct OtherJob {
 /// What a failed request means for the decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// This machine lacks a resource that the request needs, such as file descriptors: nothing was sent.
+    /// This machine lacks a resource that the request needs, such as file descriptors: nothing was
+    /// sent.
     Local,
     /// It never reached the service: it had no effect there.
     NotSent,
@@ -140,7 +141,7 @@ pub enum Outcome {
     Unproven {
         /// [`ErrorKind::Incomplete`] or [`ErrorKind::Corrupt`].
         kind: ErrorKind,
-        /// What is wrong with it, and where it is kept.
+        /// The problem, and where the result is kept.
         message: String,
     },
     /// Fetch: the archive cannot be written.

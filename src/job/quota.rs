@@ -4,7 +4,7 @@ use super::policy::Policy;
 use super::{
     Change, Job, JobEvent, JobStep, Origin, RemoteEffect, RemoteJob, State, Wait, WaitReason,
 };
-use crate::policy::quota::{self, Quota, Room};
+use crate::policy::quota::{Quota, QuotaCheck, check};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// A remote job that is not known to have ended is presumed to run for this long: the service's
@@ -40,8 +40,8 @@ impl Usage {
     }
 }
 
-/// What a worker does with a due job that it has claimed: submit it, if the quota allows it; handle a
-/// submission that a dead worker left unanswered. `None` where the job needs no such change.
+/// What a worker does with a due job that it has claimed: submit it, if the quota allows it; handle
+/// a submission that a dead worker left unanswered. `None` where the job needs no such change.
 /// [`Change::intends_to_submit`] says whether the worker goes on with the job.
 pub fn claim(
     job: &Job,
@@ -56,14 +56,14 @@ pub fn claim(
         return Some(super::unanswered(job, &limits.policy, now));
     }
     let ends: Vec<_> = usage.running.iter().map(|start| *start + LONGEST_REMOTE_JOB).collect();
-    Some(match quota::room(&limits.quota, &ends, &usage.started, now) {
-        Room::Free => intend(job, now),
-        Room::Wait { until, reason } => wait_for_quota(job, until, &reason.to_string(), now),
+    Some(match check(&limits.quota, &ends, &usage.started, now) {
+        QuotaCheck::Free => intend(job, now),
+        QuotaCheck::Full { until, limit } => wait_for_quota(job, until, &limit.to_string(), now),
     })
 }
 
-/// The intent to submit: stored before the request is sent, so that the database shows that a remote
-/// job may exist, whatever happens afterwards.
+/// The intent to submit: stored before the request is sent, so that the database shows that a
+/// remote job may exist, whatever happens afterwards.
 fn intend(job: &Job, now: DateTime<Utc>) -> Change {
     let mut change = Change::of(job, Origin::Claim);
     change.job.attempts += 1;

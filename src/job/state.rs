@@ -3,8 +3,8 @@
 use super::words;
 
 words! {
-    /// A job's progress. When its next step is due is `due_at`, apart from the state: a retry is the
-    /// same state with a later time.
+    /// A job's progress. When its next step is due is `due_at`, apart from the state: a retry is
+    /// the same state with a later time.
     State {
         /// Created by the schedule or by hand; a worker submits it as soon as the quota allows.
         Queued = "queued",

@@ -1,4 +1,4 @@
-//! Whether an account has room for one more remote job, and if not, when it will.
+//! Whether an account may start one more remote job, and if not, when it may.
 //!
 //! The service limits the jobs in process at once and the jobs started in any 24 hours; keys of
 //! one account share both.
@@ -21,21 +21,21 @@ pub struct Quota {
 
 /// Whether one more job may be started now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
-    /// There is room.
+pub enum QuotaCheck {
+    /// It may.
     Free,
-    /// There is none yet.
-    Wait {
-        /// When there will be room at the latest; `None` when a limit of 0 allows no job ever.
+    /// It may not yet.
+    Full {
+        /// When it may at the latest; `None` when a limit of 0 allows no job ever.
         until: Option<DateTime<Utc>>,
         /// Which limit is reached; of two, the one that takes longer.
-        reason: Full,
+        limit: ReachedLimit,
     },
 }
 
 /// A limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Full {
+pub enum ReachedLimit {
     /// As many jobs are in process as may be.
     InProcess {
         /// Jobs not known to have ended.
@@ -52,16 +52,22 @@ pub enum Full {
     },
 }
 
-impl fmt::Display for Full {
+impl fmt::Display for ReachedLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let jobs = |max: u32| if max == 1 { "job" } else { "jobs" };
         match *self {
+            Self::InProcess { max: 0, .. } => f.write_str("the account allows no concurrent jobs"),
+            Self::InProcess { running: 1, max: 1 } => {
+                f.write_str("the account's only concurrent job is in use")
+            }
+            Self::InProcess { running, max } if usize::try_from(max) == Ok(running) => {
+                write!(f, "all {max} concurrent jobs of the account are in use")
+            }
             Self::InProcess { running, max } => {
-                let (jobs, are) = (jobs(max), if running == 1 { "is" } else { "are" });
-                write!(f, "the account allows {max} {jobs} in process at once, and {running} {are}")
+                write!(f, "{running} concurrent jobs are in use, and the account allows {max}")
             }
             Self::Day { started, max } => {
-                let (jobs, were) = (jobs(max), if started == 1 { "was" } else { "were" });
+                let jobs = if max == 1 { "job" } else { "jobs" };
+                let were = if started == 1 { "was" } else { "were" };
                 write!(
                     f,
                     "the account allows {max} {jobs} in any 24 hours, and {started} {were} started"
@@ -71,46 +77,46 @@ impl fmt::Display for Full {
     }
 }
 
-/// Whether the account has room for one more job at `now`.
+/// Whether the account may start one more job at `now`.
 ///
 /// `presumed_ends` holds, for each remote job not known to have ended, when it will be presumed
-/// ended at the latest; from that instant on it takes no place. `starts` are the submits of the
+/// ended at the latest; from that instant on it does not count. `starts` are the submissions of the
 /// last 24 hours or more, in any order: each counts until 24 hours after it.
 #[must_use]
-pub fn room(
+pub fn check(
     quota: &Quota,
     presumed_ends: &[DateTime<Utc>],
     starts: &[DateTime<Utc>],
     now: DateTime<Utc>,
-) -> Room {
+) -> QuotaCheck {
     let max = quota.max_in_process;
     let in_process = wait(presumed_ends.to_vec(), max, now)
-        .map(|(running, until)| (until, Full::InProcess { running, max }));
+        .map(|(running, until)| (until, ReachedLimit::InProcess { running, max }));
 
     let max = quota.max_jobs_per_day;
     let leave = |start: &DateTime<Utc>| start.checked_add_signed(WINDOW);
-    let left = starts.iter().map(|start| leave(start).unwrap_or(DateTime::<Utc>::MAX_UTC));
-    let day =
-        wait(left.collect(), max, now).map(|(started, until)| (until, Full::Day { started, max }));
+    let ends = starts.iter().map(|start| leave(start).unwrap_or(DateTime::<Utc>::MAX_UTC));
+    let day = wait(ends.collect(), max, now)
+        .map(|(started, until)| (until, ReachedLimit::Day { started, max }));
 
     let longest = in_process
         .into_iter()
         .chain(day)
         .max_by_key(|(until, _)| until.unwrap_or(DateTime::<Utc>::MAX_UTC));
-    longest.map_or(Room::Free, |(until, reason)| Room::Wait { until, reason })
+    longest.map_or(QuotaCheck::Free, |(until, limit)| QuotaCheck::Full { until, limit })
 }
 
-/// Given when each place will be left: `None` while fewer than `max` are taken at `now`, otherwise
-/// how many are taken and when so many have been left that one of the `max` is free.
+/// Given until when each job counts: `None` while fewer than `max` count at `now`, otherwise how
+/// many do and when fewer than `max` will.
 fn wait(
-    mut left: Vec<DateTime<Utc>>,
+    mut ends: Vec<DateTime<Utc>>,
     max: u32,
     now: DateTime<Utc>,
 ) -> Option<(usize, Option<DateTime<Utc>>)> {
-    left.retain(|at| *at > now);
-    left.sort_unstable();
-    let surplus = left.len().checked_sub(usize::try_from(max).unwrap_or(usize::MAX))?;
-    Some((left.len(), left.get(surplus).copied()))
+    ends.retain(|at| *at > now);
+    ends.sort_unstable();
+    let surplus = ends.len().checked_sub(usize::try_from(max).unwrap_or(usize::MAX))?;
+    Some((ends.len(), ends.get(surplus).copied()))
 }
 
 #[cfg(test)]
@@ -136,68 +142,69 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_account_has_room() {
-        assert_eq!(room(&quota(1, 1), &[], &[], now()), Room::Free);
+    fn an_idle_account_may_start_a_job() {
+        assert_eq!(check(&quota(1, 1), &[], &[], now()), QuotaCheck::Free);
     }
 
     #[test]
-    fn jobs_in_process_take_room_until_their_presumed_end() {
-        assert_eq!(room(&quota(2, 50), &hours(&[3]), &[], now()), Room::Free);
-        assert_eq!(room(&quota(2, 50), &hours(&[3, 0, -1]), &[], now()), Room::Free);
+    fn jobs_in_process_count_until_their_presumed_end() {
+        assert_eq!(check(&quota(2, 50), &hours(&[3]), &[], now()), QuotaCheck::Free);
+        assert_eq!(check(&quota(2, 50), &hours(&[3, 0, -1]), &[], now()), QuotaCheck::Free);
         assert_eq!(
-            room(&quota(2, 50), &hours(&[3, 9, 5]), &[], now()),
-            Room::Wait {
+            check(&quota(2, 50), &hours(&[3, 9, 5]), &[], now()),
+            QuotaCheck::Full {
                 until: hours(&[5]).first().copied(),
-                reason: Full::InProcess { running: 3, max: 2 }
+                limit: ReachedLimit::InProcess { running: 3, max: 2 }
             }
         );
     }
 
     #[test]
     fn a_start_counts_for_24_hours() {
-        assert_eq!(room(&quota(10, 2), &[], &hours(&[-24, -30, -1]), now()), Room::Free);
+        assert_eq!(check(&quota(10, 2), &[], &hours(&[-24, -30, -1]), now()), QuotaCheck::Free);
         assert_eq!(
-            room(&quota(10, 2), &[], &hours(&[-1, -23, -24, -5]), now()),
-            Room::Wait {
+            check(&quota(10, 2), &[], &hours(&[-1, -23, -24, -5]), now()),
+            QuotaCheck::Full {
                 until: hours(&[19]).first().copied(),
-                reason: Full::Day { started: 3, max: 2 }
+                limit: ReachedLimit::Day { started: 3, max: 2 }
             }
         );
     }
 
     #[test]
     fn the_limit_that_takes_longer_is_the_reason() {
-        let full = room(&quota(1, 1), &hours(&[14]), &hours(&[-20]), now());
-        let Room::Wait { until, reason: Full::InProcess { .. } } = full else {
+        let full = check(&quota(1, 1), &hours(&[14]), &hours(&[-20]), now());
+        let QuotaCheck::Full { until, limit: ReachedLimit::InProcess { .. } } = full else {
             panic!("{full:?}");
         };
         assert_eq!(until, hours(&[14]).first().copied());
         assert!(matches!(
-            room(&quota(1, 1), &hours(&[1]), &hours(&[-20]), now()),
-            Room::Wait { reason: Full::Day { .. }, .. }
+            check(&quota(1, 1), &hours(&[1]), &hours(&[-20]), now()),
+            QuotaCheck::Full { limit: ReachedLimit::Day { .. }, .. }
         ));
     }
 
     #[test]
-    fn a_limit_of_nothing_never_has_room() {
+    fn a_limit_of_0_allows_no_job_ever() {
         assert_eq!(
-            room(&quota(10, 0), &[], &[], now()),
-            Room::Wait { until: None, reason: Full::Day { started: 0, max: 0 } }
+            check(&quota(10, 0), &[], &[], now()),
+            QuotaCheck::Full { until: None, limit: ReachedLimit::Day { started: 0, max: 0 } }
         );
         assert_eq!(
-            room(&quota(0, 50), &hours(&[1]), &hours(&[-1]), now()),
-            Room::Wait { until: None, reason: Full::InProcess { running: 1, max: 0 } }
+            check(&quota(0, 50), &hours(&[1]), &hours(&[-1]), now()),
+            QuotaCheck::Full { until: None, limit: ReachedLimit::InProcess { running: 1, max: 0 } }
         );
     }
 
     #[test]
     fn a_full_account_explains_itself() {
+        let in_process = |running, max| ReachedLimit::InProcess { running, max }.to_string();
+        assert_eq!(in_process(10, 10), "all 10 concurrent jobs of the account are in use");
+        assert_eq!(in_process(1, 1), "the account's only concurrent job is in use");
+        assert_eq!(in_process(3, 2), "3 concurrent jobs are in use, and the account allows 2");
+        assert_eq!(in_process(1, 0), "the account allows no concurrent jobs");
         assert_eq!(
-            Full::InProcess { running: 10, max: 10 }.to_string(),
-            "the account allows 10 jobs in process at once, and 10 are"
-        );
-        assert_eq!(
-            Full::Day { started: 1, max: 1 }.to_string(),
+            ReachedLimit::Day { started: 1, max: 1 }.to_string(),
             "the account allows 1 job in any 24 hours, and 1 was started"
         );
     }
@@ -209,24 +216,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn room_comes_exactly_when_promised(
+        fn a_job_may_be_started_exactly_when_promised(
             max_in_process in 1u32..8, max_jobs_per_day in 1u32..8,
             ends in instants(), starts in instants(),
         ) {
             let quota = quota(max_in_process, max_jobs_per_day);
-            match room(&quota, &ends, &starts, now()) {
-                Room::Free => {
+            match check(&quota, &ends, &starts, now()) {
+                QuotaCheck::Free => {
                     let running = ends.iter().filter(|end| **end > now()).count();
                     let started = starts.iter().filter(|at| now() < **at + WINDOW).count();
                     prop_assert!(running < max_in_process as usize);
                     prop_assert!(started < max_jobs_per_day as usize);
                 }
-                Room::Wait { until, .. } => {
+                QuotaCheck::Full { until, .. } => {
                     let until = until.unwrap();
                     prop_assert!(until > now());
-                    prop_assert_eq!(room(&quota, &ends, &starts, until), Room::Free);
-                    let before = room(&quota, &ends, &starts, until - MILLISECOND);
-                    prop_assert_ne!(before, Room::Free);
+                    prop_assert_eq!(check(&quota, &ends, &starts, until), QuotaCheck::Free);
+                    let before = check(&quota, &ends, &starts, until - MILLISECOND);
+                    prop_assert_ne!(before, QuotaCheck::Free);
                 }
             }
         }
@@ -237,8 +244,8 @@ mod tests {
         ) {
             let backwards = |of: &[DateTime<Utc>]| of.iter().rev().copied().collect::<Vec<_>>();
             prop_assert_eq!(
-                room(&quota(max, max), &ends, &starts, now()),
-                room(&quota(max, max), &backwards(&ends), &backwards(&starts), now())
+                check(&quota(max, max), &ends, &starts, now()),
+                check(&quota(max, max), &backwards(&ends), &backwards(&starts), now())
             );
         }
     }

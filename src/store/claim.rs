@@ -1,5 +1,5 @@
-//! Claims jobs: one guarded statement with a lease, and for a submission the quota and the intent in
-//! the same transaction. A lease does not expire: it ends only with its worker.
+//! Claims jobs: one guarded statement with a lease, and for a submission the quota and the intent
+//! in the same transaction. A lease does not expire: it ends only with its worker.
 
 use super::jobs::live_job;
 use super::persist::persist;
@@ -138,8 +138,8 @@ impl Store {
         self.write(move |db| Box::pin(async move { free(db, id, &owner).await })).await
     }
 
-    /// Charges a source's live job to this account from now on: the source's account may have changed in
-    /// the configuration.
+    /// Charges a source's live job to this account from now on: the source's account may have
+    /// changed in the configuration.
     pub async fn move_to_account(
         &self,
         source: &str,

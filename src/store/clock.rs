@@ -14,9 +14,9 @@ const RECENT: i64 = 10_000;
 const NEWEST: i64 = 100;
 
 impl Store {
-    /// Corrects what a wrong clock has stored: live jobs by [`job::correct_clock`], remote jobs started
-    /// in the future, schedule cursors beyond tomorrow. `forward` is how far the clock has just
-    /// stepped forward. Returns whether anything was corrected.
+    /// Corrects what a wrong clock has stored: live jobs by [`job::correct_clock`], remote jobs
+    /// started in the future, schedule cursors beyond tomorrow. `forward` is how far the clock has
+    /// just stepped forward. Returns whether anything was corrected.
     pub async fn correct_clock(&self, forward: TimeDelta, now: DateTime<Utc>) -> Result<bool> {
         let (ahead, far) = (at(now + job::DRIFT), at(now + job::CURSOR_AHEAD));
         if forward.is_zero() && !self.is_ahead(now, ahead, far).await? {
@@ -60,7 +60,8 @@ impl Store {
         .await
     }
 
-    /// Makes every job due that waits for quota by Nightjar's own count: the quota may have changed.
+    /// Makes every job due that waits for quota by Nightjar's own count: the quota may have
+    /// changed.
     pub async fn reconsider_quota(&self, now: DateTime<Utc>) -> Result<()> {
         self.write(move |db| Box::pin(async move { wake(db, None, now).await })).await
     }

@@ -128,8 +128,8 @@ fn stamp(copy: &Path) -> Option<DateTime<Utc>> {
 }
 
 /// The instant for the name of the next copy: the present, or just after the newest copy's where a
-/// clock was ahead. So names sort in the order in which the copies were made: otherwise each new copy
-/// would count as the oldest and be removed at once.
+/// clock was ahead. So names sort in the order in which the copies were made: otherwise each new
+/// copy would count as the oldest and be removed at once.
 fn next_stamp(newest: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
     // A name has no fractions of a second.
     let now = DateTime::from_timestamp(now.timestamp(), 0).unwrap_or(now);
@@ -140,7 +140,7 @@ fn next_stamp(newest: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc
 }
 
 /// The database's copies, newest first. A file of another name, though it looks like one, is
-/// somebody's own: it is neither counted nor removed.
+/// a user's own: it is neither counted nor removed.
 pub fn copies(state_dir: &Path) -> Vec<PathBuf> {
     named(&state_dir.join(FOLDER), |name| stamp(Path::new(name)).is_some())
 }

@@ -188,8 +188,8 @@ impl Store {
         Ok(rows.iter().map(count).collect::<sqlx::Result<_>>()?)
     }
 
-    /// How long archived jobs took, by source: for each bound of [`DURATIONS`] that any reached, the
-    /// jobs below it and above the one before, and their time together.
+    /// How long archived jobs took, by source: for each bound of [`DURATIONS`] that any reached,
+    /// the jobs below it and above the one before, and their time together.
     pub async fn durations(&self) -> Result<Vec<JobDurations>> {
         let rows = sqlx::query("SELECT * FROM job_durations ORDER BY source, seconds")
             .fetch_all(&self.readers)

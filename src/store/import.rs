@@ -1,5 +1,5 @@
-//! Imports archived jobs into a history that lacks them: after the database was lost, or replaced by
-//! an older copy.
+//! Imports archived jobs into a history that lacks them: after the database was lost, or replaced
+//! by an older copy.
 
 use super::jobs::find;
 use super::persist::persist;

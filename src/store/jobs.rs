@@ -36,8 +36,8 @@ impl Store {
 
     /// Stores what follows from a step of `job`, which `owner` holds. `decide` computes it from the
     /// job as it is stored. Where the job is no longer in that state, or held by another worker
-    /// (cancelled, or taken over), only what [`job::late`] leaves of the decision is stored. Returns
-    /// the change, if the job has changed.
+    /// (cancelled, or taken over), only what [`job::late`] leaves of the decision is stored.
+    /// Returns the change, if the job has changed.
     pub async fn conclude<D>(
         &self,
         job: Job,
@@ -109,8 +109,8 @@ pub(super) async fn find(db: &mut SqliteConnection, id: i64) -> sqlx::Result<Opt
         .transpose()
 }
 
-/// The number of the next job. The sequence's next number, not SQLite's choice: that goes on above any
-/// row, also one with a number that no snapshot can have.
+/// The number of the next job. The sequence's next number, not SQLite's choice: that goes on above
+/// any row, also one with a number that no snapshot can have.
 pub(super) async fn next_id(db: &mut SqliteConnection) -> sqlx::Result<i64> {
     sqlx::query("SELECT seq + 1 FROM sqlite_sequence WHERE name = 'jobs'")
         .fetch_one(db)

@@ -43,7 +43,8 @@ pub fn holder(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Waits until no process holds the lock exclusively. Changes nothing; a missing file counts as free.
+/// Waits until no process holds the lock exclusively. Changes nothing; a missing file counts as
+/// free.
 pub fn wait_until_free(path: &Path) -> io::Result<()> {
     match files::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -105,8 +106,8 @@ fn take_for_daemon(state_dir: &Path, does: &str) -> io::Result<Result<Held, Stri
     })
 }
 
-/// Whether any process works on jobs of this state folder: a daemon, unless the caller itself has its
-/// lock `held`, or another worker.
+/// Whether any process works on jobs of this state folder: a daemon, unless the caller itself has
+/// its lock `held`, or another worker.
 pub fn any_worker_alive(state_dir: &Path, held: Option<&Held>) -> bool {
     // Shared, and for a moment: who looks at the same time finds nothing taken.
     let taken = |path: &Path| matches!(holder(path), Ok(Some(_)));
@@ -134,8 +135,8 @@ impl Worker {
         files::make_folder(&folder)?;
         let name = format!("{}-{unique:016x}", std::process::id());
         let path = folder.join(&name);
-        // The name is this process's own: others lock the file only for a moment, to look. One of them
-        // may remove it before it is locked here: try again then.
+        // The name is this process's own: others lock the file only for a moment, to look. One of
+        // them may remove it before it is locked here: try again then.
         for _ in 0..10 {
             let held = wait_for(&path)?;
             if path.exists() {

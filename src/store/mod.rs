@@ -9,6 +9,7 @@ mod alerts;
 mod claim;
 mod clock;
 pub mod copies;
+mod error;
 mod history;
 mod identity;
 mod import;
@@ -28,6 +29,7 @@ mod writer;
 pub use crate::job::{AccountLimits, ArchivedJob, LONGEST_REMOTE_JOB, NewJob};
 pub use alerts::SentAlert;
 pub use claim::{Claim, Claimed};
+pub use error::StoreError;
 pub use history::{DURATIONS, DayJobs, Filter, JobDurations, TimelineEvent};
 pub use jobs::Cancelled;
 pub use maintenance::LastRun;
@@ -38,6 +40,7 @@ pub use schedules::{Accounted, Cursor};
 
 use crate::files;
 use crate::manifest::HIGHEST_JOB;
+use error::{is_damage, of_opening};
 use futures_util::future::BoxFuture;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
@@ -45,7 +48,6 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Connection, Row, SqlitePool};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,122 +69,6 @@ const PAGE_READ: Duration = Duration::from_secs(2);
 /// millisecond.
 const OPERATIONS: i32 = 10_000;
 
-/// What can go wrong with the database. Each sentence says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The folder cannot be made or written.
-    #[error(
-        "cannot use the state folder {}: {error}; make it, or let the program's user write to it",
-        .path.display()
-    )]
-    Folder {
-        /// The state folder, or what is in it.
-        path: PathBuf,
-        /// Why not.
-        error: io::Error,
-    },
-    /// The database was written by a newer version.
-    #[error(
-        "{} was written by a newer version of nightjar (schema {found}, this one knows {known}); \
-         install that version again, or move the file away to start an empty history (the archive \
-         is not touched)", .path.display()
-    )]
-    Newer {
-        /// The database.
-        path: PathBuf,
-        /// Its schema.
-        found: i64,
-        /// The newest schema that this program knows.
-        known: i64,
-    },
-    /// The file is not a database, or a damaged one.
-    #[error(
-        "{} is not a usable database: {error}; `nightjar reindex` sets it aside and makes a new one \
-         from its newest copy and the archive", .path.display()
-    )]
-    Damaged {
-        /// The database.
-        path: PathBuf,
-        /// What SQLite says.
-        error: sqlx::Error,
-    },
-    /// Damage was met while the database was in use.
-    #[error(
-        "the database is damaged: {0}; start nightjar again, or type `nightjar reindex`: the next \
-         start checks it, and rebuilds it from its newest copy and the archive where that is needed"
-    )]
-    Corrupt(String),
-    /// The file holds nothing, although there were jobs.
-    #[error(
-        "{} is missing or empty, although there are copies of it or archived snapshots; start the \
-         daemon, or type `nightjar backup` or `nightjar reindex`: each rebuilds it from its newest \
-         copy and the archive", .path.display()
-    )]
-    Emptied {
-        /// The database.
-        path: PathBuf,
-    },
-    /// The path no longer names the file that this process opened.
-    #[error(
-        "the database {} was replaced, emptied or removed while it was in use; this process ends, so \
-         that no two files give the same job ids. The next start reads what is there, and rebuilds \
-         what is lost", .path.display()
-    )]
-    Replaced {
-        /// The database.
-        path: PathBuf,
-    },
-    /// Any other failure of a statement.
-    #[error("the database: {0}")]
-    Sql(sqlx::Error),
-    /// A commit that several writes shared has failed.
-    #[error("the database: {0}")]
-    Commit(String),
-    /// The database was written by an older version, and only a process that writes may change that.
-    #[error(
-        "{} was written by an older version of nightjar (schema {found}, this one reads {known}); \
-         start the daemon (`systemctl restart nightjar`) or type `nightjar backup`: both bring it up \
-         to date, and keep a copy of it as it is", .path.display()
-    )]
-    Older {
-        /// The database.
-        path: PathBuf,
-        /// Its schema.
-        found: i64,
-        /// The schema that this program reads.
-        known: i64,
-    },
-    /// A killed process has left a journal that cannot be read without changing anything.
-    #[error(
-        "{} was left open by a process that was killed, and cannot be read without changing it; \
-         start the daemon or type `nightjar backup`: both put it in order. `nightjar reindex` does, \
-         too", .path.display()
-    )]
-    LeftOpen {
-        /// The database.
-        path: PathBuf,
-    },
-    /// The database cannot be read.
-    #[error(
-        "{} cannot be read: {error}; type the command as the program's user, or as root", .path.display()
-    )]
-    Unreadable {
-        /// The database.
-        path: PathBuf,
-        /// What SQLite says.
-        error: sqlx::Error,
-    },
-    /// A change that the table of a job's moves does not have.
-    #[error(transparent)]
-    IllegalMove(IllegalMove),
-    /// The database was opened for reading.
-    #[error("the database was opened for reading")]
-    ReadOnly,
-    /// The writer has stopped.
-    #[error("the database is closed")]
-    Closed,
-}
-
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// The database of one state folder.
@@ -202,8 +88,8 @@ pub struct Store {
 
 impl Store {
     /// Opens the database in `state_dir`, makes it where there is none, and brings an older one up
-    /// to date, keeping a copy. Job ids go on above `used_ids`, the highest in the archive, and stay
-    /// within [`HIGHEST_JOB`].
+    /// to date, keeping a copy. Job ids go on above `used_ids`, the highest in the archive, and
+    /// stay within [`HIGHEST_JOB`].
     ///
     /// # Errors
     /// When the file is damaged, was written by a newer version, or cannot be used.
@@ -247,7 +133,7 @@ impl Store {
         )
         .execute(&mut connection)
         .await?;
-        // A sequence with no number left, whoever brought it there, would end all backups: it goes
+        // A sequence with no number left, for whatever reason, would end all backups: it goes
         // back to the highest number in use.
         let highest = sqlx::query("SELECT coalesce(max(id), 0) FROM jobs WHERE id < ?")
             .bind(HIGHEST_JOB)
@@ -255,7 +141,7 @@ impl Store {
             .await
             .and_then(|row| row.try_get::<i64, _>(0));
         let highest = match highest {
-            // Not for opening to find: whoever meets the damage in use marks the database.
+            // Opening does not look for damage: what meets it in use marks the database.
             Err(error) if is_damage(&error) => 0,
             highest => highest?,
         };
@@ -276,9 +162,9 @@ impl Store {
         Ok(Store { path, identity, writer: Some(writer), readers, unchanging: None, _open: None })
     }
 
-    /// The same database for the status page: read through separate connections, so that other users
-    /// of this store never wait for the page. A read that takes too long, or gets no connection in
-    /// time, fails with an error that [`StoreError::is_busy`].
+    /// The same database for the status page: read through separate connections, so that other
+    /// users of this store never wait for the page. A read that takes too long, or gets no
+    /// connection in time, fails with an error that [`StoreError::is_busy`].
     pub fn for_page(&self) -> Store {
         let readers = pool()
             .acquire_timeout(PAGE_WAIT)
@@ -412,27 +298,6 @@ async fn has_tables(connection: &mut SqliteConnection, path: &Path) -> Result<bo
     Ok(tables > 0)
 }
 
-/// Distinguishes damage from other errors.
-fn of_opening(path: &Path, error: sqlx::Error) -> StoreError {
-    if is_damage(&error) {
-        StoreError::Damaged { path: path.to_owned(), error }
-    } else {
-        StoreError::Sql(error)
-    }
-}
-
-/// Whether SQLite says that the file is no database, or a damaged one.
-fn is_damage(error: &sqlx::Error) -> bool {
-    // SQLITE_CORRUPT, SQLITE_NOTADB
-    matches!(code(error), Some(11 | 26))
-}
-
-/// SQLite's primary code of an error.
-fn code(error: &sqlx::Error) -> Option<i32> {
-    let sqlx::Error::Database(error) = error else { return None };
-    Some(error.code()?.parse::<i32>().ok()? & 0xff)
-}
-
 /// The newest migration that the database has; `None` if none was ever run on it.
 async fn schema_version(connection: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
     let tables: i64 =
@@ -480,50 +345,4 @@ async fn keep_copy(path: &Path, version: i64) -> Result<()> {
     let copy = beside(path, &format!(".schema-{version}"));
     // One that an earlier upgrade has left is replaced: after a downgrade it is out of date.
     copies::write_copy(path, &copy).await
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> StoreError {
-        if let sqlx::Error::Encode(cause) = &error
-            && let Some(illegal) = cause.downcast_ref::<IllegalMove>()
-        {
-            return StoreError::IllegalMove(*illegal);
-        }
-        match is_damage(&error) {
-            true => StoreError::Corrupt(error.to_string()),
-            false => StoreError::Sql(error),
-        }
-    }
-}
-
-impl StoreError {
-    /// Whether the database must be checked before it is used again: it is damaged, or another file
-    /// may be in its place.
-    pub fn is_doubtful(&self) -> bool {
-        self.is_damage() || matches!(self, StoreError::Replaced { .. })
-    }
-
-    /// Whether the database itself is damaged.
-    pub fn is_damage(&self) -> bool {
-        matches!(self, StoreError::Damaged { .. } | StoreError::Corrupt(_))
-    }
-
-    /// Whether storage is the cause (full, read-only, failing, or too busy), so that it may pass.
-    pub fn is_storage(&self) -> bool {
-        match self {
-            StoreError::Folder { .. } | StoreError::Commit(_) => true,
-            // SQLITE_FULL, SQLITE_IOERR, SQLITE_READONLY, SQLITE_CANTOPEN, SQLITE_BUSY
-            StoreError::Sql(error) => {
-                self.is_busy() || matches!(code(error), Some(5 | 8 | 10 | 13 | 14))
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether a read got no connection, or not enough time, because of what else is read.
-    pub fn is_busy(&self) -> bool {
-        // SQLITE_INTERRUPT
-        matches!(self, StoreError::Sql(sqlx::Error::PoolTimedOut))
-            || matches!(self, StoreError::Sql(error) if code(error) == Some(9))
-    }
 }

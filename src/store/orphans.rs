@@ -1,5 +1,5 @@
-//! Orphaned remote jobs: their own job has ended without them (cancelled, or past its deadline), but
-//! they still use quota at the service, and can still be polled.
+//! Orphaned remote jobs: their own job has ended without them (cancelled, or past its deadline),
+//! but they still use quota at the service, and can still be polled.
 
 use super::persist::{end_remote, wake};
 use super::row::{at, instant};

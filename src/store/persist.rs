@@ -25,8 +25,8 @@ pub struct IllegalMove {
     pub by: Origin,
 }
 
-/// Persists a change: the job's row, its timeline, and its remote job's record. `None` means that the
-/// job is no longer in the state that the change is for, or `owner` does not hold it any more:
+/// Persists a change: the job's row, its timeline, and its remote job's record. `None` means that
+/// the job is no longer in the state that the change is for, or `owner` does not hold it any more:
 /// nothing is changed then. Returns the change with the number of a new record in it.
 pub(super) async fn persist(
     db: &mut SqliteConnection,

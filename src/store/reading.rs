@@ -42,8 +42,9 @@ impl Store {
     /// in the state folder, which may be read-only.
     ///
     /// # Errors
-    /// When there is none, or nothing in it, although there are copies of it. When the file cannot be read, is damaged, has another schema than this program knows, or was
-    /// left in a state that only a process that writes can put in order.
+    /// When there is none, or nothing in it, although there are copies of it. When the file cannot
+    /// be read, is damaged, has another schema than this program knows, or was left in a state that
+    /// only a process that writes can put in order.
     pub async fn open_for_reading(state_dir: &Path) -> Result<Option<Store>> {
         for _ in 0..TRIES {
             match Store::try_for_reading(state_dir).await {
@@ -121,8 +122,8 @@ impl Store {
         }
     }
 
-    /// Whether another process has begun to write to a database that was opened as immutable: then read
-    /// again.
+    /// Whether another process has begun to write to a database that was opened as immutable: then
+    /// read again.
     pub fn was_modified(&self) -> bool {
         let now = || Unchanging::of(&self.path).ok();
         self.unchanging.as_ref().is_some_and(|seen| now().as_ref() != Some(seen))

@@ -53,8 +53,8 @@ pub fn decide(
     next.change
 }
 
-/// What follows when a job fails and a document of one of its earlier remote jobs is archived instead:
-/// whole, but with keys or a schema that are not proven. Another outcome changes nothing.
+/// What follows when a job fails and a document of one of its earlier remote jobs is archived
+/// instead: whole, but with keys or a schema that are not proven. Another outcome changes nothing.
 pub fn archived_instead(failed: Change, outcome: &Outcome) -> Change {
     let Outcome::Archived { manifest, message, suspicious, notes } = outcome else { return failed };
     let mut change = failed;
@@ -238,7 +238,8 @@ impl<'a> Next<'a> {
     }
 }
 
-/// How long to wait: the policy's own wait, or longer, up to an hour, where the service asks for it.
+/// How long to wait: the policy's own wait, or longer, up to an hour, where the service asks for
+/// it.
 fn no_sooner(own: Duration, retry_after: Option<Duration>) -> Duration {
     retry_after.map_or(own, |asked| own.max(asked.min(MAX_RETRY_AFTER)))
 }

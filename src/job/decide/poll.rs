@@ -79,7 +79,7 @@ impl Next<'_> {
     }
 
     /// Whether another remote job was created no earlier than ours was submitted: then its result
-    /// is as new as ours. One without a date proves nothing.
+    /// is as new as ours. One without a date may be older.
     fn is_as_new(&self, other: &OtherJob) -> bool {
         let submitted_at = self.change.job.submitted_at();
         other.created_at.is_some_and(|at| at >= submitted_at - CLOCK_TOLERANCE)
@@ -123,8 +123,8 @@ impl Next<'_> {
             | FailureKind::Unavailable
             | FailureKind::Quota => self.retry(failure),
         }
-        // After a long downtime the deadline has passed before the first question: the remote job may
-        // be completed, and the network not be up yet.
+        // After a long downtime the deadline has passed before the first question: the remote job
+        // may be completed, and the network not be up yet.
         let is_known_late = is_past_deadline(&self.change.job, self.policy, self.now);
         if !is_known_late || self.change.job.failures >= self.policy.attempts {
             self.past_deadline(Some(&failure.message));

@@ -99,7 +99,7 @@ pub enum ScheduleError {
     Matcher(String),
 }
 
-/// What is wrong within a field.
+/// The error within a field.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FieldProblem {
     /// A number outside the field's range.

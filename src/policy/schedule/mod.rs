@@ -11,7 +11,7 @@
 //! - A day field that begins with `*` restricts nothing by itself: the day must then match both
 //!   fields. When neither begins with `*`, matching either is enough.
 //!
-//! Where the zone's clock is changed there are two kinds of schedule, told apart as cron does by
+//! Where the zone's clock is changed there are two kinds of schedule, distinguished as cron does by
 //! whether the hour field begins with `*`:
 //!
 //! - One with fixed hours is due at the first instant at which the wall clock has *reached* a time
@@ -20,8 +20,8 @@
 //! - One with `*` or `*/n` for the hour is due at every instant at which the wall clock *shows* a
 //!   time that it names: on through both passes of a repeated hour, and not for a skipped one.
 //!
-//! The matching is the crate `cron`'s, asked about a wall clock that never changes (in `wall_times`):
-//! given a zone, it skips times, repeats them, and answers with times in the past.
+//! The matching is the crate `cron`'s, asked about a wall clock that never changes (in
+//! `wall_times`): given a zone, it skips times, repeats them, and answers with times in the past.
 
 mod fields;
 mod wall_times;
@@ -149,8 +149,8 @@ impl Schedule {
     }
 }
 
-/// The second that an instant lies in, held near the years that [`WallTimes`] knows, where adding an
-/// offset cannot overflow.
+/// The second that an instant lies in, held near the years that [`WallTimes`] knows, where adding
+/// an offset cannot overflow.
 fn second(instant: DateTime<Utc>) -> i64 {
     const YEAR_1969: i64 = -31_536_000;
     const YEAR_2102: i64 = 4_165_516_800;

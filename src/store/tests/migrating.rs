@@ -114,7 +114,8 @@ async fn a_database_of_schema_3_keeps_all_that_it_knows() {
     assert_eq!((jobs[4].attempts, jobs[4].polls), (1, 4));
     assert_eq!(jobs[4].remote.as_ref().unwrap().record, Some(2));
     assert!(jobs.iter().all(|job| job.operation == Operation::Backup));
-    // What is overdue waits for nothing; what is put off stays so, and no longer after a clock's change.
+    // What is overdue waits for nothing; what is put off stays so, and no longer after a clock's
+    // change.
     assert_eq!(jobs[3].wait, TimeDelta::zero());
     assert!(jobs[4].wait > TimeDelta::days(365), "{}", jobs[4].wait);
     assert!(jobs[..3].iter().all(|job| job.wait == TimeDelta::zero()));

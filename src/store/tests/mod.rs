@@ -1,7 +1,10 @@
 //! Every statement is run here at least once, against a real file.
 
 mod claims;
+mod damage;
+mod locks;
 mod migrating;
+mod opening;
 mod plans;
 mod pruning;
 mod records;

@@ -1,6 +1,7 @@
+//! What is written of jobs, and what is read of it.
+
 use super::*;
-use crate::job::{Outcome, WaitReason, decide};
-use std::os::unix::fs::PermissionsExt;
+use crate::job::{Change, Origin, Outcome, WaitReason, decide};
 
 #[tokio::test]
 async fn a_source_has_at_most_one_live_job() {
@@ -164,183 +165,6 @@ async fn a_failing_write_does_not_take_others_of_its_commit_with_it() {
 }
 
 #[tokio::test]
-async fn the_files_are_private() {
-    let (folder, store) = store().await;
-    made(&store, "stores").await;
-    for entry in fs::read_dir(folder.path()).unwrap() {
-        let entry = entry.unwrap();
-        let mode = entry.metadata().unwrap().permissions().mode() & 0o077;
-        assert_eq!(mode, 0, "{}", entry.path().display());
-    }
-}
-
-#[tokio::test]
-async fn a_newer_database_is_refused_and_left_as_it_is() {
-    let (folder, store) = store().await;
-    store
-        .write(|db| {
-            Box::pin(async move {
-                sqlx::query(
-                    "INSERT INTO _sqlx_migrations \
-                     (version, description, installed_on, success, checksum, execution_time) \
-                     VALUES (9999, 'later', '2030-01-01', 1, x'00', 0)",
-                )
-                .execute(db)
-                .await
-                .map(drop)
-            })
-        })
-        .await
-        .unwrap();
-    store.close().await;
-    let error = Store::open(folder.path(), 0).await.unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 9999, .. }), "{error}");
-    assert!(error.to_string().contains("newer version of nightjar"));
-}
-
-#[tokio::test]
-async fn an_older_database_is_copied_before_it_is_brought_up_to_date() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join(FILE);
-    let mut connection =
-        SqliteConnection::connect_with(&options(&path).create_if_missing(true)).await.unwrap();
-    for statement in [
-        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
-         installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, \
-         checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)",
-        "CREATE TABLE old (x)",
-    ] {
-        sqlx::query(statement).execute(&mut connection).await.unwrap();
-    }
-    connection.close().await.unwrap();
-    let store = Store::open(folder.path(), 0).await.unwrap();
-    made(&store, "stores").await;
-    let copy = folder.path().join("nightjar.db.schema-0");
-    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
-    let mut copied = SqliteConnection::connect_with(&options(&copy)).await.unwrap();
-    sqlx::query("SELECT x FROM old").execute(&mut copied).await.unwrap();
-    copied.close().await.unwrap();
-    store.close().await;
-    // Downgraded, used, and upgraded again: the copy is of now.
-    let mut connection = connect(&folder.path().join(FILE)).await.unwrap();
-    sqlx::query("DELETE FROM _sqlx_migrations").execute(&mut connection).await.unwrap();
-    sqlx::query("CREATE TABLE newer (x)").execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-    Store::open(folder.path(), 0).await.unwrap_err();
-    let mut copied = SqliteConnection::connect_with(&options(&copy)).await.unwrap();
-    sqlx::query("SELECT x FROM newer").execute(&mut copied).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_file_that_is_no_database_is_named() {
-    let folder = TempDir::new().unwrap();
-    fs::write(
-        folder.path().join(FILE),
-        "not a database, but long enough to look like one".repeat(9),
-    )
-    .unwrap();
-    let error = Store::open(folder.path(), 0).await.unwrap_err();
-    assert!(matches!(error, StoreError::Damaged { .. }), "{error:?}");
-    assert!(error.to_string().contains(FILE), "{error}");
-}
-
-#[tokio::test]
-async fn reading_creates_nothing() {
-    let folder = TempDir::new().unwrap();
-    assert!(Store::open_for_reading(folder.path()).await.unwrap().is_none());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-}
-
-#[tokio::test]
-async fn a_reader_sees_a_new_database_completely_or_not_at_all() {
-    let folder = TempDir::new().unwrap();
-    // A process that died while it made the database.
-    fs::write(folder.path().join(FILE), "").unwrap();
-    assert!(Store::open_for_reading(folder.path()).await.unwrap().is_none());
-    let mut connection = connect(&folder.path().join(FILE)).await.unwrap();
-    let half = MIGRATIONS.iter().take(2).cloned().collect::<Vec<_>>();
-    for migration in half {
-        sqlx::raw_sql(migration.sql).execute(&mut connection).await.unwrap();
-    }
-    for statement in [
-        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY)",
-        "INSERT INTO _sqlx_migrations VALUES (1), (2)",
-    ] {
-        sqlx::query(statement).execute(&mut connection).await.unwrap();
-    }
-    assert!(Store::open_for_reading(folder.path()).await.unwrap().is_none());
-    // One that has a history is another matter.
-    let job = "INSERT INTO jobs (source, account, state, trigger, created_at, due_at) \
-               VALUES ('stores', 'contoso', 'queued', 'manual', 0, 0)";
-    sqlx::query(job).execute(&mut connection).await.unwrap();
-    let older = Store::open_for_reading(folder.path()).await.unwrap_err();
-    assert!(matches!(older, StoreError::Older { found: 2, .. }), "{older:?}");
-    connection.close().await.unwrap();
-}
-
-#[test]
-fn locks_end_with_their_holders() {
-    let folder = TempDir::new().unwrap();
-    let first = lock::daemon(folder.path()).unwrap().unwrap();
-    let other = lock::daemon(folder.path()).unwrap().unwrap_err();
-    assert_eq!(other, std::process::id().to_string());
-    drop(first);
-    assert!(lock::daemon(folder.path()).unwrap().is_ok());
-}
-
-#[test]
-fn a_daemon_can_tell_a_rebuilding_from_another_daemon() {
-    let folder = TempDir::new().unwrap();
-    let rebuilding = lock::rebuild(folder.path()).unwrap().unwrap();
-    let holder = lock::daemon(folder.path()).unwrap().unwrap_err();
-    assert_eq!(holder.strip_suffix(lock::REBUILDS), Some(std::process::id().to_string().as_str()));
-    drop(rebuilding);
-    let daemon = lock::daemon(folder.path()).unwrap().unwrap();
-    let holder = lock::rebuild(folder.path()).unwrap().unwrap_err();
-    assert_eq!(holder, std::process::id().to_string());
-    drop(daemon);
-}
-
-#[test]
-fn workers_register_while_others_look_all_the_time() {
-    let folder = TempDir::new().unwrap();
-    let _one = lock::Worker::register(folder.path(), 0).unwrap();
-    let is_over = std::sync::atomic::AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
-                    assert!(lock::any_worker_alive(folder.path(), None));
-                }
-            });
-        }
-        let all: Vec<_> =
-            (1..200).map(|unique| lock::Worker::register(folder.path(), unique)).collect();
-        is_over.store(true, std::sync::atomic::Ordering::SeqCst);
-        for worker in all {
-            worker.unwrap();
-        }
-    });
-}
-
-#[test]
-fn a_worker_is_alive_as_long_as_its_process_holds_its_file() {
-    let folder = TempDir::new().unwrap();
-    let me = lock::Worker::register(folder.path(), 1).unwrap();
-    let other = lock::Worker::register(folder.path(), 2).unwrap();
-    let name = other.name.clone();
-    assert!(me.is_alive(&me.name));
-    assert!(me.is_alive(&name));
-    drop(other);
-    assert!(!me.is_alive(&name));
-    // One that was killed leaves its file, without the lock.
-    fs::write(folder.path().join("workers").join("123-000000000000dead"), "").unwrap();
-    me.sweep();
-    assert!(!folder.path().join("workers").join("123-000000000000dead").exists());
-    assert!(me.is_alive(&me.name));
-}
-
-#[tokio::test]
 async fn an_alert_is_claimed_by_one_process_and_kept_until_it_is_over() {
     let (_folder, store) = store().await;
     let first = SentAlert {
@@ -364,7 +188,7 @@ async fn an_alert_is_claimed_by_one_process_and_kept_until_it_is_over() {
     assert!(!store.claim_alert(&still, Some(at(0))).await.unwrap());
     assert_eq!(store.sent_alerts().await.unwrap(), std::slice::from_ref(&still));
 
-    // Another problem of the same key: nobody has seen it yet.
+    // Another problem of the same key: no channel has accepted it yet.
     let last = later + TimeDelta::hours(1);
     let other =
         SentAlert { kind: "failed".into(), sent_at: last, acknowledged: false, ..still.clone() };
@@ -375,41 +199,6 @@ async fn an_alert_is_claimed_by_one_process_and_kept_until_it_is_over() {
     assert!(store.end_alert(&other.key, last).await.unwrap());
     assert!(!store.end_alert(&other.key, last).await.unwrap());
     assert_eq!(store.sent_alerts().await.unwrap(), []);
-}
-
-#[tokio::test]
-async fn the_newest_seven_copies_are_kept_and_each_is_intact() {
-    let (folder, store) = store().await;
-    made(&store, "stores").await;
-    let mut kept = Vec::new();
-    for day in 0..9 {
-        kept.push(store.keep_copy(at(day * 86_400)).await.unwrap());
-    }
-    kept.reverse();
-    kept.truncate(7);
-    assert_eq!(copies::copies(folder.path()), kept);
-    let mode = fs::metadata(&kept[0]).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode, 0o600);
-    store.close().await;
-    let aside = copies::move_aside(folder.path(), at(0)).unwrap();
-    assert_eq!(copies::moved_aside(folder.path()), [aside]);
-    copies::restore(folder.path(), &kept[0]).unwrap();
-    let back = Store::open(folder.path(), 0).await.unwrap();
-    assert_eq!(back.integrity().await.unwrap(), Vec::<String>::new());
-    assert_eq!(back.live_jobs().await.unwrap().len(), 1);
-}
-
-#[tokio::test]
-async fn the_newest_copy_is_kept_and_stays_the_newest_although_a_clock_was_ahead() {
-    let (folder, store) = store().await;
-    for day in 0..7 {
-        store.keep_copy(at((365 + day) * 86_400)).await.unwrap();
-    }
-    let made = store.keep_copy(at(7 * 86_400)).await.unwrap();
-    let copies = copies::copies(folder.path());
-    assert_eq!((copies.len(), &copies[0]), (7, &made));
-    let next = store.keep_copy(at(8 * 86_400)).await.unwrap();
-    assert_eq!(copies::copies(folder.path())[..2], [next, made]);
 }
 
 #[tokio::test]
@@ -554,152 +343,18 @@ async fn lists_go_on_before_a_job_and_timelines_end_with_the_newest_lines() {
     assert_eq!(kinds, ["cancelled", "queued"]);
 }
 
-/// Closes a database and overwrites the page at which its jobs begin.
-async fn damage(folder: &TempDir, store: Store) {
-    use std::os::unix::fs::FileExt as _;
-    let row = sqlx::query("SELECT rootpage FROM sqlite_schema WHERE name = 'jobs'")
-        .fetch_one(&store.readers)
-        .await
-        .unwrap();
-    let page = u64::try_from(row.try_get::<i64, _>(0).unwrap()).unwrap();
-    store.close().await;
-    let file = fs::OpenOptions::new().write(true).open(folder.path().join(FILE)).unwrap();
-    file.write_all_at(&[0xa5; 4096], (page - 1) * 4096).unwrap();
-}
-
 #[tokio::test]
-async fn a_damaged_database_is_not_copied_and_the_good_copies_stay() {
-    let (folder, store) = store().await;
-    made(&store, "stores").await;
-    let mut good = Vec::new();
-    for day in 0..7 {
-        good.insert(0, store.keep_copy(at(day * 86_400)).await.unwrap());
-    }
-    damage(&folder, store).await;
-    let store = Store::open(folder.path(), 0).await.unwrap();
-    let refused = store.keep_copy(at(7 * 86_400)).await.unwrap_err();
-    assert!(refused.is_damage(), "{refused}");
-    assert!(refused.to_string().contains("nightjar reindex"), "{refused}");
-    assert_eq!(copies::copies(folder.path()), good);
-    let left = fs::read_dir(folder.path().join("copies")).unwrap().count();
-    assert_eq!(left, 7, "an unfinished copy is left");
-    assert!(copies::is_suspect(folder.path()));
-    copies::clear_suspect(folder.path()).unwrap();
-    store.close().await;
-    assert!(!copies::is_suspect(folder.path()));
-}
-
-#[tokio::test]
-async fn a_write_that_meets_damage_marks_the_database_and_is_no_storage_error() {
-    let (folder, store) = store().await;
-    let job = made(&store, "stores").await;
-    damage(&folder, store).await;
-    let store = Store::open(folder.path(), 0).await.unwrap();
-    let broken = store.cancel(job.id, at(0)).await.unwrap_err();
-    assert!(broken.is_damage() && !broken.is_storage(), "{broken:?}");
-    assert!(copies::is_suspect(folder.path()));
-}
-
-#[tokio::test]
-async fn nothing_is_stored_or_copied_once_another_file_is_in_the_database_s_place() {
-    let (folder, store) = store().await;
-    let job = made(&store, "stores").await;
-    let copy = store.keep_copy(at(0)).await.unwrap();
-    let path = folder.path().join(FILE);
-    let own = folder.path().join("own");
-    store.check_in_place().unwrap();
-    for emptied in [false, true] {
-        crate::files::rename(&path, &own).unwrap();
-        fs::copy(&own, &path).unwrap();
-        if emptied {
-            fs::write(&path, "").unwrap();
-        }
-        let new = NewJob {
-            source: "depots".into(),
-            account: "contoso".into(),
-            trigger: Trigger::Manual,
-            note: String::new(),
-        };
-        let refused = [
-            store.check_in_place().unwrap_err(),
-            store.job_for(new.clone(), at(1)).await.unwrap_err(),
-            store.account_for(new, at(1), 0, at(1)).await.unwrap_err(),
-            store.cancel(job.id, at(1)).await.unwrap_err(),
-            store.holds("worker", job.id).await.unwrap_err(),
-            store.keep_copy(at(90_000)).await.unwrap_err(),
-        ];
-        for error in refused {
-            assert!(matches!(error, StoreError::Replaced { .. }), "{error:?}");
-            assert!(error.is_doubtful() && !error.is_storage(), "{error:?}");
-        }
-        assert_eq!(copies::copies(folder.path()), std::slice::from_ref(&copy));
-        assert!(copies::is_suspect(folder.path()));
-        crate::files::rename(&own, &path).unwrap();
-    }
-    // Its own file again, with nothing of what was refused.
-    assert_eq!(made(&store, "depots").await.id, job.id + 1);
-}
-
-#[tokio::test]
-async fn the_remains_of_an_unfinished_copy_are_removed() {
-    let (folder, store) = store().await;
-    let copies = folder.path().join("copies");
-    fs::create_dir(&copies).unwrap();
-    fs::write(copies.join(".nightjar-20200101T000000Z.db.partial"), "half").unwrap();
-    let copy = store.keep_copy(at(0)).await.unwrap();
-    let left: Vec<_> = fs::read_dir(&copies).unwrap().map(|it| it.unwrap().path()).collect();
-    assert_eq!(left, [copy]);
-}
-
-/// Overwrites the sequence that job ids come from.
-async fn set_sequence(folder: &TempDir, value: &str) {
-    let mut db = connect(&folder.path().join(FILE)).await.unwrap();
-    let set = format!("UPDATE sqlite_sequence SET seq = {value} WHERE name = 'jobs'");
-    sqlx::query(sqlx::AssertSqlSafe(set)).execute(&mut db).await.unwrap();
-    db.close().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_sequence_without_numbers_left_goes_back_to_those_in_use() {
-    for (value, next) in [
-        ("9223372036854775807", 8),
-        ("9007199254740992", 8),
-        ("9007199254740991", 8),
-        ("-5", 8),
-        ("'x'", 8),
-        ("NULL", 8),
-        ("0", 8),
-        ("9007199254740989", 9_007_199_254_740_990),
-        ("20", 21),
-    ] {
-        let folder = TempDir::new().unwrap();
-        let store = Store::open(folder.path(), 6).await.unwrap();
-        let job = store.job_for(new_job("stores"), noon()).await.unwrap().0;
-        assert_eq!(job.id, 7);
-        store.cancel(job.id, at(1)).await.unwrap();
-        store.close().await;
-        set_sequence(&folder, value).await;
-        let store = Store::open(folder.path(), 6).await.unwrap();
-        assert_eq!(store.job_for(new_job("stores"), at(2)).await.unwrap().0.id, next, "{value}");
-        store.close().await;
-    }
-}
-
-#[tokio::test]
-async fn a_row_with_an_impossible_number_does_not_lead_the_next_one_astray() {
-    let folder = TempDir::new().unwrap();
-    let store = Store::open(folder.path(), 0).await.unwrap();
-    let job = store.job_for(new_job("stores"), noon()).await.unwrap().0;
-    store.cancel(job.id, at(1)).await.unwrap();
-    store.close().await;
-    let mut db = connect(&folder.path().join(FILE)).await.unwrap();
-    // Without their events and counts, which would not let the number change.
-    for change in ["DELETE FROM events", "UPDATE jobs SET id = 9223372036854775807"] {
-        sqlx::query(change).execute(&mut db).await.unwrap();
-    }
-    db.close().await.unwrap();
-    let store = Store::open(folder.path(), 4).await.unwrap();
-    let (job, is_new) = store.job_for(new_job("stores"), at(2)).await.unwrap();
-    assert_eq!((job.id, is_new), (5, true));
-    store.close().await;
+async fn a_move_that_the_table_does_not_have_is_refused_and_nothing_is_stored() {
+    let (_folder, store) = store().await;
+    let job = submitting(&store, "stores", "a").await;
+    let forged = |job: &Job| Change::forged(job, Origin::Poll, State::Ready);
+    let refused = store.conclude(job.clone(), "a", forged, at(1)).await.unwrap_err();
+    let StoreError::IllegalMove(illegal) = &refused else { panic!("{refused:?}") };
+    assert_eq!((illegal.job, illegal.from), (job.id, Some(State::Queued)));
+    assert_eq!((illegal.to, illegal.by), (State::Ready, Origin::Poll));
+    assert!(!refused.is_storage() && !refused.is_doubtful(), "trying again would not help");
+    assert!(refused.to_string().contains("may not become ready"), "{refused}");
+    assert_eq!(store.job(job.id).await.unwrap().unwrap(), job);
+    assert_eq!(store.timeline(job.id).await.unwrap().len(), 1);
+    assert_eq!(store.held("a").await.unwrap(), [job.id], "it stays with its worker");
 }

@@ -1,0 +1,86 @@
+//! What follows from a submission.
+
+use super::*;
+
+#[test]
+fn an_accepted_submission_waits_for_the_first_poll() {
+    let decision = after(&job(State::Queued), accepted(), 1);
+    assert_eq!(decision.job.state, State::Waiting);
+    let accepted =
+        RemoteEffect::Accepted { id: Some("abc".into()), status_url: "https://h/s".into() };
+    assert_eq!(decision.remote, accepted);
+    assert_eq!(decision.job.first_submitted_at, Some(start()));
+    assert!(!decision.job.is_submitting());
+    assert_eq!(seconds_until_due(&decision, 1), 5.0);
+}
+
+#[test]
+fn refusals_of_the_submission_end_the_job_at_once_and_cost_no_attempt() {
+    for (kind, expected) in [
+        (FailureKind::Credentials, ErrorKind::Credentials),
+        (FailureKind::NotFound, ErrorKind::NotFound),
+        (FailureKind::Rejected, ErrorKind::Rejected),
+    ] {
+        let decision = after(&job(State::Queued), failed(kind), 0);
+        assert_eq!(ended_as(&decision), Some(expected));
+        assert_eq!(decision.job.attempts, 0);
+        assert_eq!(decision.remote, RemoteEffect::Refused);
+    }
+}
+
+#[test]
+fn a_limit_of_the_account_is_waited_out_without_an_attempt() {
+    let mut job = job(State::Queued);
+    for waits in [5.0, 10.0, 20.0] {
+        job.attempts = 1;
+        let decision = after(&job, failed(FailureKind::Quota), 0);
+        assert_eq!(decision.job.state, State::Queued);
+        assert_eq!(decision.job.attempts, 0);
+        assert_eq!(decision.remote, RemoteEffect::Refused);
+        assert_eq!(decision.job.waiting.as_ref().map(|wait| wait.why), Some(WaitReason::Limit));
+        assert_eq!(seconds_until_due(&decision, 0), waits);
+        job = decision.job;
+    }
+}
+
+#[test]
+fn a_service_that_is_away_is_asked_as_often_as_allowed() {
+    let mut job = job(State::Queued);
+    for _ in 1..8 {
+        job.attempts = 1;
+        let decision = after(&job, failed(FailureKind::Unavailable), 0);
+        assert_eq!((decision.job.state, decision.job.attempts), (State::Queued, 0));
+        job = decision.job;
+    }
+    job.attempts = 1;
+    let decision = after(&job, failed(FailureKind::NotSent), 0);
+    assert_eq!(ended_as(&decision), Some(ErrorKind::Unavailable));
+}
+
+#[test]
+fn lost_answers_count_as_remote_jobs_and_are_replaced_while_allowed() {
+    let lost = || {
+        let failure = Failure::new(FailureKind::Lost, "no answer");
+        Outcome::Failed(Failure { maybe_started: true, ..failure })
+    };
+    let mut job = job(State::Queued);
+    let first = after(&job, lost(), 0);
+    assert_eq!((first.job.state, first.job.attempts), (State::Queued, 1));
+    assert_eq!(first.remote, RemoteEffect::Unanswered);
+    assert_eq!(first.job.first_submitted_at, Some(start()));
+    job = Job { attempts: 3, ..first.job };
+    let last = after(&job, lost(), 0);
+    assert_eq!(ended_as(&last), Some(ErrorKind::Unavailable));
+    assert_eq!(last.job.attempts, 3);
+}
+
+#[test]
+fn a_crash_between_intent_and_answer_is_charged() {
+    let decision = unanswered(&job(State::Queued), &policy(), start());
+    assert_eq!(decision.job.state, State::Queued);
+    assert_eq!((decision.job.attempts, decision.job.is_submitting()), (1, false));
+    assert_eq!(seconds_until_due(&decision, 0), 1.0, "no sooner than a retry");
+    assert_eq!(decision.remote, RemoteEffect::Unanswered);
+    let last = Job { attempts: 3, ..job(State::Queued) };
+    assert_eq!(ended_as(&unanswered(&last, &policy(), start())), Some(ErrorKind::Unavailable));
+}
