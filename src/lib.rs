@@ -59,5 +59,7 @@ pub mod policy;
 pub mod printable;
 pub mod secret;
 
+pub mod timestamp;
+
 #[cfg(test)]
 mod tests;

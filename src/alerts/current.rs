@@ -6,7 +6,8 @@
 use super::Situation;
 use crate::job::{ErrorKind, JobError, WaitReason};
 use crate::report::{Health, SourceStatus};
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use crate::timestamp::rfc3339;
+use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
 
 /// A job that waits for quota for longer than this is a problem.
@@ -111,7 +112,7 @@ fn of_sources(situation: &Situation) -> Vec<Alert> {
 
 fn of_source(source: &SourceStatus) -> Option<Alert> {
     let last = match source.last_success {
-        Some(at) => format!("the last good backup is of {}", instant(at)),
+        Some(at) => format!("the last good backup is of {}", rfc3339(at)),
         None => "there is no good backup yet".to_owned(),
     };
     let (kind, what) = match (&source.last_error, source.health) {
@@ -218,8 +219,4 @@ fn of_services(situation: &Situation) -> Vec<Alert> {
         Some(Alert { key, kind: AlertKind::ServiceEnd, about: service.to_owned(), message })
     };
     situation.ends.iter().filter_map(ending).collect()
-}
-
-fn instant(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

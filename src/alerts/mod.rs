@@ -1,6 +1,6 @@
 //! Alerts: what to send about current problems, given what was sent before.
 //!
-//! [`Situation`] is what is known; [`current`] finds the problems in it; [`changes`] decides which
+//! [`Situation`] is what is known; [`current()`] finds the problems in it; [`changes`] decides which
 //! messages that makes. Both are plain functions. [`Dispatcher`] reads the situation, stores what is
 //! sent and gives the messages to [`crate::notify`]. It never fails or delays a backup.
 

@@ -5,8 +5,9 @@ use super::{Common, Problem, clock, engine_config, exit};
 use crate::alerts;
 use crate::config::{self, Mistake};
 use crate::settings::Settings;
+use crate::timestamp::rfc3339;
 use crate::tls;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -132,10 +133,7 @@ fn next_runs(source: &crate::settings::Source, now: DateTime<Utc>) -> Source {
         source: source.name.clone(),
         schedule: source.schedule.text().to_owned(),
         timezone: source.timezone.to_string(),
-        next_runs: next_three(source, now)
-            .iter()
-            .map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
-            .collect(),
+        next_runs: next_three(source, now).iter().map(|at| rfc3339(*at)).collect(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! `nightjar jobs`, `job`, `cancel` and `retry`: the history, and what to do about a job.
 
-use super::output::{self, Lines, Table, instant, or_dash};
+use super::output::{self, Lines, Table, or_dash};
 use super::{Common, Problem, clock, exit, open_store, reading, unknown_source};
 use crate::job::{State, Trigger};
 use crate::printable::one_line;
 use crate::report::{JobDetail, JobView};
 use crate::store::{Cancelled, Filter, NewJob};
+use crate::timestamp::rfc3339;
 use clap::Args;
 use std::str::FromStr;
 
@@ -73,8 +74,8 @@ fn table(jobs: &[JobView]) -> Table {
             job.source.clone(),
             job.state.to_string(),
             job.trigger.to_string(),
-            instant(job.created_at),
-            or_dash(job.finished_at.map(instant)),
+            rfc3339(job.created_at),
+            or_dash(job.finished_at.map(rfc3339)),
             job.polls.to_string(),
             job.attempts.to_string(),
             what(job),
@@ -89,11 +90,11 @@ fn what(job: &JobView) -> String {
         return format!("{}: {}", error.kind, error.message);
     }
     if let (Some(hold), Some(due)) = (&job.hold, job.due_at) {
-        return format!("{} until {}: {}", hold.why, instant(due), hold.message);
+        return format!("{} until {}: {}", hold.why, rfc3339(due), hold.message);
     }
     match (&job.snapshot, job.due_at) {
         (Some(path), _) => path.display().to_string(),
-        (None, Some(due)) => format!("continues at {}", instant(due)),
+        (None, Some(due)) => format!("continues at {}", rfc3339(due)),
         (None, None) => String::new(),
     }
 }
@@ -116,9 +117,9 @@ fn page(detail: &JobDetail) -> Lines {
     for line in [
         format!("Job {} of source {}: {}", job.id, job.source, job.state),
         format!("  trigger        {}", job.trigger),
-        format!("  scheduled for  {}", or_dash(job.scheduled_for.map(instant))),
-        format!("  created        {}", instant(job.created_at)),
-        format!("  finished       {}", or_dash(job.finished_at.map(instant))),
+        format!("  scheduled for  {}", or_dash(job.scheduled_for.map(rfc3339))),
+        format!("  created        {}", rfc3339(job.created_at)),
+        format!("  finished       {}", or_dash(job.finished_at.map(rfc3339))),
         format!("  remote job     {}", or_dash(job.remote_id.clone())),
         format!("  attempts       {}", job.attempts),
         format!("  polls          {}", job.polls),
@@ -132,7 +133,7 @@ fn page(detail: &JobDetail) -> Lines {
         lines.push(format!("  error          {}: {}", error.kind, error.message));
     }
     if let Some(due) = job.due_at {
-        lines.push(format!("  continues at   {}", instant(due)));
+        lines.push(format!("  continues at   {}", rfc3339(due)));
     }
     lines.push("Timeline:");
     for event in &detail.timeline {
@@ -140,11 +141,11 @@ fn page(detail: &JobDetail) -> Lines {
         let message = event.message.replace('\t', "    ").replace('\n', "\n      ");
         let times = match event.count {
             1 => String::new(),
-            count => format!(" ({count} times, the last at {})", instant(event.last_at)),
+            count => format!(" ({count} times, the last at {})", rfc3339(event.last_at)),
         };
         // One that is not a word of this program has no line to itself.
         let kind = one_line(&event.kind);
-        let text = format!("  {}  {kind:10} {message}{times}", instant(event.at));
+        let text = format!("  {}  {kind:10} {message}{times}", rfc3339(event.at));
         text.split('\n').for_each(|line| lines.push(line));
     }
     lines

@@ -2,7 +2,6 @@
 
 use super::Problem;
 use crate::printable::one_line;
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use std::io::{self, Write};
 
@@ -102,25 +101,9 @@ impl Table {
     }
 }
 
-/// An instant, to the second.
-pub(super) fn instant(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
 /// What stands for nothing in a table.
 pub(super) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
-}
-
-/// How long something takes or has taken, roughly.
-pub(super) fn span(delta: TimeDelta) -> String {
-    let seconds = delta.num_seconds().max(0);
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
-    }
 }
 
 /// How many there are of something, in words: `1 error`, `2 errors`. The plural of `one` is made

@@ -3,7 +3,8 @@
 use super::output::{self, Lines, Table};
 use super::{Common, Problem, archive, clock, exit};
 use crate::archive::{Archive, RetentionDecision};
-use chrono::{SecondsFormat, TimeDelta};
+use crate::timestamp::rfc3339;
+use chrono::TimeDelta;
 use clap::Args;
 use serde::Serialize;
 
@@ -47,15 +48,14 @@ impl From<&RetentionDecision> for Line {
 fn gap_warning(source: &str, decisions: &[RetentionDecision]) -> Option<String> {
     let [newest, before, ..] = decisions else { return None };
     let [newest, before] = [newest, before].map(|it| it.snapshot.manifest.created_at);
-    let text = |at: chrono::DateTime<_>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     (newest - before > GAP).then(|| {
         format!(
             "{source}: the newest snapshot is dated {}, {} days after the one before it ({}): after \
              a long outage, or by a wrong clock; if the clock was wrong, `nightjar hold` keeps \
              snapshots that must stay",
-            text(newest),
+            rfc3339(newest),
             (newest - before).num_days(),
-            text(before),
+            rfc3339(before),
         )
     })
 }

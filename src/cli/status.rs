@@ -1,8 +1,9 @@
 //! `nightjar status`: how each source is doing.
 
-use super::output::{self, Lines, Table, instant, or_dash, span};
+use super::output::{self, Lines, Table, or_dash};
 use super::{Common, Problem, clock, exit, reading};
 use crate::report::SourceStatus;
+use crate::timestamp::{rfc3339, rounded};
 use chrono::{DateTime, Utc};
 use clap::Args;
 
@@ -46,11 +47,11 @@ fn text(sources: &[SourceStatus], now: DateTime<Utc>) -> Lines {
         table.row([
             source.source.clone(),
             source.health.to_string(),
-            or_dash(source.last_success.map(instant)),
-            or_dash(source.last_success.map(|last| span(now - last))),
+            or_dash(source.last_success.map(rfc3339)),
+            or_dash(source.last_success.map(|last| rounded(now - last))),
             or_dash(source.entities.map(|count| count.to_string())),
             or_dash(source.bytes.map(output::bytes)),
-            source.next_run.map_or_else(|| "never".to_owned(), instant),
+            source.next_run.map_or_else(|| "never".to_owned(), rfc3339),
             or_dash(source.live_job.as_ref().map(|job| {
                 let why =
                     job.hold.as_ref().map_or(String::new(), |hold| format!(" ({})", hold.why));
@@ -74,7 +75,7 @@ fn text(sources: &[SourceStatus], now: DateTime<Utc>) -> Lines {
             text.push(format!(
                 "{name}: job {} waits until {}: {}",
                 job.id,
-                instant(due),
+                rfc3339(due),
                 hold.message
             ));
         }

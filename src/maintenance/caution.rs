@@ -1,7 +1,8 @@
 //! When tasks that remove things wait, because the clock may be wrong.
 
 use crate::clock::{Clock, ClockSteps};
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use crate::timestamp::rfc3339;
+use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -114,7 +115,7 @@ impl Caution {
         if wait.logged.insert(task) {
             let left = TimeDelta::from_std(wait.until - now).unwrap_or(TimeDelta::MAX);
             let until = clock.now().checked_add_signed(left).unwrap_or(DateTime::<Utc>::MAX_UTC);
-            let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let until = rfc3339(until);
             tracing::warn!(
                 task,
                 until,
@@ -151,20 +152,19 @@ pub(super) fn doubt(known: &Known, now: DateTime<Utc>) -> Option<String> {
     if has_waited {
         return None;
     }
-    let text = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let newest = known.newest.filter(|at| *at - now > TOLERANCE).map(|at| {
         format!(
             "the newest snapshot or job is dated in the future ({}): the clock was wrong, or is",
-            text(at)
+            rfc3339(at)
         )
     });
     let own = known.own.and_then(|at| match at - now {
         off if off > LEAP => Some(format!(
             "its last run is dated in the future ({}): the clock was wrong, or is",
-            text(at)
+            rfc3339(at)
         )),
         off if off < -GAP => {
-            Some(format!("its last run was long ago ({}): the clock may be ahead", text(at)))
+            Some(format!("its last run was long ago ({}): the clock may be ahead", rfc3339(at)))
         }
         _ => None,
     });

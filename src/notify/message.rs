@@ -1,6 +1,7 @@
 //! The messages.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use crate::timestamp::rfc3339;
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -57,14 +58,13 @@ impl Message {
     /// A message from this machine, made now.
     pub fn new(event: Event, content: Content, now: DateTime<Utc>, host: &str) -> Message {
         let Content { kind, about, message, since } = content;
-        let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         Message {
             event,
             kind,
             about,
             message,
-            since: instant(since),
-            at: instant(now),
+            since: rfc3339(since),
+            at: rfc3339(now),
             host: host.to_owned(),
             generator: concat!("nightjar ", env!("CARGO_PKG_VERSION")).to_owned(),
         }

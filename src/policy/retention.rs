@@ -10,7 +10,8 @@
 //! rule, and stays for as long as its true instant could be one that the rule keeps. One that is
 //! dated in the future stays, and is not counted.
 
-use chrono::{DateTime, Datelike, SecondsFormat, Utc};
+use crate::timestamp::rfc3339;
+use chrono::{DateTime, Datelike, Utc};
 use chrono_tz::Tz;
 use std::cmp::Reverse;
 
@@ -132,8 +133,7 @@ pub fn reasons(
     }
     for ((snapshot, made), reasons) in snapshots.iter().zip(&made).zip(&mut kept) {
         if *made == Made::InFuture {
-            let at = snapshot.created_at.to_rfc3339_opts(SecondsFormat::Secs, true);
-            reasons.push(format!("dated in the future: {at}"));
+            reasons.push(format!("dated in the future: {}", rfc3339(snapshot.created_at)));
         }
         reasons.extend(snapshot.held.as_ref().map(|why| format!("held: {why}")));
     }

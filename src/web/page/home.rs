@@ -1,8 +1,9 @@
 //! The overview: which sources are protected.
 
-use super::{bytes, calendar, count, instant_or_dash, jobs_table, layout, mark, or_dash, span};
+use super::{bytes, calendar, count, instant_or_dash, jobs_table, layout, mark, or_dash};
 use crate::report::{JobView, ReportError, SourceStatus};
 use crate::store::Filter;
+use crate::timestamp::rounded;
 use crate::web::State;
 use axum::extract::State as Extract;
 use chrono::{DateTime, Utc};
@@ -60,7 +61,7 @@ fn in_flight(live: &[&JobView], now: DateTime<Utc>) -> Markup {
                         " " (mark(job.state.as_str())) " "
                         span.progress {
                             @if let Some(hold) = &job.hold { (hold.message) }
-                            @else { "for " (span(now - job.created_at)) }
+                            @else { "for " (rounded(now - job.created_at)) }
                         }
                         progress.hidden max="1" value="0" aria-label="received" {}
                     }
@@ -85,7 +86,7 @@ fn card(source: &SourceStatus, year: &Markup, now: DateTime<Utc>) -> Markup {
             dl {
                 div { dt { "Last backup" } dd {
                     (instant_or_dash(source.last_success))
-                    @if let Some(last) = source.last_success { " (" (span(now - last)) " ago)" }
+                    @if let Some(last) = source.last_success { " (" (rounded(now - last)) " ago)" }
                 } }
                 div { dt { "Entities" } dd { (or_dash(source.entities.map(count))) } }
                 div { dt { "Size" } dd { (or_dash(source.bytes.map(bytes))) } }

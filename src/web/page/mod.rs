@@ -16,7 +16,7 @@ pub(super) use source::show as source;
 use crate::report::JobView;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 /// The style of all pages.
@@ -96,17 +96,6 @@ fn bytes(count: u64) -> String {
 /// A count with separated thousands.
 fn count(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
-}
-
-/// A rounded duration.
-fn span(delta: TimeDelta) -> String {
-    let minutes = delta.num_minutes().max(0);
-    match minutes {
-        0 => "less than a minute".to_owned(),
-        1..120 => format!("{minutes} min"),
-        120..2880 => format!("{} h", minutes / 60),
-        _ => format!("{} d", minutes / 1440),
-    }
 }
 
 /// A mark with a word: never a colour alone.
