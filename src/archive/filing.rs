@@ -5,12 +5,12 @@ use super::catalogue::{self, Snapshot};
 use super::pipeline::Received;
 use super::{Archive, Attempt};
 use crate::dataset::Summary;
+use crate::digest::Digesting;
 use crate::failpoint::{self, Point};
 use crate::files::{self, Folder};
-use crate::manifest::{FORMAT, LATEST, Manifest, Name, Origin, Stored, hex};
+use crate::manifest::{FORMAT, LATEST, Manifest, Name, Origin, Stored};
 use chrono::{DateTime, Utc};
-use sha2::{Digest, Sha256};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Write};
 use std::path::Path;
 
 /// The parts of a manifest that validation does not supply.
@@ -239,13 +239,8 @@ fn write_whole(
 
 /// The SHA-256 of a file.
 pub(super) fn digest(path: &Path) -> io::Result<String> {
-    let mut file = files::read(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hasher.finalize())),
-            count => hasher.update(buffer.get(..count).unwrap_or_default()),
-        }
-    }
+    let mut file = BufReader::with_capacity(128 << 10, files::read(path)?);
+    let mut sink = Digesting::new(io::sink());
+    io::copy(&mut file, &mut sink)?;
+    Ok(sink.digester.sha256())
 }

@@ -1,9 +1,9 @@
 //! The text of a manifest's file: JSON that ends with its own checksum.
 
-use super::{FORMAT, LARGEST_MANIFEST, Manifest, hex};
+use super::{FORMAT, LARGEST_MANIFEST, Manifest};
+use crate::digest::sha256;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
-use sha2::{Digest, Sha256};
 
 impl Manifest {
     /// The text of its file, which ends with its checksum.
@@ -17,7 +17,7 @@ impl Manifest {
             text.truncate(text.len() - 2);
         }
         text.extend_from_slice(b",\n  ");
-        let sum = hex(&Sha256::digest(&text));
+        let sum = sha256(&text);
         text.extend_from_slice(tail(&sum).as_bytes());
         Ok(text)
     }
@@ -115,12 +115,12 @@ fn tail(sum: &str) -> String {
 /// Whether the text ends with a checksum as [`Manifest::render`] writes it; an error if the
 /// checksum does not match the text before it.
 fn check_sum(text: &[u8]) -> Result<bool, ManifestError> {
-    let length = tail(&hex(&[0; 32])).len();
+    let length = tail(&"0".repeat(64)).len();
     let Some((body, end)) = text.len().checked_sub(length).and_then(|at| text.split_at_checked(at))
     else {
         return Ok(false);
     };
-    if end == tail(&hex(&Sha256::digest(body))).as_bytes() {
+    if end == tail(&sha256(body)).as_bytes() {
         return Ok(true);
     }
     // an older manifest ends with other members
@@ -141,7 +141,7 @@ mod tests {
         let text = one().render().unwrap();
         let at = text.windows(10).position(|part| part == b"\"checksum\"").unwrap();
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
-        assert_eq!(value["checksum"], hex(&Sha256::digest(&text[..at])));
+        assert_eq!(value["checksum"], sha256(&text[..at]));
         assert_eq!(value.as_object().unwrap().len(), 24);
         let read = Manifest::read(&text).unwrap();
         assert_eq!(read, ReadManifest { manifest: one(), has_checksum: true });
@@ -182,7 +182,7 @@ mod tests {
             let mut text = serde_json::to_vec(&value).unwrap();
             text.pop();
             text.push(b',');
-            let sum = hex(&Sha256::digest(&text));
+            let sum = sha256(&text);
             text.extend_from_slice(tail(&sum).as_bytes());
             assert!(Manifest::read(&text).is_err(), "without {member}");
         }

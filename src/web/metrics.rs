@@ -217,7 +217,7 @@ impl Scrape {
             spread.below.insert(took.bound, took.jobs);
         }
         out.family(
-            ("job_duration", "From a job's making to its archived end", Some(&Unit::Seconds)),
+            ("job_duration", "From a job's creation to its archived end", Some(&Unit::Seconds)),
             MetricType::Histogram,
             durations.into_iter().map(|(source, spread)| (of_source(source), spread)),
         )
