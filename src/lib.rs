@@ -49,9 +49,11 @@ pub mod toml_reader;
 
 pub mod settings;
 
+pub mod format;
 pub mod job;
 pub mod manifest;
 
+pub mod codec;
 pub mod dataset;
 pub mod digest;
 pub mod geometry;

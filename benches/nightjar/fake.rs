@@ -4,6 +4,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt};
+use nightjar::format::{DATASET, Format};
 use nightjar::service::{Download, ExportService, Failure, Polled, Progress, Submitted, Target};
 
 /// Answers at once.
@@ -13,6 +14,10 @@ pub(crate) struct Instantly {
 }
 
 impl ExportService for Instantly {
+    fn format(&self, _: &Target) -> &'static dyn Format {
+        &DATASET
+    }
+
     fn submit<'a>(
         &'a self,
         _: &'a Target,

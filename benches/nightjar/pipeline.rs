@@ -2,7 +2,7 @@
 
 use crate::measure::{Samples, myself, processor_time, shell, start, status, title};
 use chrono::{DateTime, Utc};
-use nightjar::archive::{Archive, Attempt, SnapshotMeta};
+use nightjar::archive::{Archive, Attempt, Incoming, SnapshotMeta};
 use nightjar::clock::Clock;
 use nightjar::dataset::{self, DocumentLimits};
 use nightjar::manifest::Name;
@@ -71,18 +71,20 @@ pub(crate) async fn receive(words: &[&str]) {
         let at = now();
         let attempt = Attempt::new("bench", u64::try_from(job).unwrap());
         let download = bing.fetch(&target(), url, at).await.unwrap();
-        let limits = DocumentLimits::default();
+        let incoming = Incoming {
+            source: &source,
+            name: Name::new(at, job),
+            attempt,
+            format: bing.format(&target()),
+            max_bytes: Http::default().max_bytes,
+        };
         let received = archive
-            .receive(&source, Name::new(at, job), attempt, &limits, download.chunks, |_| {})
+            .receive(incoming, download.chunks, |_| {})
             .await
             .unwrap_or_else(|_| panic!("interrupted"));
-        let summary = received.validation.as_ref().unwrap().clone();
         let meta = SnapshotMeta::new(&source, target().origin(), job, at, at);
         let archive = archive.clone();
-        tokio::task::spawn_blocking(move || archive.file(received, summary, meta))
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::task::spawn_blocking(move || archive.file(received, meta)).await.unwrap().unwrap();
     };
     futures_util::future::join_all((1..=at_once).map(one)).await;
     let me = std::process::id();

@@ -1,6 +1,7 @@
 //! Lists the archive's snapshots, from the archive alone.
 
-use super::Archive;
+use super::{Archive, layout};
+use crate::codec::Codec;
 use crate::files::{self, EntryKind, Folder};
 use crate::manifest::{LARGEST_MANIFEST, LATEST, MANIFEST_SUFFIX, Manifest, Name, ReadManifest};
 use std::io::{self, BufRead, BufReader, Read};
@@ -8,9 +9,6 @@ use std::path::{Path, PathBuf};
 
 /// The longest source name that the configuration allows, in bytes.
 const LONGEST_SOURCE: usize = 64;
-/// The largest window of a data file that is read for the page: 8 MiB. Nightjar writes 512 KiB, and
-/// wrote 2 MiB before.
-const LARGEST_WINDOW_LOG: u32 = 23;
 
 /// One snapshot. Its manifest agrees with its file name.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +23,12 @@ impl Snapshot {
     /// Its data file's path: next to the manifest, under the same name. Nothing else in the manifest
     /// is used as a path.
     pub fn data(&self) -> PathBuf {
-        self.path.with_file_name(self.manifest.name().data())
+        self.path.with_file_name(layout::data_name(self.manifest.name(), &self.manifest))
+    }
+
+    /// How its data is stored; `None` if this version does not know it.
+    pub fn codec(&self) -> Option<Codec> {
+        layout::codec_of(&self.manifest)
     }
 }
 
@@ -127,8 +130,11 @@ impl Archive {
     /// that needs more memory to decompress than any that Nightjar wrote is an error when it is read.
     pub fn content(&self, snapshot: &Snapshot, limit: u64) -> io::Result<impl BufRead + use<>> {
         let file = files::read(&snapshot.data())?;
-        let mut decoder = zstd::stream::read::Decoder::new(file)?;
-        decoder.window_log_max(LARGEST_WINDOW_LOG)?;
+        let codec = snapshot.codec().ok_or_else(|| {
+            let encoding = &snapshot.manifest.stored.encoding;
+            io::Error::new(io::ErrorKind::Unsupported, layout::unknown_encoding(encoding))
+        })?;
+        let decoder = codec.decoder(file)?.with_little_memory()?;
         Ok(BufReader::new(decoder.take(limit)))
     }
 
@@ -227,7 +233,7 @@ pub(super) fn contradictions(manifest: &Manifest, name: Name, source: Option<&st
     if manifest.name() != name {
         found.push(format!("its instant and job make it {}, not this file", manifest.name()));
     }
-    if manifest.stored.file != name.data() {
+    if manifest.stored.file != layout::data_name(name, manifest) {
         found.push(format!("it names the data file {:?}", manifest.stored.file));
     }
     if let Some(same) = &manifest.same_content_as

@@ -3,8 +3,7 @@
 
 use super::catalogue::{self, Snapshot};
 use super::pipeline::Received;
-use super::{Archive, Attempt};
-use crate::dataset::Summary;
+use super::{Archive, Attempt, layout};
 use crate::digest::Digesting;
 use crate::failpoint::{self, Point};
 use crate::files::{self, Folder};
@@ -63,13 +62,17 @@ impl SnapshotMeta {
 }
 
 impl Archive {
-    /// Files a validated download. When this returns, the snapshot is complete and on disk.
-    pub fn file(
-        &self,
-        received: Received,
-        summary: Summary,
-        meta: SnapshotMeta,
-    ) -> io::Result<Snapshot> {
+    /// Files a valid download. When this returns, the snapshot is complete and on disk.
+    ///
+    /// # Errors
+    /// The download is not valid (`InvalidInput`), or a file cannot be read or written.
+    pub fn file(&self, mut received: Received, meta: SnapshotMeta) -> io::Result<Snapshot> {
+        let summary = match &mut received.validation {
+            Ok(summary) => std::mem::take(summary),
+            Err(error) => {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, error.to_string()));
+            }
+        };
         let folder = self.folder(&meta.source);
         let name = Name::new(meta.created_at, meta.job);
         if !name.is_valid() {
@@ -80,22 +83,23 @@ impl Archive {
             return Ok(snapshot);
         }
         let duplicate = self.duplicate(&meta.source, name, &received)?;
-        let data = folder.join(name.data());
+        let file = name.with(&received.format.suffix());
+        let data = folder.join(&file);
         // A concurrent prune or verify sees all files of the snapshot or none.
         let _whole = Folder::open(&folder)?.lock();
         let stored = match &duplicate {
             Some(duplicate) if link(&duplicate.data(), &data)? => {
-                Stored { file: name.data(), ..duplicate.manifest.stored.clone() }
+                Stored { file, ..duplicate.manifest.stored.clone() }
             }
             _ => {
                 failpoint::hit(Point::DataName, &data)?;
                 received.partial.check(received.stored.bytes)?;
                 give_name(&received.partial.path, &data)?;
                 Stored {
-                    file: name.data(),
+                    file,
                     bytes: received.stored.bytes,
                     sha256: received.stored.sha256.clone(),
-                    encoding: "zstd".to_owned(),
+                    encoding: received.format.codec().name().to_owned(),
                 }
             }
         };
@@ -159,7 +163,9 @@ impl Archive {
         let Some(newest) = self.snapshots(source)?.find(|one| one.manifest.name() < own) else {
             return Ok(None);
         };
-        if newest.manifest.content != received.content {
+        let is_same = newest.manifest.content == received.content
+            && layout::format_of(&newest.manifest).suffix() == received.format.suffix();
+        if !is_same {
             return Ok(None);
         }
         match digest(&newest.data()) {

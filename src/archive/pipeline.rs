@@ -1,38 +1,50 @@
 //! From the service's bytes to a file on disk, in one pass and in constant memory.
 //!
 //! ```text
-//! chunks ──┬──▶ validator thread:      XML validation
-//!          ├──▶ hasher thread:      sha256
-//!          └──▶ compressor thread:  zstd, sha256, file, fsync
+//! chunks ──┬──▶ validator thread:  the format's validation
+//!          ├──▶ hasher thread:     sha256
+//!          └──▶ storing thread:    codec, sha256, file, fsync
 //! ```
 //!
 //! All threads read the same chunks; which of them is slowest depends on the data. Their queues are
 //! bounded in bytes, because the network decides how large a chunk is.
 
 use super::{Archive, Attempt};
-use crate::dataset::{self, Summary, ValidationError};
+use crate::codec::Codec;
 use crate::digest::{Digester, Digesting};
 use crate::failpoint::{self, Point};
 use crate::files;
+use crate::format::{Format, Input, Invalid, Summary};
 use crate::manifest::{Content, Name};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use std::fs::File;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinError, JoinHandle};
-use zstd::stream::raw::CParameter;
 
 /// How many bytes may wait in the queues of one download.
 const QUEUED: u32 = 384 << 10;
 /// A chunk is passed on in pieces no larger than this.
 const PIECE: usize = 128 << 10;
-const LEVEL: i32 = 3;
-/// A window of 512 KiB in place of level 3's 2 MiB: less memory for about 2 % more bytes.
-const WINDOW_LOG: u32 = 19;
+
+/// A download that is to become a snapshot.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    /// The source's name.
+    pub source: &'a str,
+    /// The snapshot's name.
+    pub name: Name,
+    /// Whose attempt it is.
+    pub attempt: Attempt,
+    /// What the service sends.
+    pub format: &'static dyn Format,
+    /// The most bytes that it may have; a longer one is not valid.
+    pub max_bytes: u64,
+}
 
 /// A whole download, on disk under a hidden name, with the result of its validation. Dropping it
 /// removes the file unless it was filed.
@@ -41,12 +53,13 @@ pub struct Received {
     pub(super) partial: Partial,
     /// Whose attempt it is.
     pub(super) attempt: Attempt,
+    pub(super) format: &'static dyn Format,
     /// The bytes that the service sent.
     pub content: Content,
     /// The file's bytes.
     pub stored: Content,
     /// The result of validation.
-    pub validation: Result<Summary, ValidationError>,
+    pub validation: Result<Summary, Invalid>,
 }
 
 /// A file under its hidden name.
@@ -96,31 +109,37 @@ pub enum ReceiveError<E> {
 }
 
 impl Archive {
-    /// Receives the download of snapshot `name`. Calls `progress` with the bytes received so far.
+    /// Receives a download: validates, hashes and stores it under a hidden name while it arrives.
+    /// Calls `progress` with the bytes received so far.
+    ///
+    /// # Errors
+    /// When the stream broke or the file could not be written. A download that arrived whole and is
+    /// not valid is no error here: [`Received::validation`] says it.
     pub async fn receive<E>(
         &self,
-        source: &str,
-        name: Name,
-        attempt: Attempt,
-        limits: &dataset::DocumentLimits,
+        incoming: Incoming<'_>,
         mut chunks: impl Stream<Item = Result<Bytes, E>> + Unpin,
         mut progress: impl FnMut(u64),
     ) -> Result<Received, ReceiveError<E>> {
+        let Incoming { source, name, attempt, format, max_bytes } = incoming;
         let folder = self.folder(source);
         files::make_folder(&folder).map_err(ReceiveError::Storage)?;
-        let path = folder.join(attempt.partial_name(&name.data()));
+        let path = folder.join(attempt.partial_name(&name.with(&format.suffix())));
         let partial = Partial::create(path.clone()).map_err(ReceiveError::Storage)?;
         let file = partial.file.try_clone().map_err(ReceiveError::Storage)?;
 
         let (to_validator, to_validate) = mpsc::unbounded_channel();
         let (to_hasher, to_hash) = mpsc::unbounded_channel();
-        let (to_compressor, to_compress) = mpsc::unbounded_channel();
-        let bounds = limits.clone();
-        let validator = tokio::task::spawn_blocking(move || validate(to_validate, &bounds));
+        let (to_storer, to_store) = mpsc::unbounded_channel();
+        let validator = tokio::task::spawn_blocking(move || {
+            let mut pieces = to_validate;
+            format.validate(Input::new(move || next(&mut pieces)), max_bytes)
+        });
         let hasher = tokio::task::spawn_blocking(move || hash(to_hash));
-        let compressor = tokio::task::spawn_blocking(move || compress(to_compress, file, path));
+        let (codec, file) = (format.codec(), DataFile { file, path });
+        let storer = tokio::task::spawn_blocking(move || store(to_store, codec, file));
 
-        let room = Arc::new(Semaphore::new(QUEUED as usize));
+        let budget = Arc::new(Semaphore::new(QUEUED as usize));
         let mut received: u64 = 0;
         'stream: while let Some(chunk) = chunks.next().await {
             let mut chunk = chunk.map_err(ReceiveError::Remote)?;
@@ -129,31 +148,31 @@ impl Archive {
             while !chunk.is_empty() {
                 let piece = chunk.split_to(chunk.len().min(PIECE));
                 // Never closed, and a piece always fits the whole budget.
-                let permit = Arc::clone(&room).acquire_many_owned(piece.len() as u32).await.ok();
-                let piece = Piece::Bytes(piece, Arc::new(permit));
+                let share = Arc::clone(&budget).acquire_many_owned(piece.len() as u32).await.ok();
+                let piece = Bytes::from_owner(Budgeted { bytes: piece, _share: share });
                 // An error ends validation, not the download: a quarantined file is complete.
-                let _ = to_validator.send(piece.clone());
-                let _ = to_hasher.send(piece.clone());
-                // The compressor stops early when the disk fails.
-                if to_compressor.send(piece).is_err() {
+                let _ = to_validator.send(Some(piece.clone()));
+                let _ = to_hasher.send(Some(piece.clone()));
+                // Storing stops early when the disk fails.
+                if to_storer.send(Some(piece)).is_err() {
                     break 'stream;
                 }
             }
-            if received > limits.max_bytes {
+            if received > max_bytes {
                 break;
             }
         }
         // Without this marker the threads know that the stream broke, and discard their work.
-        for to_thread in [to_validator, to_hasher, to_compressor] {
-            let _ = to_thread.send(Piece::End);
+        for to_thread in [to_validator, to_hasher, to_storer] {
+            let _ = to_thread.send(None);
         }
-        let stored = joined(compressor).await?.map_err(ReceiveError::Storage)?;
+        let stored = joined(storer).await?.map_err(ReceiveError::Storage)?;
         let content = joined(hasher).await?.map_err(ReceiveError::Storage)?;
         // Even if validation fails, the bytes are complete and can be quarantined.
-        let validation = validator.await.unwrap_or_else(|error| {
-            Err(ValidationError::Io(io::Error::other(panic_message(error))))
-        });
-        Ok(Received { partial, attempt, content, stored, validation })
+        let validation = validator
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(panic_message(error)).into()));
+        Ok(Received { partial, attempt, format, content, stored, validation })
     }
 }
 
@@ -170,79 +189,34 @@ pub fn panic_message(error: JoinError) -> String {
     format!("it panicked: {}", text.chars().take(300).collect::<String>())
 }
 
-#[derive(Clone)]
-enum Piece {
-    /// Some bytes, and their share of the queues' budget until all threads are done with them.
-    Bytes(Bytes, #[allow(dead_code)] Arc<Option<OwnedSemaphorePermit>>),
-    /// The stream ended and is complete.
-    End,
+/// Bytes that hold their share of the queues' budget until all threads are done with them.
+struct Budgeted {
+    bytes: Bytes,
+    /// `None` only if the budget were closed, which it never is.
+    _share: Option<OwnedSemaphorePermit>,
 }
 
-type Pieces = mpsc::UnboundedReceiver<Piece>;
-
-fn broken() -> io::Error {
-    io::Error::new(io::ErrorKind::ConnectionAborted, "the download broke off")
-}
-
-/// The validator's queue as a reader.
-struct Queue {
-    pieces: Pieces,
-    current: Piece,
-    /// How much of the current piece is read. Not split off: the reader takes a few bytes at a
-    /// time, and each split would update a reference count shared between threads.
-    read: usize,
-    ended: bool,
-}
-
-impl Queue {
-    fn unread(&self) -> &[u8] {
-        match &self.current {
-            Piece::Bytes(bytes, _) => bytes.get(self.read..).unwrap_or_default(),
-            Piece::End => &[],
-        }
+impl AsRef<[u8]> for Budgeted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
-impl BufRead for Queue {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.unread().is_empty() && !self.ended {
-            // Frees the last piece's budget before it waits for the next.
-            self.current = Piece::End;
-            match self.pieces.blocking_recv() {
-                Some(Piece::End) => self.ended = true,
-                Some(piece) => (self.current, self.read) = (piece, 0),
-                None => return Err(broken()),
-            }
-        }
-        Ok(self.unread())
-    }
+/// A thread's queue. `None` marks the end of a stream that is complete.
+type Pieces = mpsc::UnboundedReceiver<Option<Bytes>>;
 
-    fn consume(&mut self, amount: usize) {
-        self.read += amount;
-    }
-}
-
-impl Read for Queue {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.fill_buf()?.read(buffer)?;
-        self.consume(count);
-        Ok(count)
-    }
-}
-
-fn validate(pieces: Pieces, limits: &dataset::DocumentLimits) -> Result<Summary, ValidationError> {
-    dataset::validate(Queue { pieces, current: Piece::End, read: 0, ended: false }, limits)
+/// Waits for the next piece; `None` at the end. A stream that broke off is an error.
+fn next(pieces: &mut Pieces) -> io::Result<Option<Bytes>> {
+    let broken = || io::Error::new(io::ErrorKind::ConnectionAborted, "the download broke off");
+    pieces.blocking_recv().ok_or_else(broken)
 }
 
 fn hash(mut pieces: Pieces) -> io::Result<Content> {
     let mut digester = Digester::default();
-    loop {
-        match pieces.blocking_recv() {
-            Some(Piece::Bytes(bytes, _room)) => digester.update(&bytes),
-            Some(Piece::End) => return Ok(digester.into()),
-            None => return Err(broken()),
-        }
+    while let Some(bytes) = next(&mut pieces)? {
+        digester.update(&bytes);
     }
+    Ok(digester.into())
 }
 
 /// The data file, with a failpoint at each write.
@@ -262,17 +236,10 @@ impl Write for DataFile {
     }
 }
 
-fn compress(mut pieces: Pieces, file: File, path: PathBuf) -> io::Result<Content> {
-    let sink = Digesting::new(DataFile { file, path });
-    let mut encoder = zstd::stream::write::Encoder::new(sink, LEVEL)?;
-    encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
-    encoder.include_checksum(true)?;
-    loop {
-        match pieces.blocking_recv() {
-            Some(Piece::Bytes(bytes, _room)) => encoder.write_all(&bytes)?,
-            Some(Piece::End) => break,
-            None => return Err(broken()),
-        }
+fn store(mut pieces: Pieces, codec: Codec, file: DataFile) -> io::Result<Content> {
+    let mut encoder = codec.encoder(Digesting::new(file))?;
+    while let Some(bytes) = next(&mut pieces)? {
+        encoder.write_all(&bytes)?;
     }
     let Digesting { inner, digester } = encoder.finish()?;
     failpoint::hit(Point::DataSync, &inner.path)?;

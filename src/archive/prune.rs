@@ -1,7 +1,7 @@
 //! Removing snapshots that retention does not keep, and holding those that must stay.
 
 use super::catalogue::Snapshot;
-use super::{Archive, Attempt};
+use super::{Archive, Attempt, layout};
 use crate::failpoint::{self, Point};
 use crate::files::Folder;
 use crate::manifest::Name;
@@ -79,7 +79,7 @@ impl Archive {
             remove(&folder, &name.manifest())?;
             folder.sync()?;
             failpoint::hit(Point::PruneData, &decision.snapshot.path)?;
-            remove(&folder, &name.data())?;
+            remove(&folder, &layout::data_name(name, &decision.snapshot.manifest))?;
             removed += 1;
         }
         Ok(removed)
@@ -132,7 +132,7 @@ impl Archive {
 
 /// Whether a snapshot's data is there, as long as its manifest says.
 fn has_data(folder: &Folder, snapshot: &Snapshot) -> bool {
-    let data = folder.metadata(snapshot.manifest.name().data());
+    let data = folder.metadata(layout::data_name(snapshot.manifest.name(), &snapshot.manifest));
     data.is_ok_and(|data| data.is_file() && data.len() == snapshot.manifest.stored.bytes)
 }
 

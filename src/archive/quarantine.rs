@@ -1,12 +1,13 @@
 //! Downloads that failed validation, kept for inspection.
 
-use super::examine::examine;
+use super::examine::{Reading, examine};
 use super::filing::give_name;
 use super::pipeline::{Partial, Received};
 use super::{Archive, Attempt};
 use crate::failpoint::{self, Point};
 use crate::files::{self, Folder};
-use crate::manifest::{DATA_SUFFIX, Name};
+use crate::format::{FORMATS, Format};
+use crate::manifest::Name;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,7 @@ impl Archive {
         let folder = self.quarantine.join(source);
         files::make_folder(&folder)?;
         let whole = if is_whole { WHOLE } else { "" };
-        let path = folder.join(format!("{name}-{attempt}{whole}{DATA_SUFFIX}"));
+        let path = folder.join(format!("{name}-{attempt}{whole}{}", received.format.suffix()));
         failpoint::hit(Point::Aside, &path)?;
         let from = &received.partial.path;
         received.partial.check(received.stored.bytes)?;
@@ -51,7 +52,9 @@ fn remove_surplus(folder: &Path) -> io::Result<()> {
     let mut kept: Vec<(Name, u32, String)> = Vec::new();
     for entry in folder.entries()? {
         let Ok(file) = entry?.name.into_string() else { continue };
-        kept.extend(attempt_of(&file).map(|(name, attempt, _)| (name, attempt, file)));
+        kept.extend(
+            stem_of(&file).and_then(attempt_of).map(|(name, attempt, _)| (name, attempt, file)),
+        );
     }
     // By job and attempt, because clocks can be wrong.
     kept.sort();
@@ -70,6 +73,7 @@ impl Archive {
         source: &str,
         job: i64,
         attempt: Attempt,
+        format: &'static dyn Format,
         max_bytes: u64,
     ) -> io::Result<Option<(Name, Received)>> {
         let folder = match Folder::open(&self.quarantine.join(source)) {
@@ -79,28 +83,36 @@ impl Archive {
         let mut newest: Option<(Name, u32, String)> = None;
         for entry in folder.entries()? {
             let Ok(file) = entry?.name.into_string() else { continue };
-            let found = attempt_of(&file).filter(|(name, _, whole)| *whole && name.job() == job);
+            let stem = file.strip_suffix(&format.suffix());
+            let found =
+                stem.and_then(attempt_of).filter(|(name, _, whole)| *whole && name.job() == job);
             newest = newest.max(found.map(|(name, attempt, _)| (name, attempt, file)));
         }
         let Some((name, _, file)) = newest else { return Ok(None) };
-        let path = self.folder(source).join(attempt.partial_name(&name.data()));
+        let path = self.folder(source).join(attempt.partial_name(&name.with(&format.suffix())));
         let mut partial = Partial::create(path)?;
         io::copy(&mut folder.read(file)?, &mut partial.file)?;
         partial.file.sync_all()?;
-        let examined = examine(&partial.path, max_bytes)?;
-        let Ok((content, summary)) = examined.content else { return Ok(None) };
+        let examined =
+            examine(&partial.path, Reading { format, codec: Some(format.codec()), max_bytes })?;
+        let Some(Ok((content, summary))) = examined.content else { return Ok(None) };
         let stored = examined.stored;
-        Ok(Some((name, Received { partial, attempt, content, stored, validation: Ok(summary) })))
+        let validation = Ok(summary);
+        Ok(Some((name, Received { partial, attempt, format, content, stored, validation })))
     }
 }
 
 /// The end of a file's stem that marks a download that may still be archived.
 const WHOLE: &str = "-whole";
 
-/// The intended snapshot's name, the attempt, and whether the download is complete, from a
-/// quarantined file's name.
-fn attempt_of(file: &str) -> Option<(Name, u32, bool)> {
-    let stem = file.strip_suffix(DATA_SUFFIX)?;
+/// A quarantined file's name without its suffix.
+fn stem_of(file: &str) -> Option<&str> {
+    FORMATS.iter().find_map(|format| file.strip_suffix(&format.suffix()))
+}
+
+/// The intended snapshot's name, the attempt, and whether the download is complete, from the stem
+/// of a quarantined file's name.
+fn attempt_of(stem: &str) -> Option<(Name, u32, bool)> {
     let whole = stem.strip_suffix(WHOLE);
     let (name, attempt) = whole.unwrap_or(stem).rsplit_once('-')?;
     Some((name.parse().ok()?, attempt.parse().ok()?, whole.is_some()))

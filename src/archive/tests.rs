@@ -2,7 +2,8 @@ mod beside;
 mod trust;
 
 use super::*;
-use crate::dataset::{DocumentLimits, Unproven};
+use crate::dataset::{Unproven, ValidationError};
+use crate::format::DATASET;
 use crate::manifest::{Manifest, Name, Origin};
 use crate::policy::retention::Rules;
 use crate::simulator::{Damage, Data};
@@ -36,18 +37,11 @@ impl Fixture {
         self.archive.folder("places").join(name)
     }
 
-    async fn receive(&self, document: &[u8], job: i64, limits: &DocumentLimits) -> Received {
+    async fn receive(&self, document: &[u8], job: i64, max_bytes: u64) -> Received {
         let pieces: Vec<Result<Bytes, ()>> =
             document.chunks(10_007).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-        let name = Name::new(at(job), job);
-        let received = self.archive.receive(
-            "places",
-            name,
-            attempt(job),
-            limits,
-            stream::iter(pieces),
-            |_| {},
-        );
+        let incoming = Incoming { max_bytes, ..incoming(job, attempt(job)) };
+        let received = self.archive.receive(incoming, stream::iter(pieces), |_| {});
         received.await.unwrap()
     }
 
@@ -58,10 +52,9 @@ impl Fixture {
 
     /// The same, by a clock that says `created_at`.
     async fn keep_dated(&self, document: &[u8], job: i64, created_at: DateTime<Utc>) -> Snapshot {
-        let received = self.receive(document, job, &DocumentLimits::default()).await;
-        let summary = received.validation.as_ref().unwrap().clone();
+        let received = self.receive(document, job, MAX_BYTES).await;
         let meta = SnapshotMeta { created_at, completed_at: created_at, ..meta(job) };
-        self.archive.file(received, summary, meta).unwrap()
+        self.archive.file(received, meta).unwrap()
     }
 
     fn verify(&self) -> Verification {
@@ -93,9 +86,18 @@ impl Fixture {
     }
 }
 
+/// As much as any document here may have.
+const MAX_BYTES: u64 = 1 << 30;
+
 /// The only attempt of this job's own worker.
 fn attempt(job: i64) -> Attempt {
     Attempt::new(&format!("{job}-0123456789abcdef"), 1)
+}
+
+/// A download for this job's snapshot.
+fn incoming(job: i64, attempt: Attempt) -> Incoming<'static> {
+    let name = Name::new(at(job), job);
+    Incoming { source: "places", name, attempt, format: &DATASET, max_bytes: MAX_BYTES }
 }
 
 fn meta(job: i64) -> SnapshotMeta {
@@ -187,9 +189,7 @@ async fn a_download_that_breaks_leaves_nothing() {
     let fixture = Fixture::new();
     let document = Bytes::from(document(50));
     let chunks = stream::iter([Ok(document.slice(..5000)), Err("reset")]);
-    let name = Name::new(at(1), 1);
-    let limits = DocumentLimits::default();
-    let broken = fixture.archive.receive("places", name, attempt(1), &limits, chunks, |_| {}).await;
+    let broken = fixture.archive.receive(incoming(1, attempt(1)), chunks, |_| {}).await;
     assert!(matches!(broken, Err(ReceiveError::Remote("reset"))));
     assert_eq!(fs::read_dir(fixture.archive.folder("places")).unwrap().count(), 0);
 }
@@ -197,10 +197,10 @@ async fn a_download_that_breaks_leaves_nothing() {
 #[tokio::test]
 async fn an_oversized_download_stops_at_the_limit() {
     let fixture = Fixture::new();
-    let limits = DocumentLimits { max_bytes: 100_000, ..DocumentLimits::default() };
-    let received = fixture.receive(&document(3000), 1, &limits).await;
+    let received = fixture.receive(&document(3000), 1, 100_000).await;
     let error = received.validation.unwrap_err();
-    assert!(matches!(error, crate::dataset::ValidationError::TooLarge { .. }), "{error}");
+    let is_too_large = matches!(error.downcast_ref(), Some(ValidationError::TooLarge { .. }));
+    assert!(is_too_large, "{error}");
     assert!(received.content.bytes < 200_000, "{} bytes were read", received.content.bytes);
 }
 
@@ -209,7 +209,7 @@ async fn the_newest_three_failed_downloads_are_quarantined() {
     let fixture = Fixture::new();
     let document = Data::first_places(20).damaged(Damage::Truncated).document();
     for job in 1..=5 {
-        let received = fixture.receive(&document, job, &DocumentLimits::default()).await;
+        let received = fixture.receive(&document, job, MAX_BYTES).await;
         assert!(received.validation.is_err());
         let name = Name::new(at(job), job);
         let kept = fixture.archive.quarantine("places", name, 1, false, received).unwrap();
@@ -243,22 +243,18 @@ async fn the_catalogue_is_read_from_the_directory_alone() {
 #[tokio::test]
 async fn a_partial_file_belongs_to_one_attempt() {
     let fixture = Fixture::new();
-    let first = fixture.receive(&document(50), 1, &DocumentLimits::default()).await;
-    let name = Name::new(at(1), 1);
+    let first = fixture.receive(&document(50), 1, MAX_BYTES).await;
     let chunks = || stream::iter([Ok::<_, ()>(Bytes::from(document(9)))]);
-    let limits = DocumentLimits::default();
     // The same attempt again finds its name taken; another one of the same job has another name.
-    let same = fixture.archive.receive("places", name, attempt(1), &limits, chunks(), |_| {});
+    let same = fixture.archive.receive(incoming(1, attempt(1)), chunks(), |_| {});
     let Err(ReceiveError::Storage(error)) = same.await else { panic!("two have one file") };
     assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
     let other = Attempt::new("2-0123456789abcdef", 1);
-    let second = fixture.archive.receive("places", name, other, &limits, chunks(), |_| {}).await;
+    let second = fixture.archive.receive(incoming(1, other), chunks(), |_| {}).await;
     // Whoever is filed first has the name. The other one is worthless, and harms nothing.
-    let summary = first.validation.as_ref().unwrap().clone();
-    let filed = fixture.archive.file(first, summary, meta(1)).unwrap();
+    let filed = fixture.archive.file(first, meta(1)).unwrap();
     let second = second.unwrap();
-    let summary = second.validation.as_ref().unwrap().clone();
-    let again = fixture.archive.file(second, summary, meta(1)).unwrap();
+    let again = fixture.archive.file(second, meta(1)).unwrap();
     assert_eq!((&again, again.manifest.entities), (&filed, 50));
     assert_eq!(fixture.findings(), Vec::<String>::new());
     assert_eq!(fs::read_dir(fixture.archive.folder("places")).unwrap().count(), 3);
@@ -279,10 +275,9 @@ async fn a_partial_file_that_was_changed_or_replaced_is_not_filed() {
     ];
     for change in changes {
         let fixture = Fixture::new();
-        let received = fixture.receive(&document(50), 1, &DocumentLimits::default()).await;
-        let summary = received.validation.as_ref().unwrap().clone();
+        let received = fixture.receive(&document(50), 1, MAX_BYTES).await;
         change(&received.partial.path);
-        assert!(fixture.archive.file(received, summary, meta(1)).is_err());
+        assert!(fixture.archive.file(received, meta(1)).is_err());
         assert_eq!(fixture.archive.names("places").unwrap(), []);
     }
 }
@@ -292,7 +287,7 @@ async fn unfinished_files_are_removed_unless_their_worker_is_alive() {
     let fixture = Fixture::new();
     fixture.keep(&document(10), 1).await;
     for job in [2, 3] {
-        let name = attempt(job).partial_name(&Name::new(at(job), job).data());
+        let name = attempt(job).partial_name(&Name::new(at(job), job).with(".xml.zst"));
         fs::write(fixture.file(&name), "half").unwrap();
     }
     // What an older version left says nothing of its worker.
@@ -441,11 +436,9 @@ async fn the_largest_manifest_that_the_limits_allow_reads_back() {
 #[tokio::test]
 async fn a_manifest_that_does_not_read_back_is_not_published() {
     let fixture = Fixture::new();
-    let received = fixture.receive(&document(3), 1, &DocumentLimits::default()).await;
-    let summary = received.validation.as_ref().unwrap().clone();
+    let received = fixture.receive(&document(3), 1, MAX_BYTES).await;
     let notes = vec!["x".repeat(crate::manifest::LARGEST_MANIFEST)];
-    let error =
-        fixture.archive.file(received, summary, SnapshotMeta { notes, ..meta(1) }).unwrap_err();
+    let error = fixture.archive.file(received, SnapshotMeta { notes, ..meta(1) }).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
     assert_eq!(fixture.archive.names("places").unwrap(), []);
 }

@@ -4,6 +4,7 @@
 use super::output::{self, Lines, bytes};
 use super::watch::Watch;
 use super::{Common, Problem, archive, clock, engine_config, exit, open_store, stop_signal};
+use crate::archive::Snapshot;
 use crate::engine::{Engine, Scope};
 use crate::files;
 use crate::job::{Job, State};
@@ -174,9 +175,10 @@ fn conclude(config: &Path, job: &Job) -> Result<u8, Problem> {
         |error: &dyn std::fmt::Display| Problem::failed(format!("{}: {error}", path.display()));
     let text = fs::read(path).map_err(|error| unreadable(&error))?;
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| unreadable(&error))?;
-    let data = path.with_file_name(manifest.name().data());
+    let snapshot = Snapshot { path: path.clone(), manifest };
+    let (data, manifest) = (snapshot.data(), &snapshot.manifest);
     let links = fs::metadata(&data).map_err(|error| unreadable(&error))?.nlink();
-    let cost = match manifest.same_content_as {
+    let cost = match &manifest.same_content_as {
         Some(_) => {
             format!("identical to the previous one: a hard link ({links} names), no extra space")
         }

@@ -157,8 +157,8 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::{Attempt, Hold, SnapshotMeta};
-    use crate::dataset::DocumentLimits;
+    use crate::archive::{Attempt, Hold, Incoming, SnapshotMeta};
+    use crate::format::DATASET;
     use crate::manifest::{Name, Origin};
     use crate::policy::retention::Rules;
     use crate::simulator::Data;
@@ -174,16 +174,16 @@ mod tests {
     async fn file(archive: &Archive, job: i64) {
         let document = Data::first_places(5).document().to_vec();
         let chunks = stream::iter([Ok::<_, ()>(Bytes::from(document))]);
-        let limits = DocumentLimits::default();
         let name = Name::new(night(job), job);
         let attempt = Attempt::new("1-0123456789abcdef", job.unsigned_abs());
-        let received = archive.receive("stores", name, attempt, &limits, chunks, |_| {});
+        let incoming =
+            Incoming { source: "stores", name, attempt, format: &DATASET, max_bytes: 1 << 20 };
+        let received = archive.receive(incoming, chunks, |_| {});
         let received = received.await.unwrap();
-        let summary = received.validation.as_ref().unwrap().clone();
         let (access_id, data_source) = ("20181f26".into(), "Stores".into());
         let origin = Origin { access_id, data_source, version: None };
         let meta = SnapshotMeta::new("stores", &origin, job, night(job), night(job));
-        archive.file(received, summary, meta).unwrap();
+        archive.file(received, meta).unwrap();
     }
 
     #[tokio::test]

@@ -4,10 +4,12 @@ use super::in_flight::StepHandle;
 use super::resumable::ResumableDownload;
 use super::step::Effect;
 use super::{Engine, EngineConfig, Notice};
-use crate::archive::{Attempt, ReceiveError, Received, Snapshot, SnapshotMeta, panic_message};
-use crate::dataset::{DocumentLimits, Summary};
+use crate::archive::{
+    Attempt, Incoming, ReceiveError, Received, Snapshot, SnapshotMeta, panic_message,
+};
 use crate::failpoint::Point;
 use crate::files;
+use crate::format::Summary;
 use crate::job::{ErrorKind, Job, JobEvent, Outcome, Policy, RemoteJob, is_last_attempt};
 use crate::manifest::{HIGHEST_JOB, Name, newly_unreadable, suspicions};
 use crate::service::{ExportService, Failure, Target};
@@ -101,9 +103,12 @@ impl Engine {
         self.check_space(most / PRESUMED_RATIO)?;
         let number = self.shared.attempts.fetch_add(1, Ordering::Relaxed);
         let attempt = Attempt::new(&self.shared.worker.name, number);
-        let limits = DocumentLimits {
+        let incoming = Incoming {
+            source: &source.name,
+            name,
+            attempt,
+            format: service.format(target),
             max_bytes: config.settings.http.max_bytes,
-            ..DocumentLimits::default()
         };
         let mut before = 0;
         let progress = |bytes: u64| {
@@ -122,7 +127,7 @@ impl Engine {
             offset: 0,
         };
         archive
-            .receive(&source.name, name, attempt, &limits, resumable.chunks().boxed(), progress)
+            .receive(incoming, resumable.chunks().boxed(), progress)
             .await
             .map(|received| {
                 let notes = notes.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -162,10 +167,7 @@ impl Engine {
         let (kind, problem) = match &received.validation {
             Ok(summary) => match refusal(summary, job.expected(), is_last) {
                 Some(refusal) => refusal,
-                None => {
-                    let summary = summary.clone();
-                    return self.file(service, source, job, received, summary);
-                }
+                None => return self.file(service, source, job, received),
             },
             Err(error) => (ErrorKind::Corrupt, error.to_string()),
         };
@@ -197,15 +199,14 @@ impl Engine {
         let (engine, job, limit) = (self.clone(), job.clone(), config.settings.http.max_bytes);
         let filed = tokio::task::spawn_blocking(move || {
             let archive = &engine.shared.archive;
-            let Some((name, received)) = archive.requeue(&source.name, job.id, attempt, limit)?
-            else {
+            let format = service.format(&source.target);
+            let found = archive.requeue(&source.name, job.id, attempt, format, limit)?;
+            let Some((name, received)) = found else {
                 return Ok(None);
             };
-            let Ok(summary) = &received.validation else { return Ok(None) };
-            let summary = summary.clone();
             // Of an earlier remote job: its id and its announced number are no longer the job's.
             let earlier = Job { remote: Some(RemoteJob::intended(name.created_at())), ..job };
-            engine.file(&*service, &source, &earlier, received, summary).map(Some)
+            engine.file(&*service, &source, &earlier, received).map(Some)
         });
         match filed.await {
             Ok(Ok(outcome)) => outcome,
@@ -225,9 +226,12 @@ impl Engine {
         service: &dyn ExportService,
         source: &Source,
         job: &Job,
-        received: Received,
-        mut summary: Summary,
+        mut received: Received,
     ) -> io::Result<Outcome> {
+        let summary = match &mut received.validation {
+            Ok(summary) => summary,
+            Err(error) => return Err(io::Error::other(error.to_string())),
+        };
         // A manifest never holds the key, not even where the document does.
         for column in &mut summary.unreadable {
             column.first_key.take_if(|key| service.redact(key) != *key);
@@ -254,7 +258,7 @@ impl Engine {
             suspicious,
             notes: job.expected().is_none().then(|| uncounted.to_owned()).into_iter().collect(),
         };
-        let snapshot = archive.file(received, summary, meta)?;
+        let snapshot = archive.file(received, meta)?;
         let how = match &snapshot.manifest.same_content_as {
             Some(duplicate) => format!("identical with {duplicate}, so it costs no space"),
             None => format!("{} bytes stored", snapshot.manifest.stored.bytes),

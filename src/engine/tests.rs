@@ -2,6 +2,7 @@ use super::schedule::{Due, due};
 use super::*;
 use crate::clock::MockClock;
 use crate::config::{self, Environment};
+use crate::format::Format;
 use crate::job::{JobStep, State, Trigger};
 use crate::maintenance::{Maintenance, TASKS};
 use crate::policy::schedule::Schedule;
@@ -653,6 +654,10 @@ impl Hooked {
 }
 
 impl ExportService for Hooked {
+    fn format(&self, target: &Target) -> &'static dyn Format {
+        self.inner.format(target)
+    }
+
     fn submit<'a>(
         &'a self,
         target: &'a Target,

@@ -316,10 +316,10 @@ fn add_snapshot(settings: &Settings, job: i64, created_at: DateTime<Utc>) {
         "remote_id": null, "scheduled_for": null, "created_at": created_at,
         "completed_at": created_at, "entities": 0, "expected_entities": null, "entity_type": "Store",
         "primary_key": "Id", "columns": [], "content": { "bytes": 0, "sha256": "" },
-        "stored": { "file": name.data(), "bytes": 0, "sha256": "", "encoding": "zstd" },
+        "stored": { "file": name.with(".xml.zst"), "bytes": 0, "sha256": "", "encoding": "zstd" },
         "suspicious": [], "same_content_as": null, "generator": "a test",
     });
-    fs::write(folder.join(name.data()), "").unwrap();
+    fs::write(folder.join(name.with(".xml.zst")), "").unwrap();
     fs::write(folder.join(name.manifest()), manifest.to_string()).unwrap();
 }
 

@@ -18,8 +18,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub const FORMAT: u32 = 1;
 /// Bytes that a manifest may have: more than any that the limits of a document allow.
 pub const LARGEST_MANIFEST: usize = 16 << 20;
-/// How the data file's name ends.
-pub const DATA_SUFFIX: &str = ".xml.zst";
 /// How the manifest's name ends.
 pub const MANIFEST_SUFFIX: &str = ".json";
 /// How the name of a hold ends, which exempts its snapshot from retention.
@@ -113,7 +111,7 @@ pub struct Stored {
     pub bytes: u64,
     /// Its SHA-256, in lower-case hexadecimal digits.
     pub sha256: String,
-    /// How the content is encoded in it: `zstd`.
+    /// How the content is encoded in it: the name of a [`crate::codec::Codec`].
     pub encoding: String,
 }
 

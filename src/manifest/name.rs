@@ -1,6 +1,6 @@
 //! The name that a snapshot's files share.
 
-use super::{DATA_SUFFIX, HIGHEST_JOB, HOLD_SUFFIX, MANIFEST_SUFFIX};
+use super::{HIGHEST_JOB, HOLD_SUFFIX, MANIFEST_SUFFIX};
 use chrono::{DateTime, NaiveDateTime, Utc};
 use std::fmt;
 use std::str::FromStr;
@@ -46,9 +46,9 @@ impl Name {
         self.created_at.format(STAMP).to_string()
     }
 
-    /// The data file's name.
-    pub fn data(&self) -> String {
-        format!("{self}{DATA_SUFFIX}")
+    /// The name of the snapshot's file that ends in `suffix`.
+    pub fn with(&self, suffix: &str) -> String {
+        format!("{self}{suffix}")
     }
 
     /// The hold's name.
@@ -91,7 +91,7 @@ mod tests {
         let at = DateTime::parse_from_rfc3339("2026-11-25T02:00:01.987Z").unwrap().to_utc();
         let name = Name::new(at, 42);
         assert_eq!(name.to_string(), "20261125T020001Z-42");
-        assert_eq!(name.data(), "20261125T020001Z-42.xml.zst");
+        assert_eq!(name.with(".xml.zst"), "20261125T020001Z-42.xml.zst");
         assert_eq!("20261125T020001Z-42".parse(), Ok(name));
     }
 

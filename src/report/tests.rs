@@ -1,7 +1,7 @@
 use super::*;
-use crate::archive::{Attempt, SnapshotMeta};
+use crate::archive::{Attempt, Incoming, SnapshotMeta};
 use crate::config::{self, Environment};
-use crate::dataset::DocumentLimits;
+use crate::format::DATASET;
 use crate::job::{Job, Wait};
 use crate::manifest::Origin;
 use crate::simulator::Data;
@@ -62,17 +62,17 @@ impl Fixture {
         let name = Name::new(at, job);
         let attempt = Attempt::new("1-0123456789abcdef", job.unsigned_abs());
         let chunks = stream::iter([Ok::<_, ()>(Bytes::from(document))]);
-        let limits = DocumentLimits::default();
-        let received = self.archive.receive("stores", name, attempt, &limits, chunks, |_| {});
+        let incoming =
+            Incoming { source: "stores", name, attempt, format: &DATASET, max_bytes: 1 << 20 };
+        let received = self.archive.receive(incoming, chunks, |_| {});
         let received = received.await.unwrap();
-        let summary = received.validation.as_ref().unwrap().clone();
         let (access_id, data_source) = ("20181f26".into(), "Stores".into());
         let origin = Origin { access_id, data_source, version: None };
         let meta = SnapshotMeta {
             suspicious: suspicious.then(|| "too few".to_owned()).into_iter().collect(),
             ..SnapshotMeta::new("stores", &origin, job, at, at)
         };
-        self.archive.file(received, summary, meta).unwrap();
+        self.archive.file(received, meta).unwrap();
     }
 
     async fn status(&self, now: DateTime<Utc>) -> SourceStatus {

@@ -16,6 +16,7 @@ pub use crate::settings::Target;
 
 use std::fmt;
 
+use crate::format::Format;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
@@ -80,6 +81,9 @@ pub trait ExportService: Send + Sync {
         status_url: &'a str,
         now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Polled, Failure>>;
+
+    /// The format of the target's results.
+    fn format(&self, target: &Target) -> &'static dyn Format;
 
     /// Starts fetching a result. The caller limits and validates what it reads.
     ///

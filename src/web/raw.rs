@@ -1,6 +1,7 @@
 //! The two files of a snapshot, as they are in the archive.
 
 use super::State;
+use crate::codec::Codec;
 use crate::files;
 use axum::body::Body;
 use axum::extract::{Path as Wanted, State as Extract};
@@ -16,14 +17,15 @@ use tokio::io::AsyncReadExt;
 /// Bytes that are read at once.
 const PIECE: usize = 32 << 10;
 
-/// The data, compressed as stored.
+/// The data, as it is stored.
 pub(super) async fn data(
     Extract(state): Extract<State>,
     Wanted((source, name)): Wanted<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
     let Some(snapshot) = state.snapshot(&source, &name) else { return missing() };
-    send(snapshot.data(), "application/zstd", &headers)
+    let kind = snapshot.codec().map_or("application/octet-stream", Codec::media_type);
+    send(snapshot.data(), kind, &headers)
 }
 
 /// The manifest.

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use nightjar::clock::MockClock;
+use nightjar::format::{DATASET, Format};
 use nightjar::service::{
     Download, ExportService, Failure, FailureKind, OtherJob, Polled, Progress, Submitted, Target,
 };
@@ -475,6 +476,10 @@ impl Service {
 }
 
 impl ExportService for Service {
+    fn format(&self, _: &Target) -> &'static dyn Format {
+        &DATASET
+    }
+
     fn submit<'a>(
         &'a self,
         target: &'a Target,

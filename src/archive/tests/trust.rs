@@ -155,9 +155,10 @@ async fn a_link_or_a_pipe_instead_of_a_file_is_not_opened() {
     for job in 1..=4i64 {
         fixture.keep(&document(job.unsigned_abs()), job).await;
     }
+    let data = |name: &Name| name.with(".xml.zst");
     let file = |job: i64, name: fn(&Name) -> String| fixture.file(&name(&Name::new(at(job), job)));
     for (path, makes_link) in
-        [(file(1, Name::data), true), (file(2, Name::manifest), true), (file(3, Name::data), false)]
+        [(file(1, data), true), (file(2, Name::manifest), true), (file(3, data), false)]
     {
         files::rename(&path, &path.with_extension("moved")).unwrap();
         match makes_link {
@@ -226,10 +227,8 @@ async fn a_source_directory_that_is_another_users_link_is_an_error_and_a_finding
     assert_eq!(fixture.archive.sweep(|_| false).unwrap(), 0);
     assert!(precious.exists());
     assert_eq!(fixture.findings(), ["unreadable places"]);
-    let limits = DocumentLimits::default();
     let chunks = stream::iter([Ok::<_, ()>(Bytes::new())]);
-    let received =
-        fixture.archive.receive("places", Name::new(at(1), 1), attempt(1), &limits, chunks, |_| {});
+    let received = fixture.archive.receive(incoming(1, attempt(1)), chunks, |_| {});
     assert!(matches!(received.await, Err(ReceiveError::Storage(_))));
     assert_eq!(fs::read_dir(&goal).unwrap().count(), 1);
 }
@@ -290,10 +289,9 @@ async fn nothing_is_filed_under_a_name_that_nothing_finds_again() {
     for (job, created_at) in
         [(0, at(1)), (-4, at(1)), (crate::manifest::HIGHEST_JOB + 1, at(1)), (5, far)]
     {
-        let received = fixture.receive(&document(5), 1, &DocumentLimits::default()).await;
-        let summary = received.validation.as_ref().unwrap().clone();
+        let received = fixture.receive(&document(5), 1, MAX_BYTES).await;
         let meta = SnapshotMeta { job, created_at, ..meta(1) };
-        let error = fixture.archive.file(received, summary, meta).unwrap_err().to_string();
+        let error = fixture.archive.file(received, meta).unwrap_err().to_string();
         assert!(error.contains("is no name for a snapshot"), "{error}");
     }
     assert!(fixture.archive.newest("places").unwrap().is_none());

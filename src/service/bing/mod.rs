@@ -20,6 +20,7 @@ use self::text::tidy;
 use self::wire::Answer;
 use super::http::{Connection, HttpClients};
 use super::{Download, ExportService, Failure, FailureKind, Polled, Submitted, Target, Validator};
+use crate::format::{DATASET, Format};
 use crate::secret::{Key, redact, redact_parts};
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
@@ -96,6 +97,10 @@ impl ExportService for Bing {
         now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Polled, Failure>> {
         Box::pin(self.status(remote_id, status_url, now))
+    }
+
+    fn format(&self, _target: &Target) -> &'static dyn Format {
+        &DATASET
     }
 
     fn fetch<'a>(

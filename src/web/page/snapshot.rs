@@ -63,7 +63,7 @@ pub(in crate::web) async fn show(
         }
         p {
             a href={ (href) "/manifest" } { "The manifest (JSON)" } " · "
-            a href={ (href) "/data" } { "The data (" (bytes(manifest.stored.bytes)) ", zstd)" }
+            a href={ (href) "/data" } { "The data (" (bytes(manifest.stored.bytes)) ", " (manifest.stored.encoding) ")" }
         }
         h2 { "Places" }
         @match drawn {
