@@ -3,11 +3,11 @@
 use super::output;
 use super::watch::Watch;
 use super::{
-    Common, Problem, archive, chosen, clock, engine_config, exit, open_store, stop_signal, sweep,
+    Common, Problem, archive, chosen, clock, engine_config, exit, open_store, stop_signal,
 };
 use crate::alerts::Dispatcher;
 use crate::config::units::{duration_text, parse_duration};
-use crate::engine::{Engine, Observer, Scope};
+use crate::engine::{Engine, Observer, Scope, remove_leftovers};
 use crate::job::{Job, State, Trigger};
 use crate::maintenance::{Maintenance, OF_DATABASE};
 use crate::report::Reporter;
@@ -74,7 +74,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
                 settings.state_dir.display()
             ))
         })?;
-    sweep(&worker, &archive(&settings));
+    remove_leftovers(&worker, &archive(&settings));
     let watch = Watch::new(store.clone());
     let jobs = queue(&store, &sources).await?;
     for (job, is_new) in &jobs {

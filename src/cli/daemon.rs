@@ -1,9 +1,9 @@
 //! `nightjar daemon`: the service.
 
-use super::{Common, Problem, archive, clock, engine_config, stop_signal, sweep, systemd};
+use super::{Common, Problem, archive, clock, engine_config, stop_signal, systemd};
 use crate::alerts::{self, Dispatcher};
 use crate::config;
-use crate::engine::{Engine, EngineConfig, Notice, Observer, Scope};
+use crate::engine::{Engine, EngineConfig, Notice, Observer, Scope, remove_leftovers};
 use crate::files;
 use crate::maintenance::Maintenance;
 use crate::recovery::{Check, Recovery};
@@ -53,7 +53,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let store = Recovery::new(&settings, clock()).open(check, Some(&only)).await?;
     let worker = lock::Worker::register(&settings.state_dir, fastrand::u64(..)).map_err(state)?;
     let archive = archive(&settings);
-    sweep(&worker, &archive);
+    remove_leftovers(&worker, &archive);
     let token = match settings.token.as_ref().map(config::read_token).transpose() {
         Ok(token) => token.map(|(token, _)| token),
         Err(problem) => return Err(Problem::usage(format!("[web]: the token: {problem}"))),

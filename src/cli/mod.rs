@@ -31,7 +31,7 @@ use crate::report::{ReportError, Reporter};
 use crate::service::http::HttpClients;
 use crate::service::{self, ExportService};
 use crate::settings::Settings;
-use crate::store::{Store, lock};
+use crate::store::Store;
 use crate::telemetry::{self, LogFormat};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use problem::Problem;
@@ -226,18 +226,6 @@ impl Common {
 
 fn archive(settings: &Settings) -> Archive {
     Archive::new(&settings.archive_dir, &settings.state_dir)
-}
-
-/// Removes files of dead workers: their locks, and unfinished downloads in the archive.
-fn sweep(worker: &lock::Worker, archive: &Archive) {
-    worker.sweep();
-    match archive.sweep(|name| worker.is_alive(name)) {
-        Ok(0) => {}
-        Ok(files) => tracing::info!(files, "removed unfinished files of interrupted downloads"),
-        Err(error) => {
-            tracing::warn!(%error, "unfinished files of interrupted downloads cannot be removed now")
-        }
-    }
 }
 
 /// Opens the store; creates it if there is none, rebuilds it if it is missing or damaged.

@@ -10,26 +10,35 @@
 //! from working on the same job. Only a worker's lock shows whether it has died: a worker that is
 //! slow or stopped keeps its jobs, whatever the clocks say.
 
+mod claim;
+mod clock_watch;
 mod fetch;
 mod in_flight;
+mod orphans;
 mod resumable;
 mod run;
 mod schedule;
 mod step;
 #[cfg(test)]
 mod tests;
+mod ticking;
+mod timers;
+mod workers;
 
-pub use run::{Scope, Ticking};
+pub use run::Scope;
+pub use ticking::Ticking;
+pub use workers::remove_leftovers;
 
 use crate::archive::Archive;
-use crate::clock::{Clock, ClockSteps};
+use crate::clock::Clock;
 use crate::job::{Job, JobEvent, Policy};
 use crate::policy::backoff::Backoff;
 use crate::policy::quota::Quota;
 use crate::service::ExportService;
 use crate::settings::{Account, Settings, Source};
 use crate::store::{AccountLimits, Store, lock};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use clock_watch::ClockWatch;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -144,17 +153,6 @@ struct Shared {
     clock_watch: tokio::sync::Mutex<ClockWatch>,
 }
 
-/// What is known of the wall clock's steps.
-struct ClockWatch {
-    steps: ClockSteps,
-    /// Whether the clock has stepped and the database does not know yet.
-    pending: bool,
-    /// How far forward, altogether, of what is pending.
-    forward: TimeDelta,
-    /// How often anything was corrected.
-    corrections: u64,
-}
-
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("worker", &self.shared.worker.name).finish_non_exhaustive()
@@ -173,12 +171,7 @@ impl Engine {
     ) -> Engine {
         let started = clock.now();
         let config = Mutex::new(Arc::new(config));
-        let clock_watch = tokio::sync::Mutex::new(ClockWatch {
-            steps: ClockSteps::new(&clock),
-            pending: false,
-            forward: TimeDelta::zero(),
-            corrections: 0,
-        });
+        let clock_watch = tokio::sync::Mutex::new(ClockWatch::new(&clock));
         let last_tick = Mutex::new(Instant::now());
         Engine {
             shared: Arc::new(Shared {

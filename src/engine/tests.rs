@@ -17,6 +17,7 @@ use crate::store::{Claim, Filter, NewJob};
 use chrono::{TimeDelta, TimeZone};
 use std::path::Path;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 const KEY: &str = "CANARY-0123456789abcdef";
 
@@ -305,11 +306,11 @@ async fn a_young_remote_job_that_is_not_found_still_uses_quota() {
     engine.tick().await.unwrap();
     let held = async || store.job(second.id).await.unwrap().unwrap().waiting.is_some();
     let config = engine.config();
-    engine.orphans(&config).await.unwrap();
+    engine.poll_orphans(&config).await.unwrap();
     engine.tick().await.unwrap();
     assert!(held().await, "it may be running, and just not be known yet");
     machine.mock.advance(TimeDelta::minutes(16));
-    engine.orphans(&config).await.unwrap();
+    engine.poll_orphans(&config).await.unwrap();
     engine.tick().await.unwrap();
     assert!(!held().await);
 }
@@ -327,10 +328,10 @@ async fn the_quota_of_a_cancelled_job_is_freed_when_its_remote_job_ends() {
     assert!(held().await);
     let config = engine.config();
     // Once it says pending, then that it is done.
-    engine.orphans(&config).await.unwrap();
+    engine.poll_orphans(&config).await.unwrap();
     engine.tick().await.unwrap();
     assert!(held().await);
-    engine.orphans(&config).await.unwrap();
+    engine.poll_orphans(&config).await.unwrap();
     engine.tick().await.unwrap();
     assert!(!held().await);
     assert_eq!(machine.until_quiet(&engine, &store).await.state, State::Archived);
@@ -507,9 +508,13 @@ async fn a_configuration_that_could_not_be_applied_is_applied_by_the_next_try() 
             _ => Ok(()),
         })
     };
-    assert!(engine.iterate(&mut run, false).await.unwrap_err().is_storage());
+    let stop = CancellationToken::new();
+    let event = engine.next_event(&mut run, &stop).await;
+    assert!(engine.handle(&mut run, event).await.unwrap_err().is_storage());
     drop(failing);
-    assert!(!engine.iterate(&mut run, false).await.unwrap());
+    let event = engine.next_event(&mut run, &stop).await;
+    assert!(matches!(event, run::Event::ConfigChanged(_)), "{event:?}");
+    assert!(engine.handle(&mut run, event).await.unwrap().is_continue());
     assert!(store.cursor("two").await.unwrap().is_some(), "the new source is scheduled");
 }
 
@@ -806,21 +811,21 @@ async fn orphaned_remote_jobs_are_asked_about_once_at_a_time() {
     store.job_for(by_hand(), night()).await.unwrap();
     engine.tick().await.unwrap();
     let mut run = engine.begin(Scope::Everything).await.unwrap();
-    engine.ask_about_orphans(&mut run);
+    engine.begin_orphan_query(&mut run);
     while machine.simulator.count(Kind::Status) == 0 {
         tokio::task::yield_now().await;
     }
-    let first = run.orphan_query.as_ref().unwrap().id();
-    engine.ask_about_orphans(&mut run);
+    let first = run.orphans.task.as_ref().unwrap().id();
+    engine.begin_orphan_query(&mut run);
     assert_eq!(
-        run.orphan_query.as_ref().unwrap().id(),
+        run.orphans.task.as_ref().unwrap().id(),
         first,
         "the first question is not answered yet"
     );
-    run.orphan_query_stop.cancel();
-    run.orphan_query.take().unwrap().await.unwrap();
-    engine.ask_about_orphans(&mut run);
-    assert!(run.orphan_query.is_some());
+    run.orphans.stop.cancel();
+    run.orphans.task.take().unwrap().await.unwrap();
+    engine.begin_orphan_query(&mut run);
+    assert!(run.orphans.task.is_some());
 }
 
 #[tokio::test]
