@@ -32,14 +32,21 @@ pub fn late(stored: &Job, decided: &Change) -> Option<Change> {
         return Some(change);
     }
     decided.record?;
-    if let RemoteEffect::Accepted { id, .. } = &decided.remote {
-        let present = stored.remote.as_ref().filter(|remote| remote.record == decided.record);
-        if present.is_some_and(|remote| !remote.submitting) {
-            // It was stored, although its commit seemed to fail.
-            return None;
+    match &decided.remote {
+        RemoteEffect::Keep | RemoteEffect::Unanswered => return None,
+        RemoteEffect::Accepted { id, .. } => {
+            let present = stored.remote.as_ref().filter(|remote| remote.record == decided.record);
+            if present.is_some_and(|remote| !remote.submitting) {
+                // It was stored, although its commit seemed to fail.
+                return None;
+            }
+            // It uses quota until it ends, and can be polled.
+            change.events.push(JobEvent::AcceptedLate { id: id.clone() });
         }
-        // It uses quota until it ends, and can be polled.
-        change.events.push(JobEvent::AcceptedLate { id: id.clone() });
+        RemoteEffect::Refused
+        | RemoteEffect::Ended
+        | RemoteEffect::Started
+        | RemoteEffect::Imported => {}
     }
     change.remote = decided.remote.clone();
     Some(change)

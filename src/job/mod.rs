@@ -43,11 +43,11 @@
 //!
 //! | origin | function | in |
 //! | --- | --- | --- |
-//! | `create`, `skip` | [`create`], [`account_for`] | `create.rs` |
+//! | `create`, `skip` | [`create()`], [`account_for`] | `create.rs` |
 //! | `claim`, `wake`, `account` | [`claim`], [`wake`], [`move_to_account`] | `quota.rs` |
-//! | `submit`, `poll`, `fetch` | [`decide`], [`archived_instead`] | `decide/` |
+//! | `submit`, `poll`, `fetch` | [`decide()`], [`archived_instead`] | `decide/` |
 //! | `takeover` | [`unanswered`] | `decide/submit.rs` |
-//! | `cancel`, `late` | [`cancel`], [`late`] | `cancel.rs` |
+//! | `cancel`, `late` | [`cancel()`], [`late`] | `cancel.rs` |
 //! | `import` | [`import_known`], [`import_unknown`] | `import.rs` |
 //! | `clock` | [`correct_clock`] | `clock.rs` |
 //!

@@ -155,6 +155,8 @@ fn an_answer_that_comes_after_a_cancel_is_kept_once() {
     let [(kind, message)] = messages(&change).try_into().unwrap();
     assert_eq!(kind, "note");
     assert!(message.contains("had accepted the submission as remote job abc"), "{message}");
+    let pending = after(&job(State::Waiting), pending(), 0);
+    assert_eq!(late(&cancelled, &pending), None, "it says nothing new");
     // A commit that was reported as failed had been stored: the job has the answer already.
     assert_eq!(late(decided.job(), &decided), None);
 }
