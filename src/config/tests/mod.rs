@@ -5,6 +5,7 @@ mod places;
 mod secrets;
 mod shipped;
 mod syntax;
+mod values;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
