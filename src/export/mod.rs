@@ -1,9 +1,9 @@
 //! Exports: a snapshot's entities, written in the formats of other systems.
 //!
-//! One pass, in memory that does not grow with the snapshot: the [`Reader`] gives entities with typed
-//! values, each entity's geometry is chosen, and the [`Writer`] of the format writes the row. As many
-//! rows are written as there are entities, or the export fails. What a format cannot hold exactly is
-//! counted in [`Changes`].
+//! One pass, in memory that does not grow with the snapshot: the [`Reader`] gives entities with
+//! typed values, each entity's geometry is chosen, and the [`Writer`] of the format writes the row.
+//! As many rows are written as there are entities, or the export fails. What a format cannot hold
+//! exactly is counted in [`Changes`].
 //!
 //! A format is a file of this module and a line in [`FORMATS`].
 
