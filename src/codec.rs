@@ -109,6 +109,11 @@ impl<R: Read> Decoder<R> {
         self.0.window_log_max(LARGEST_WINDOW_LOG)?;
         Ok(self)
     }
+
+    /// The file, wherever it was read to: bytes that were read ahead are dropped.
+    pub fn into_inner(self) -> R {
+        self.0.finish().into_inner()
+    }
 }
 
 impl<R: Read> Read for Decoder<R> {

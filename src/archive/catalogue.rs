@@ -4,7 +4,7 @@ use super::{Archive, layout};
 use crate::codec::Codec;
 use crate::files::{self, EntryKind, Folder};
 use crate::manifest::{LARGEST_MANIFEST, LATEST, MANIFEST_SUFFIX, Manifest, Name, ReadManifest};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The longest source name that the configuration allows, in bytes.
@@ -124,18 +124,6 @@ impl Archive {
         let path = self.folder(source).join(name.manifest());
         let manifest = read_as(&path, name, Some(source)).ok()?;
         Some(Snapshot { path, manifest })
-    }
-
-    /// A snapshot's content as the service sent it, at most `limit` bytes. A file
-    /// that needs more memory to decompress than any that Nightjar wrote is an error when it is read.
-    pub fn content(&self, snapshot: &Snapshot, limit: u64) -> io::Result<impl BufRead + use<>> {
-        let file = files::read(&snapshot.data())?;
-        let codec = snapshot.codec().ok_or_else(|| {
-            let encoding = &snapshot.manifest.stored.encoding;
-            io::Error::new(io::ErrorKind::Unsupported, layout::unknown_encoding(encoding))
-        })?;
-        let decoder = codec.decoder(file)?.with_little_memory()?;
-        Ok(BufReader::new(decoder.take(limit)))
     }
 
     /// The entity count of the newest snapshot that is not suspicious.

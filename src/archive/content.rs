@@ -1,6 +1,7 @@
-//! Reads a snapshot's document and proves it in the same pass.
+//! Reads a snapshot's content, as the service sent it.
 
-use super::{Archive, Snapshot};
+use super::{Archive, Snapshot, layout};
+use crate::codec::Decoder;
 use crate::digest::Digesting;
 use crate::files;
 use crate::manifest::Content;
@@ -8,13 +9,13 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
-/// Bytes of the document that are decompressed at once.
+/// Bytes of the content that are decoded at once.
 const BUFFER: usize = 128 << 10;
 
-/// A snapshot's document. It is what the archive promises only once [`ProvenContent::finish`] has
-/// said so.
+/// A snapshot's content, checked as it is read. It is what the manifest says only once
+/// [`ProvenContent::finish`] has returned without an error.
 pub struct ProvenContent<'p> {
-    reader: BufReader<Digesting<zstd::Decoder<'static, BufReader<Digesting<File>>>>>,
+    reader: BufReader<Digesting<Decoder<Digesting<File>>>>,
     stored: Content,
     content: Content,
     progress: &'p (dyn Fn(u64) + Sync),
@@ -27,27 +28,39 @@ impl fmt::Debug for ProvenContent<'_> {
 }
 
 impl Archive {
-    /// Opens a snapshot's document. `progress` is called with the bytes of it that have been read.
+    /// A snapshot's content, at most `limit` bytes. A file that needs more memory to decode than any
+    /// that Nightjar wrote is an error when it is read.
+    pub fn content(&self, snapshot: &Snapshot, limit: u64) -> io::Result<impl BufRead + use<>> {
+        Ok(BufReader::new(decoder(snapshot, files::read(&snapshot.data())?)?.take(limit)))
+    }
+
+    /// A snapshot's content, checked against its manifest. `progress` is called with the bytes that
+    /// have been read.
     ///
     /// # Errors
-    /// When its data file cannot be opened.
+    /// When its data file cannot be opened, or is encoded in a way that this version does not know.
     pub fn proven_content<'p>(
         &self,
         snapshot: &Snapshot,
         progress: &'p (dyn Fn(u64) + Sync),
     ) -> io::Result<ProvenContent<'p>> {
-        let file = BufReader::new(Digesting::new(files::read(&snapshot.data())?));
-        let decoder = zstd::Decoder::with_buffer(file)?;
+        let decoder = decoder(snapshot, Digesting::new(files::read(&snapshot.data())?))?;
+        let stored = &snapshot.manifest.stored;
         Ok(ProvenContent {
             reader: BufReader::with_capacity(BUFFER, Digesting::new(decoder)),
-            stored: Content {
-                bytes: snapshot.manifest.stored.bytes,
-                sha256: snapshot.manifest.stored.sha256.clone(),
-            },
+            stored: Content { bytes: stored.bytes, sha256: stored.sha256.clone() },
             content: snapshot.manifest.content.clone(),
             progress,
         })
     }
+}
+
+fn decoder<R: Read>(snapshot: &Snapshot, file: R) -> io::Result<Decoder<R>> {
+    let codec = snapshot.codec().ok_or_else(|| {
+        let encoding = &snapshot.manifest.stored.encoding;
+        io::Error::new(io::ErrorKind::Unsupported, layout::unknown_encoding(encoding))
+    })?;
+    codec.decoder(file)?.with_little_memory()
 }
 
 impl ProvenContent<'_> {
@@ -62,10 +75,9 @@ impl ProvenContent<'_> {
         let left = io::copy(&mut (&mut self.reader).take(most), &mut io::sink());
         left.map_err(undecodable)?;
         let Digesting { inner: decoder, digester: content } = self.reader.into_inner();
-        let mut file = decoder.finish();
+        let mut file = decoder.into_inner();
         io::copy(&mut file, &mut io::sink()).map_err(|error| error.to_string())?;
-        let stored = Content::from(file.into_inner().digester);
-        let content = Content::from(content);
+        let (stored, content) = (Content::from(file.digester), Content::from(content));
         match () {
             () if stored != self.stored => Err(differs("the data file", &self.stored, &stored)),
             () if content != self.content => Err(differs("the document", &self.content, &content)),

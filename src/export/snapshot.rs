@@ -102,9 +102,13 @@ impl Export<'_> {
             max_bytes: manifest.content.bytes,
             ..DocumentLimits::default()
         };
-        let mut content = archive
-            .proven_content(self.snapshot, self.progress)
-            .map_err(|error| ExportError::Damaged(error.to_string()))?;
+        let mut content =
+            archive.proven_content(self.snapshot, self.progress).map_err(|error| {
+                match error.kind() {
+                    io::ErrorKind::Unsupported => ExportError::Impossible(error.to_string()),
+                    _ => ExportError::Damaged(error.to_string()),
+                }
+            })?;
         let written = match self.format.open {
             None => self.copy(&mut content, target)?,
             Some(_) => {
@@ -131,15 +135,18 @@ impl Export<'_> {
         target: Target<'_>,
     ) -> Result<Written, ExportError> {
         let out = target.stream()?;
+        // More than the manifest's own number is damage, however long it goes on.
+        let mut left = self.snapshot.manifest.content.bytes;
         loop {
             let piece =
                 content.fill_buf().map_err(|error| ExportError::Damaged(error.to_string()))?;
-            if piece.is_empty() {
+            let length = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            if length == 0 {
                 break;
             }
-            out.write_all(piece)?;
-            let length = piece.len();
+            out.write_all(piece.get(..length).unwrap_or_default())?;
             content.consume(length);
+            left -= length as u64;
         }
         let entities = self.snapshot.manifest.entities;
         Ok(Written { entities, rows: entities, without_geometry: 0, changes: Vec::new() })
