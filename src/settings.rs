@@ -313,7 +313,7 @@ impl Source {
 }
 
 /// What a source's service exports. Only that service can read it: it makes the target from its
-/// own keys of the configuration and gets it back with each call. Everybody else passes it on, and
+/// own keys of the configuration and gets it back with each call. The rest of the program passes it on, and
 /// records its [`Origin`] in the manifest.
 ///
 /// It is one type, without a parameter for the service, so that a [`Source`] is the same whatever

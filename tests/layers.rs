@@ -143,3 +143,31 @@ fn pure_modules_use_no_clock_no_network_no_files_and_do_not_wait() {
         }
     }
 }
+
+/// Words of one service alone.
+const OF_ONE_SERVICE: [&str; 5] = ["bing", "access_id", "data_source", "jobid", "virtualearth"];
+/// Files and folders that may have them, and why.
+const MAY_KNOW_IT: [(&str, &str); 7] = [
+    ("service/bing/", "the service itself"),
+    ("service/kind.rs", "the list of services"),
+    ("service/mod.rs", "its module is declared there"),
+    ("simulator/", "the simulated service"),
+    ("manifest/origin.rs", "manifests of format 1 name their origin so"),
+    ("cli/demo.rs", "it runs the simulated service"),
+    ("cli/init.rs", "it asks for what a source of this service needs"),
+];
+
+#[test]
+fn only_a_service_knows_its_words() {
+    let mut known = 0;
+    for source in sources() {
+        let path = source.path.to_str().unwrap();
+        let may_know = MAY_KNOW_IT.iter().any(|(place, _)| path.starts_with(place));
+        let code = source.code.to_lowercase();
+        for word in OF_ONE_SERVICE.iter().filter(|word| code.contains(**word)) {
+            known += 1;
+            assert!(may_know, "{path} knows {word}");
+        }
+    }
+    assert!(known > 10, "only {known} words were found");
+}

@@ -65,7 +65,8 @@ impl Archive {
     /// Files a valid download. When this returns, the snapshot is complete and on disk.
     ///
     /// # Errors
-    /// The download is not valid (`InvalidInput`), or a file cannot be read or written.
+    /// The download is not valid or not what was announced (`InvalidInput`), or a file cannot be
+    /// read or written.
     pub fn file(&self, mut received: Received, meta: SnapshotMeta) -> io::Result<Snapshot> {
         let summary = match &mut received.validation {
             Ok(summary) => std::mem::take(summary),
@@ -73,6 +74,11 @@ impl Archive {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, error.to_string()));
             }
         };
+        if let Some(expected) = meta.expected.filter(|expected| *expected != summary.entities) {
+            let message =
+                format!("{} entities arrived, {expected} were announced", summary.entities);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let folder = self.folder(&meta.source);
         let name = Name::new(meta.created_at, meta.job);
         if !name.is_valid() {

@@ -31,7 +31,7 @@ pub(super) fn data_names(name: Name) -> impl Iterator<Item = String> {
     FORMATS.iter().map(move |format| name.with(&format.suffix()))
 }
 
-/// What is wrong with a snapshot whose data is stored in a way that this version does not know.
+/// The problem of a snapshot whose data is stored in a way that this version does not know.
 pub(super) fn unknown_encoding(encoding: &str) -> String {
     format!("its encoding {encoding} is unknown to this version: use the version that wrote it")
 }

@@ -98,13 +98,16 @@ impl Drop for Partial {
 }
 
 /// Why a download was not received.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ReceiveError<E> {
     /// The stream broke.
+    #[error("{0}")]
     Remote(E),
     /// The file could not be written.
+    #[error("the archive cannot be written: {0}")]
     Storage(io::Error),
     /// A thread of the pipeline panicked.
+    #[error("{0}")]
     Panicked(String),
 }
 

@@ -452,13 +452,15 @@ fn source(table: &Table<'_>, kinds: &Kinds<'_>, settings: &Settings) -> Option<S
         if kinds.contains_key(name) {
             return Ok(name.to_owned());
         }
-        let known: Vec<_> = kinds.keys().map(|name| quoted(name)).collect();
         Err(match nearest(name, kinds.keys().copied()).as_slice() {
             [near, ..] => format!("no account {}, did you mean `{near}`?", quoted(name)),
-            [] if known.is_empty() => {
+            [] if kinds.is_empty() => {
                 format!("no account {}, the file has no [accounts.NAME]", quoted(name))
             }
-            [] => format!("no account {}, known: {}", quoted(name), known.join(", ")),
+            [] => {
+                let known: Vec<_> = kinds.keys().map(|name| quoted(name)).collect();
+                format!("no account {}, known: {}", quoted(name), known.join(", "))
+            }
         })
     });
     let target = (kind_of_source(table, kinds).read_source)(table);

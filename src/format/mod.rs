@@ -28,7 +28,7 @@ pub trait Format: fmt::Debug + Send + Sync {
     fn codec(&self) -> Codec;
 
     /// Reads a result once, from its first byte to its end, in memory that does not grow with the
-    /// result, and proves that it is complete and readable. It may stop at the first error; what is
+    /// result, and checks that it is complete and readable. It may stop at the first error; what is
     /// left of the input is then discarded. It must not do anything else: all versions of this
     /// program must find the same in the same bytes.
     ///
@@ -44,7 +44,7 @@ impl dyn Format {
     }
 }
 
-/// What validation proved and counted. Manifests record it.
+/// What validation found and counted. Manifests record it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
     /// The entities of all types.

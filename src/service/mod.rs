@@ -1,10 +1,24 @@
 //! The remote side: the interface of a slow export service, and its clients.
 //!
-//! Each call of an [`ExportService`] sends one request: it keeps no state, reads no wall clock, never
-//! sleeps and never repeats a request. Callers decide when and how often to send requests; a
-//! [`Failure`] tells them why one failed.
+//! An [`ExportService`] is the client of one account. Each call sends one request: it keeps no
+//! state between calls, reads no wall clock, never waits before a request and never repeats one.
+//! Callers decide when and how often to send requests; a [`Failure`] tells them why one failed.
+//! `conformance` tests these promises; every service runs it.
+//!
+//! # Adding a service
+//!
+//! 1. A folder beside [`bing`] with a type that implements [`ExportService`], and its own request
+//!    type, which it puts into a [`Target`].
+//! 2. A [`ServiceKind`] in that folder: its word, and how it reads its keys of accounts and
+//!    sources.
+//! 3. A line in [`KINDS`].
+//! 4. If its results have a new format: a [`Format`], and a line in [`crate::format::FORMATS`].
+//! 5. A test that runs `conformance` against a simulated form of the service.
+//! 6. Its keys in `docs/configuration.md` and `config.example.toml`; a test compares them.
 
 pub mod bing;
+#[cfg(test)]
+mod conformance;
 pub mod http;
 mod kind;
 
@@ -56,24 +70,38 @@ impl fmt::Debug for Download {
     }
 }
 
-/// An export service: submit, poll, fetch.
+/// The client of an account at an export service: submit, poll, fetch.
 ///
-/// `now` is needed to read a `Retry-After` that is a date, for nothing else.
+/// What holds for all methods:
+/// - One call is one request, with its redirects. Nothing is repeated or remembered: after a
+///   restart another client continues with the texts that were stored.
+/// - `remote_id`, `status_url` and `result_url` are the service's own texts. The caller stores them
+///   as they are and gives them back; it does not read them.
+/// - The key goes to the account's own hosts only, and is in no text that is returned: not in URLs,
+///   messages, notes or errors.
+/// - A target that another service made is a failure of the kind `Protocol`, without a request.
+/// - Dropping a call is safe at any time. Bodies are read with the limits and timeouts of the
+///   clients, so that no call lasts forever.
+/// - `now` is for reading a `Retry-After` that is a date, and for nothing else.
 pub trait ExportService: Send + Sync {
-    /// Starts one remote job. The request is sent at most once.
+    /// Starts one remote job. The request is sent at most once, on a connection of its own, because
+    /// a pooled one may make the library send it again.
     ///
     /// # Errors
-    /// A [`Failure`] whose `maybe_started` says whether the service may have started a job.
+    /// A [`Failure`] whose `maybe_started` says whether the service may have started a job: false
+    /// only if that is certain.
     fn submit<'a>(
         &'a self,
         target: &'a Target,
         now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Submitted, Failure>>;
 
-    /// Polls the status of a remote job.
+    /// Asks for the status of a remote job. An unknown status word is pending, not a failure: the
+    /// caller's deadline ends the job.
     ///
     /// # Errors
-    /// When there was no valid response; this says nothing about the remote job itself.
+    /// When there was no valid response; this says nothing about the remote job itself. `NotFound`
+    /// means that the service does not know the job.
     fn poll<'a>(
         &'a self,
         target: &'a Target,
@@ -85,7 +113,8 @@ pub trait ExportService: Send + Sync {
     /// The format of the target's results.
     fn format(&self, target: &Target) -> &'static dyn Format;
 
-    /// Starts fetching a result. The caller limits and validates what it reads.
+    /// Starts fetching a result, which has no effect at the service. The caller limits and validates
+    /// what it reads.
     ///
     /// # Errors
     /// When no body was received; later failures come through the stream.

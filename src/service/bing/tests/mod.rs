@@ -1,6 +1,7 @@
 //! The client against bytes: a server that says exactly what a case wants, and remembers what it
 //! was asked.
 
+mod conformance;
 mod create;
 mod fetch;
 mod hostile;
