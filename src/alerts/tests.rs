@@ -1,6 +1,6 @@
 use super::*;
-use crate::config::{self, Environment};
 use crate::report::Reporter;
+use crate::tests::fixtures;
 use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -68,19 +68,7 @@ fn the_end_of_the_service_is_sent_once_at_each_step() {
 #[tokio::test]
 async fn a_source_whose_folder_cannot_be_read_is_a_problem() {
     let folder = TempDir::new().unwrap();
-    let text = r#"
-        state_dir = "state"
-        [accounts.contoso]
-        key_env = "UNUSED"
-        [[sources]]
-        name = "stores"
-        account = "contoso"
-        access_id = "20181f26"
-        data_source = "Stores"
-        schedule = "0 2 * * *"
-    "#;
-    let file = folder.path().join("config.toml");
-    let settings = config::parse(text, &file, &Environment::default()).unwrap();
+    let settings = fixtures::settings(folder.path());
     let archive = crate::archive::Archive::new(&settings.archive_dir, &settings.state_dir);
     archive.prepare().unwrap();
     std::os::unix::fs::symlink(folder.path().join("gone"), archive.folder("stores")).unwrap();

@@ -157,33 +157,15 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::{Attempt, Hold, Incoming, SnapshotMeta};
-    use crate::format::DATASET;
-    use crate::manifest::{Name, Origin};
+    use crate::archive::Hold;
+    use crate::manifest::Name;
     use crate::policy::retention::Rules;
-    use crate::simulator::Data;
-    use bytes::Bytes;
+    use crate::tests::fixtures;
     use chrono::{DateTime, TimeZone, Utc};
     use chrono_tz::Tz;
-    use futures_util::stream;
 
     fn night(job: i64) -> DateTime<Utc> {
         Utc.with_ymd_and_hms(2026, 11, 25, 2, 0, 0).unwrap() + TimeDelta::days(job)
-    }
-
-    async fn file(archive: &Archive, job: i64) {
-        let document = Data::first_places(5).document().to_vec();
-        let chunks = stream::iter([Ok::<_, ()>(Bytes::from(document))]);
-        let name = Name::new(night(job), job);
-        let attempt = Attempt::new("1-0123456789abcdef", job.unsigned_abs());
-        let incoming =
-            Incoming { source: "stores", name, attempt, format: &DATASET, max_bytes: 1 << 20 };
-        let received = archive.receive(incoming, chunks, |_| {});
-        let received = received.await.unwrap();
-        let (access_id, data_source) = ("20181f26".into(), "Stores".into());
-        let origin = Origin { access_id, data_source, version: None };
-        let meta = SnapshotMeta::new("stores", &origin, job, night(job), night(job));
-        archive.file(received, meta).unwrap();
     }
 
     #[tokio::test]
@@ -192,7 +174,7 @@ mod tests {
         let archive = Archive::new(&folder.path().join("archive"), folder.path());
         archive.prepare().unwrap();
         for job in 1..=3 {
-            file(&archive, job).await;
+            fixtures::file_snapshot(&archive, job, night(job), &[]).await;
         }
         let policy =
             Rules { keep_last: 1, keep_daily: 0, keep_weekly: 0, keep_monthly: 0, keep_yearly: 0 };
@@ -201,8 +183,8 @@ mod tests {
         archive.hold("stores", Name::new(night(2), 2), &hold).unwrap();
         let (lines, failures) = carry_out(&archive, &plan);
         assert_eq!(failures, Vec::<String>::new());
-        let told: Vec<_> = lines.iter().map(|line| (line.job, line.keep)).collect();
-        assert_eq!(told, [(3, true), (2, true), (1, false)]);
+        let shown: Vec<_> = lines.iter().map(|line| (line.job, line.keep)).collect();
+        assert_eq!(shown, [(3, true), (2, true), (1, false)]);
         assert_eq!(lines[1].reasons, ["held: the auditors"]);
         assert_eq!(archive.names("stores").unwrap().len(), 2);
     }

@@ -1,13 +1,7 @@
 use super::*;
-use crate::archive::{Attempt, Incoming, SnapshotMeta};
-use crate::config::{self, Environment};
-use crate::format::DATASET;
 use crate::job::{Job, Wait};
-use crate::manifest::Origin;
-use crate::simulator::Data;
-use bytes::Bytes;
+use crate::tests::fixtures;
 use chrono::{TimeDelta, TimeZone};
-use futures_util::stream;
 use tempfile::TempDir;
 
 /// The morning after this many nights with a run at two o'clock.
@@ -26,25 +20,7 @@ impl Fixture {
     /// A source that is due every night at two, known since night 0.
     async fn new() -> Fixture {
         let folder = TempDir::new().unwrap();
-        let text = r#"
-            state_dir = "state"
-            [accounts.contoso]
-            key_env = "UNUSED"
-            [[sources]]
-            name = "stores"
-            account = "contoso"
-            access_id = "20181f26"
-            data_source = "Stores"
-            schedule = "0 2 * * *"
-            [[sources]]
-            name = "other"
-            account = "contoso"
-            access_id = "20181f26"
-            data_source = "Other"
-            schedule = "@yearly"
-        "#;
-        let file = folder.path().join("config.toml");
-        let settings = config::parse(text, &file, &Environment::default()).unwrap();
+        let settings = fixtures::settings(folder.path());
         let store = Store::open(&settings.state_dir, 0).await.unwrap();
         let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
         archive.prepare().unwrap();
@@ -58,21 +34,8 @@ impl Fixture {
 
     /// Files a snapshot of a job, with a clock that shows `at`.
     async fn keep(&self, job: i64, at: DateTime<Utc>, suspicious: bool) {
-        let document = Data::first_places(5).document().to_vec();
-        let name = Name::new(at, job);
-        let attempt = Attempt::new("1-0123456789abcdef", job.unsigned_abs());
-        let chunks = stream::iter([Ok::<_, ()>(Bytes::from(document))]);
-        let incoming =
-            Incoming { source: "stores", name, attempt, format: &DATASET, max_bytes: 1 << 20 };
-        let received = self.archive.receive(incoming, chunks, |_| {});
-        let received = received.await.unwrap();
-        let (access_id, data_source) = ("20181f26".into(), "Stores".into());
-        let origin = Origin { access_id, data_source, version: None };
-        let meta = SnapshotMeta {
-            suspicious: suspicious.then(|| "too few".to_owned()).into_iter().collect(),
-            ..SnapshotMeta::new("stores", &origin, job, at, at)
-        };
-        self.archive.file(received, meta).unwrap();
+        let reasons: &[&str] = if suspicious { &["too few"] } else { &[] };
+        fixtures::file_snapshot(&self.archive, job, at, reasons).await;
     }
 
     async fn status(&self, now: DateTime<Utc>) -> SourceStatus {

@@ -1,3 +1,4 @@
-//! Attacks on every reader of outside input.
+//! What unit tests share, and attacks on every reader of outside input.
 
+pub(crate) mod fixtures;
 pub(crate) mod hostile;

@@ -1,0 +1,62 @@
+//! A configuration and snapshots, for the unit tests of several modules.
+
+use crate::archive::{Archive, Attempt, Incoming, SnapshotMeta};
+use crate::config::{self, Environment};
+use crate::format::DATASET;
+use crate::manifest::{Name, Origin};
+use crate::settings::Settings;
+use crate::simulator::Data;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::stream;
+use std::path::Path;
+
+/// Two sources on one account: `stores`, due every night at two, and `other`, due once a year. The
+/// state is in the folder `state` below this one.
+const TWO_SOURCES: &str = r#"
+    state_dir = "state"
+    [accounts.contoso]
+    key_env = "UNUSED"
+    [[sources]]
+    name = "stores"
+    account = "contoso"
+    access_id = "20181f26"
+    data_source = "Stores"
+    schedule = "0 2 * * *"
+    [[sources]]
+    name = "other"
+    account = "contoso"
+    access_id = "20181f26"
+    data_source = "Other"
+    schedule = "@yearly"
+"#;
+
+/// The settings of [`TWO_SOURCES`], with all paths below a folder.
+pub(crate) fn settings(folder: &Path) -> Settings {
+    let file = folder.join("config.toml");
+    config::parse(TWO_SOURCES, &file, &Environment::default()).unwrap()
+}
+
+/// Files a snapshot of five entities of `stores`, made by this job at this instant, which is
+/// suspicious if there are reasons.
+pub(crate) async fn file_snapshot(
+    archive: &Archive,
+    job: i64,
+    at: DateTime<Utc>,
+    suspicious: &[&str],
+) {
+    let document = Data::first_places(5).document().to_vec();
+    let chunks = stream::iter([Ok::<_, ()>(Bytes::from(document))]);
+    let name = Name::new(at, job);
+    let attempt = Attempt::new("1-0123456789abcdef", job.unsigned_abs());
+    let incoming =
+        Incoming { source: "stores", name, attempt, format: &DATASET, max_bytes: 1 << 20 };
+    let received = archive.receive(incoming, chunks, |_| {}).await.unwrap();
+    let (access_id, data_source) = ("20181f26".into(), "Stores".into());
+    let origin = Origin { access_id, data_source, version: None };
+    let meta = SnapshotMeta {
+        suspicious: suspicious.iter().map(|reason| (*reason).to_owned()).collect(),
+        ..SnapshotMeta::new("stores", &origin, job, at, at)
+    };
+    archive.file(received, meta).unwrap();
+}
