@@ -17,11 +17,13 @@ pub mod alerts;
 pub mod maintenance;
 pub mod recovery;
 
-// The loop that works on jobs, the reports that the commands and the page show, and what is made of
-// archived snapshots.
+// The loop that works on jobs, and the reports that the commands and the page show.
 pub mod engine;
-pub mod export;
 pub mod report;
+
+// What is made of archived snapshots.
+pub mod diff;
+pub mod export;
 
 // The configuration, of which each service reads its own keys.
 pub mod config;

@@ -206,6 +206,11 @@ impl<R: BufRead> XmlSource<R> {
         self.at
     }
 
+    /// Bytes up to the end of the current token.
+    pub(super) fn position(&self) -> u64 {
+        self.lead + self.reader.buffer_position()
+    }
+
     /// Bytes read so far; after [`Token::End`] the document's size.
     pub(super) fn bytes(&self) -> u64 {
         self.reader.get_ref().consumed()

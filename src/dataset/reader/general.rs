@@ -337,6 +337,11 @@ impl<R: BufRead> General<R> {
         Some(self.number)
     }
 
+    /// Where the current token ends.
+    pub(super) fn position(&self) -> u64 {
+        self.source.position()
+    }
+
     /// What was counted: entities of declared types, other elements, the document's bytes.
     pub(super) fn finish(self) -> Counted {
         Counted {

@@ -143,6 +143,17 @@ impl<R: BufRead> Reader<R> {
         self.general.offset()
     }
 
+    /// Bytes of the document that have been read: up to the end of the schema at first, then up to
+    /// the end of the entity that was given last.
+    pub fn position(&self) -> u64 {
+        self.general.position()
+    }
+
+    /// The root element's name, as written.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
     /// What the document declares.
     pub fn schema(&self) -> &Schema {
         &self.schema
