@@ -2,10 +2,11 @@
 
 use super::changes::Changes;
 use super::json::{self, LargeNumbers, Properties};
+use super::marked::Mark;
 use super::row::Row;
 use super::{ExportError, Start, Target, Writer};
 use crate::geometry::{self, Surface};
-use std::io::Write;
+use std::io::{self, Write};
 
 /// What begins each text of a sequence.
 const RECORD_SEPARATOR: u8 = 0x1e;
@@ -57,7 +58,7 @@ impl Writer for Features<'_> {
             (false, false) => line.extend_from_slice(b",\n"),
         }
         self.is_first = false;
-        feature(row, &self.properties, changes, line)?;
+        feature(row, &self.properties, None, changes, line)?;
         if self.is_sequence {
             line.push(b'\n');
         }
@@ -74,12 +75,13 @@ impl Writer for Features<'_> {
 }
 
 /// One Feature object, without a line end.
-fn feature(
+pub(super) fn feature(
     row: &Row<'_>,
     properties: &Properties,
+    mark: Option<Mark<'_>>,
     changes: &mut Changes,
     line: &mut Vec<u8>,
-) -> Result<(), ExportError> {
+) -> io::Result<()> {
     line.extend_from_slice(b"{\"type\":\"Feature\"");
     if let Some(key) = row.key {
         line.extend_from_slice(b",\"id\":");
@@ -93,8 +95,13 @@ fn feature(
         }
     }
     line.extend_from_slice(b",\"properties\":{");
+    let start = line.len();
+    if let Some(Mark { name, value }) = mark {
+        json::member(name, start, line)?;
+        json::string(value, line)?;
+    }
     let became_geometry = row.chosen.column.filter(|_| row.chosen.geometry.is_some());
-    properties.write(row, became_geometry, LargeNumbers::Numbers, changes, line)?;
+    properties.write_behind(start, row, became_geometry, LargeNumbers::Numbers, changes, line)?;
     line.extend_from_slice(b"}}");
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Values as JSON.
 
 use super::changes::{Changes, Kind};
+use super::marked::MarkedOptions;
 use super::names::{self, Rules};
 use super::row::Row;
 use super::{Start, table::Table};
@@ -67,8 +68,8 @@ const ENTITY_TYPE: &str = "entity_type";
 /// The properties of each table's objects: their names, each once in an object.
 #[derive(Debug)]
 pub(super) struct Properties {
-    /// By table and column.
-    names: Vec<Vec<String>>,
+    /// By table and column; `None` for one that is left out.
+    names: Vec<Vec<Option<String>>>,
     /// Whether an object says of which type it is.
     have_types: bool,
 }
@@ -81,9 +82,22 @@ impl Properties {
         let rules = Rules { ignores_case: false, most_bytes: usize::MAX };
         let of_table = |table: &Table| {
             let all: Vec<_> = table.columns.iter().map(|column| renamed(&column.name)).collect();
-            names::unique(all.iter().map(String::as_str), reserved, rules)
+            let names = names::unique(all.iter().map(String::as_str), reserved, rules);
+            names.into_iter().map(Some).collect()
         };
         Properties { names: start.tables.iter().map(of_table).collect(), have_types }
+    }
+
+    /// The columns of one table, beside a mark.
+    pub(super) fn marked(table: &Table, options: &MarkedOptions) -> Properties {
+        let rules = Rules { ignores_case: false, most_bytes: usize::MAX };
+        let reserved = [options.mark, ENTITY_TYPE];
+        let reserved = reserved.get(..if options.have_types { 2 } else { 1 }).unwrap_or_default();
+        let all = table.columns.iter().map(|column| column.name.as_str());
+        let names = names::unique(all, reserved, rules).into_iter().zip(&table.columns);
+        let names =
+            names.map(|(name, column)| (!options.ignore.contains(&column.name)).then_some(name));
+        Properties { names: vec![names.collect()], have_types: options.have_types }
     }
 
     /// Writes the members of a row's object, without braces; one column may be left out.
@@ -95,14 +109,26 @@ impl Properties {
         changes: &mut Changes,
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
-        let start = out.len();
+        self.write_behind(out.len(), row, without, large, changes, out)
+    }
+
+    /// The same, where the object begins at `start` and may have members already.
+    pub(super) fn write_behind(
+        &self,
+        start: usize,
+        row: &Row<'_>,
+        without: Option<usize>,
+        large: LargeNumbers,
+        changes: &mut Changes,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
         if self.have_types {
             member(ENTITY_TYPE, start, out)?;
             string(&row.table.name, out)?;
         }
         let names = self.names.get(row.index).into_iter().flatten();
         for (column, name) in names.enumerate() {
-            if Some(column) != without {
+            if let Some(name) = name.as_deref().filter(|_| Some(column) != without) {
                 member(name, start, out)?;
                 value(row, column, large, changes, out)?;
             }
@@ -112,7 +138,7 @@ impl Properties {
 }
 
 /// A member's name, with a comma before it unless it is the first behind `start`.
-fn member(name: &str, start: usize, out: &mut Vec<u8>) -> io::Result<()> {
+pub(super) fn member(name: &str, start: usize, out: &mut Vec<u8>) -> io::Result<()> {
     if out.len() > start {
         out.push(b',');
     }

@@ -11,7 +11,9 @@ mod changes;
 mod cosmos;
 mod csv;
 mod geojson;
+mod hidden;
 mod json;
+mod marked;
 mod names;
 mod row;
 mod snapshot;
@@ -20,6 +22,8 @@ mod table;
 mod tests;
 
 pub use changes::{Change, Changes, Kind};
+pub use hidden::HiddenFile;
+pub use marked::{MarkedFeatures, MarkedOptions};
 pub use row::{Chosen, GeometryFrom, Row};
 pub use snapshot::Export;
 pub use table::{Table, TableColumn, Typed};
@@ -263,15 +267,7 @@ pub fn write(
         let Some(index) = positions.get(position).copied().flatten() else { continue };
         let Some(table) = start.tables.get(index) else { continue };
         let key = entity.key();
-        for element in entity.elements() {
-            match element.column() {
-                None => changes.add(element.name(), Kind::Undeclared, key),
-                Some(_) if element.is_repeated() => {
-                    changes.add(element.name(), Kind::Repeated, key);
-                }
-                Some(_) => {}
-            }
-        }
+        row::count_left_out(&entity, key, &mut changes);
         let chosen = row::choose(&options.geometry, table, &entity, key, &mut changes);
         without_geometry += u64::from(chosen.geometry.is_none());
         writer.row(&Row { table, index, entity, key, chosen }, &mut changes)?;

@@ -92,6 +92,18 @@ impl<'r> Row<'r> {
     }
 }
 
+/// Counts the elements of an entity that are not written: undeclared ones, and further values of a
+/// column.
+pub(super) fn count_left_out(entity: &Entity<'_>, key: Option<&str>, changes: &mut Changes) {
+    for element in entity.elements() {
+        match element.column() {
+            None => changes.add(element.name(), Kind::Undeclared, key),
+            Some(_) if element.is_repeated() => changes.add(element.name(), Kind::Repeated, key),
+            Some(_) => {}
+        }
+    }
+}
+
 /// Chooses the geometry of an entity, and counts what cannot become one.
 pub(super) fn choose(
     from: &GeometryFrom,

@@ -1,12 +1,11 @@
 //! Exports an archived snapshot: checks it in the same pass, and gives the file its name last.
 
+use super::hidden::HiddenFile;
 use super::{ExportError, Format, Options, Target, Written, write};
 use crate::archive::{Archive, ProvenContent, Snapshot};
 use crate::dataset::DocumentLimits;
 use std::fmt;
-use std::fs::{self, Permissions};
-use std::io::{self, BufRead, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::io::{BufRead, BufWriter, Write};
 use std::path::Path;
 
 /// Bytes that are written at once.
@@ -51,7 +50,7 @@ impl Export<'_> {
     /// Writes to a file, which has its name only once it is complete and on disk.
     ///
     /// # Errors
-    /// See [`ExportError`]; then nothing is left. [`io::ErrorKind::AlreadyExists`] when the file
+    /// See [`ExportError`]; then nothing is left. [`std::io::ErrorKind::AlreadyExists`] when the file
     /// exists and is not to be replaced.
     pub fn to_file(
         &self,
@@ -59,25 +58,9 @@ impl Export<'_> {
         file: &Path,
         replace: bool,
     ) -> Result<Written, ExportError> {
-        let folder = match file.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        let name = file
-            .file_name()
-            .ok_or_else(|| ExportError::Choice(format!("{} names no file", file.display())))?;
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(name);
-        prefix.push(".");
-        let mut hidden = tempfile::Builder::new()
-            .prefix(&prefix)
-            .suffix(".partial")
-            // The file is the user's own: their umask decides who may read it.
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)
-            .map_err(|error| within(folder, error))?;
+        let mut hidden = HiddenFile::create(file)?;
         let written = if self.format.streams {
-            let mut out = BufWriter::with_capacity(BUFFER, hidden.as_file_mut());
+            let mut out = BufWriter::with_capacity(BUFFER, hidden.file());
             let written = self.to_target(archive, Target::Stream(&mut out))?;
             out.flush()?;
             drop(out);
@@ -85,13 +68,7 @@ impl Export<'_> {
         } else {
             self.to_target(archive, Target::File(hidden.path().to_owned()))?
         };
-        hidden.as_file().sync_all()?;
-        let named = match replace {
-            true => hidden.persist(file),
-            false => hidden.persist_noclobber(file),
-        };
-        named.map_err(|error| error.error)?;
-        fs::File::open(folder)?.sync_all()?;
+        hidden.finish(replace)?;
         Ok(written)
     }
 
@@ -151,8 +128,4 @@ impl Export<'_> {
         let entities = self.snapshot.manifest.entities;
         Ok(Written { entities, rows: entities, without_geometry: 0, changes: Vec::new() })
     }
-}
-
-fn within(folder: &Path, error: io::Error) -> ExportError {
-    io::Error::new(error.kind(), format!("{}: {error}", folder.display())).into()
 }

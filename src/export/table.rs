@@ -80,6 +80,17 @@ impl Table {
         }
     }
 
+    /// The table of entities whose type the schema does not declare: without columns.
+    pub(super) fn undeclared(name: &str) -> Table {
+        Table {
+            name: name.to_owned(),
+            columns: Vec::new(),
+            key: None,
+            latitude: None,
+            longitude: None,
+        }
+    }
+
     /// The position of the column of this name.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)

@@ -1,0 +1,72 @@
+//! A file that has its name only once it is complete and on disk.
+
+use super::ExportError;
+use std::ffi::OsString;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// A file under a hidden name beside its final one. It is removed unless it is [finished](Self::finish).
+#[derive(Debug)]
+pub struct HiddenFile {
+    hidden: tempfile::NamedTempFile,
+    /// The final path, and its folder.
+    path: PathBuf,
+    folder: PathBuf,
+}
+
+impl HiddenFile {
+    /// Creates it.
+    ///
+    /// # Errors
+    /// When the path names no file, or the folder cannot be written.
+    pub fn create(path: &Path) -> Result<HiddenFile, ExportError> {
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let name = path
+            .file_name()
+            .ok_or_else(|| ExportError::Choice(format!("{} names no file", path.display())))?;
+        let mut prefix = OsString::from(".");
+        prefix.push(name);
+        prefix.push(".");
+        let hidden = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(".partial")
+            // The file is the user's own: their umask decides who may read it.
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)
+            .map_err(|error| within(folder, error))?;
+        Ok(HiddenFile { hidden, path: path.to_owned(), folder: folder.to_owned() })
+    }
+
+    /// Its hidden path.
+    pub fn path(&self) -> &Path {
+        self.hidden.path()
+    }
+
+    /// The file, to be written.
+    pub fn file(&mut self) -> &mut File {
+        self.hidden.as_file_mut()
+    }
+
+    /// Brings it to disk and gives it its name.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] when a file has that name and is not to be replaced.
+    pub fn finish(self, replace: bool) -> io::Result<()> {
+        self.hidden.as_file().sync_all()?;
+        let named = match replace {
+            true => self.hidden.persist(&self.path),
+            false => self.hidden.persist_noclobber(&self.path),
+        };
+        named.map_err(|error| error.error)?;
+        fs::File::open(&self.folder)?.sync_all()
+    }
+}
+
+fn within(folder: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", folder.display()))
+}
