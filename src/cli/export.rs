@@ -5,10 +5,9 @@ use super::{Common, Problem, archive, exit};
 use crate::export::{self, Change, Export, ExportError, Format, GeometryFrom, Options, Written};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::fs;
-use std::io::{self, IsTerminal, stderr, stdout};
+use std::io::{self, stdout};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -69,12 +68,12 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
         )));
     }
     if !to_stdout && !arguments.force && fs::symlink_metadata(file).is_ok() {
-        return Err(exists(file));
+        return Err(output::exists(file));
     }
     let archive = archive(&common.settings()?);
     let snapshot = archive.select(&arguments.snapshot)?;
     let shown = format!("{}@{}", snapshot.manifest.source, snapshot.manifest.name().timestamp());
-    let bar = progress(snapshot.manifest.content.bytes);
+    let bar = output::bytes_bar(snapshot.manifest.content.bytes);
     let export = Export {
         snapshot: &snapshot,
         format,
@@ -96,7 +95,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     if !to_stdout {
         output::line(format!("{shown}: {rows} written to {}", file.display()))?;
     }
-    explain(&written.changes);
+    output::explain(&written.changes);
     let is_exact = !written.changes.iter().any(|change| change.lossy);
     Ok(if is_exact { exit::DONE } else { exit::PARTLY })
 }
@@ -135,44 +134,17 @@ fn options(arguments: &Arguments) -> Options {
     }
 }
 
-fn progress(bytes: u64) -> ProgressBar {
-    if !stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(bytes);
-    match ProgressStyle::with_template("{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
-}
-
-fn exists(file: &Path) -> Problem {
-    Problem::usage(format!("{} exists; --force replaces it", file.display()))
-}
-
 fn problem(error: ExportError, snapshot: &str, file: &Path) -> Problem {
     match error {
-        ExportError::Io(error) if error.kind() == io::ErrorKind::AlreadyExists => exists(file),
+        ExportError::Io(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            output::exists(file)
+        }
         ExportError::Choice(message) => Problem::usage(format!("{snapshot}: {message}")),
         ExportError::Lossy(changes) => {
-            explain(&changes);
+            output::explain(&changes);
             Problem::failed(format!("{snapshot}: {}", ExportError::Lossy(Vec::new())))
         }
         other => Problem::failed(format!("{snapshot}: {other}")),
-    }
-}
-
-/// Prints what could not be written exactly, and what was done.
-fn explain(changes: &[Change]) {
-    for Change { column, kind, count, lossy, examples } in changes {
-        let severity = if *lossy { "not exact" } else { "note" };
-        let values = output::count(usize::try_from(*count).unwrap_or(usize::MAX), "value");
-        let example = match examples.first() {
-            Some(key) => format!(" (first: {key})"),
-            None => String::new(),
-        };
-        let what = kind.explanation();
-        output::note(format!("{severity}: {column}: {values}: {what}{example}"));
     }
 }
 

@@ -5,11 +5,13 @@ mod backup;
 mod check;
 mod daemon;
 mod demo;
+mod diff;
 mod doctor;
 mod export;
 mod hold;
 mod init;
 mod jobs;
+mod log;
 mod notify;
 mod output;
 mod problem;
@@ -125,6 +127,10 @@ enum Command {
     Reindex(reindex::Arguments),
     /// Write a snapshot in the format of another system
     Export(export::Arguments),
+    /// Show what changed from one snapshot to another
+    Diff(diff::Arguments),
+    /// Show the life of one entity over all snapshots
+    Log(log::Arguments),
     /// Apply retention now: remove the snapshots that no rule keeps
     Prune(prune::Arguments),
     /// Exempt a snapshot from retention
@@ -204,6 +210,8 @@ async fn run(cli: Cli) -> Result<u8, Problem> {
         Command::Verify(arguments) => verify::run(common, arguments),
         Command::Reindex(arguments) => reindex::run(common, arguments).await,
         Command::Export(arguments) => export::run(common, arguments),
+        Command::Diff(arguments) => diff::run(common, arguments),
+        Command::Log(arguments) => log::run(common, arguments),
         Command::Prune(arguments) => prune::run(common, arguments),
         Command::Hold(arguments) => hold::hold(common, arguments),
         Command::Unhold(arguments) => hold::unhold(common, arguments),

@@ -1,9 +1,13 @@
 //! Printing: JSON documents, tables, and quantities as people read them.
 
 use super::Problem;
+use crate::diff::DiffError;
+use crate::export::Change;
 use crate::printable::one_line;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, IsTerminal, Write, stderr};
+use std::path::Path;
 
 /// Writes to standard output. A reader that has gone away is no failure.
 fn write(text: &str) -> Result<(), Problem> {
@@ -13,6 +17,53 @@ fn write(text: &str) -> Result<(), Problem> {
             Err(Problem::failed(format!("cannot write to standard output: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+/// Standard output, for what is written piece by piece.
+pub(super) fn stream() -> BufWriter<io::Stdout> {
+    BufWriter::new(io::stdout())
+}
+
+/// Why a stream to standard output ended early.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// Its reader has gone away, which is no failure.
+    ReaderGone,
+    /// It failed.
+    Failed(Problem),
+}
+
+impl Ended {
+    /// A problem, unless all is well.
+    pub(super) fn settle(result: Result<(), Ended>) -> Result<(), Problem> {
+        match result {
+            Ok(()) | Err(Ended::ReaderGone) => Ok(()),
+            Err(Ended::Failed(problem)) => Err(problem),
+        }
+    }
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Ended {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Ended::ReaderGone,
+            _ => {
+                Ended::Failed(Problem::failed(format!("cannot write to standard output: {error}")))
+            }
+        }
+    }
+}
+
+impl From<serde_json::Error> for Ended {
+    fn from(error: serde_json::Error) -> Ended {
+        io::Error::from(error).into()
+    }
+}
+
+impl From<DiffError> for Ended {
+    fn from(error: DiffError) -> Ended {
+        Ended::Failed(error.into())
     }
 }
 
@@ -118,6 +169,37 @@ pub(super) fn count(number: usize, one: &str) -> String {
 /// A number of bytes, roughly.
 pub(super) fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
+}
+
+/// A bar for bytes that are read, on a terminal.
+pub(super) fn bytes_bar(bytes: u64) -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(bytes);
+    match ProgressStyle::with_template("{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// A file that is there, and is not to be replaced.
+pub(super) fn exists(file: &Path) -> Problem {
+    Problem::usage(format!("{} exists; --force replaces it", file.display()))
+}
+
+/// Prints what could not be written exactly, and what was done.
+pub(super) fn explain(changes: &[Change]) {
+    for Change { column, kind, count: values, lossy, examples } in changes {
+        let severity = if *lossy { "not exact" } else { "note" };
+        let values = count(usize::try_from(*values).unwrap_or(usize::MAX), "value");
+        let example = match examples.first() {
+            Some(key) => format!(" (first: {key})"),
+            None => String::new(),
+        };
+        let what = kind.explanation();
+        note(format!("{severity}: {column}: {values}: {what}{example}"));
+    }
 }
 
 #[cfg(test)]

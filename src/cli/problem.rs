@@ -3,6 +3,7 @@
 use super::exit;
 use crate::archive::SelectError;
 use crate::config::ConfigError;
+use crate::diff::DiffError;
 use crate::recovery::RecoveryError;
 use crate::report::ReportError;
 use crate::store::StoreError;
@@ -71,6 +72,17 @@ impl From<SelectError> for Problem {
         match error {
             SelectError::None { .. } | SelectError::Manifest { .. } => Problem::usage(error),
             SelectError::Io(_) => Problem::failed(error),
+        }
+    }
+}
+
+impl From<DiffError> for Problem {
+    fn from(error: DiffError) -> Problem {
+        match error {
+            DiffError::DifferentKeys { .. } | DiffError::SeveralTypes { .. } => {
+                Problem::usage(error)
+            }
+            _ => Problem::failed(error),
         }
     }
 }

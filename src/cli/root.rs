@@ -17,8 +17,13 @@ pub(super) fn leave(cli: &Cli) -> Result<(), Problem> {
     let is_root = rustix::process::geteuid().is_root();
     let stays = matches!(
         cli.command,
-        // An export only reads the archive, and writes where the caller may write.
-        Command::Init(_) | Command::Check(_) | Command::Demo(_) | Command::Export(_)
+        // These only read the archive, or write where the caller may write.
+        Command::Init(_)
+            | Command::Check(_)
+            | Command::Demo(_)
+            | Command::Export(_)
+            | Command::Diff(_)
+            | Command::Log(_)
     );
     if !is_root || stays {
         return Ok(());

@@ -152,6 +152,11 @@ impl Diff {
         EntityView::new(change.entity(), side)
     }
 
+    /// Whether the entity type is part of what identifies an entity.
+    pub fn has_types(&self) -> bool {
+        self.plan.has_types
+    }
+
     /// The name of the change's entity type, where it is part of what identifies an entity.
     pub fn entity_type<'c>(&self, change: &Change<'c>) -> Option<&'c str> {
         self.plan.has_types.then(|| change.entity().name())

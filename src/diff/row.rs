@@ -1,12 +1,13 @@
 //! What of an entity is compared, and its digest.
 
 use super::plan::{Plan, SidePlan, UNDECLARED, fields};
-use super::value::{Cell, text};
+use super::value::{self, Cell, text};
 use crate::dataset::{Element, Entity, Value};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Bytes of a row's digest: two different rows meet by accident once in 2^64 rows.
 pub(super) const DIGEST: usize = 16;
@@ -125,15 +126,24 @@ fn extras<'r>(side: &SidePlan, entity: &Entity<'r>) -> BTreeMap<String, &'r str>
 }
 
 /// A column whose value changed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ColumnChange<'r> {
     /// Its name. An element that the schema does not declare is named as it is written; the second
     /// of a name in one entity is `NAME[2]`.
+    #[serde(skip)]
     pub name: String,
     /// Its value before.
     pub old: Cell<'r>,
     /// Its value now.
     pub new: Cell<'r>,
+}
+
+/// As people read it. Of two long texts that begin alike, the parts that differ are shown.
+impl fmt::Display for ColumnChange<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (old, new) = value::shown_pair(&self.old, &self.new);
+        write!(f, "{}: {old} → {new}", self.name)
+    }
 }
 
 /// The columns whose values differ, in the order of the old schema.

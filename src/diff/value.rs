@@ -142,6 +142,35 @@ impl fmt::Display for Cell<'_> {
     }
 }
 
+/// Characters of a common beginning that are shown before the first difference.
+const CONTEXT: usize = 20;
+
+/// Two values as people read them. Where both are long texts with the same beginning, it is cut, so
+/// that the difference is shown.
+pub(super) fn shown_pair(old: &Cell<'_>, new: &Cell<'_>) -> (String, String) {
+    let (one, other) = (long_text(old), long_text(new));
+    let (Some(one), Some(other)) = (one, other) else { return (old.to_string(), new.to_string()) };
+    let same = one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
+    if same <= SHOWN / 2 {
+        return (old.to_string(), new.to_string());
+    }
+    let from = |text: &str| {
+        let rest: String = text.chars().skip(same - CONTEXT).take(SHOWN).collect();
+        let more = if text.chars().count() > same - CONTEXT + SHOWN { "…" } else { "" };
+        format!("…{rest}{more}")
+    };
+    (from(one), from(other))
+}
+
+fn long_text<'r>(cell: &Cell<'r>) -> Option<&'r str> {
+    match cell.value {
+        Value::Text(text) | Value::Geometry(text) | Value::Unreadable(text) => {
+            (text.chars().nth(SHOWN / 2).is_some()).then_some(text)
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,5 +273,21 @@ mod tests {
         assert_eq!(Cell::NULL.to_string(), "null");
         let long = "é".repeat(300);
         assert_eq!(cell("xs:string", &long).to_string(), "é".repeat(200) + "…");
+    }
+
+    #[test]
+    fn long_texts_are_shown_where_they_differ() {
+        let text = |end: &str| "é".repeat(150) + end;
+        let (one, other) = (text("a"), text("b"));
+        let shown = shown_pair(&Cell::of_text(&one), &Cell::of_text(&other));
+        let context = "é".repeat(20);
+        assert_eq!(shown, (format!("…{context}a"), format!("…{context}b")));
+        let shown = shown_pair(&Cell::of_text("a"), &Cell::of_text(&other));
+        assert_eq!(shown, ("a".to_owned(), other.clone()));
+        let shown = shown_pair(&Cell::of_text(&other), &Cell::NULL);
+        assert_eq!(shown, (other.clone(), "null".to_owned()));
+        let shown = shown_pair(&Cell::of_text(&other), &Cell::of_text(&text(&"b".repeat(300))));
+        assert_eq!(shown.0, format!("…{context}b"));
+        assert_eq!(shown.1, format!("…{context}{}…", "b".repeat(180)));
     }
 }

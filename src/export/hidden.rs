@@ -7,7 +7,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// A file under a hidden name beside its final one. It is removed unless it is [finished](Self::finish).
+/// A file under a hidden name beside its final one. It is removed unless it is
+/// [finished](Self::finish).
 #[derive(Debug)]
 pub struct HiddenFile {
     hidden: tempfile::NamedTempFile,

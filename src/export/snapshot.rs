@@ -50,8 +50,8 @@ impl Export<'_> {
     /// Writes to a file, which has its name only once it is complete and on disk.
     ///
     /// # Errors
-    /// See [`ExportError`]; then nothing is left. [`std::io::ErrorKind::AlreadyExists`] when the file
-    /// exists and is not to be replaced.
+    /// See [`ExportError`]; then nothing is left. [`std::io::ErrorKind::AlreadyExists`] when the
+    /// file exists and is not to be replaced.
     pub fn to_file(
         &self,
         archive: &Archive,

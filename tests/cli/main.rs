@@ -15,6 +15,7 @@ mod check;
 mod daemon;
 mod deaths;
 mod descriptors;
+mod diff;
 mod disks;
 mod doctor;
 mod endings;
