@@ -1,8 +1,8 @@
 //! Comparison of two documents by primary key and by value.
 //!
-//! Two readings. The first makes a digest of every entity ([`read`]) and finds the digests that
-//! only one document has ([`merge`]); the second reads only those entities again. What one document
-//! has more than memory allows is sorted in a temporary file ([`sort`]). Nothing depends on how a
+//! Two readings. The first makes a digest of every entity (`read`) and finds the digests that
+//! only one document has (`merge`); the second reads only those entities again. What one document
+//! has more than memory allows is sorted in a temporary file (`sort`). Nothing depends on how a
 //! document is written: the order of entities and columns, CDATA, references and white space
 //! between elements do not matter.
 //!
