@@ -4,7 +4,7 @@ use super::Document;
 use crate::archive::{Archive, ProvenContent, Snapshot};
 use crate::dataset::DocumentLimits;
 use std::fmt;
-use std::io::BufRead;
+use std::io::{self, BufRead};
 
 /// A snapshot whose document is compared.
 #[derive(Clone)]
@@ -55,20 +55,16 @@ impl Document for Archived<'_> {
         }
     }
 
-    fn open(&self) -> Result<ProvenContent<'_>, String> {
-        let content = self.archive.proven_content(self.snapshot, self.progress);
-        content.map_err(|error| error.to_string())
+    fn open(&self) -> io::Result<ProvenContent<'_>> {
+        self.archive.proven_content(self.snapshot, self.progress)
     }
 
     fn finish(&self, content: ProvenContent<'_>) -> Result<(), String> {
         content.finish()
     }
 
-    fn open_again(&self) -> Result<Box<dyn BufRead + Send + '_>, String> {
+    fn open_again(&self) -> io::Result<Box<dyn BufRead + Send + '_>> {
         let most = self.snapshot.manifest.content.bytes;
-        match self.archive.content(self.snapshot, most) {
-            Ok(content) => Ok(Box::new(content)),
-            Err(error) => Err(error.to_string()),
-        }
+        Ok(Box::new(self.archive.content(self.snapshot, most)?))
     }
 }

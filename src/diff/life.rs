@@ -152,7 +152,7 @@ struct Sighting {
 
 impl Sighting {
     fn find(document: &impl Document, wanted: &Wanted) -> Result<Sighting, DiffError> {
-        let mut content = document.open().map_err(|error| DiffError::damaged(document, error))?;
+        let mut content = document.open().map_err(|error| DiffError::closed(document, error))?;
         let found = search(document, &mut content, wanted)?;
         document.finish(content).map_err(|error| DiffError::damaged(document, error))?;
         Ok(found)

@@ -62,8 +62,8 @@ pub trait Document: Sync {
     /// Opens it for the first reading.
     ///
     /// # Errors
-    /// A sentence about the reason.
-    fn open(&self) -> Result<Self::Content<'_>, String>;
+    /// When it cannot be opened; [`io::ErrorKind::Unsupported`] when that is no damage.
+    fn open(&self) -> io::Result<Self::Content<'_>>;
 
     /// Reads what the first reading has left, and checks that it is the whole document.
     ///
@@ -74,8 +74,8 @@ pub trait Document: Sync {
     /// Opens it for the second reading, which compares what it reads with the first.
     ///
     /// # Errors
-    /// A sentence about the reason.
-    fn open_again(&self) -> Result<Box<dyn BufRead + Send + '_>, String>;
+    /// As of [`Document::open`].
+    fn open_again(&self) -> io::Result<Box<dyn BufRead + Send + '_>>;
 }
 
 /// How two documents are compared.
@@ -113,6 +113,14 @@ pub enum DiffError {
         /// What is not right.
         what: String,
     },
+    /// This version cannot read a document.
+    #[error("{document} cannot be read: {what}")]
+    Unsupported {
+        /// Its name.
+        document: String,
+        /// Why not.
+        what: String,
+    },
     /// Which of several entity types is meant is not known.
     #[error("{document} has several entity types ({types}): choose one with --entity")]
     SeveralTypes {
@@ -144,6 +152,16 @@ fn shown_key(key: &Option<String>) -> &str {
 impl DiffError {
     fn damaged(document: &impl Document, what: impl Display) -> DiffError {
         DiffError::Damaged { document: document.name(), what: what.to_string() }
+    }
+
+    /// A document that cannot be opened.
+    fn closed(document: &impl Document, error: io::Error) -> DiffError {
+        match error.kind() {
+            io::ErrorKind::Unsupported => {
+                DiffError::Unsupported { document: document.name(), what: error.to_string() }
+            }
+            _ => DiffError::damaged(document, error),
+        }
     }
 
     fn inconsistent(what: impl Display) -> DiffError {
@@ -235,8 +253,8 @@ fn first_reading(
     options: &Options,
     space: &Space,
 ) -> Result<(Plan, Index, Index), DiffError> {
-    let mut old_content = old.open().map_err(|error| DiffError::damaged(old, error))?;
-    let mut new_content = new.open().map_err(|error| DiffError::damaged(new, error))?;
+    let mut old_content = old.open().map_err(|error| DiffError::closed(old, error))?;
+    let mut new_content = new.open().map_err(|error| DiffError::closed(new, error))?;
     let old_reader = Reader::open(&mut old_content, &old.limits());
     let old_reader = old_reader.map_err(|error| DiffError::damaged(old, error))?;
     let new_reader = Reader::open(&mut new_content, &new.limits());

@@ -125,7 +125,7 @@ pub(super) fn extract(
         }
         let damaged = |error: io::Error| DiffError::damaged(document, error);
         let mut content =
-            document.open_again().map_err(|error| DiffError::damaged(document, error))?;
+            document.open_again().map_err(|error| DiffError::closed(document, error))?;
         take(&mut content, frame.head, &mut head).map_err(damaged)?;
         let mut at = frame.head;
         let mut entity = Vec::new();

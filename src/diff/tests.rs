@@ -21,7 +21,7 @@ impl Document for Text {
         DocumentLimits::default()
     }
 
-    fn open(&self) -> Result<&[u8], String> {
+    fn open(&self) -> io::Result<&[u8]> {
         Ok(self.0.as_bytes())
     }
 
@@ -33,7 +33,7 @@ impl Document for Text {
         }
     }
 
-    fn open_again(&self) -> Result<Box<dyn BufRead + Send + '_>, String> {
+    fn open_again(&self) -> io::Result<Box<dyn BufRead + Send + '_>> {
         Ok(Box::new(self.0.as_bytes()))
     }
 }
@@ -338,7 +338,7 @@ impl Document for Shifting {
         DocumentLimits::default()
     }
 
-    fn open(&self) -> Result<&[u8], String> {
+    fn open(&self) -> io::Result<&[u8]> {
         self.0.open()
     }
 
@@ -346,7 +346,7 @@ impl Document for Shifting {
         Ok(())
     }
 
-    fn open_again(&self) -> Result<Box<dyn BufRead + Send + '_>, String> {
+    fn open_again(&self) -> io::Result<Box<dyn BufRead + Send + '_>> {
         self.1.open_again()
     }
 }

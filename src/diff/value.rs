@@ -287,7 +287,8 @@ mod tests {
         let shown = shown_pair(&Cell::of_text(&other), &Cell::NULL);
         assert_eq!(shown, (other.clone(), "null".to_owned()));
         let shown = shown_pair(&Cell::of_text(&other), &Cell::of_text(&text(&"b".repeat(300))));
+        let context = "é".repeat(19);
         assert_eq!(shown.0, format!("…{context}b"));
-        assert_eq!(shown.1, format!("…{context}{}…", "b".repeat(180)));
+        assert_eq!(shown.1, format!("…{context}{}…", "b".repeat(181)));
     }
 }

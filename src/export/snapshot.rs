@@ -5,7 +5,7 @@ use super::{ExportError, Format, Options, Target, Written, write};
 use crate::archive::{Archive, ProvenContent, Snapshot};
 use crate::dataset::DocumentLimits;
 use std::fmt;
-use std::io::{BufRead, BufWriter, Write};
+use std::io::{self, BufRead, BufWriter, Write};
 use std::path::Path;
 
 /// Bytes that are written at once.
