@@ -1,6 +1,6 @@
 //! The cost of Nightjar as ratios to common alternatives, measured in one run on one machine.
 //!
-//! `cargo bench --bench nightjar -- pipeline|memory|state|polling|idle [--quick]`; without a name,
+//! `cargo bench --bench nightjar -- reader|pipeline|memory|state|polling|idle [--quick]`; without a name,
 //! all of them. Figures are medians with their range; absolute ones are only there to see that the
 //! ratios are not noise.
 #![allow(
@@ -18,6 +18,7 @@ mod idle;
 mod measure;
 mod pipeline;
 mod polling;
+mod reader;
 mod state;
 
 use std::env;
@@ -37,6 +38,9 @@ fn main() {
         Some(&"child-answer") => runtime.block_on(polling::answer()),
         name => {
             let wanted = |bench| name.is_none_or(|name| *name == bench || name.starts_with("--"));
+            if wanted("reader") {
+                reader::run(quick);
+            }
             if wanted("pipeline") {
                 pipeline::run(quick);
             }

@@ -29,6 +29,27 @@ pub(super) struct Bounded<R> {
     outer_ceiling: u64,
     stop: Option<Stop>,
     ended: bool,
+    gathered: Gathered,
+}
+
+/// Bytes of several chunks in one piece: those that were taken from the inner reader before their
+/// time, then copies of what it has at hand.
+#[derive(Debug, Default)]
+struct Gathered {
+    bytes: Vec<u8>,
+    /// How many were taken.
+    taken: usize,
+    /// How many of these are consumed.
+    consumed: usize,
+    /// The inner reader's error behind those that were taken.
+    error: Option<io::Error>,
+}
+
+impl Gathered {
+    /// Those that were taken and are not consumed.
+    fn left(&self) -> &[u8] {
+        self.bytes.get(self.consumed..self.taken).unwrap_or_default()
+    }
 }
 
 impl<R> Bounded<R> {
@@ -42,7 +63,14 @@ impl<R> Bounded<R> {
             outer_ceiling: max_bytes,
             stop: None,
             ended: false,
+            gathered: Gathered::default(),
         }
+    }
+
+    /// Bytes that may be consumed before a limit.
+    fn room(&self) -> usize {
+        let room = self.piece_ceiling.min(self.outer_ceiling).saturating_sub(self.consumed);
+        usize::try_from(room).unwrap_or(usize::MAX)
     }
 
     /// A new piece begins here, with a fresh budget.
@@ -77,12 +105,51 @@ impl<R> Bounded<R> {
     }
 }
 
+impl<R: BufRead> Bounded<R> {
+    /// At least so many bytes in one piece, if there are as many within the limits; else what there
+    /// is. They stay unread. Reads no further than it must, but may wait for more.
+    pub(super) fn gather(&mut self, least: usize) -> &[u8] {
+        let room = self.room();
+        let Self { inner, gathered, .. } = self;
+        let Gathered { bytes, taken, consumed, error } = gathered;
+        bytes.truncate(*taken);
+        bytes.drain(..*consumed);
+        (*taken, *consumed) = (bytes.len(), 0);
+        while bytes.len() < least && error.is_none() {
+            match inner.fill_buf() {
+                Ok([]) => break,
+                Ok(chunk) => {
+                    let missing = least - bytes.len();
+                    if let Some(part) = chunk.get(..missing) {
+                        // the rest is there, and copies are enough
+                        bytes.extend_from_slice(part);
+                        break;
+                    }
+                    bytes.extend_from_slice(chunk);
+                    let length = chunk.len();
+                    inner.consume(length);
+                    *taken = bytes.len();
+                }
+                Err(failure) if failure.kind() == io::ErrorKind::Interrupted => break,
+                Err(failure) => *error = Some(failure),
+            }
+        }
+        bytes.get(..room).unwrap_or(bytes)
+    }
+}
+
 impl<R: BufRead> BufRead for Bounded<R> {
     #[inline]
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let room = self.piece_ceiling.min(self.outer_ceiling).saturating_sub(self.consumed);
-        let room = usize::try_from(room).unwrap_or(usize::MAX);
-        match self.inner.fill_buf() {
+        let room = self.room();
+        let next = if !self.gathered.left().is_empty() {
+            Ok(self.gathered.left())
+        } else if let Some(error) = self.gathered.error.take() {
+            Err(error)
+        } else {
+            self.inner.fill_buf()
+        };
+        match next {
             Ok([]) => {
                 self.ended = true;
                 Ok(&[])
@@ -108,7 +175,9 @@ impl<R: BufRead> BufRead for Bounded<R> {
 
     #[inline]
     fn consume(&mut self, amount: usize) {
-        self.inner.consume(amount);
+        let gathered = amount.min(self.gathered.left().len());
+        self.gathered.consumed += gathered;
+        self.inner.consume(amount - gathered);
         self.consumed += amount as u64;
     }
 }
@@ -172,6 +241,51 @@ mod tests {
         assert!(matches!(reader.take_stop(), Some(Stop::Section)));
         reader.end_section();
         assert_eq!(reader.fill_buf().unwrap(), b"67");
+    }
+
+    #[test]
+    fn what_is_gathered_is_still_read() {
+        for (capacity, least) in [(1, 5), (3, 4), (3, 7), (4, 4), (7, 3), (64, 20)] {
+            let data = b"0123456789abcdef";
+            let mut reader = Bounded::new(BufReader::with_capacity(capacity, &data[..]), 14, 9);
+            reader.read_exact(&mut [0; 2]).unwrap();
+            reader.begin_piece();
+            let expected = &data[2..2 + least.min(9)];
+            assert_eq!(reader.gather(least), expected, "{capacity} {least}");
+            assert_eq!(reader.gather(2).get(..2), expected.get(..2));
+            let mut read = Vec::new();
+            while read.len() < 9 {
+                let byte = reader.fill_buf().unwrap()[0];
+                read.push(byte);
+                reader.consume(1);
+                if read.len() == 4 {
+                    assert_eq!(reader.gather(6), &data[6..11]);
+                }
+            }
+            assert_eq!(read, b"23456789a");
+            assert!(reader.fill_buf().is_err() && matches!(reader.take_stop(), Some(Stop::Piece)));
+            reader.begin_piece();
+            assert_eq!(reader.gather(100), b"bcd");
+            assert_eq!(reader.consumed(), 11);
+        }
+    }
+
+    #[test]
+    fn an_error_comes_behind_what_was_gathered_before_it() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+        }
+        let mut reader = Bounded::new(BufReader::new(b"0123".chain(Broken)), 100, 100);
+        assert_eq!(reader.gather(10), b"0123");
+        assert_eq!(reader.gather(10), b"0123");
+        assert_eq!(reader.fill_buf().unwrap(), b"0123");
+        reader.consume(4);
+        assert!(reader.gather(10).is_empty());
+        assert!(reader.fill_buf().is_err());
+        assert!(matches!(reader.take_stop(), Some(Stop::Io(_))));
     }
 
     #[test]

@@ -173,6 +173,12 @@ impl<R: BufRead> XmlSource<R> {
         }
     }
 
+    /// At least so many bytes of what comes next, after [`XmlSource::at_hand`]; all that there are
+    /// if they are fewer.
+    pub(super) fn gather(&mut self, least: usize) -> &[u8] {
+        self.reader.get_mut().gather(least)
+    }
+
     /// Takes the first bytes of what is at hand for read: whole elements, well-formed.
     pub(super) fn skip(&mut self, bytes: usize) {
         self.reader.stream().consume(bytes);

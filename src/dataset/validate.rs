@@ -18,22 +18,37 @@ use std::io::BufRead;
 /// The first [`ValidationError`] in document order. A failure of `input` comes back unchanged as
 /// [`ValidationError::Io`].
 pub fn validate<R: BufRead>(input: R, limits: &DocumentLimits) -> Result<Summary, ValidationError> {
-    run(Reader::open(input, limits)?)
+    Reader::open(input, limits)?.validate()
 }
 
-/// Validates all that a newly opened reader gives.
-pub(super) fn run<R: BufRead>(mut reader: Reader<R>) -> Result<Summary, ValidationError> {
-    let mut validation = Validation::new(reader.schema());
-    reader.read_all(&mut validation)?;
-    let end = Location::at(reader.offset());
-    let unreadable = validation.unreadable(reader.schema());
-    let Outline { root, entity_type, primary_key, columns, entities, bytes, mut warnings } =
-        reader.finish();
-    // what the schema says about keys comes before what the entities do
-    if !warnings.iter().any(|warning| warning.unproven == Unproven::Keys) {
-        warnings.splice(..0, validation.bad_keys(end));
+impl<R: BufRead> Reader<R> {
+    /// Validates the document. For a reader that has not given any entity yet: those that it has
+    /// given do not take part.
+    ///
+    /// # Errors
+    /// As of [`validate()`].
+    pub fn validate(mut self) -> Result<Summary, ValidationError> {
+        let mut validation = Validation::new(self.schema());
+        self.read_all(&mut validation)?;
+        let end = Location::at(self.offset());
+        let unreadable = validation.unreadable(self.schema());
+        let Outline { root, entity_type, primary_key, columns, entities, bytes, mut warnings } =
+            self.finish();
+        // what the schema says about keys comes before what the entities do
+        if !warnings.iter().any(|warning| warning.unproven == Unproven::Keys) {
+            warnings.splice(..0, validation.bad_keys(end));
+        }
+        Ok(Summary {
+            root,
+            entity_type,
+            primary_key,
+            columns,
+            entities,
+            bytes,
+            unreadable,
+            warnings,
+        })
     }
-    Ok(Summary { root, entity_type, primary_key, columns, entities, bytes, unreadable, warnings })
 }
 
 /// What has been found about values and keys so far.

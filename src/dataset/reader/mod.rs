@@ -6,6 +6,8 @@
 mod general;
 mod outer;
 mod predict;
+mod scan;
+mod tags;
 mod text;
 
 use super::entity::{Entity, Sink, Stored};
@@ -16,7 +18,7 @@ use super::warnings::Warning;
 use super::{Column, DocumentLimits};
 use general::{Counted, General};
 use outer::Before;
-use predict::Prediction;
+use predict::{NotRead, Prediction, Read};
 use std::io::BufRead;
 
 /// Reads one document as a stream, front to back.
@@ -129,8 +131,12 @@ impl<R: BufRead> Reader<R> {
     #[inline]
     fn predict(&mut self) -> Result<bool, ValidationError> {
         let Some(prediction) = &mut self.prediction else { return Ok(false) };
-        let window = self.general.source().at_hand()?;
-        let Some(read) = prediction.read(window, &mut self.stored) else { return Ok(false) };
+        let source = self.general.source();
+        let mut read = prediction.read(source.at_hand()?, &mut self.stored);
+        if read == Err(NotRead::Cut) {
+            read = gather(source, prediction, &mut self.stored);
+        }
+        let Ok(read) = read else { return Ok(false) };
         let Some(number) = self.general.count() else { return Ok(false) };
         let offset = self.general.offset() + read.blanks as u64;
         self.general.source().skip(read.length);
@@ -178,5 +184,29 @@ impl<R: BufRead> Reader<R> {
             bytes,
             warnings: warnings.into_vec(),
         }
+    }
+}
+
+/// Bytes that are gathered at first for an entity that ends in another chunk than it begins in, and
+/// at most.
+const GATHERED: (usize, usize) = (4 << 10, 128 << 10);
+
+/// Reads the next entity, which is not whole at hand.
+#[cold]
+fn gather<R: BufRead>(
+    source: &mut XmlSource<R>,
+    prediction: &mut Prediction,
+    stored: &mut Stored,
+) -> Result<Read, NotRead> {
+    let (mut least, most) = GATHERED;
+    loop {
+        let window = source.gather(least);
+        let is_all = window.len() < least;
+        let read = prediction.read(window, stored);
+        if read != Err(NotRead::Cut) || is_all || least >= most {
+            return read;
+        }
+        // twice as much each time, so that little is looked at several times
+        least = window.len().saturating_mul(2).min(most);
     }
 }

@@ -9,8 +9,10 @@
 //! exactly what the general way gives: tests compare them.
 
 use super::super::entity::{Cell, Flags, Stored};
-use super::super::markup::{self, is_blank_byte};
-use super::super::schema::{EntityType, Schema};
+use super::super::markup;
+use super::super::schema::Schema;
+use super::scan::{Gap, WORD, blanks, distance, is_clean, start_tag};
+use super::tags::{Column, Tags};
 
 /// The tags that can be expected, and those that came last time.
 #[derive(Debug)]
@@ -26,10 +28,12 @@ pub(super) struct Prediction {
     /// The cells whose texts these are.
     cells: Vec<usize>,
     max_value_bytes: usize,
+    /// Bytes that are enough to know an entity's start tag.
+    start: usize,
 }
 
 /// An entity that was read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Read {
     /// Its bytes, blanks before it included.
     pub(super) length: usize,
@@ -37,6 +41,22 @@ pub(super) struct Read {
     pub(super) blanks: usize,
     /// The position of its type.
     pub(super) index: usize,
+}
+
+/// Why an entity was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotRead {
+    /// What there is looks simple, but ends too early to say.
+    Cut,
+    /// It is for the general way.
+    Unusual,
+}
+
+impl NotRead {
+    /// Why nothing is expected of `rest`, where at least so many bytes would be needed.
+    fn of(rest: &[u8], least: usize) -> Self {
+        if rest.len() < least { Self::Cut } else { Self::Unusual }
+    }
 }
 
 impl Prediction {
@@ -49,21 +69,24 @@ impl Prediction {
             resolved: String::new(),
             cells: Vec::new(),
             max_value_bytes,
+            start: schema.types().iter().map(|it| it.name().len() + 2).max().unwrap_or(0).max(WORD),
         }
     }
 
     /// Reads the entity at the start of `window` into `stored`, if it is simple and whole.
-    pub(super) fn read(&mut self, window: &[u8], stored: &mut Stored) -> Option<Read> {
+    pub(super) fn read(&mut self, window: &[u8], stored: &mut Stored) -> Result<Read, NotRead> {
         let blanks = blanks(window);
-        let rest = window.get(blanks..)?;
-        if !self.types.get(self.current)?.start.starts(rest) {
-            self.current = self.types.iter().position(|tags| tags.start.starts(rest))?;
+        let rest = window.get(blanks..).unwrap_or_default();
+        let current = self.types.get(self.current).is_some_and(|tags| tags.start.starts(rest));
+        if !current {
+            let found = self.types.iter().position(|tags| tags.start.starts(rest));
+            self.current = found.ok_or(NotRead::of(rest, self.start))?;
         }
+        let tags = self.types.get_mut(self.current).ok_or(NotRead::Unusual)?;
         self.tries += 1;
         self.resolved.clear();
         self.cells.clear();
         stored.cells.clear();
-        let tags = self.types.get_mut(self.current)?;
         let mut walk = Walk {
             window,
             at: blanks,
@@ -71,12 +94,23 @@ impl Prediction {
             max_value_bytes: self.max_value_bytes,
             resolved: &mut self.resolved,
             with_references: &mut self.cells,
+            is_cut: false,
         };
-        let in_order = walk.entity(tags, self.tries, &mut stored.cells)?;
-        let (length, whole) = (walk.at, window.get(..walk.at)?);
+        let walked = walk.entity(tags, self.tries, &mut stored.cells);
+        let (length, is_cut) = (walk.at, walk.is_cut);
+        let not_read = if is_cut { NotRead::Cut } else { NotRead::Unusual };
+        stored.in_order = walked.ok_or(not_read)?;
+        self.store(window.get(..length).unwrap_or_default(), stored).ok_or(NotRead::Unusual)?;
+        let name = blanks + 1;
+        stored.name = name..name + self.types.get(self.current).map_or(0, |tags| tags.name);
+        Ok(Read { length, blanks, index: self.current })
+    }
+
+    /// Stores the text of an entity, if there is nothing in it that only the general way reads.
+    fn store(&self, whole: &[u8], stored: &mut Stored) -> Option<()> {
         for &cell in &self.cells {
             let cell = stored.cells.get_mut(cell)?;
-            (cell.start, cell.end) = (cell.start + length, cell.end + length);
+            (cell.start, cell.end) = (cell.start + whole.len(), cell.end + whole.len());
         }
         if !is_clean(whole, &stored.cells) {
             return None;
@@ -85,157 +119,8 @@ impl Prediction {
         stored.text.clear();
         stored.text.push_str(whole);
         stored.text.push_str(&self.resolved);
-        let name = blanks + 1;
-        stored.name = name..name + tags.name;
-        stored.in_order = in_order;
-        Some(Read { length, blanks, index: self.current })
+        Some(())
     }
-}
-
-/// The tags of one entity type.
-#[derive(Debug)]
-struct Tags {
-    /// Bytes of its name.
-    name: usize,
-    start: Pattern,
-    end: Pattern,
-    columns: Vec<Column>,
-    /// The position of the column that came first in the last entity.
-    first: usize,
-    /// Positions of columns by the hashes of their names; 0 for none, else one more.
-    by_hash: Vec<u32>,
-    /// Bytes that must be at hand where a tag is expected.
-    ahead: usize,
-}
-
-#[derive(Debug)]
-struct Column {
-    start: Pattern,
-    end: Pattern,
-    /// The position of the column that came after it last time; of none, if it was the last.
-    next: usize,
-    /// The last try that met it.
-    met: u64,
-}
-
-impl Column {
-    fn new(name: &str, next: usize) -> Self {
-        Self { start: Pattern::new("<", name), end: Pattern::new("</", name), next, met: 0 }
-    }
-
-    /// Whether this is the column of a start tag, which begins `text` and has this name.
-    #[inline]
-    fn is(&self, text: &[u8], name: &[u8]) -> bool {
-        self.start.starts(text) || self.start.bytes.get(1..self.start.bytes.len() - 1) == Some(name)
-    }
-}
-
-impl Tags {
-    fn new(entity_type: &EntityType) -> Self {
-        let names = entity_type.fields().iter().map(|field| field.column.name.as_str());
-        let columns: Vec<_> =
-            (1..).zip(names).map(|(next, name)| Column::new(name, next)).collect();
-        let end = Pattern::new("</", entity_type.name());
-        let lengths = columns.iter().map(|it| it.end.bytes.len()).chain([end.bytes.len(), WORD]);
-        let mut tags = Self {
-            name: entity_type.name().len(),
-            start: Pattern::new("<", entity_type.name()),
-            first: 0,
-            by_hash: vec![0; (columns.len() * 4).next_power_of_two()],
-            ahead: lengths.max().unwrap_or_default() + 1,
-            end,
-            columns,
-        };
-        for (number, field) in (1..).zip(entity_type.fields()) {
-            let mut slots = tags.slots(field.column.name.as_bytes());
-            let free = slots.find(|slot| tags.by_hash.get(*slot) == Some(&0));
-            if let Some(slot) = free.and_then(|slot| tags.by_hash.get_mut(slot)) {
-                *slot = number;
-            }
-        }
-        tags
-    }
-
-    /// Where a column of this name may be in the table, best first.
-    #[inline]
-    fn slots(&self, name: &[u8]) -> impl Iterator<Item = usize> + use<> {
-        let (size, hash) = (self.by_hash.len(), hash(name));
-        (0..size).map(move |step| (hash as usize).wrapping_add(step) & (size - 1))
-    }
-
-    /// The position of the column of a start tag, which begins `text` and has this name.
-    #[inline]
-    fn find(&self, text: &[u8], name: &[u8]) -> Option<usize> {
-        for slot in self.slots(name) {
-            let position = (*self.by_hash.get(slot)? as usize).checked_sub(1)?;
-            if self.columns.get(position)?.is(text, name) {
-                return Some(position);
-            }
-        }
-        None
-    }
-}
-
-/// Bytes that are compared at once.
-const WORD: usize = 8;
-
-/// A tag to be found in a text, made to be compared fast.
-#[derive(Debug)]
-struct Pattern {
-    bytes: Box<[u8]>,
-    /// Its first and last bytes; the same where it is short.
-    first: u64,
-    last: u64,
-    /// What counts of the first bytes.
-    mask: u64,
-}
-
-impl Pattern {
-    fn new(open: &str, name: &str) -> Self {
-        let bytes = format!("{open}{name}>").into_bytes().into_boxed_slice();
-        let mut padded = [0; WORD];
-        padded.iter_mut().zip(&bytes).for_each(|(to, byte)| *to = *byte);
-        let first = u64::from_le_bytes(padded);
-        let last = bytes.last_chunk::<WORD>().map_or(first, |last| u64::from_le_bytes(*last));
-        let mask = match bytes.len() {
-            short @ 0..WORD => (1 << (8 * short)) - 1,
-            _ => u64::MAX,
-        };
-        Self { bytes, first, last, mask }
-    }
-
-    /// Whether `text`, of at least eight bytes, starts with this.
-    #[inline]
-    fn starts(&self, text: &[u8]) -> bool {
-        let length = self.bytes.len();
-        let Some(word) = text.first_chunk::<WORD>() else { return false };
-        if u64::from_le_bytes(*word) & self.mask != self.first {
-            return false;
-        }
-        if length <= WORD {
-            return true;
-        }
-        let last = text.get(length - WORD..length).and_then(<[u8]>::first_chunk::<WORD>);
-        last.is_some_and(|word| u64::from_le_bytes(*word) == self.last)
-            && (length <= 2 * WORD
-                || text.get(WORD..length - WORD) == self.bytes.get(WORD..length - WORD))
-    }
-}
-
-/// A cheap hash of a name: names of one schema often begin alike and end in a number.
-#[inline]
-fn hash(name: &[u8]) -> u64 {
-    let mixed = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-        (Some(first), Some(last)) => {
-            let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
-            first.rotate_left(23) ^ last
-        }
-        _ => name.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
-    };
-    // the last characters, which differ most, stand in the highest bits: a product carries nothing
-    // downwards
-    let mixed = mixed ^ (mixed >> 32) ^ name.len() as u64;
-    mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
 }
 
 /// A way through the bytes at hand.
@@ -246,6 +131,8 @@ struct Walk<'w> {
     max_value_bytes: usize,
     resolved: &'w mut String,
     with_references: &'w mut Vec<usize>,
+    /// Whether the bytes at hand end too early.
+    is_cut: bool,
 }
 
 impl Walk<'_> {
@@ -261,6 +148,7 @@ impl Walk<'_> {
             let rest = self.window.get(self.at..)?;
             // so that a tag that is not here is not cut off either
             if rest.len() < tags.ahead {
+                self.is_cut = true;
                 return None;
             }
             let mut position = expected;
@@ -306,7 +194,10 @@ impl Walk<'_> {
     fn value(&mut self, column: &Column, cell: usize) -> Option<(usize, usize)> {
         let start = self.at;
         let mut rest = self.window.get(start..)?;
-        let mut length = distance::<b'<', b'&'>(rest)?;
+        let Some(mut length) = distance::<b'<', b'&'>(rest) else {
+            self.is_cut = true;
+            return None;
+        };
         let mut place = (start, start + length);
         if rest.get(length) == Some(&b'&') {
             place = self.resolve(&mut length)?;
@@ -317,6 +208,7 @@ impl Walk<'_> {
         }
         rest = rest.get(length..)?;
         if !column.end.starts(rest) {
+            self.is_cut = rest.len() < column.end.bytes.len().max(WORD);
             return None;
         }
         self.at = start + length + column.end.bytes.len();
@@ -331,7 +223,11 @@ impl Walk<'_> {
         let mut rest = self.window.get(self.at..)?;
         let whole = rest.len();
         loop {
-            let (text, after) = rest.split_at_checked(distance::<b'<', b'&'>(rest)?)?;
+            let Some(text) = distance::<b'<', b'&'>(rest) else {
+                self.is_cut = true;
+                return None;
+            };
+            let (text, after) = rest.split_at_checked(text)?;
             if memchr::memchr(b'\r', text).is_some() {
                 return None;
             }
@@ -340,7 +236,11 @@ impl Walk<'_> {
                 *length = whole - after.len();
                 return Some((begin, self.resolved.len()));
             };
-            let end = after.iter().take(LONGEST_REFERENCE).position(|byte| *byte == b';')?;
+            let Some(end) = after.iter().take(LONGEST_REFERENCE).position(|byte| *byte == b';')
+            else {
+                self.is_cut = after.len() < LONGEST_REFERENCE;
+                return None;
+            };
             let name = std::str::from_utf8(after.get(..end)?).ok()?;
             self.resolved.push(markup::reference(name)?);
             rest = after.get(end + 1..)?;
@@ -350,135 +250,3 @@ impl Walk<'_> {
 
 /// Bytes of the longest reference that is read here, its semicolon included.
 const LONGEST_REFERENCE: usize = 12;
-
-/// Bytes of blanks at the start.
-#[inline]
-fn blanks(bytes: &[u8]) -> usize {
-    bytes.iter().position(|byte| !is_blank_byte(*byte)).unwrap_or(bytes.len())
-}
-
-/// Blanks between two tags, as they were last.
-#[derive(Debug, Default)]
-struct Gap {
-    /// The blanks and the `<` behind them, as far as they fit a word.
-    word: u64,
-    mask: u64,
-    length: usize,
-}
-
-impl Gap {
-    /// Bytes of blanks at the start.
-    #[inline]
-    fn length(&mut self, bytes: &[u8]) -> usize {
-        match bytes.first_chunk::<WORD>() {
-            Some(word) if u64::from_le_bytes(*word) & self.mask == self.word && self.mask != 0 => {
-                self.length
-            }
-            first => {
-                let length = blanks(bytes);
-                if let Some(first) = first
-                    && first.get(length) == Some(&b'<')
-                {
-                    self.mask = u64::MAX >> (8 * (WORD - 1 - length));
-                    (self.word, self.length) = (u64::from_le_bytes(*first) & self.mask, length);
-                }
-                length
-            }
-        }
-    }
-}
-
-/// The name of a start tag without attributes, and whether it ends its element, too.
-#[inline]
-fn start_tag(bytes: &[u8]) -> Option<(&[u8], bool)> {
-    let after = bytes.strip_prefix(b"<")?;
-    let (name, rest) = after.split_at_checked(distance::<b'>', b'/'>(after)?)?;
-    match rest {
-        [b'>', ..] => Some((name, false)),
-        [b'/', b'>', ..] => Some((name, true)),
-        _ => None,
-    }
-}
-
-/// Bytes before the next of two.
-#[inline]
-fn distance<const ONE: u8, const OTHER: u8>(bytes: &[u8]) -> Option<usize> {
-    // most are near: a search made for long texts costs more than it saves
-    let (words, _) = bytes.get(..3 * WORD).unwrap_or_default().as_chunks::<WORD>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let found = zeros(word ^ repeated(ONE)) | zeros(word ^ repeated(OTHER));
-        if found != 0 {
-            return Some(index * WORD + found.trailing_zeros() as usize / 8);
-        }
-    }
-    let from = words.len() * WORD;
-    memchr::memchr2(ONE, OTHER, bytes.get(from..)?).map(|length| from + length)
-}
-
-const fn repeated(byte: u8) -> u64 {
-    u64::from_ne_bytes([byte; 8])
-}
-
-/// Has the highest bit of the first byte that is zero, and none of those before it.
-#[inline]
-const fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(repeated(1)) & !word & repeated(0x80)
-}
-
-/// Whether there is nothing that only the general way reads: an illegal character, `]]>`, or a
-/// carriage return in a value.
-fn is_clean(bytes: &[u8], cells: &[Cell]) -> bool {
-    let mut found = Found::default();
-    bytes.as_chunks().0.iter().for_each(|block| found.look(block));
-    match bytes.last_chunk() {
-        // overlaps the one before
-        Some(block) => found.look(block),
-        None => return false,
-    }
-    if found.is_any(&found.control) {
-        return false;
-    }
-    if found.is_any(&found.suspect) {
-        let found = |illegal: &[u8]| memchr::memmem::find(bytes, illegal).is_some();
-        if found(b"]]>") || found("\u{FFFE}".as_bytes()) || found("\u{FFFF}".as_bytes()) {
-            return false;
-        }
-    }
-    // a text that is resolved is not in these bytes, and has been looked at
-    let has_return = |cell: &Cell| {
-        bytes.get(cell.start..cell.end).is_some_and(|text| memchr::memchr(b'\r', text).is_some())
-    };
-    !found.is_any(&found.carriage_return) || !cells.iter().any(has_return)
-}
-
-/// Bytes that are looked at together. An entity has more.
-const BLOCK: usize = 16;
-
-/// Whether kinds of bytes were found, in each place of a block.
-#[derive(Debug, Default)]
-struct Found {
-    /// Never allowed.
-    control: [bool; BLOCK],
-    carriage_return: [bool; BLOCK],
-    /// May begin something that is not allowed.
-    suspect: [bool; BLOCK],
-}
-
-impl Found {
-    /// Without a branch, so that it compiles to vector instructions.
-    #[inline(always)]
-    fn look(&mut self, block: &[u8; BLOCK]) {
-        let places = self.control.iter_mut().zip(&mut self.carriage_return).zip(&mut self.suspect);
-        for (((control, carriage_return), suspect), &byte) in places.zip(block) {
-            let blank = (byte == b'\n') | (byte == b'\t') | (byte == b'\r');
-            *control |= (byte < b' ') & !blank;
-            *carriage_return |= byte == b'\r';
-            *suspect |= (byte == b']') | (byte == 0xEF);
-        }
-    }
-
-    fn is_any(&self, places: &[bool; BLOCK]) -> bool {
-        places.iter().fold(false, |any, found| any | found)
-    }
-}

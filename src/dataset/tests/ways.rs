@@ -1,7 +1,6 @@
 //! The fast way and the general one give the same, whatever the document and its chunks.
 
 use super::*;
-use crate::dataset::validate::run as validate_all;
 use std::fmt::Write as _;
 
 /// All that a reader gives, as text.
@@ -47,7 +46,7 @@ fn validated(
         true => reader,
         false => reader.without_prediction(),
     });
-    reader.and_then(validate_all).map_err(|error| format!("{error:?}"))
+    reader.and_then(Reader::validate).map_err(|error| format!("{error:?}"))
 }
 
 /// Reads and validates in both ways, at once and in chunks of these sizes, and answers whether the
