@@ -9,13 +9,16 @@
 // The commands: their arguments and their output.
 pub mod cli;
 
-// The status page.
+// What the commands and the daemon show: whether all is set up well, and the status page.
+pub mod doctor;
 pub mod web;
 
-// What goes on beside the engine: alerts, periodic tasks, and a database that must be rebuilt.
+// What goes on beside the engine: alerts, periodic tasks, the recovery of the database, and what the
+// service manager is notified of.
 pub mod alerts;
 pub mod maintenance;
 pub mod recovery;
+pub mod systemd;
 
 // The loop that works on jobs, and the reports that the commands and the page show.
 pub mod engine;

@@ -2,12 +2,10 @@
 
 use super::output;
 use super::watch::Watch;
-use super::{
-    Common, Problem, archive, chosen, clock, engine_config, exit, open_store, stop_signal,
-};
+use super::{Common, Problem, archive, chosen, clock, exit, open_store, stop_signal};
 use crate::alerts::Dispatcher;
 use crate::config::units::{duration_text, parse_duration};
-use crate::engine::{Engine, Observer, Scope, remove_leftovers};
+use crate::engine::{Engine, EngineConfig, Observer, Scope, remove_leftovers};
 use crate::job::{Job, State, Trigger};
 use crate::maintenance::{Maintenance, OF_DATABASE};
 use crate::report::Reporter;
@@ -64,8 +62,8 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     // Before anything that may take its time.
     let stop = stop_signal()?;
     let timed_out = arguments.timeout.map(|limit| stop_after(limit, &stop));
-    let engine_config =
-        engine_config(&settings, &sources.iter().map(|source| source.account.as_str()).collect())?;
+    let accounts = sources.iter().map(|source| source.account.as_str()).collect();
+    let engine_config = EngineConfig::connect(&settings, &accounts)?;
     let store = open_store(&settings).await?;
     let worker =
         lock::Worker::register(&settings.state_dir, fastrand::u64(..)).map_err(|error| {

@@ -1,16 +1,16 @@
 //! `nightjar check`: validates the configuration and shows the next runs.
 
 use super::output::{self, Lines, Table};
-use super::{Common, Problem, clock, engine_config, exit};
+use super::{Common, Problem, clock, exit};
 use crate::alerts;
 use crate::config::{self, Mistake};
+use crate::doctor::{TriedKey, try_keys};
 use crate::settings::Settings;
 use crate::timestamp::rfc3339;
 use crate::tls;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
-use std::collections::BTreeSet;
 use std::iter;
 
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ struct Report {
     warnings: Vec<String>,
     sources: Vec<Source>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    online: Option<Vec<Tried>>,
+    online: Option<Vec<TriedKey>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,14 +39,6 @@ struct Source {
     schedule: String,
     timezone: String,
     next_runs: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Tried {
-    pub(super) source: String,
-    pub(super) account: String,
-    pub(super) ok: bool,
-    pub(super) message: String,
 }
 
 pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
@@ -67,8 +59,8 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
         ..Report::default()
     };
     if arguments.online {
-        report.online =
-            Some(try_keys(&settings, &settings.sources.iter().collect::<Vec<_>>()).await?);
+        let sources: Vec<_> = settings.sources.iter().collect();
+        report.online = Some(try_keys(&settings, &sources, &clock()).await);
     }
     let refused = report.online.iter().flatten().any(|tried| !tried.ok);
     if arguments.json {
@@ -135,33 +127,6 @@ fn next_runs(source: &crate::settings::Source, now: DateTime<Utc>) -> Source {
         timezone: source.timezone.to_string(),
         next_runs: next_three(source, now).iter().map(|at| rfc3339(*at)).collect(),
     }
-}
-
-/// Tries each source's key at the service, without side effects.
-pub(super) async fn try_keys(
-    settings: &Settings,
-    sources: &[&crate::settings::Source],
-) -> Result<Vec<Tried>, Problem> {
-    let mut tried = Vec::new();
-    for source in sources {
-        let answer = match engine_config(settings, &BTreeSet::from([source.account.as_str()])) {
-            Ok(config) => match config.services.get(&source.account) {
-                Some(service) => service
-                    .try_key(&source.target, clock().now())
-                    .await
-                    .map_err(|failure| failure.message),
-                None => Err("the account has no service".to_owned()),
-            },
-            Err(problem) => Err(problem.message().to_owned()),
-        };
-        tried.push(Tried {
-            source: source.name.clone(),
-            account: source.account.clone(),
-            ok: answer.is_ok(),
-            message: answer.err().unwrap_or_else(|| "the service accepts the key".to_owned()),
-        });
-    }
-    Ok(tried)
 }
 
 fn show(settings: &Settings, report: &Report, now: DateTime<Utc>) -> Result<(), Problem> {

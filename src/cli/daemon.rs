@@ -1,6 +1,6 @@
 //! `nightjar daemon`: the service.
 
-use super::{Common, Problem, archive, clock, engine_config, stop_signal, systemd};
+use super::{Common, Problem, archive, clock, stop_signal};
 use crate::alerts::{self, Dispatcher};
 use crate::config;
 use crate::engine::{Engine, EngineConfig, Notice, Observer, Scope, remove_leftovers};
@@ -11,6 +11,7 @@ use crate::report::Reporter;
 use crate::settings::{Listen, Settings};
 use crate::store::lock::{self, Held};
 use crate::store::{FILE, StoreError, copies};
+use crate::systemd;
 use crate::web;
 use sd_notify::NotifyState;
 use std::io;
@@ -30,7 +31,7 @@ const LAST_PINGS: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let settings = common.settings()?;
-    let whole = whole_config(&settings)?;
+    let whole = EngineConfig::connect_all(&settings)?;
     let stop = stop_signal()?;
     let state = |error: std::io::Error| {
         Problem::failed(format!(
@@ -41,7 +42,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let check = Check::needed(&settings.state_dir);
     files::make_folder(&settings.state_dir).map_err(state)?;
     // A large database may have to be migrated, checked or rebuilt.
-    systemd::tell(&[NotifyState::ExtendTimeoutUsec(OPENING)]);
+    systemd::notify(&[NotifyState::ExtendTimeoutUsec(OPENING)]);
     let only = take_over(&settings.state_dir, &stop).await.map_err(state)?.map_err(|process| {
         Problem::failed(format!(
             "another daemon uses {}: process {process}; stop it first, or give this one \
@@ -96,7 +97,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     );
     // Before readiness is announced: an unhandled SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup()).map_err(Problem::failed)?;
-    systemd::tell(&[NotifyState::Ready]);
+    systemd::notify(&[NotifyState::Ready]);
     let mut served = match page {
         Some(listener) => {
             Some(web::Served::start(listener, reader.clone(), &stop).map_err(|error| {
@@ -127,7 +128,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
                 },
                 async {
                     stop.cancelled().await;
-                    systemd::tell(&[NotifyState::Stopping]);
+                    systemd::notify(&[NotifyState::Stopping]);
                 },
             )
         } => Ok(()),
@@ -174,14 +175,10 @@ async fn take_over(
     }
 }
 
-fn whole_config(settings: &Settings) -> Result<EngineConfig, Problem> {
-    engine_config(settings, &settings.accounts.keys().map(String::as_str).collect())
-}
-
 /// The configuration as it is now, with its services.
 fn reloaded(common: &Common) -> Result<(EngineConfig, Settings), Problem> {
     let settings = common.settings()?;
-    let config = whole_config(&settings)?;
+    let config = EngineConfig::connect_all(&settings)?;
     if files::has_left_root() {
         // A channel that works must not end because only root can read its secret.
         let problems = alerts::channels(&settings).problems;
@@ -203,7 +200,7 @@ async fn reload_on_hangup(
 ) {
     while hangup.recv().await.is_some() {
         if let Ok(now) = NotifyState::monotonic_usec_now() {
-            systemd::tell(&[NotifyState::Reloading, now]);
+            systemd::notify(&[NotifyState::Reloading, now]);
         }
         let old = reader.settings();
         match reloaded(common) {
@@ -237,7 +234,7 @@ async fn reload_on_hangup(
                 }
             }
         }
-        systemd::tell(&[NotifyState::Ready]);
+        systemd::notify(&[NotifyState::Ready]);
         news.notify_one();
     }
 }

@@ -3,9 +3,9 @@
 
 use super::output::{self, Lines, bytes};
 use super::watch::Watch;
-use super::{Common, Problem, archive, clock, engine_config, exit, open_store, stop_signal};
+use super::{Common, Problem, archive, clock, exit, open_store, stop_signal};
 use crate::archive::Snapshot;
-use crate::engine::{Engine, Scope};
+use crate::engine::{Engine, EngineConfig, Scope};
 use crate::files;
 use crate::job::{Job, State};
 use crate::manifest::Manifest;
@@ -48,8 +48,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
 
     let common = Common { config: Some(config.clone()), ..Common::default() };
     let settings = common.settings()?;
-    let engine_config =
-        engine_config(&settings, &settings.accounts.keys().map(String::as_str).collect())?;
+    let engine_config = EngineConfig::connect_all(&settings)?;
     let store = open_store(&settings).await?;
     let _only = lock::daemon(&settings.state_dir).map_err(Problem::failed)?.map_err(|process| {
         Problem::failed(format!("process {process} already uses {}", folder.display()))

@@ -20,28 +20,22 @@ mod reindex;
 mod root;
 mod snapshots;
 mod status;
-mod systemd;
 mod verify;
 mod watch;
 
 use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::config::{self, ConfigError};
-use crate::engine::EngineConfig;
 use crate::recovery::{Check, Recovery};
-use crate::report::{ReportError, Reporter};
-use crate::service::http::HttpClients;
-use crate::service::{self, ExportService};
+use crate::report::{self, ReportError, Reporter};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::telemetry::{self, LogFormat};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use problem::Problem;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Exit codes, as documented.
@@ -242,45 +236,12 @@ async fn open_store(settings: &Settings) -> Result<Store, Problem> {
     Ok(Recovery::new(settings, clock()).open(check, None).await?)
 }
 
-/// Opens the store read-only.
+/// Reads what is to be shown.
 async fn reading<T>(
     settings: &Settings,
     read: impl AsyncFn(&Reporter) -> Result<T, ReportError>,
 ) -> Result<T, Problem> {
-    loop {
-        let store = Store::open_for_reading(&settings.state_dir).await?;
-        let reporter = Reporter::new(store.clone(), archive(settings));
-        let found = read(&reporter).await;
-        reporter.close().await;
-        // A process that has begun to write meanwhile has it open now: it is read beside that one.
-        if !store.is_some_and(|store| store.was_modified()) {
-            return Ok(found?);
-        }
-    }
-}
-
-/// What an engine runs with, with the services of these accounts; their keys are read here.
-fn engine_config(settings: &Settings, accounts: &BTreeSet<&str>) -> Result<EngineConfig, Problem> {
-    let clients = HttpClients::new(&settings.http).map_err(Problem::usage)?;
-    let mut services: BTreeMap<String, Arc<dyn ExportService>> = BTreeMap::new();
-    let mut problems = Vec::new();
-    for account in settings.accounts.values().filter(|it| accounts.contains(it.name.as_str())) {
-        match config::read_key(&account.key, &account.name) {
-            Ok((key, warnings)) => {
-                for warning in warnings {
-                    tracing::warn!(account = account.name, "{warning}");
-                }
-                let client = service::connect(account, key, clients.clone());
-                services.insert(account.name.clone(), client.map_err(Problem::usage)?);
-            }
-            Err(error) => problems.push(error.to_string()),
-        }
-    }
-    if problems.is_empty() {
-        Ok(EngineConfig { settings: settings.clone(), services })
-    } else {
-        Err(Problem::usage(problems.join("\n")))
-    }
+    Ok(report::reading(settings, read).await?)
 }
 
 /// The sources of these names, or all; each name once.

@@ -4,6 +4,7 @@ use super::exit;
 use crate::archive::SelectError;
 use crate::config::ConfigError;
 use crate::diff::DiffError;
+use crate::engine::ConnectError;
 use crate::recovery::RecoveryError;
 use crate::report::ReportError;
 use crate::store::StoreError;
@@ -58,6 +59,12 @@ impl From<ConfigError> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Problem {
         Problem::failed(error)
+    }
+}
+
+impl From<ConnectError> for Problem {
+    fn from(error: ConnectError) -> Problem {
+        Problem::usage(error)
     }
 }
 

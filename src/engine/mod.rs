@@ -12,6 +12,7 @@
 
 mod claim;
 mod clock_watch;
+mod config;
 mod fetch;
 mod in_flight;
 mod orphans;
@@ -25,21 +26,17 @@ mod ticking;
 mod timers;
 mod workers;
 
+pub use config::{ConnectError, EngineConfig};
 pub use run::Scope;
 pub use ticking::Ticking;
 pub use workers::remove_leftovers;
 
 use crate::archive::Archive;
 use crate::clock::Clock;
-use crate::job::{Job, JobEvent, Policy};
-use crate::policy::backoff::Backoff;
-use crate::policy::quota::Quota;
-use crate::service::ExportService;
-use crate::settings::{Account, Settings, Source};
-use crate::store::{AccountLimits, Store, lock};
+use crate::job::{Job, JobEvent};
+use crate::store::{Store, lock};
 use chrono::{DateTime, Utc};
 use clock_watch::ClockWatch;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,66 +65,6 @@ pub enum Notice<'a> {
 
 /// Receives what an engine is doing.
 pub type Observer = Arc<dyn Fn(Notice<'_>) + Send + Sync>;
-
-/// What an engine runs with: a configuration, and the service behind each account.
-#[derive(Clone)]
-pub struct EngineConfig {
-    /// The configuration.
-    pub settings: Settings,
-    /// By account.
-    pub services: BTreeMap<String, Arc<dyn ExportService>>,
-}
-
-impl fmt::Debug for EngineConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EngineConfig").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
-impl EngineConfig {
-    /// The policy that this configuration sets.
-    pub fn policy(&self) -> Policy {
-        let Settings { poll, retry, http, .. } = &self.settings;
-        Policy {
-            poll: Backoff {
-                initial: poll.initial,
-                max: poll.max,
-                factor: poll.factor,
-                jitter: poll.jitter,
-            },
-            deadline: poll.deadline,
-            // Retries spread like polls do; their growth is not configurable.
-            retry: Backoff {
-                initial: retry.initial,
-                max: retry.max,
-                factor: 2.0,
-                jitter: poll.jitter,
-            },
-            attempts: retry.attempts,
-            job_attempts: retry.job_attempts,
-            lost_after: http.lost_after,
-        }
-    }
-
-    /// What each source's account allows, for sources whose account has a service here.
-    fn limits(&self) -> BTreeMap<String, AccountLimits> {
-        let policy = self.policy();
-        let limits = |account: &Account| AccountLimits {
-            quota: Quota {
-                max_in_process: account.max_in_process,
-                max_jobs_per_day: account.max_jobs_per_day,
-            },
-            policy: policy.clone(),
-        };
-        let served = |source: &&Source| self.services.contains_key(&source.account);
-        self.settings
-            .sources
-            .iter()
-            .filter(served)
-            .filter_map(|it| Some((it.name.clone(), limits(self.settings.account_of(it)?))))
-            .collect()
-    }
-}
 
 /// An engine. Clones are the same engine.
 #[derive(Clone)]

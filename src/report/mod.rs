@@ -55,6 +55,27 @@ pub struct Reporter {
     known: Arc<Mutex<BTreeMap<(String, Name), SnapshotFacts>>>,
 }
 
+/// Reads what is to be shown while other processes may write. Changes nothing.
+///
+/// # Errors
+/// When the database cannot be opened, or what is read cannot.
+pub async fn reading<T>(
+    settings: &Settings,
+    read: impl AsyncFn(&Reporter) -> Result<T, ReportError>,
+) -> Result<T, ReportError> {
+    loop {
+        let store = Store::open_for_reading(&settings.state_dir).await?;
+        let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
+        let reporter = Reporter::new(store.clone(), archive);
+        let found = read(&reporter).await;
+        reporter.close().await;
+        // A process that has begun to write meanwhile has it open now: it is read beside that one.
+        if !store.is_some_and(|store| store.was_modified()) {
+            return found;
+        }
+    }
+}
+
 /// The facts of a snapshot that health depends on.
 #[derive(Debug, Clone, Copy)]
 struct SnapshotFacts {

@@ -16,14 +16,16 @@ use crate::job::{JobStep, State, Trigger};
 use crate::maintenance::{Maintenance, TASKS};
 use crate::policy::schedule::Schedule;
 use crate::secret::Key;
-use crate::service::Target;
 use crate::service::bing::{Bing, DataSource};
 use crate::service::http::HttpClients;
+use crate::service::{ExportService, Target};
+use crate::settings::{Settings, Source};
 use crate::simulator::{
     Damage, Data, Ending, ErrorBody, Fault, Kind, Scenario, SimSource, Simulator,
 };
 use crate::store::{Claim, Filter, NewJob};
 use chrono::{TimeDelta, TimeZone};
+use std::collections::BTreeMap;
 use std::path::Path;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;

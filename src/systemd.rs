@@ -1,4 +1,4 @@
-//! What systemd is told: that the daemon is ready, what it is doing, and that it still works.
+//! Notifications to systemd: the daemon is ready, its status, and that it still runs.
 
 use crate::clock::Clock;
 use crate::engine::Engine;
@@ -12,18 +12,17 @@ use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// The engine's loop turns every few seconds, whatever it waits for. Longer than this without a
-/// turn, and it hangs.
+/// The engine's loop turns every few seconds, whatever it waits for. It hangs when it has not
+/// turned for longer than this.
 const HANGS: Duration = Duration::from_secs(20);
-/// How often the status line is looked at where nothing else gives a reason to.
+/// How often the status line is updated when no job changes.
 const STATUS_AGAIN: Duration = Duration::from_mins(10);
 
 /// Notifies systemd, if it started this process.
-pub(super) fn tell(state: &[NotifyState<'_>]) {
+pub fn notify(state: &[NotifyState<'_>]) {
     let Some(socket) = socket() else { return };
     if let Err(error) = send(&socket, state) {
         tracing::warn!(%error, socket = %socket.display(), "cannot notify systemd");
@@ -41,8 +40,8 @@ fn send(socket: &OsStr, state: &[NotifyState<'_>]) -> io::Result<()> {
     UnixDatagram::unbound()?.send_to_addr(text.as_bytes(), &address).map(drop)
 }
 
-/// Says twice in each period that the daemon works, while its loop turns. Never returns.
-pub(super) async fn keep_alive(engine: &Engine) {
+/// Notifies systemd's watchdog twice in each period, while the engine's loop turns. Never returns.
+pub async fn keep_alive(engine: &Engine) {
     let Some(period) = sd_notify::watchdog_enabled() else {
         return std::future::pending().await;
     };
@@ -50,7 +49,7 @@ pub(super) async fn keep_alive(engine: &Engine) {
     loop {
         beat.tick().await;
         if engine.since_last_tick() < HANGS {
-            tell(&[NotifyState::Watchdog]);
+            notify(&[NotifyState::Watchdog]);
         } else {
             tracing::error!("the engine hangs; systemd will restart it");
         }
@@ -58,11 +57,11 @@ pub(super) async fn keep_alive(engine: &Engine) {
 }
 
 /// Keeps the line that `systemctl status` shows up to date. Never returns.
-pub(super) async fn keep_status(
+pub async fn keep_status(
     store: &Store,
     settings: impl Fn() -> Settings,
     clock: &Clock,
-    news: &Arc<Notify>,
+    changed: &Notify,
 ) {
     if socket().is_none() {
         return std::future::pending().await;
@@ -70,11 +69,10 @@ pub(super) async fn keep_status(
     loop {
         let (settings, now) = (settings(), clock.now());
         match store.live_jobs().await {
-            Ok(live) => tell(&[NotifyState::Status(&line(&live, &settings, now))]),
-            Err(error) => tell(&[NotifyState::Status(&format!("cannot read: {error}"))]),
+            Ok(live) => notify(&[NotifyState::Status(&line(&live, &settings, now))]),
+            Err(error) => notify(&[NotifyState::Status(&format!("cannot read: {error}"))]),
         }
-        // Whatever happens at once is told at once.
-        let _ = tokio::time::timeout(STATUS_AGAIN, news.notified()).await;
+        let _ = tokio::time::timeout(STATUS_AGAIN, changed.notified()).await;
     }
 }
 

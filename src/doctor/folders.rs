@@ -1,10 +1,10 @@
 //! Folders: are they writable and private, with enough free space and hard links?
 
-use super::Findings;
-use crate::cli::{archive, output};
+use super::{Findings, archive};
 use crate::files;
 use crate::settings::Settings;
 use crate::store::lock;
+use indicatif::HumanBytes;
 use rustix::fs::{Access, AtFlags};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -14,7 +14,7 @@ pub(super) fn examine(settings: &Settings, found: &mut Findings) {
     folder("state", &settings.state_dir, found);
     folder("archive", &settings.archive_dir, found);
     links(&settings.archive_dir, found);
-    room(settings, found);
+    free_space(settings, found);
     daemon(settings, found);
 }
 
@@ -63,7 +63,7 @@ fn folder(what: &'static str, path: &Path, found: &mut Findings) {
     }
 }
 
-/// Whether this user may make files in a folder, as far as that can be told without making one.
+/// Whether this user may create files in a folder, as far as the system says without creating one.
 fn may_write(folder: &Path) -> std::io::Result<()> {
     Ok(rustix::fs::accessat(
         rustix::fs::CWD,
@@ -89,20 +89,20 @@ fn links(folder: &Path, found: &mut Findings) {
     }
 }
 
-fn room(settings: &Settings, found: &mut Findings) {
+fn free_space(settings: &Settings, found: &mut Findings) {
     let archive = archive(settings);
     let newest = settings.sources.iter().filter_map(|it| archive.newest(&it.name).ok().flatten());
     let night: u64 = newest.map(|newest| newest.manifest.stored.bytes).sum();
     let nearest = settings.archive_dir.ancestors().find(|folder| folder.exists());
     let Some(Ok(free)) = nearest.map(files::free_bytes) else { return };
-    let shown = output::bytes(free);
+    let shown = HumanBytes(free);
     let low = settings.notify.disk_low;
     if free < low || free < night.saturating_mul(2) {
         found.error(
             "disk",
             format!(
                 "the archive's disk has {shown} free, and should have at least {}",
-                output::bytes(low.max(night.saturating_mul(2)))
+                HumanBytes(low.max(night.saturating_mul(2)))
             ),
             "free some space, or keep fewer snapshots: `nightjar prune --dry-run` shows what retention would remove",
         );

@@ -59,7 +59,7 @@ pub(super) fn examine(settings: &Settings, found: &mut Findings) {
             let files = systemctl(&["cat", UNIT]).unwrap_or_default();
             let credentials = files.lines().filter(|line| line.starts_with("LoadCredential"));
             let all: Vec<_> = shown.lines().chain(credentials).collect();
-            judge(&Unit::parse(&all.join("\n")), settings, found);
+            check_unit(&Unit::parse(&all.join("\n")), settings, found);
         }
         // No running systemd: something else starts the program.
         None => found.ok("unit", "there is no running systemd"),
@@ -71,8 +71,8 @@ fn systemctl(arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// What is wrong with the unit for these settings.
-fn judge(unit: &Unit, settings: &Settings, found: &mut Findings) {
+/// Reports the unit's problems with these settings.
+fn check_unit(unit: &Unit, settings: &Settings, found: &mut Findings) {
     if unit.get("LoadState") != "loaded" {
         found.warn(
             "unit",
@@ -135,7 +135,7 @@ fn sandbox(unit: &Unit, settings: &Settings, found: &mut Findings) {
     let credentials = unit.credentials();
     for account in settings.accounts.values() {
         match &account.key {
-            KeySource::Credential(name) if !is_handed_over(name, &credentials) => found.error(
+            KeySource::Credential(name) if !has_credential(name, &credentials) => found.error(
                 "unit",
                 format!("it loads no credential {name}, which account {} needs", account.name),
                 format!(
@@ -177,7 +177,7 @@ fn sandbox(unit: &Unit, settings: &Settings, found: &mut Findings) {
 
 /// Whether a unit with these credentials has one of this name: of a folder it has each file as
 /// FOLDER_FILE.
-fn is_handed_over(name: &str, credentials: &[&str]) -> bool {
+fn has_credential(name: &str, credentials: &[&str]) -> bool {
     credentials.iter().any(|known| {
         let rest = name.strip_prefix(known);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
@@ -200,7 +200,7 @@ mod tests {
         let env = Environment::default();
         let settings = parse(config, Path::new("/etc/nightjar/config.toml"), &env).unwrap();
         let mut found = Findings::default();
-        judge(&Unit::parse(shown), &settings, &mut found);
+        check_unit(&Unit::parse(shown), &settings, &mut found);
         let troubles = found.0.into_iter().filter(|finding| finding.level != Level::Ok);
         troubles.map(|finding| format!("{} -> {}", finding.message, finding.fix.unwrap())).collect()
     }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_that_is_not_there_or_does_not_run_is_told_apart() {
+    fn a_unit_that_is_not_there_or_does_not_run_has_its_own_finding() {
         assert!(errors("LoadState=not-found\n", "")[0].contains("is not installed"));
         let stopped = SHOWN.replace("=active", "=failed").replace("=enabled", "=disabled");
         let troubles = errors(&stopped, "");

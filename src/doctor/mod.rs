@@ -1,110 +1,110 @@
-//! `nightjar doctor`: checks everything that a backup needs, and prints a fix with each finding. It
-//! changes nothing.
+//! Checks of everything that a backup needs, each with a fix. They change nothing.
 
 mod folders;
+mod keys;
 mod service;
 mod unit;
 
-use super::output::{self, Lines};
-use super::{Common, Problem, archive, chosen, clock, exit, reading};
+pub use keys::{TriedKey, try_keys};
+
 use crate::alerts::{self, Channels};
+use crate::archive::Archive;
+use crate::clock::Clock;
 use crate::config;
-use crate::report::{Health, Reporter};
+use crate::report::{self, Health, Reporter};
 use crate::settings::Settings;
 use crate::store::copies;
 use chrono::{DateTime, TimeDelta, Utc};
-use clap::Args;
 use serde::Serialize;
-
-#[derive(Debug, Args)]
-pub(super) struct Arguments {
-    /// Skip the checks that contact the service
-    #[arg(long)]
-    offline: bool,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-}
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Level {
+pub enum Level {
+    /// All is well.
     Ok,
+    /// It may be intended.
     Warning,
+    /// Backups fail, or will.
     Error,
 }
 
 /// One finding: what was checked, the result, and the fix.
 #[derive(Debug, Serialize)]
-struct Finding {
-    check: &'static str,
-    level: Level,
-    message: String,
-    fix: Option<String>,
+pub struct Finding {
+    /// What was checked, as a word.
+    pub check: &'static str,
+    /// How bad it is.
+    pub level: Level,
+    /// What was found.
+    pub message: String,
+    /// What to do about it.
+    pub fix: Option<String>,
 }
 
-/// Everything found so far about one part.
+/// Everything found so far.
 #[derive(Debug, Default)]
-struct Findings(Vec<Finding>);
+pub struct Findings(pub Vec<Finding>);
 
 impl Findings {
-    fn ok(&mut self, check: &'static str, message: impl Into<String>) {
+    /// Adds that a check has found nothing wrong.
+    pub fn ok(&mut self, check: &'static str, message: impl Into<String>) {
         self.0.push(Finding { check, level: Level::Ok, message: message.into(), fix: None });
     }
 
-    fn warn(&mut self, check: &'static str, message: impl Into<String>, fix: impl Into<String>) {
+    /// Adds a warning, with its fix.
+    pub fn warn(
+        &mut self,
+        check: &'static str,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
         let (message, fix) = (message.into(), Some(fix.into()));
         self.0.push(Finding { check, level: Level::Warning, message, fix });
     }
 
-    fn error(&mut self, check: &'static str, message: impl Into<String>, fix: impl Into<String>) {
+    /// Adds an error, with its fix.
+    pub fn error(
+        &mut self,
+        check: &'static str,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
         let (message, fix) = (message.into(), Some(fix.into()));
         self.0.push(Finding { check, level: Level::Error, message, fix });
     }
 }
 
-pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
-    let mut found = Findings::default();
-    let file = config::locate(common.config.clone());
-    match common.load() {
-        Err(error) => {
-            for mistake in error.into_mistakes() {
-                let fix = format!("edit {}, then `nightjar check`", file.display());
-                found.error("configuration", mistake.to_string(), fix);
-            }
-        }
-        Ok(settings) => {
-            found.ok("configuration", format!("{} is valid", file.display()));
-            examine(&settings, arguments, &mut found).await;
-        }
-    }
-    let Findings(found) = found;
-    if arguments.json {
-        output::json(&found)?;
-    } else {
-        text(&found).print()?;
-    }
-    let failed = found.iter().any(|finding| finding.level == Level::Error);
-    Ok(if failed { exit::FAILED } else { exit::DONE })
+/// What to check.
+#[derive(Debug)]
+pub struct Doctor<'s> {
+    /// The configuration.
+    pub settings: &'s Settings,
+    /// Whether to skip the checks that contact the service.
+    pub offline: bool,
+    /// This machine's clock.
+    pub clock: Clock,
 }
 
-async fn examine(settings: &Settings, arguments: &Arguments, found: &mut Findings) {
-    let now = clock().now();
-    sources(settings, now, found);
-    keys(settings, found);
-    folders::examine(settings, found);
-    database(settings, now, found).await;
-    if !arguments.offline {
-        service::examine(settings, found).await;
+impl Doctor<'_> {
+    /// Checks everything that a backup needs. Changes nothing.
+    pub async fn examine(&self, found: &mut Findings) {
+        let (settings, now) = (self.settings, self.clock.now());
+        sources(settings, now, found);
+        keys(settings, found);
+        folders::examine(settings, found);
+        database(settings, now, found).await;
+        if !self.offline {
+            service::examine(settings, &self.clock, found).await;
+        }
+        notifications(settings, found);
+        unit::examine(settings, found);
     }
-    notifications(settings, found);
-    unit::examine(settings, found);
 }
 
 /// Are there sources, and does a day's quota suffice for their schedules?
 fn sources(settings: &Settings, now: DateTime<Utc>, found: &mut Findings) {
-    let Ok(sources) = chosen(settings, &[]) else { return };
+    let sources = &settings.sources;
     if sources.is_empty() {
         found.error(
             "sources",
@@ -169,15 +169,19 @@ fn keys(settings: &Settings, found: &mut Findings) {
     }
 }
 
+fn archive(settings: &Settings) -> Archive {
+    Archive::new(&settings.archive_dir, &settings.state_dir)
+}
+
 /// Is the database intact, and are the sources healthy?
 async fn database(settings: &Settings, now: DateTime<Utc>, found: &mut Findings) {
     let path = settings.state_dir.join(crate::store::FILE);
     let read = async |it: &Reporter| Ok((it.integrity().await?, it.sources(settings, now).await));
-    let sources = match reading(settings, read).await {
-        Err(problem) => {
+    let sources = match report::reading(settings, read).await {
+        Err(error) => {
             found.error(
                 "database",
-                problem.message(),
+                error.to_string(),
                 "start the daemon, or run `nightjar backup` as the program's user: both migrate the \
                  database and rebuild a damaged one; `nightjar reindex` rebuilds it now",
             );
@@ -259,28 +263,4 @@ fn notifications(settings: &Settings, found: &mut Findings) {
             "add a [notify] table, see docs/notifications.md",
         );
     }
-}
-
-fn text(found: &[Finding]) -> Lines {
-    let mut text = Lines::default();
-    for Finding { check, level, message, fix } in found {
-        let mark = match level {
-            Level::Ok => "ok     ",
-            Level::Warning => "WARNING",
-            Level::Error => "ERROR  ",
-        };
-        text.push(format!("{mark}  {check}: {message}"));
-        if let Some(fix) = fix {
-            text.push(format!("         fix: {fix}"));
-        }
-    }
-    let count = |level| found.iter().filter(|finding| finding.level == level).count();
-    text.push(match (count(Level::Error), count(Level::Warning)) {
-        (0, 0) => "No problems found.".to_owned(),
-        (errors, warnings) => {
-            let errors = output::count(errors, "error");
-            format!("{errors}, {}.", output::count(warnings, "warning"))
-        }
-    });
-    text
 }

@@ -2,8 +2,8 @@
 //! accepted?
 
 use super::Findings;
-use crate::cli::check;
-use crate::cli::clock;
+use super::try_keys;
+use crate::clock::Clock;
 use crate::config;
 use crate::http::{PlainClients, reason};
 use crate::service;
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A clock that differs by more than this makes schedules, quotas and deadlines wrong.
 const WRONG: TimeDelta = TimeDelta::seconds(30);
 
-pub(super) async fn examine(settings: &Settings, found: &mut Findings) {
+pub(super) async fn examine(settings: &Settings, clock: &Clock, found: &mut Findings) {
     let clients = match PlainClients::new(&settings.http) {
         Ok(clients) => clients,
         Err(error) => {
@@ -29,7 +29,7 @@ pub(super) async fn examine(settings: &Settings, found: &mut Findings) {
     let endpoints: BTreeSet<&Url> =
         settings.accounts.values().map(|account| &account.endpoint).collect();
     for endpoint in endpoints {
-        reach(clients.of(endpoint), endpoint, found).await;
+        reach(clients.of(endpoint), endpoint, clock, found).await;
     }
     // A key that cannot be read has been found already.
     let readable = |it: &&Source| {
@@ -37,7 +37,7 @@ pub(super) async fn examine(settings: &Settings, found: &mut Findings) {
         account.is_some_and(|account| config::read_key(&account.key, &account.name).is_ok())
     };
     let sources: Vec<_> = settings.sources.iter().filter(readable).collect();
-    for tried in check::try_keys(settings, &sources).await.unwrap_or_default() {
+    for tried in try_keys(settings, &sources, clock).await {
         match tried.ok {
             true => found.ok("credentials", format!("{}: {}", tried.source, tried.message)),
             false => found.error(
@@ -57,7 +57,7 @@ fn refused_key_advice(settings: &Settings, account: &str) -> &'static str {
 }
 
 /// Requests the endpoint itself, without a key. Any answer shows that it can be reached.
-async fn reach(client: &reqwest::Client, endpoint: &Url, found: &mut Findings) {
+async fn reach(client: &reqwest::Client, endpoint: &Url, clock: &Clock, found: &mut Findings) {
     let place = endpoint.host_str().unwrap_or_default();
     let asked = client.get(endpoint.clone()).timeout(PATIENCE).send().await;
     let response = match asked {
@@ -73,7 +73,7 @@ async fn reach(client: &reqwest::Client, endpoint: &Url, found: &mut Findings) {
     found.ok("reach", format!("{place} answers{how}"));
     let date = response.headers().get("date").and_then(|date| date.to_str().ok());
     let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else { return };
-    let difference = clock().now() - DateTime::<Utc>::from(theirs);
+    let difference = clock.now() - DateTime::<Utc>::from(theirs);
     if difference.abs() > WRONG {
         found.error(
             "clock",
