@@ -1,5 +1,5 @@
-//! What the program has been told to do, as plain data: a configuration file that was read and
-//! found free of mistakes. `Default` holds the documented defaults.
+//! The settings as plain data: a configuration file that was read and found free of mistakes.
+//! `Default` holds the documented defaults.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ pub struct Settings {
     /// Where the status page listens: a loopback address or a socket file, unless there is a
     /// `token`; `None`: nowhere.
     pub listen: Option<Listen>,
-    /// What whoever wants to see the page must know; `None`: nothing.
+    /// The access token of the page; `None`: it needs none.
     pub token: Option<KeySource>,
     /// By name.
     pub accounts: BTreeMap<String, Account>,
@@ -111,7 +111,7 @@ pub enum KeySource {
     File(PathBuf),
     /// The name of an environment variable.
     Env(String),
-    /// The name of a credential that systemd hands to the service.
+    /// The name of a credential that systemd passes to the service.
     Credential(String),
 }
 
@@ -196,7 +196,7 @@ impl Default for Http {
     }
 }
 
-/// Who is told when something breaks, and how.
+/// Where alerts are sent, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notify {
     /// The check that all sources share: pinged when a backup begins, succeeds or fails.
@@ -313,8 +313,8 @@ impl Source {
 }
 
 /// What a source's service exports. Only that service can read it: it makes the target from its
-/// own keys of the configuration and gets it back with each call. The rest of the program passes it on, and
-/// records its [`Origin`] in the manifest.
+/// own keys of the configuration and gets it back with each call. The rest of the program passes it
+/// on, and records its [`Origin`] in the manifest.
 ///
 /// It is one type, without a parameter for the service, so that a [`Source`] is the same whatever
 /// its service is.

@@ -20,8 +20,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Its data file's path: next to the manifest, under the same name. Nothing else in the manifest
-    /// is used as a path.
+    /// Its data file's path: next to the manifest, under the same name. Nothing else in the
+    /// manifest is used as a path.
     pub fn data(&self) -> PathBuf {
         self.path.with_file_name(layout::data_name(self.manifest.name(), &self.manifest))
     }
@@ -33,9 +33,9 @@ impl Snapshot {
 }
 
 impl Archive {
-    /// The sources that have a directory, by name. A link to a directory counts. A link that must not
-    /// be followed, or is dangling, is listed too: reading that source is then an error instead of
-    /// an empty source.
+    /// The sources that have a directory, by name. A link to a directory counts. A link that must
+    /// not be followed, or is dangling, is listed too: reading that source is then an error instead
+    /// of an empty source.
     pub fn sources(&self) -> io::Result<Vec<String>> {
         let root = match Folder::open(&self.root) {
             Ok(root) => root,
@@ -59,8 +59,8 @@ impl Archive {
         Ok(sources)
     }
 
-    /// Opens a source's directory; `None` if nothing has that name. A link is followed if root or the
-    /// program's own user created it.
+    /// Opens a source's directory; `None` if nothing has that name. A link is followed if root or
+    /// the program's own user created it.
     pub(super) fn open_source(&self, source: &str) -> io::Result<Option<Folder>> {
         let root = match Folder::open(&self.root) {
             Ok(root) => root,
@@ -97,8 +97,8 @@ impl Archive {
         Ok(names)
     }
 
-    /// A source's snapshots, newest first, each read lazily. A manifest that cannot be read, or that
-    /// contradicts its own name, is skipped with a warning; `verify` reports it.
+    /// A source's snapshots, newest first, each read lazily. A manifest that cannot be read, or
+    /// that contradicts its own name, is skipped with a warning; `verify` reports it.
     pub fn snapshots(&self, source: &str) -> io::Result<impl Iterator<Item = Snapshot> + use<>> {
         let folder = self.folder(source);
         let source = source.to_owned();

@@ -28,8 +28,8 @@ impl fmt::Debug for ProvenContent<'_> {
 }
 
 impl Archive {
-    /// A snapshot's content, at most `limit` bytes. A file that needs more memory to decode than any
-    /// that Nightjar wrote is an error when it is read.
+    /// A snapshot's content, at most `limit` bytes. A file that needs more memory to decode than
+    /// any that Nightjar wrote is an error when it is read.
     pub fn content(&self, snapshot: &Snapshot, limit: u64) -> io::Result<impl BufRead + use<>> {
         Ok(BufReader::new(decoder(snapshot, files::read(&snapshot.data())?)?.take(limit)))
     }

@@ -15,8 +15,8 @@ pub(super) fn codec_of(manifest: &Manifest) -> Option<Codec> {
     Codec::named(&manifest.stored.encoding)
 }
 
-/// The name of the data file beside the manifest of this name. Nothing else in a manifest is used as
-/// a path, so that none leads to another file.
+/// The name of the data file beside the manifest of this name. Nothing else in a manifest is used
+/// as a path, so that none leads to another file.
 pub(super) fn data_name(name: Name, manifest: &Manifest) -> String {
     name.with(&format_of(manifest).suffix())
 }

@@ -82,7 +82,8 @@ impl Archive {
             let folder = match self.open_source(&source) {
                 Ok(Some(folder)) => folder,
                 Ok(None) => continue,
-                // Continue with the other sources; the source's next backup reports the problem too.
+                // Continue with the other sources; the source's next backup reports the problem
+                // too.
                 Err(error) => {
                     tracing::error!(source, %error, "unfinished files could not be removed");
                     continue;

@@ -59,8 +59,8 @@ impl Archive {
         Ok(decisions.map(|(snapshot, reasons)| RetentionDecision { snapshot, reasons }).collect())
     }
 
-    /// Removes the snapshots of a plan that have no reason to stay, and returns how many. A snapshot
-    /// held since the plan was made stays.
+    /// Removes the snapshots of a plan that have no reason to stay, and returns how many. A
+    /// snapshot held since the plan was made stays.
     ///
     /// The manifest goes first: a crash in between leaves data without a manifest, which `verify`
     /// reports, never a manifest without its data.

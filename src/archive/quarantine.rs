@@ -16,8 +16,8 @@ const KEPT: usize = 3;
 
 impl Archive {
     /// Quarantines a failed download as received, and removes the source's oldest ones. `is_whole`
-    /// marks one that may still be archived: it is complete, and only its keys or its schema are not
-    /// proven.
+    /// marks one that may still be archived: it is complete, and only its keys or its schema are
+    /// not proven.
     pub fn quarantine(
         &self,
         source: &str,
@@ -66,8 +66,9 @@ fn remove_surplus(folder: &Path) -> io::Result<()> {
 }
 
 impl Archive {
-    /// Takes this job's newest complete download from the quarantine, as if it had just been received;
-    /// `None` if there is none. `max_bytes` limits the document. The quarantined file stays.
+    /// Takes this job's newest complete download from the quarantine, as if it had just been
+    /// received; `None` if there is none. `max_bytes` limits the document. The quarantined file
+    /// stays.
     pub fn requeue(
         &self,
         source: &str,

@@ -342,8 +342,8 @@ struct BodyReader {
 }
 
 impl BodyReader {
-    /// The next bytes; `None` at the end. The idle timeout runs only while this waits, so that a slow
-    /// reader is not mistaken for a silent service (as with reqwest's own read timeout).
+    /// The next bytes; `None` at the end. The idle timeout runs only while this waits, so that a
+    /// slow reader is not mistaken for a silent service (as with reqwest's own read timeout).
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let received = self.received;
         let now = Instant::now();

@@ -113,8 +113,8 @@ pub trait ExportService: Send + Sync {
     /// The format of the target's results.
     fn format(&self, target: &Target) -> &'static dyn Format;
 
-    /// Starts fetching a result, which has no effect at the service. The caller limits and validates
-    /// what it reads.
+    /// Starts fetching a result, which has no effect at the service. The caller limits and
+    /// validates what it reads.
     ///
     /// # Errors
     /// When no body was received; later failures come through the stream.
@@ -129,8 +129,8 @@ pub trait ExportService: Send + Sync {
     /// one that the validator identifies.
     ///
     /// # Errors
-    /// When no body was received. `Protocol` means that resuming is impossible: the file has changed,
-    /// or the server does not support ranges.
+    /// When no body was received. `Protocol` means that resuming is impossible: the file has
+    /// changed, or the server does not support ranges.
     fn resume<'a>(
         &'a self,
         target: &'a Target,

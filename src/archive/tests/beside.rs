@@ -32,7 +32,7 @@ fn verify_at(fixture: &Fixture, point: Point, something: impl FnOnce()) -> Verif
             std::thread::spawn(move || {
                 let listed = Mutex::new(listed);
                 let verification = archive.verify(&[], &|_| {
-                    // Nobody waits for more than the first one.
+                    // Only the first one is waited for.
                     let _ = listed.lock().unwrap().send(());
                 });
                 verified.send(verification).unwrap();

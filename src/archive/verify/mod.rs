@@ -1,5 +1,5 @@
-//! Verifies the archive: reads every stored byte again and checks every statement of every manifest.
-//! Collects all findings; none stops the verification.
+//! Verifies the archive: reads every stored byte again and checks every statement of every
+//! manifest. Collects all findings; none stops the verification.
 
 mod compare;
 mod recheck;
@@ -36,8 +36,8 @@ pub struct Finding {
     pub snapshot: Option<String>,
     /// The file's path.
     pub file: PathBuf,
-    /// A machine-readable kind: `missing`, `damaged`, `claim`, `unproven`, `manifest`, `unreadable`,
-    /// `orphan`, `unfinished`, `foreign`, `latest`, `older`.
+    /// A machine-readable kind: `missing`, `damaged`, `claim`, `unproven`, `manifest`,
+    /// `unreadable`, `orphan`, `unfinished`, `foreign`, `latest`, `older`.
     pub kind: &'static str,
     /// How bad it is.
     pub severity: Severity,

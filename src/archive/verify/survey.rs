@@ -34,7 +34,7 @@ pub(super) struct DataFile {
     pub(super) examined: OnceLock<io::Result<Examined>>,
 }
 
-/// What is in the archive, and what is wrong with it.
+/// What is in the archive, and its problems.
 #[derive(Default)]
 pub(super) struct Survey {
     pub(super) checked: usize,
@@ -103,7 +103,8 @@ impl Survey {
         }
     }
 
-    /// One source's directory: each file is a manifest, a manifest's data, or belongs to no snapshot.
+    /// One source's directory: each file is a manifest, a manifest's data, or belongs to no
+    /// snapshot.
     pub(super) fn folder(&mut self, archive: &Archive, source: &str) {
         let path = archive.folder(source);
         let folder = match archive.open_source(source) {

@@ -68,8 +68,8 @@ impl Bing {
         contradiction.map_or(Ok(()), Err)
     }
 
-    /// A link of the service as a URL that may be stored. The `key` parameter is removed; a URL that
-    /// holds the key anywhere else is refused.
+    /// A link of the service as a URL that may be stored. The `key` parameter is removed; a URL
+    /// that holds the key anywhere else is refused.
     fn link(&self, text: &str, base: &Url) -> Option<Url> {
         let url = self.addresses.link(text, base)?;
         (redact(url.as_str(), &[&self.key]) == url.as_str()).then_some(url)

@@ -11,8 +11,8 @@ use url::Url;
 const MAX_REDIRECTS: usize = 10;
 
 impl Bing {
-    /// Sends a request to the account's own host and reads the whole response. Redirects are followed
-    /// here, and only within the host: the key must not go anywhere else.
+    /// Sends a request to the account's own host and reads the whole response. Redirects are
+    /// followed here, and only within the host: the key must not go anywhere else.
     pub(super) async fn ask(
         &self,
         url: Url,
@@ -81,8 +81,8 @@ impl Bing {
         }
     }
 
-    /// The response after all redirects. Only the account's host gets the key; any other host must be
-    /// reached over TLS or loopback.
+    /// The response after all redirects. Only the account's host gets the key; any other host must
+    /// be reached over TLS or loopback.
     pub(super) async fn follow(
         &self,
         url: Url,

@@ -1,5 +1,5 @@
-//! Text that the service sends: extracted from markup, made safe to store and show, and searched for
-//! what decisions need.
+//! Text that the service sends: extracted from markup, made safe to store and show, and searched
+//! for what decisions need.
 
 use crate::printable::{is_active, one_line};
 use crate::secret::{Key, redact};
@@ -28,8 +28,8 @@ pub(super) fn tidy(text: &str, key: &Key) -> String {
     }
 }
 
-/// Makes a multi-line text of the service safe to store: without the key, without control characters
-/// in its lines, and of bounded length in bytes.
+/// Makes a multi-line text of the service safe to store: without the key, without control
+/// characters in its lines, and of bounded length in bytes.
 pub(super) fn tidy_lines(text: &str, key: &Key, longest: usize) -> String {
     let mut kept = String::new();
     for character in redact(text, &[key]).chars() {
@@ -48,9 +48,9 @@ pub(super) fn tidy_lines(text: &str, key: &Key, longest: usize) -> String {
 
 /// Whether a refusal's text is about a limit of the account.
 ///
-/// The service documents no status for that (`Create a Download Job` and related pages know no 429),
-/// so the text decides. Whole words, so that "limited to the master key" and "unlimited" do not
-/// count; `429 Too Many Requests` alone is a status's name and does not count either.
+/// The service documents no status for that (`Create a Download Job` and related pages know no
+/// 429), so the text decides. Whole words, so that "limited to the master key" and "unlimited" do
+/// not count; `429 Too Many Requests` alone is a status's name and does not count either.
 pub(super) fn mentions_limits(text: &str) -> bool {
     let text = text.to_lowercase().replace("429 too many requests", " ");
     text.contains("too many")

@@ -7,8 +7,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
 use tokio_rustls::TlsAcceptor;
 
-/// A server for the name `localhost` with a certificate for `name` that is good until this year, and
-/// its authority in a file.
+/// A server for the name `localhost` with a certificate for `name` that is good until this year,
+/// and its authority in a file.
 async fn serve(name: &str, until: i32, authority: &Path) -> (u16, AbortOnDropHandle<()>) {
     let issuer_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
