@@ -4,8 +4,8 @@
 use super::changes::{Changes, Kind};
 use super::names::{self, Rules};
 use super::row::Row;
-use super::table::Typed;
 use super::{ExportError, Start, Target, Writer};
+use crate::dataset::Value;
 use std::io::Write;
 
 /// What spreadsheets take for the beginning of a formula.
@@ -55,12 +55,15 @@ impl Lines<'_> {
 }
 
 impl Writer for Lines<'_> {
+    fn has_geometries(&self) -> bool {
+        false
+    }
+
     fn row(&mut self, row: &Row<'_>, changes: &mut Changes) -> Result<(), ExportError> {
-        // The only column of a row must not make an empty line of a null.
         for (index, column) in row.table.columns.iter().enumerate() {
             self.separate(index);
             let Some(text) = row.text(index) else { continue };
-            if self.is_for_excel && column.kind == Typed::Text && text.starts_with(FORMULA) {
+            if self.is_for_excel && is_text(row.value(index)) && text.starts_with(FORMULA) {
                 changes.add(&column.name, Kind::FormulaEscaped, row.key);
                 field(&format!("'{text}"), &mut self.line);
             } else {
@@ -74,6 +77,11 @@ impl Writer for Lines<'_> {
     fn finish(self: Box<Self>) -> Result<(), ExportError> {
         Ok(())
     }
+}
+
+/// Whether a spreadsheet may only show the value, not calculate with it.
+fn is_text(value: Value<'_>) -> bool {
+    matches!(value, Value::Text(_) | Value::Geometry(_) | Value::Unreadable(_))
 }
 
 /// One field that is no null, quoted where it must be.

@@ -156,6 +156,12 @@ pub struct Start {
 
 /// Writes the rows of one file. What a row's values lose is added to the changes.
 pub trait Writer {
+    /// Whether a row's geometry is written as one. Otherwise its text is, and nothing is lost that
+    /// cannot become a geometry.
+    fn has_geometries(&self) -> bool {
+        true
+    }
+
     /// Writes one row.
     ///
     /// # Errors
@@ -256,6 +262,7 @@ pub fn write(
         options: options.clone(),
     };
     let mut writer = open(&start, target)?;
+    let has_geometries = writer.has_geometries();
     let mut changes = Changes::default();
     let (mut entities, mut rows, mut without_geometry) = (0_u64, 0_u64, 0_u64);
     while let Some(entity) = reader.next_entity()? {
@@ -268,7 +275,11 @@ pub fn write(
         let Some(table) = start.tables.get(index) else { continue };
         let key = entity.key();
         row::count_left_out(&entity, key, &mut changes);
-        let chosen = row::choose(&options.geometry, table, &entity, key, &mut changes);
+        let chosen = if has_geometries {
+            row::choose(&options.geometry, table, &entity, key, &mut changes)
+        } else {
+            row::choose(&options.geometry, table, &entity, key, &mut Changes::default())
+        };
         without_geometry += u64::from(chosen.geometry.is_none());
         writer.row(&Row { table, index, entity, key, chosen }, &mut changes)?;
         rows += 1;

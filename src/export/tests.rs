@@ -241,14 +241,32 @@ fn csv_tells_nulls_from_empty_strings() {
 }
 
 #[test]
+fn csv_keeps_the_text_of_every_geography_and_counts_nothing() {
+    let entities = [
+        "<EntityID>1</EntityID><Shape>behind the mill</Shape>",
+        "<EntityID>2</EntityID><Shape>POINT Z (1 2 3)</Shape><Other>FULLGLOBE</Other>",
+    ];
+    let (csv, written) = export("csv", &options(), &places(&entities)).unwrap();
+    assert!(
+        csv.contains(",behind the mill,") && csv.contains(",POINT Z (1 2 3),FULLGLOBE"),
+        "{csv}"
+    );
+    assert_eq!((kinds(&written), written.without_geometry), (vec![], 1));
+}
+
+#[test]
 fn csv_for_spreadsheets_has_a_mark_and_no_formulas() {
     let excel = Options { excel: true, ..options() };
-    let entities =
-        ["<EntityID>1</EntityID><Name>=1+1</Name><Count>-5</Count>", "<EntityID>2</EntityID>"];
+    let entities = [
+        "<EntityID>1</EntityID><Name>=1+1</Name><Count>-5</Count>",
+        "<EntityID>2</EntityID><Count>-x</Count>",
+    ];
     let (csv, written) = export("csv", &excel, &places(&entities)).unwrap();
     assert!(csv.starts_with('\u{feff}'));
     assert!(csv.contains("\r\n1,'=1+1,,,-5,"), "{csv}");
-    assert_eq!(kinds(&written), [("Name".to_owned(), Kind::FormulaEscaped, 1)]);
+    assert!(csv.contains("\r\n2,,,,'-x,"), "{csv}");
+    let change = |name: &str| (name.to_owned(), Kind::FormulaEscaped, 1);
+    assert_eq!(kinds(&written), [change("Count"), change("Name")]);
     assert!(written.changes[0].lossy);
 }
 
