@@ -12,8 +12,10 @@ const EXAMPLE_BYTES: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// INF, -INF or NaN, which the format does not have: null.
+    /// INF, -INF or NaN where the format does not have it: null.
     NotFinite,
+    /// Minus zero was written as zero, which is equal.
+    NegativeZero,
     /// A ring was reversed, as the format demands.
     RingOrientation,
     /// Text in a geography column is no well-known text: no geometry; the text is kept.
@@ -52,6 +54,7 @@ impl Kind {
         !matches!(
             self,
             Kind::RingOrientation
+                | Kind::NegativeZero
                 | Kind::ZoneAssumed
                 | Kind::IdEncoded
                 | Kind::NumberAsText
@@ -62,7 +65,8 @@ impl Kind {
     /// What was done, for people.
     pub fn explanation(self) -> &'static str {
         match self {
-            Kind::NotFinite => "INF and NaN have no form in this format; null was written",
+            Kind::NotFinite => "INF or NaN, which this format does not have; null was written",
+            Kind::NegativeZero => "minus zero was written as zero",
             Kind::RingOrientation => "rings were reversed, as this format demands",
             Kind::GeometryUnreadable => "the text is no well-known text; it was kept as text",
             Kind::GeometryUnsupported => {

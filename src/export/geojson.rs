@@ -100,7 +100,7 @@ pub(super) fn feature(
         json::member(name, start, line)?;
         json::string(value, line)?;
     }
-    let became_geometry = row.chosen.column.filter(|_| row.chosen.geometry.is_some());
+    let became_geometry = row.became_geometry();
     properties.write_behind(start, row, became_geometry, LargeNumbers::Numbers, changes, line)?;
     line.extend_from_slice(b"}}");
     Ok(())

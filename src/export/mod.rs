@@ -7,10 +7,12 @@
 //!
 //! A format is a file of this module and a line in [`FORMATS`].
 
+mod cell;
 mod changes;
 mod cosmos;
 mod csv;
 mod geojson;
+mod geopackage;
 mod hidden;
 mod json;
 mod marked;
@@ -52,7 +54,7 @@ pub struct Format {
 pub type Open = for<'w> fn(&Start, Target<'w>) -> Result<Box<dyn Writer + 'w>, ExportError>;
 
 /// All formats, in the order in which they are documented.
-pub static FORMATS: [Format; 5] = [
+pub static FORMATS: [Format; 6] = [
     Format { name: "xml", endings: &[".xml"], streams: true, one_table: false, open: None },
     Format {
         name: "geojson",
@@ -81,6 +83,13 @@ pub static FORMATS: [Format; 5] = [
         streams: true,
         one_table: false,
         open: Some(cosmos::open),
+    },
+    Format {
+        name: "geopackage",
+        endings: &[".gpkg"],
+        streams: false,
+        one_table: false,
+        open: Some(geopackage::open),
     },
 ];
 

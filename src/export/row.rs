@@ -59,6 +59,11 @@ impl<'r> Row<'r> {
         self.chosen.column.map_or("Longitude", |column| self.column_name(column))
     }
 
+    /// The column that became the geometry, whose text is not written again.
+    pub fn became_geometry(&self) -> Option<usize> {
+        self.chosen.column.filter(|_| self.chosen.geometry.is_some())
+    }
+
     /// The geometry with exterior rings counter-clockwise; a change is counted.
     pub fn oriented<'g>(
         &self,
