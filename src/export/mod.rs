@@ -13,6 +13,7 @@ mod cosmos;
 mod csv;
 mod geojson;
 mod geopackage;
+mod geoparquet;
 mod hidden;
 mod json;
 mod marked;
@@ -54,7 +55,7 @@ pub struct Format {
 pub type Open = for<'w> fn(&Start, Target<'w>) -> Result<Box<dyn Writer + 'w>, ExportError>;
 
 /// All formats, in the order in which they are documented.
-pub static FORMATS: [Format; 6] = [
+pub static FORMATS: [Format; 7] = [
     Format { name: "xml", endings: &[".xml"], streams: true, one_table: false, open: None },
     Format {
         name: "geojson",
@@ -90,6 +91,13 @@ pub static FORMATS: [Format; 6] = [
         streams: false,
         one_table: false,
         open: Some(geopackage::open),
+    },
+    Format {
+        name: "geoparquet",
+        endings: &[".parquet"],
+        streams: true,
+        one_table: true,
+        open: Some(geoparquet::open),
     },
 ];
 
