@@ -1,8 +1,8 @@
 //! The cost of Nightjar as ratios to common alternatives, measured in one run on one machine.
 //!
-//! `cargo bench --bench nightjar -- reader|pipeline|memory|state|polling|idle [--quick]`; without a name,
-//! all of them. Figures are medians with their range; absolute ones are only there to see that the
-//! ratios are not noise.
+//! `cargo bench --bench nightjar -- reader|pipeline|memory|state|polling|export|idle [--quick]`;
+//! without a name, all of them. Figures are medians with their range; absolute ones are only there
+//! to see that the ratios are not noise.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +13,7 @@
     reason = "a bench that cannot go on should say where, and it measures with real clocks"
 )]
 
+mod export;
 mod fake;
 mod idle;
 mod measure;
@@ -34,6 +35,7 @@ fn main() {
         Some(&"child-serve") => runtime.block_on(pipeline::serve(&words[1..])),
         Some(&"child-receive") => runtime.block_on(pipeline::receive(&words[1..])),
         Some(&"child-parts") => pipeline::parts(words[1]),
+        Some(&"child-export") => export::child(&words[1..]),
         Some(&"child-bare") => runtime.block_on(idle::bare(words[1])),
         Some(&"child-answer") => runtime.block_on(polling::answer()),
         name => {
@@ -52,6 +54,9 @@ fn main() {
             }
             if wanted("polling") {
                 runtime.block_on(polling::run(quick));
+            }
+            if wanted("export") {
+                export::run(quick);
             }
             if wanted("idle") {
                 idle::run(quick);
