@@ -60,7 +60,7 @@ pub struct DocumentLimits {
     /// between two tags. A geography may have 100,000 points, about 4 MB.
     pub max_value_bytes: usize,
     /// Bytes of one entity, where it is held as a whole: by [`Reader::next_entity`]. Validation
-    /// holds a value at most, and does not mind.
+    /// holds a value at most, and has no such limit.
     pub max_entity_bytes: usize,
     /// Bytes of an element's name (50 characters are documented).
     pub max_name_bytes: usize,

@@ -69,7 +69,7 @@ pub(super) enum Token<'e> {
     CData(&'e str),
     /// A reference, resolved.
     Char(char),
-    /// A comment or processing instruction: nothing to anybody.
+    /// A comment or processing instruction, without a meaning here.
     Aside,
     /// The end of the document, whatever is still open.
     End,

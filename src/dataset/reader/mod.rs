@@ -115,7 +115,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Reads all entities that are left, and the document's end. Unlike [`Reader::next_entity`] it
-    /// never holds more than a value.
+    /// holds no more than a value, beside what `input` has at hand.
     pub(super) fn read_all(&mut self, sink: &mut impl Sink) -> Result<(), ValidationError> {
         while !self.ended {
             if self.predict()? {

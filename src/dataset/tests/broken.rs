@@ -209,7 +209,7 @@ fn every_proper_prefix_of_a_document_is_invalid() {
             ),
             "cut at {cut}: {error}"
         );
-        // from the schema on, it is always told as what it is
+        // from the schema on, the error says what it is
         let schema = text.find("<xs:schema").unwrap() + 10;
         assert!(
             cut < schema || matches!(error, ValidationError::Truncated { .. }),

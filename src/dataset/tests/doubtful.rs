@@ -75,7 +75,7 @@ fn a_misplaced_element_or_text_leaves_a_warning_with_its_entity() {
     ] {
         warned(shop(value), Schema, fragment);
     }
-    // only the first is told, however many there are
+    // only the first is kept, however many there are
     let many = document(&"<Ship><a/></Ship>".repeat(1000));
     let warning = warned(many, Schema, "<Ship>");
     assert_eq!(warning.location.entity, Some(1));

@@ -65,7 +65,7 @@ fn columns_are_found_by_their_position() {
 }
 
 #[test]
-fn what_the_schema_does_not_declare_is_told_apart() {
+fn what_the_schema_does_not_declare_is_marked() {
     let text = document(
         "<Shop><EntityID>1</EntityID><n:Colour a='b'>r<b>x</b>&#101;d<!-- c --></n:Colour><None/></Shop>\
          <n:Ship>text<Name>Ann</Name><Size><Size/></Size></n:Ship>\
