@@ -13,8 +13,8 @@ pub mod cli;
 pub mod doctor;
 pub mod web;
 
-// What goes on beside the engine: alerts, periodic tasks, the recovery of the database, and what the
-// service manager is notified of.
+// What goes on beside the engine: alerts, periodic tasks, the recovery of the database, and
+// notifications to the service manager.
 pub mod alerts;
 pub mod maintenance;
 pub mod recovery;
