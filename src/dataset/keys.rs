@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hasher};
 /// Two different keys meet by accident with a chance of about n²/2⁶⁵: once in a billion documents
 /// of 200,000 entities, once in a million of 5,000,000. The hash is the standard library's SipHash
 /// with its fixed keys: the same document is judged the same each time.
-pub(super) fn digest(entity_type: usize, key: &str) -> u64 {
+pub(crate) fn digest(entity_type: usize, key: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write_usize(entity_type);
     hasher.write(key.as_bytes());
@@ -23,14 +23,14 @@ pub(super) const NO_KEY: u64 = 0;
 /// Digests in document order, in blocks: one long vector would be copied as it grows, and leave a
 /// hole behind each time.
 #[derive(Debug, Default)]
-pub(super) struct Digests {
+pub(crate) struct Digests {
     blocks: Vec<Vec<u64>>,
 }
 
 impl Digests {
     const BLOCK: usize = 8192;
 
-    pub(super) fn push(&mut self, digest: u64) {
+    pub(crate) fn push(&mut self, digest: u64) {
         match self.blocks.last_mut() {
             Some(block) if block.len() < Self::BLOCK => block.push(digest),
             _ => {
@@ -51,7 +51,7 @@ impl Digests {
 
     /// A key's digest that occurs twice. They are sorted a sixteenth at a time, by their first digit, so
     /// that no copy of all of them is needed.
-    pub(super) fn find_twice(&self) -> Option<u64> {
+    pub(crate) fn find_twice(&self) -> Option<u64> {
         let mut part = Vec::with_capacity(self.len() / 14);
         (0..16).find_map(|digit| {
             part.clear();

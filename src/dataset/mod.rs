@@ -41,6 +41,7 @@ use serde::{Deserialize, Serialize};
 
 pub use entity::{Element, Entity};
 pub use error::{Location, ValidationError};
+pub(crate) use keys::{Digests, digest};
 pub use points::{Point, points};
 pub use reader::{Outline, Reader};
 pub use schema::{EntityType, Field, Schema};

@@ -316,7 +316,7 @@ fn failed(error: ParquetError) -> ExportError {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{document, options};
-    use super::super::{Format, Kind, Snapshot, Written, write};
+    use super::super::{Facts, Format, Kind, Snapshot, Written, write};
     use super::*;
     use crate::dataset::DocumentLimits;
     use chrono::{DateTime, Utc};
@@ -345,8 +345,16 @@ mod tests {
         let format = Format::named("geoparquet").unwrap();
         let limits = DocumentLimits::default();
         let target = Target::Stream(&mut out);
-        let written =
-            write(document.as_bytes(), &limits, &snapshot, format, &options(), target).unwrap();
+        let written = write(
+            document.as_bytes(),
+            &limits,
+            &snapshot,
+            format,
+            &options(),
+            Facts::default(),
+            target,
+        )
+        .unwrap();
         (SerializedFileReader::new(Bytes::from(out)).unwrap(), written)
     }
 

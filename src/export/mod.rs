@@ -3,7 +3,8 @@
 //! One pass, in memory that does not grow with the snapshot: the [`Reader`] gives entities with
 //! typed values, each entity's geometry is chosen, and the [`Writer`] of the format writes the row.
 //! As many rows are written as there are entities, or the export fails. What a format cannot hold
-//! exactly is counted in [`Changes`].
+//! exactly is counted in [`Changes`]. Formats that must know more before the first row have a pass
+//! before it: [`scan()`].
 //!
 //! A format is a file of this module and a line in [`FORMATS`].
 
@@ -19,6 +20,7 @@ mod json;
 mod marked;
 mod names;
 mod row;
+mod scan;
 mod snapshot;
 mod table;
 #[cfg(test)]
@@ -28,10 +30,11 @@ pub use changes::{Change, Changes, Kind};
 pub use hidden::HiddenFile;
 pub use marked::{MarkedFeatures, MarkedOptions};
 pub use row::{Chosen, GeometryFrom, Row};
+pub use scan::{ColumnFacts, Facts, KeyFacts, Scan, TableFacts, scan};
 pub use snapshot::Export;
 pub use table::{Table, TableColumn, Typed};
 
-use crate::dataset::{DocumentLimits, Reader, ValidationError};
+use crate::dataset::{DocumentLimits, Reader, Schema, ValidationError};
 use chrono::{DateTime, Utc};
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
@@ -47,6 +50,8 @@ pub struct Format {
     pub streams: bool,
     /// Whether it holds one table only.
     pub one_table: bool,
+    /// What the format must know before the first row: a first pass over the document finds it.
+    pub scan: Option<Scan>,
     /// How rows are written; `None` for the document itself.
     pub open: Option<Open>,
 }
@@ -56,12 +61,20 @@ pub type Open = for<'w> fn(&Start, Target<'w>) -> Result<Box<dyn Writer + 'w>, E
 
 /// All formats, in the order in which they are documented.
 pub static FORMATS: [Format; 7] = [
-    Format { name: "xml", endings: &[".xml"], streams: true, one_table: false, open: None },
+    Format {
+        name: "xml",
+        endings: &[".xml"],
+        streams: true,
+        one_table: false,
+        scan: None,
+        open: None,
+    },
     Format {
         name: "geojson",
         endings: &[".geojson"],
         streams: true,
         one_table: false,
+        scan: None,
         open: Some(geojson::collection),
     },
     Format {
@@ -69,6 +82,7 @@ pub static FORMATS: [Format; 7] = [
         endings: &[".geojsonl", ".geojsons"],
         streams: true,
         one_table: false,
+        scan: None,
         open: Some(geojson::sequence),
     },
     Format {
@@ -76,6 +90,7 @@ pub static FORMATS: [Format; 7] = [
         endings: &[".csv"],
         streams: true,
         one_table: true,
+        scan: None,
         open: Some(csv::open),
     },
     Format {
@@ -83,6 +98,7 @@ pub static FORMATS: [Format; 7] = [
         endings: &[],
         streams: true,
         one_table: false,
+        scan: None,
         open: Some(cosmos::open),
     },
     Format {
@@ -90,6 +106,7 @@ pub static FORMATS: [Format; 7] = [
         endings: &[".gpkg"],
         streams: false,
         one_table: false,
+        scan: None,
         open: Some(geopackage::open),
     },
     Format {
@@ -97,6 +114,7 @@ pub static FORMATS: [Format; 7] = [
         endings: &[".parquet"],
         streams: true,
         one_table: true,
+        scan: None,
         open: Some(geoparquet::open),
     },
 ];
@@ -167,6 +185,8 @@ pub struct Start {
     pub created_at: DateTime<Utc>,
     /// Whether each entity has a primary key of its own.
     pub keys_are_proven: bool,
+    /// What the first pass has found, if the format asks for one.
+    pub facts: Facts,
     /// What the user chose.
     pub options: Options,
 }
@@ -258,24 +278,20 @@ pub fn write(
     snapshot: &Snapshot,
     format: &Format,
     options: &Options,
+    facts: Facts,
     target: Target<'_>,
 ) -> Result<Written, ExportError> {
     let Some(open) = format.open else {
         return Err(ExportError::Choice(format!("{} has no rows", format.name)));
     };
     let mut reader = Reader::open(document, limits)?;
-    let all: Vec<_> = reader.schema().types().iter().map(Table::of).collect();
-    let tables = chosen_tables(all.clone(), format, options)?;
-    // By the position of the entity type: the position of its table.
-    let positions: Vec<_> = all
-        .iter()
-        .map(|table| tables.iter().position(|chosen| chosen.name == table.name))
-        .collect();
+    let Selection { tables, positions } = Selection::of(reader.schema(), format, options)?;
     let start = Start {
         tables,
         source: snapshot.source.clone(),
         created_at: snapshot.created_at,
         keys_are_proven: snapshot.keys_are_proven,
+        facts,
         options: options.clone(),
     };
     let mut writer = open(&start, target)?;
@@ -310,6 +326,25 @@ pub fn write(
     }
     writer.finish()?;
     Ok(Written { entities, rows, without_geometry, changes: changes.into_list() })
+}
+
+/// The tables of an export.
+struct Selection {
+    tables: Vec<Table>,
+    /// By the position of the entity type in the schema: the position of its table.
+    positions: Vec<Option<usize>>,
+}
+
+impl Selection {
+    fn of(schema: &Schema, format: &Format, options: &Options) -> Result<Selection, ExportError> {
+        let all: Vec<_> = schema.types().iter().map(Table::of).collect();
+        let tables = chosen_tables(all.clone(), format, options)?;
+        let positions = all
+            .iter()
+            .map(|table| tables.iter().position(|chosen| chosen.name == table.name))
+            .collect();
+        Ok(Selection { tables, positions })
+    }
 }
 
 fn chosen_tables(

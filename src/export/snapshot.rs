@@ -1,7 +1,7 @@
 //! Exports an archived snapshot: checks it in the same pass, and gives the file its name last.
 
 use super::hidden::HiddenFile;
-use super::{ExportError, Format, Options, Target, Written, write};
+use super::{ExportError, Facts, Format, Options, Target, Written, scan, write};
 use crate::archive::{Archive, ProvenContent, Snapshot};
 use crate::dataset::DocumentLimits;
 use std::fmt;
@@ -79,13 +79,18 @@ impl Export<'_> {
             max_bytes: manifest.content.bytes,
             ..DocumentLimits::default()
         };
-        let mut content =
-            archive.proven_content(self.snapshot, self.progress).map_err(|error| {
-                match error.kind() {
-                    io::ErrorKind::Unsupported => ExportError::Impossible(error.to_string()),
-                    _ => ExportError::Damaged(error.to_string()),
-                }
-            })?;
+        let mut facts = Facts::default();
+        // Two passes are shown as the two halves of one.
+        let (mut before, mut share) = (0, 1);
+        if self.format.scan.is_some() {
+            (before, share) = (manifest.content.bytes / 2, 2);
+            let progress = |bytes| (self.progress)(bytes / share);
+            let mut content = self.content(archive, &progress)?;
+            facts = scan(&mut content, &limits, self.format, &self.options)?;
+            content.finish().map_err(ExportError::Damaged)?;
+        }
+        let progress = |bytes| (self.progress)(before + bytes / share);
+        let mut content = self.content(archive, &progress)?;
         let written = match self.format.open {
             None => self.copy(&mut content, target)?,
             Some(_) => {
@@ -95,7 +100,8 @@ impl Export<'_> {
                     entities: manifest.entities,
                     keys_are_proven: !manifest.unproven.contains(&crate::dataset::Unproven::Keys),
                 };
-                write(&mut content, &limits, &snapshot, self.format, &self.options, target)?
+                let (format, options) = (self.format, &self.options);
+                write(&mut content, &limits, &snapshot, format, options, facts, target)?
             }
         };
         content.finish().map_err(ExportError::Damaged)?;
@@ -103,6 +109,17 @@ impl Export<'_> {
             return Err(ExportError::Lossy(written.changes));
         }
         Ok(written)
+    }
+
+    fn content<'p>(
+        &self,
+        archive: &Archive,
+        progress: &'p (dyn Fn(u64) + Sync),
+    ) -> Result<ProvenContent<'p>, ExportError> {
+        archive.proven_content(self.snapshot, progress).map_err(|error| match error.kind() {
+            io::ErrorKind::Unsupported => ExportError::Impossible(error.to_string()),
+            _ => ExportError::Damaged(error.to_string()),
+        })
     }
 
     /// The document itself.

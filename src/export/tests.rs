@@ -68,7 +68,11 @@ pub(super) fn export(
     let mut out = Vec::new();
     let format = Format::named(format).unwrap();
     let target = Target::Stream(&mut out);
-    let written = write(document.as_bytes(), &limits, &snapshot, format, options, target)?;
+    let facts = match format.scan {
+        Some(_) => scan(document.as_bytes(), &limits, format, options)?,
+        None => Facts::default(),
+    };
+    let written = write(document.as_bytes(), &limits, &snapshot, format, options, facts, target)?;
     Ok((String::from_utf8(out).unwrap(), written))
 }
 
@@ -361,7 +365,8 @@ fn another_number_of_entities_than_the_manifest_counts_is_damage() {
     let (limits, format) = (DocumentLimits::default(), Format::named("csv").unwrap());
     let mut out = Vec::new();
     let target = Target::Stream(&mut out);
-    let error = write(document.as_bytes(), &limits, &snapshot, format, &options(), target);
+    let facts = Facts::default();
+    let error = write(document.as_bytes(), &limits, &snapshot, format, &options(), facts, target);
     assert!(matches!(error.unwrap_err(), ExportError::Damaged(_)));
 }
 

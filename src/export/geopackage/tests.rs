@@ -1,5 +1,5 @@
 use super::super::tests::{document, options};
-use super::super::{Format, Kind, Snapshot, Written, write};
+use super::super::{Facts, Format, Kind, Snapshot, Written, write};
 use super::*;
 use crate::dataset::DocumentLimits;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -31,7 +31,7 @@ fn export(
     let snapshot = Snapshot { source: source.to_owned(), created_at, entities, keys_are_proven };
     let format = Format::named("geopackage").unwrap();
     let target = Target::File(file.to_owned());
-    write(document.as_bytes(), &limits, &snapshot, format, &options(), target)
+    write(document.as_bytes(), &limits, &snapshot, format, &options(), Facts::default(), target)
 }
 
 /// A database to look into.
