@@ -22,6 +22,7 @@ mod names;
 mod row;
 mod scan;
 mod snapshot;
+mod sql;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -60,7 +61,7 @@ pub struct Format {
 pub type Open = for<'w> fn(&Start, Target<'w>) -> Result<Box<dyn Writer + 'w>, ExportError>;
 
 /// All formats, in the order in which they are documented.
-pub static FORMATS: [Format; 7] = [
+pub static FORMATS: [Format; 9] = [
     Format {
         name: "xml",
         endings: &[".xml"],
@@ -92,6 +93,22 @@ pub static FORMATS: [Format; 7] = [
         one_table: true,
         scan: None,
         open: Some(csv::open),
+    },
+    Format {
+        name: "postgis",
+        endings: &[],
+        streams: true,
+        one_table: false,
+        scan: Some(sql::postgis::SCAN),
+        open: Some(sql::postgis::open),
+    },
+    Format {
+        name: "azure-sql",
+        endings: &[],
+        streams: true,
+        one_table: false,
+        scan: Some(sql::azure::SCAN),
+        open: Some(sql::azure::open),
     },
     Format {
         name: "cosmos",

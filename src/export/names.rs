@@ -36,7 +36,8 @@ pub(super) fn unique<'n>(
     unique
 }
 
-fn cut(name: &str, most: usize) -> &str {
+/// The beginning of a name, of at most so many bytes.
+pub(super) fn cut(name: &str, most: usize) -> &str {
     name.get(..name.floor_char_boundary(most)).unwrap_or_default()
 }
 

@@ -20,6 +20,7 @@ mod disks;
 mod doctor;
 mod endings;
 mod export;
+mod export_sql;
 mod export_tables;
 mod flood;
 mod full_disk;
