@@ -4,7 +4,7 @@ use crate::measure::{Samples, myself, shell, status, title};
 use bytes::Bytes;
 use nightjar::archive::{Archive, Attempt, Incoming, SnapshotMeta};
 use nightjar::clock::Clock;
-use nightjar::export::{Export, Format, GeometryFrom, Options};
+use nightjar::export::{Export, ExportFormat, GeometryFrom, Options};
 use nightjar::format::DATASET;
 use nightjar::manifest::Name;
 use nightjar::service::Target;
@@ -131,7 +131,7 @@ pub(crate) fn child(words: &[&str]) {
     let snapshot = archive.select(SOURCE).unwrap();
     let export = Export {
         snapshot: &snapshot,
-        format: Format::named(words[1]).unwrap(),
+        format: ExportFormat::named(words[1]).unwrap(),
         options: Options {
             geometry: GeometryFrom::First,
             entity: None,

@@ -2,7 +2,9 @@
 
 use super::output;
 use super::{Common, Problem, archive, exit};
-use crate::export::{self, Change, Export, ExportError, Format, GeometryFrom, Options, Written};
+use crate::export::{
+    self, Change, Export, ExportError, ExportFormat, GeometryFrom, Options, Written,
+};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
@@ -101,17 +103,17 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
 }
 
 fn format_names() -> PossibleValuesParser {
-    PossibleValuesParser::new(export::FORMATS.iter().map(|format| format.name))
+    PossibleValuesParser::new(export::EXPORT_FORMATS.iter().map(|format| format.name))
 }
 
-fn format_of(arguments: &Arguments) -> Result<&'static Format, Problem> {
+fn format_of(arguments: &Arguments) -> Result<&'static ExportFormat, Problem> {
     let file = arguments.output.to_string_lossy();
     let format = match &arguments.format {
-        Some(name) => Format::named(name),
-        None => Format::of_file(&file),
+        Some(name) => ExportFormat::named(name),
+        None => ExportFormat::of_file(&file),
     };
     format.ok_or_else(|| {
-        let names: Vec<_> = export::FORMATS.iter().map(|format| format.name).collect();
+        let names: Vec<_> = export::EXPORT_FORMATS.iter().map(|format| format.name).collect();
         let names = names.join(", ");
         Problem::usage(format!(
             "the ending of {file} gives no format: add --format, one of {names}"
@@ -151,7 +153,7 @@ fn problem(error: ExportError, snapshot: &str, file: &Path) -> Problem {
 fn write_report(
     file: &Path,
     snapshot: &str,
-    format: &'static Format,
+    format: &'static ExportFormat,
     written: &Written,
 ) -> Result<(), Problem> {
     let report = Report {

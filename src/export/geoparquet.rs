@@ -316,7 +316,7 @@ fn failed(error: ParquetError) -> ExportError {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{document, options};
-    use super::super::{Facts, Format, Kind, Snapshot, Written, write};
+    use super::super::{ExportFormat, Facts, Kind, Snapshot, Written, write};
     use super::*;
     use crate::dataset::DocumentLimits;
     use chrono::{DateTime, Utc};
@@ -342,7 +342,7 @@ mod tests {
             keys_are_proven: true,
         };
         let mut out = Vec::new();
-        let format = Format::named("geoparquet").unwrap();
+        let format = ExportFormat::named("geoparquet").unwrap();
         let limits = DocumentLimits::default();
         let target = Target::Stream(&mut out);
         let written = write(

@@ -6,7 +6,7 @@
 //! exactly is counted in [`Changes`]. Formats that must know more before the first row have a pass
 //! before it: [`scan()`].
 //!
-//! A format is a file of this module and a line in [`FORMATS`].
+//! A format is a file of this module and a line in [`EXPORT_FORMATS`].
 
 mod cell;
 mod changes;
@@ -40,9 +40,9 @@ use chrono::{DateTime, Utc};
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
-/// A format.
+/// A format that a snapshot can be written in.
 #[derive(Debug)]
-pub struct Format {
+pub struct ExportFormat {
     /// Its name on the command line.
     pub name: &'static str,
     /// How the names of its files end, where that tells the format.
@@ -61,8 +61,8 @@ pub struct Format {
 pub type Open = for<'w> fn(&Start, Target<'w>) -> Result<Box<dyn Writer + 'w>, ExportError>;
 
 /// All formats, in the order in which they are documented.
-pub static FORMATS: [Format; 9] = [
-    Format {
+pub static EXPORT_FORMATS: [ExportFormat; 9] = [
+    ExportFormat {
         name: "xml",
         endings: &[".xml"],
         streams: true,
@@ -70,7 +70,7 @@ pub static FORMATS: [Format; 9] = [
         scan: None,
         open: None,
     },
-    Format {
+    ExportFormat {
         name: "geojson",
         endings: &[".geojson"],
         streams: true,
@@ -78,7 +78,7 @@ pub static FORMATS: [Format; 9] = [
         scan: None,
         open: Some(geojson::collection),
     },
-    Format {
+    ExportFormat {
         name: "geojsonseq",
         endings: &[".geojsonl", ".geojsons"],
         streams: true,
@@ -86,7 +86,7 @@ pub static FORMATS: [Format; 9] = [
         scan: None,
         open: Some(geojson::sequence),
     },
-    Format {
+    ExportFormat {
         name: "csv",
         endings: &[".csv"],
         streams: true,
@@ -94,7 +94,7 @@ pub static FORMATS: [Format; 9] = [
         scan: None,
         open: Some(csv::open),
     },
-    Format {
+    ExportFormat {
         name: "postgis",
         endings: &[],
         streams: true,
@@ -102,7 +102,7 @@ pub static FORMATS: [Format; 9] = [
         scan: Some(sql::postgis::SCAN),
         open: Some(sql::postgis::open),
     },
-    Format {
+    ExportFormat {
         name: "azure-sql",
         endings: &[],
         streams: true,
@@ -110,7 +110,7 @@ pub static FORMATS: [Format; 9] = [
         scan: Some(sql::azure::SCAN),
         open: Some(sql::azure::open),
     },
-    Format {
+    ExportFormat {
         name: "cosmos",
         endings: &[],
         streams: true,
@@ -118,7 +118,7 @@ pub static FORMATS: [Format; 9] = [
         scan: None,
         open: Some(cosmos::open),
     },
-    Format {
+    ExportFormat {
         name: "geopackage",
         endings: &[".gpkg"],
         streams: false,
@@ -126,7 +126,7 @@ pub static FORMATS: [Format; 9] = [
         scan: None,
         open: Some(geopackage::open),
     },
-    Format {
+    ExportFormat {
         name: "geoparquet",
         endings: &[".parquet"],
         streams: true,
@@ -136,16 +136,18 @@ pub static FORMATS: [Format; 9] = [
     },
 ];
 
-impl Format {
+impl ExportFormat {
     /// The format of this name.
-    pub fn named(name: &str) -> Option<&'static Format> {
-        FORMATS.iter().find(|format| format.name == name)
+    pub fn named(name: &str) -> Option<&'static ExportFormat> {
+        EXPORT_FORMATS.iter().find(|format| format.name == name)
     }
 
     /// The format that the ending of a file's name tells.
-    pub fn of_file(name: &str) -> Option<&'static Format> {
+    pub fn of_file(name: &str) -> Option<&'static ExportFormat> {
         let name = name.to_ascii_lowercase();
-        FORMATS.iter().find(|format| format.endings.iter().any(|ending| name.ends_with(ending)))
+        EXPORT_FORMATS
+            .iter()
+            .find(|format| format.endings.iter().any(|ending| name.ends_with(ending)))
     }
 }
 
@@ -293,7 +295,7 @@ pub fn write(
     document: impl BufRead,
     limits: &DocumentLimits,
     snapshot: &Snapshot,
-    format: &Format,
+    format: &ExportFormat,
     options: &Options,
     facts: Facts,
     target: Target<'_>,
@@ -353,7 +355,11 @@ struct Selection {
 }
 
 impl Selection {
-    fn of(schema: &Schema, format: &Format, options: &Options) -> Result<Selection, ExportError> {
+    fn of(
+        schema: &Schema,
+        format: &ExportFormat,
+        options: &Options,
+    ) -> Result<Selection, ExportError> {
         let all: Vec<_> = schema.types().iter().map(Table::of).collect();
         let tables = chosen_tables(all.clone(), format, options)?;
         let positions = all
@@ -366,7 +372,7 @@ impl Selection {
 
 fn chosen_tables(
     all: Vec<Table>,
-    format: &Format,
+    format: &ExportFormat,
     options: &Options,
 ) -> Result<Vec<Table>, ExportError> {
     let names = || {

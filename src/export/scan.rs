@@ -1,7 +1,7 @@
 //! What some formats must know before the first row: a first pass over the document.
 
 use super::table::{Table, Typed};
-use super::{ExportError, Format, Options, Selection};
+use super::{ExportError, ExportFormat, Options, Selection};
 use crate::dataset::{Digests, DocumentLimits, Entity, Reader, Value, digest};
 use crate::geometry::{self, Geometry};
 use std::io::BufRead;
@@ -63,7 +63,7 @@ pub struct KeyFacts {
 pub fn scan(
     document: impl BufRead,
     limits: &DocumentLimits,
-    format: &Format,
+    format: &ExportFormat,
     options: &Options,
 ) -> Result<Facts, ExportError> {
     let Some(wanted) = format.scan else { return Ok(Facts::default()) };

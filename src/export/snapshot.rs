@@ -1,7 +1,7 @@
 //! Exports an archived snapshot: checks it in the same pass, and gives the file its name last.
 
 use super::hidden::HiddenFile;
-use super::{ExportError, Facts, Format, Options, Target, Written, scan, write};
+use super::{ExportError, ExportFormat, Facts, Options, Target, Written, scan, write};
 use crate::archive::{Archive, ProvenContent, Snapshot};
 use crate::dataset::DocumentLimits;
 use std::fmt;
@@ -16,7 +16,7 @@ pub struct Export<'s> {
     /// What is exported.
     pub snapshot: &'s Snapshot,
     /// The format.
-    pub format: &'static Format,
+    pub format: &'static ExportFormat,
     /// What the user chose.
     pub options: Options,
     /// Whether a value that the format cannot hold exactly is an error.

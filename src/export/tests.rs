@@ -66,7 +66,7 @@ pub(super) fn export(
         keys_are_proven: true,
     };
     let mut out = Vec::new();
-    let format = Format::named(format).unwrap();
+    let format = ExportFormat::named(format).unwrap();
     let target = Target::Stream(&mut out);
     let facts = match format.scan {
         Some(_) => scan(document.as_bytes(), &limits, format, options)?,
@@ -362,7 +362,7 @@ fn another_number_of_entities_than_the_manifest_counts_is_damage() {
         entities: 2,
         keys_are_proven: true,
     };
-    let (limits, format) = (DocumentLimits::default(), Format::named("csv").unwrap());
+    let (limits, format) = (DocumentLimits::default(), ExportFormat::named("csv").unwrap());
     let mut out = Vec::new();
     let target = Target::Stream(&mut out);
     let facts = Facts::default();
@@ -380,6 +380,6 @@ fn the_ending_of_a_file_gives_its_format() {
         ("b.json", None),
         ("csv", None),
     ] {
-        assert_eq!(Format::of_file(file).map(|format| format.name), format, "{file}");
+        assert_eq!(ExportFormat::of_file(file).map(|format| format.name), format, "{file}");
     }
 }

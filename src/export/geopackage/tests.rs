@@ -1,5 +1,5 @@
 use super::super::tests::{document, options};
-use super::super::{Facts, Format, Kind, Snapshot, Written, write};
+use super::super::{ExportFormat, Facts, Kind, Snapshot, Written, write};
 use super::*;
 use crate::dataset::DocumentLimits;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -29,7 +29,7 @@ fn export(
     let entities = crate::dataset::validate(document.as_bytes(), &limits).unwrap().entities;
     let created_at = DateTime::UNIX_EPOCH;
     let snapshot = Snapshot { source: source.to_owned(), created_at, entities, keys_are_proven };
-    let format = Format::named("geopackage").unwrap();
+    let format = ExportFormat::named("geopackage").unwrap();
     let target = Target::File(file.to_owned());
     write(document.as_bytes(), &limits, &snapshot, format, &options(), Facts::default(), target)
 }
