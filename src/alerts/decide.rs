@@ -1,5 +1,5 @@
-//! Which messages to send, and when: one when a problem begins, reminders while it persists, and one
-//! when it is over. A plain function of the current alerts, the sent ones, and the time.
+//! Which messages to send, and when: one when a problem begins, reminders while it persists, and
+//! one when it is over. A plain function of the current alerts, the sent ones, and the time.
 
 use super::{Alert, AlertKind};
 use crate::store::SentAlert;
@@ -29,8 +29,8 @@ pub struct AlertChange {
     pub alert: SentAlert,
     /// When the stored alert that this one replaces was sent.
     pub replaces: Option<DateTime<Utc>>,
-    /// Whether to remove it without a message: it was never acknowledged, or it is about a service's
-    /// end.
+    /// Whether to remove it without a message: it was never acknowledged, or it is about a
+    /// service's end.
     pub silent: bool,
 }
 
@@ -175,8 +175,8 @@ mod tests {
     }
 
     proptest! {
-        /// For any sequence of problems: starts and recoveries of a key alternate, and reminders are
-        /// at least a day apart.
+        /// For any sequence of problems: starts and recoveries of a key alternate, and reminders
+        /// are at least a day apart.
         #[test]
         fn no_alert_is_sent_twice(hours in proptest::collection::vec(any::<bool>(), 1..200)) {
             let broken = [alert("source/stores", AlertKind::Failed)];

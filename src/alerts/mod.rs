@@ -1,8 +1,8 @@
 //! Alerts: what to send about current problems, given what was sent before.
 //!
-//! [`Situation`] is what is known; [`current()`] finds the problems in it; [`changes`] decides which
-//! messages that makes. Both are plain functions. [`Dispatcher`] reads the situation, stores what is
-//! sent and gives the messages to [`crate::notify`]. It never fails or delays a backup.
+//! [`Situation`] is what is known; [`current()`] finds the problems in it; [`changes`] decides
+//! which messages that makes. Both are plain functions. [`Dispatcher`] reads the situation, stores
+//! what is sent and gives the messages to [`crate::notify`]. It never fails or delays a backup.
 
 mod channels;
 mod current;

@@ -118,8 +118,8 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     // Also after a failure, for what ended before it; after a stop, not for long.
     let patience = if stopped.is_cancelled() { STOPPING } else { LAST_WORDS };
     dispatcher.conclude(backups, patience).await;
-    // Maintains the database if no daemon does. Retention is left to `prune` and the daemon: adding a
-    // backup never removes one.
+    // Maintains the database if no daemon does. Retention is left to `prune` and the daemon: adding
+    // a backup never removes one.
     if code.is_ok() && !stopped.is_cancelled() {
         let mut maintenance = Maintenance::new(store.clone(), archive(&settings), clock());
         tokio::select! {

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 /// How long the database may take to open, in microseconds.
 const OPENING: u32 = 15 * 60 * 1_000_000;
 /// How long a read-only command may hold the daemon's lock, with a large margin.
-const GLANCE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the last pings may take: a stop is over within five seconds.
 const LAST_PINGS: Duration = Duration::from_millis(500);
 
@@ -69,16 +69,16 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
         })?),
         None => None,
     };
-    let news = Arc::new(Notify::new());
-    let moved = Arc::clone(&news);
+    let changes = Arc::new(Notify::new());
+    let moved = Arc::clone(&changes);
     let reporter = Reporter::new(Some(store.clone()), archive.clone());
     let (dispatcher, backups) = Dispatcher::new(store.clone(), reporter, clock(), settings.clone());
     // What root alone may read is not read again; a reload says so.
     files::close_kept();
     let (live, auth) = (web::Live::default(), web::Auth { token, any_host });
-    let (told, shown) = (dispatcher.clone(), live.clone());
+    let (alerts, shown) = (dispatcher.clone(), live.clone());
     let observer: Observer = Arc::new(move |notice| {
-        told.notice(&notice);
+        alerts.notice(&notice);
         shown.notice(&notice);
         if matches!(notice, Notice::Moved { .. }) {
             moved.notify_one();
@@ -107,20 +107,20 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
         None => None,
     };
     // On a worker's thread, where timers fire: an idle daemon then wakes one thread, not two.
-    let (worker, told) = (engine.clone(), stop.clone());
-    let working = tokio::spawn(async move { worker.run(Scope::Everything, told).await });
+    let (worker, stopped) = (engine.clone(), stop.clone());
+    let working = tokio::spawn(async move { worker.run(Scope::Everything, stopped).await });
     let ended = tokio::select! {
         ended = working => ended.map_err(Problem::failed)?,
         _ = async {
             let shown = || reader.settings();
             let clock = clock();
             tokio::join!(
-                reload_on_hangup(hangup, common, &engine, &reader, &dispatcher, &news),
+                reload_on_hangup(hangup, common, &engine, &reader, &dispatcher, &changes),
                 dispatcher.run_pings(backups),
                 dispatcher.run_alerts(),
                 maintenance.keep_running(shown, &stop),
                 systemd::keep_alive(&engine),
-                systemd::keep_status(&store, shown, &clock, &news),
+                systemd::keep_status(&store, shown, &clock, &changes),
                 async {
                     if let (Some(served), Some(listen)) = (&mut served, &settings.listen) {
                         served.keep(listen, || reader.reading_through(page_reporter())).await;
@@ -147,8 +147,9 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     Ok(super::exit::DONE)
 }
 
-/// Takes the daemon's lock; `None` after a stop. A command that checks whether a daemon runs may hold
-/// it for a moment, and one that rebuilds the database for as long as that takes: it is waited for.
+/// Takes the daemon's lock; `None` after a stop. A command that checks whether a daemon runs may
+/// hold it for a moment, and one that rebuilds the database for as long as that takes: it is waited
+/// for.
 async fn take_over(
     state_dir: &Path,
     stop: &CancellationToken,
@@ -169,7 +170,7 @@ async fn take_over(
         } else {
             tries -= 1;
         }
-        if tokio::time::timeout(GLANCE, stop.cancelled()).await.is_ok() {
+        if tokio::time::timeout(POLL_INTERVAL, stop.cancelled()).await.is_ok() {
             return Ok(Ok(None));
         }
     }
@@ -196,7 +197,7 @@ async fn reload_on_hangup(
     engine: &Engine,
     reader: &web::State,
     dispatcher: &Dispatcher,
-    news: &Notify,
+    changes: &Notify,
 ) {
     while hangup.recv().await.is_some() {
         if let Ok(now) = NotifyState::monotonic_usec_now() {
@@ -235,6 +236,6 @@ async fn reload_on_hangup(
             }
         }
         systemd::notify(&[NotifyState::Ready]);
-        news.notify_one();
+        changes.notify_one();
     }
 }

@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use url::Url;
 
-/// The folder of keys beside the configuration; the shipped unit hands its files to the service as
+/// The folder of keys beside the configuration; the shipped unit passes its files to the service as
 /// credentials `keys_NAME`.
 const KEYS: &str = "keys";
 /// The form of a data source's URL, as shown in the service's portal.
@@ -112,8 +112,8 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
 enum KeyPlace {
     /// A file, from the configuration's folder.
     File(PathBuf),
-    /// A file of this name in the folder whose files the shipped unit hands to the service.
-    Handed(String),
+    /// A file of this name in the folder of keys that the shipped unit passes to the service.
+    KeysFolder(String),
     /// A credential that an administrator provides.
     Credential(String),
 }
@@ -123,7 +123,7 @@ impl KeyPlace {
     fn file(&self, folder: &Path) -> Option<PathBuf> {
         match self {
             KeyPlace::File(file) => Some(folder.join(file)),
-            KeyPlace::Handed(name) => Some(folder.join(KEYS).join(name)),
+            KeyPlace::KeysFolder(name) => Some(folder.join(KEYS).join(name)),
             KeyPlace::Credential(_) => None,
         }
     }
@@ -180,7 +180,7 @@ fn answers(arguments: &Arguments, folder: &Path, asks: bool) -> Result<Answers, 
     let key = match (&arguments.credential, &arguments.key_file) {
         (Some(name), _) => KeyPlace::Credential(name.clone()),
         (None, Some(file)) => KeyPlace::File(std::path::absolute(file).map_err(Problem::failed)?),
-        (None, None) if folder.join(KEYS).is_dir() => KeyPlace::Handed(account.clone()),
+        (None, None) if folder.join(KEYS).is_dir() => KeyPlace::KeysFolder(account.clone()),
         (None, None) => KeyPlace::File(format!("{account}.key").into()),
     };
     Ok(Answers { account, key, source, access_id, data_source, schedule, timezone })
@@ -191,7 +191,9 @@ impl Answers {
         let quoted = |text: &str| toml::Value::from(text).to_string();
         let key = match &self.key {
             KeyPlace::File(file) => format!("key_file = {}", quoted(&file.to_string_lossy())),
-            KeyPlace::Handed(name) => format!("credential = {}", quoted(&format!("{KEYS}_{name}"))),
+            KeyPlace::KeysFolder(name) => {
+                format!("credential = {}", quoted(&format!("{KEYS}_{name}")))
+            }
             KeyPlace::Credential(name) => format!("credential = {}", quoted(name)),
         };
         let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -230,7 +232,7 @@ impl Answers {
             }
             (_, None) => String::new(),
         };
-        if matches!(self.key, KeyPlace::Handed(_)) {
+        if matches!(self.key, KeyPlace::KeysFolder(_)) {
             return format!(
                 "Next:\n{key}  nightjar check\n  systemctl restart nightjar\n  nightjar backup \
                  --no-wait\nNo alerts are configured yet: see docs/notifications.md."

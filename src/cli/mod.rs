@@ -49,7 +49,7 @@ mod exit {
     /// Some succeeded and some did not.
     pub(super) const PARTLY: u8 = 3;
     /// `status --check`: something is overdue or failing.
-    pub(super) const ALARM: u8 = 4;
+    pub(super) const UNHEALTHY: u8 = 4;
 }
 
 /// What each exit code means, for the manual pages.
@@ -58,7 +58,7 @@ pub const EXIT_CODES: [(u8, &str); 5] = [
     (exit::FAILED, "The work failed."),
     (exit::USAGE, "Wrong usage or configuration."),
     (exit::PARTLY, "Some succeeded and some did not."),
-    (exit::ALARM, "status --check: something is overdue or failing."),
+    (exit::UNHEALTHY, "status --check: something is overdue or failing."),
 ];
 
 /// Backs up data that sits behind slow, asynchronous export services.
@@ -277,13 +277,13 @@ fn stop_signal() -> Result<CancellationToken, Problem> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Problem::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Problem::failed)?;
     let stop = CancellationToken::new();
-    let told = stop.clone();
+    let stopped = stop.clone();
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        told.cancel();
+        stopped.cancel();
         // Asked twice: end at once. What was acknowledged is on disk already.
         tokio::select! {
             _ = terminate.recv() => {}

@@ -60,8 +60,8 @@ fn gap_warning(source: &str, decisions: &[RetentionDecision]) -> Option<String> 
     })
 }
 
-/// Removes what the plan does not keep. Says of each snapshot what became of it, and which could not
-/// be removed.
+/// Removes what the plan does not keep. Says of each snapshot what became of it, and which could
+/// not be removed.
 fn carry_out(archive: &Archive, plan: &[RetentionDecision]) -> (Vec<Line>, Vec<String>) {
     let (mut lines, mut failures) = (Vec::new(), Vec::new());
     for decision in plan {
@@ -131,7 +131,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     if arguments.json {
         output::json(&lines)?;
     } else {
-        let mut table = Table::new(&["SNAPSHOT", "FATE", "REASONS"]);
+        let mut table = Table::new(&["SNAPSHOT", "ACTION", "REASONS"]);
         for line in &lines {
             let action = match (line.keep, arguments.dry_run) {
                 (true, _) => "stays",

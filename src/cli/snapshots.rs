@@ -1,4 +1,4 @@
-//! `nightjar snapshots`: what is in the archive, told by the archive alone.
+//! `nightjar snapshots`: lists the archive, from the archive alone.
 
 use super::output::{self, Lines, Table, or_dash};
 use super::{Common, Problem, archive, exit, unknown_source};

@@ -28,8 +28,9 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     } else {
         text(&sources, now).print()?;
     }
-    let alarm = arguments.check && sources.iter().any(|source| source.health.needs_attention());
-    Ok(if alarm { exit::ALARM } else { exit::DONE })
+    let is_unhealthy =
+        arguments.check && sources.iter().any(|source| source.health.needs_attention());
+    Ok(if is_unhealthy { exit::UNHEALTHY } else { exit::DONE })
 }
 
 fn text(sources: &[SourceStatus], now: DateTime<Utc>) -> Lines {

@@ -99,9 +99,9 @@ impl Watch {
     fn show(&self, job: &Job, timeline: &[TimelineEvent], now: DateTime<Utc>) {
         let mut all = self.shown();
         let Some(shown) = all.get_mut(&job.id) else { return };
-        let news = to_say(timeline, shown.events, shown.said, now);
+        let new_events = to_say(timeline, shown.events, shown.said, now);
         shown.events = timeline.len();
-        for event in news {
+        for event in new_events {
             shown.said = (event.count, now);
             self.say(job, event);
         }
@@ -135,21 +135,21 @@ impl Watch {
     }
 }
 
-/// The events of a timeline that are to be said, where so many were said before, the last one at this
-/// instant and with this count. What happens again for the same reason counts on in one event: that
-/// one is said again, but not too often.
+/// The events of a timeline that are to be said, where so many were said before, the last one at
+/// this instant and with this count. What happens again for the same reason counts on in one event:
+/// that one is said again, but not too often.
 fn to_say(
     timeline: &[TimelineEvent],
     events: usize,
     (count, at): (u32, DateTime<Utc>),
     now: DateTime<Utc>,
 ) -> &[TimelineEvent] {
-    let news = timeline.get(events..).unwrap_or_default();
-    let Some(last) = timeline.get(..events).and_then(|old| old.last()) else { return news };
+    let new_events = timeline.get(events..).unwrap_or_default();
+    let Some(last) = timeline.get(..events).and_then(|old| old.last()) else { return new_events };
     let is_repeated = last.count > count && (now - at >= REPEAT || now < at);
-    match (news, is_repeated) {
+    match (new_events, is_repeated) {
         ([], true) => timeline.get(events.saturating_sub(1)..).unwrap_or_default(),
-        (news, _) => news,
+        (new_events, _) => new_events,
     }
 }
 
@@ -212,8 +212,8 @@ mod tests {
     #[test]
     fn a_wait_that_goes_on_is_said_again_once_a_minute() {
         let said = |timeline: &[TimelineEvent], events, said, now| -> Vec<String> {
-            let news = to_say(timeline, events, said, at(now));
-            news.iter().map(|event| event.message.clone()).collect()
+            let new_events = to_say(timeline, events, said, at(now));
+            new_events.iter().map(|event| event.message.clone()).collect()
         };
         let two = [event("queued", 1), event("retry", 1)];
         assert_eq!(said(&two, 0, (0, at(0)), 0), ["queued 1", "retry 1"]);

@@ -68,9 +68,9 @@ impl<R> Bounded<R> {
     }
 
     /// Bytes that may be consumed before a limit.
-    fn room(&self) -> usize {
-        let room = self.piece_ceiling.min(self.outer_ceiling).saturating_sub(self.consumed);
-        usize::try_from(room).unwrap_or(usize::MAX)
+    fn left(&self) -> usize {
+        let left = self.piece_ceiling.min(self.outer_ceiling).saturating_sub(self.consumed);
+        usize::try_from(left).unwrap_or(usize::MAX)
     }
 
     /// A new piece begins here, with a fresh budget.
@@ -109,7 +109,7 @@ impl<R: BufRead> Bounded<R> {
     /// At least so many bytes in one piece, if there are as many within the limits; else what there
     /// is. They stay unread. Reads no further than it must, but may wait for more.
     pub(super) fn gather(&mut self, least: usize) -> &[u8] {
-        let room = self.room();
+        let left = self.left();
         let Self { inner, gathered, .. } = self;
         let Gathered { bytes, taken, consumed, error } = gathered;
         bytes.truncate(*taken);
@@ -134,14 +134,14 @@ impl<R: BufRead> Bounded<R> {
                 Err(failure) => *error = Some(failure),
             }
         }
-        bytes.get(..room).unwrap_or(bytes)
+        bytes.get(..left).unwrap_or(bytes)
     }
 }
 
 impl<R: BufRead> BufRead for Bounded<R> {
     #[inline]
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let room = self.room();
+        let left = self.left();
         let next = if !self.gathered.left().is_empty() {
             Ok(self.gathered.left())
         } else if let Some(error) = self.gathered.error.take() {
@@ -155,7 +155,7 @@ impl<R: BufRead> BufRead for Bounded<R> {
                 Ok(&[])
             }
             // there is more data than the budget allows
-            Ok(_) if room == 0 => {
+            Ok(_) if left == 0 => {
                 self.stop = Some(match self.consumed {
                     at if at >= self.max_bytes => Stop::Document,
                     at if at >= self.outer_ceiling => Stop::Section,
@@ -163,7 +163,7 @@ impl<R: BufRead> BufRead for Bounded<R> {
                 });
                 Err(io::ErrorKind::Other.into())
             }
-            Ok(chunk) => Ok(chunk.get(..room).unwrap_or(chunk)),
+            Ok(chunk) => Ok(chunk.get(..left).unwrap_or(chunk)),
             // callers try again by themselves
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
             Err(error) => {

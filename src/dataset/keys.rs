@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hasher};
 ///
 /// Two different keys meet by accident with a chance of about n²/2⁶⁵: once in a billion documents
 /// of 200,000 entities, once in a million of 5,000,000. The hash is the standard library's SipHash
-/// with its fixed keys: the same document is judged the same each time.
+/// with its fixed keys: the same document gives the same result each time.
 pub(crate) fn digest(entity_type: usize, key: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write_usize(entity_type);
@@ -49,8 +49,8 @@ impl Digests {
         self.blocks.iter().flatten().copied()
     }
 
-    /// A key's digest that occurs twice. They are sorted a sixteenth at a time, by their first digit, so
-    /// that no copy of all of them is needed.
+    /// A key's digest that occurs twice. They are sorted a sixteenth at a time, by their first
+    /// digit, so that no copy of all of them is needed.
     pub(crate) fn find_twice(&self) -> Option<u64> {
         let mut part = Vec::with_capacity(self.len() / 14);
         (0..16).find_map(|digit| {

@@ -5,9 +5,9 @@
 //! values. [`validate()`] is one consumer of it: it answers with a [`Summary`] or with the first
 //! [`ValidationError`]. [`points()`] is another.
 //!
-//! An error breaks the document: it is not well-formed XML 1.0 in UTF-8 to its last byte, has a DOCTYPE, no root or no schema, or
-//! goes beyond the [`DocumentLimits`]. Everything else is noted in the summary, and reading goes
-//! on:
+//! An error breaks the document: it is not well-formed XML 1.0 in UTF-8 to its last byte, has a
+//! DOCTYPE, no root or no schema, or goes beyond the [`DocumentLimits`]. Everything else is noted
+//! in the summary, and reading goes on:
 //!
 //! - values that do not read as their column's type are counted ([`Unreadable`]);
 //! - keys that are missing or occur twice, and elements, text or columns that the schema does not

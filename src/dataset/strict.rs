@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::io::{self, BufRead};
 
 /// Markup around the longest value: a tag with its attributes, or `<![CDATA[ ]]>`.
-const MARKUP_ROOM: u64 = 4 << 10;
+const MARKUP_BYTES: u64 = 4 << 10;
 
 const BOM: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
@@ -69,7 +69,7 @@ pub(super) enum Token<'e> {
     CData(&'e str),
     /// A reference, resolved.
     Char(char),
-    /// A comment or processing instruction, without a meaning here.
+    /// A comment or processing instruction, which is ignored.
     Aside,
     /// The end of the document, whatever is still open.
     End,
@@ -96,7 +96,7 @@ pub(super) type Raw<'p> = Result<Event<'p>, Error>;
 impl<R: BufRead> XmlSource<R> {
     /// Reads the byte order mark, if any.
     pub(super) fn open(inner: R, limits: &DocumentLimits) -> Result<Self, ValidationError> {
-        let piece = (limits.max_value_bytes as u64).saturating_add(MARKUP_ROOM);
+        let piece = (limits.max_value_bytes as u64).saturating_add(MARKUP_BYTES);
         let mut bounded = Bounded::new(inner, limits.max_bytes, piece);
         let lead = read_bom(&mut bounded)?;
         let mut reader = Reader::from_reader(bounded);
@@ -116,8 +116,8 @@ impl<R: BufRead> XmlSource<R> {
     }
 
     /// Reads the next piece of the document into `piece`, which is cleared first.
-    // inlined, as `check` is, so that an event is matched where quick-xml has put it: a move at each
-    // event costs more than all the checks
+    // inlined, as `check` is, so that an event is matched where quick-xml has put it: a move at
+    // each event costs more than all the checks
     #[inline(always)]
     pub(super) fn read<'p>(&mut self, piece: &'p mut Vec<u8>) -> Raw<'p> {
         piece.clear();

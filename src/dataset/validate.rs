@@ -1,4 +1,4 @@
-//! The validation: one consumer of the reader, which judges values and keys.
+//! The validation: one consumer of the reader, which checks values and keys.
 
 use super::entity::{Element, Head, Sink};
 use super::error::{Location, ValidationError};
@@ -140,8 +140,8 @@ impl Validation {
         }
     }
 
-    /// The entity is over: its key, if it has one, is the first of its columns that have their first
-    /// unreadable value in it.
+    /// The entity is over: its key, if it has one, is the first of its columns that have their
+    /// first unreadable value in it.
     #[cold]
     fn name_firsts(&mut self) {
         for column in self.firsts.drain(..) {

@@ -58,8 +58,8 @@ impl ColumnKind {
     }
 }
 
-/// Whether `text`, unescaped, can be read as `kind`. No kind but [`ColumnKind::Text`] reads an empty
-/// value.
+/// Whether `text`, unescaped, can be read as `kind`. No kind but [`ColumnKind::Text`] reads an
+/// empty value.
 pub(super) fn check(kind: ColumnKind, text: &str) -> bool {
     if kind == ColumnKind::Text {
         return true;

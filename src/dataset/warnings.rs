@@ -30,7 +30,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// What validation could not prove about a document.
+/// What validation could not establish about a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unproven {

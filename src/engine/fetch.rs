@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Less free space than this is a full disk, whatever is to be fetched.
 const LEAST_SPACE: u64 = 64 << 10;
-/// An export compresses to about a tenth; a quarter leaves room for those that do worse.
+/// An export compresses to about a tenth; a quarter leaves a margin for those that do worse.
 const PRESUMED_RATIO: u64 = 4;
 
 impl Engine {
@@ -146,7 +146,7 @@ impl Engine {
         if free < needed {
             return Err(Outcome::Storage(format!(
                 "the archive's disk is full: fewer than the {needed} bytes that are needed are free \
-                 in {}; make room, the job goes on by itself",
+                 in {}; free some space; the job continues by itself",
                 self.shared.archive.root().display()
             )));
         }

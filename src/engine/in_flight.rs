@@ -102,8 +102,8 @@ impl InFlight {
         Counts { requests: self.steps.len() - fetches, fetches }
     }
 
-    /// Cancels the steps of jobs that are no longer held: they were cancelled, or another worker has
-    /// taken them over.
+    /// Cancels the steps of jobs that are no longer held: they were cancelled, or another worker
+    /// has taken them over.
     pub(super) fn keep_only(&self, held: &[i64]) {
         for (job, step) in &self.steps {
             if !held.contains(job) {

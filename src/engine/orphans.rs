@@ -25,7 +25,8 @@ impl OrphanQuery {
 }
 
 impl Engine {
-    /// Begins to poll orphaned remote jobs, unless that is under way. Does not wait for the answers.
+    /// Begins to poll orphaned remote jobs, unless that is under way. Does not wait for the
+    /// answers.
     pub(super) fn begin_orphan_query(&self, run: &mut Run) {
         if run.orphans.is_under_way() {
             return;

@@ -20,8 +20,8 @@ pub(super) struct ResumableDownload<'a> {
 }
 
 impl<'a> ResumableDownload<'a> {
-    /// Its bytes. If they break off, the rest is requested with the same waits and as many attempts as
-    /// any failed request; after that the failure is returned.
+    /// Its bytes. If they break off, the rest is requested with the same waits and as many attempts
+    /// as any failed request; after that the failure is returned.
     pub(super) fn chunks(self) -> impl Stream<Item = Result<Bytes, Failure>> + 'a {
         stream::unfold(Some(self), |download| async move {
             let mut download = download?;

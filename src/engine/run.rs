@@ -237,8 +237,8 @@ impl Engine {
         Ok(())
     }
 
-    /// If any process may have written since the last poll: cancels lost steps, and reads again what
-    /// is due.
+    /// If any process may have written since the last poll: cancels lost steps, and reads again
+    /// what is due.
     async fn poll_changes(&self, run: &mut Run) -> Result<(), StoreError> {
         let wal = self.shared.store.wal_fingerprint();
         if wal != run.wal {

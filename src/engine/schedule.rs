@@ -71,8 +71,8 @@ impl Agenda {
 }
 
 impl Engine {
-    /// Begins the schedules of a configuration: of sources that are new, or whose schedule has changed, from
-    /// now on.
+    /// Begins the schedules of a configuration: of sources that are new, or whose schedule has
+    /// changed, from now on.
     pub(super) async fn begin_schedules(
         &self,
         config: &EngineConfig,
@@ -112,7 +112,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Accounts for the source's scheduled time that has come, if any; `false` when that has to wait.
+    /// Accounts for the source's scheduled time that has come, if any; `false` when that has to
+    /// wait.
     async fn account(
         &self,
         source: &Source,
@@ -127,8 +128,8 @@ impl Engine {
             return Ok(true);
         };
         let source_name = source.name.as_str();
-        // A job that is past its deadline is about to end, perhaps in failure, and its export is old: a
-        // time that is due is not skipped because of it.
+        // A job that is past its deadline is about to end, perhaps in failure, and its export is
+        // old: a time that is due is not skipped because of it.
         let late = |job: &Job| job.source == source.name && job::is_past_deadline(job, policy, now);
         if store.live_jobs().await?.iter().any(late) {
             return Ok(false);

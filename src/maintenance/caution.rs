@@ -30,7 +30,7 @@ pub(super) struct Caution {
     ahead: TimeDelta,
     since: Duration,
     leap: Option<Wait>,
-    /// What the first look after the start has found, for each task.
+    /// What the first check after the start has found, for each task.
     start: BTreeMap<&'static str, Option<Wait>>,
 }
 
@@ -96,12 +96,12 @@ impl Caution {
         }
     }
 
-    /// Whether the first look after the start is still to come for this task.
+    /// Whether the first check after the start is still to come for this task.
     pub(super) fn is_new(&self, task: &'static str) -> bool {
         !self.start.contains_key(task)
     }
 
-    /// The first look after the start: `why` the task waits, if it does.
+    /// The first check after the start: `why` the task waits, if it does.
     pub(super) fn begin(&mut self, task: &'static str, why: Option<String>, clock: &Clock) {
         self.start.insert(task, why.map(|why| Wait::new(why, clock.monotonic())));
     }

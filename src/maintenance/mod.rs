@@ -1,6 +1,6 @@
-//! Maintenance: periodic tasks. Each task is a name, a schedule and a function ([`TASKS`]); the last
-//! run of each is stored, so that a run missed while the machine was off is made up for soon after
-//! the next start.
+//! Maintenance: periodic tasks. Each task is a name, a schedule and a function ([`TASKS`]); the
+//! last run of each is stored, so that a run missed while the machine was off is made up for soon
+//! after the next start.
 //!
 //! Tasks run one after another beside the engine, never inside its loop. A lock on a file in the
 //! state folder keeps two processes from running them at once. A task that fails is logged, and
@@ -58,9 +58,9 @@ impl Maintenance {
         Maintenance { store, archive, clock, unsaved: BTreeMap::new(), caution, complained: false }
     }
 
-    /// Runs every task when it is due, by the settings of that moment, until stopped. A running task is
-    /// then no longer waited for: it ends with the process at the latest, and keeps the lock until
-    /// then. Its next run removes what it has left.
+    /// Runs every task when it is due, by the settings of that moment, until stopped. A running
+    /// task is then no longer waited for: it ends with the process at the latest, and keeps the
+    /// lock until then. Its next run removes what it has left.
     pub async fn keep_running(self, settings: impl Fn() -> Settings, stop: &CancellationToken) {
         self.keep_running_these(&TASKS, AFTER_START, settings, stop).await;
     }

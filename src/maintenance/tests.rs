@@ -240,7 +240,7 @@ async fn on_an_unwritable_disk_a_run_is_stored_later() {
 }
 
 #[tokio::test]
-async fn whoever_gets_the_lock_looks_again_what_is_still_due() {
+async fn the_process_that_gets_the_lock_checks_again_what_is_due() {
     let machine = Machine::new();
     let settings = machine.settings();
     let (mut one, mut other) = (machine.start().await, machine.start().await);
@@ -292,7 +292,8 @@ async fn a_stop_ends_the_waiting_for_the_next_task() {
     assert_eq!(machine.copies(), 0);
 }
 
-/// A machine that keeps one snapshot a month and a year, with one of each of the last twelve months.
+/// A machine that keeps one snapshot a month and a year, with one of each of the last twelve
+/// months.
 fn with_snapshots() -> (Machine, Settings) {
     let machine = Machine::new();
     let text = "state_dir = \"state\"\n[accounts.contoso]\nkey_env = \"UNUSED\"\n\

@@ -531,7 +531,7 @@ impl Machine {
         let minutes = 1.0 * 400.0_f64.powf(self.chance("stopped for"));
         let until = self.now() + TimeDelta::seconds((minutes * 60.0) as i64);
         let Some(process) = &mut self.processes[which] else { return };
-        // What it has started by now is its job's, whoever makes another job meanwhile.
+        // Remote jobs that it has started by now belong to its job, even if another job is created.
         let started = self.promises.check_remote_jobs(&process.store, &self.service);
         drop(process.runtime.block_on(started));
         let jobs =
@@ -540,7 +540,7 @@ impl Machine {
     }
 
     /// The promises, after a tick of this process. Due times must be right where it has just looked
-    /// whether the clock is, and nobody has set it since.
+    /// whether the clock is, and it was not set since.
     fn check(&mut self, which: usize, is_right: bool) {
         let Some(process) = &self.processes[which] else { return };
         let Process { runtime, store, archive, number, .. } = process;
@@ -737,7 +737,7 @@ impl Machine {
     }
 }
 
-/// Waits for the process's end. An earlier one's may still be heard of.
+/// Waits for the process's end. The end of an earlier one may still be reported.
 async fn death(faults: &Mutex<Faults>, died: &Notify) {
     while !faults.lock().unwrap().is_dead {
         died.notified().await;

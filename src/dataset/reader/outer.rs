@@ -43,8 +43,7 @@ impl Before {
         self.first.get_or_insert((what, location));
     }
 
-    /// What is wrong with a document that has no schema: what it begins with says more than what
-    /// goes wrong later.
+    /// The error of a document without a schema: its beginning says more than later errors do.
     fn error(&mut self, other: ValidationError) -> ValidationError {
         match (other, self.first.take()) {
             (other @ (ValidationError::Io(_) | ValidationError::TooLarge { .. }), _)

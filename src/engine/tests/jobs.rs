@@ -99,8 +99,8 @@ async fn a_step_that_always_panics_fails_in_the_end() {
 async fn a_job_of_a_source_that_is_not_configured_stays_as_it_is() {
     let mut machine = Machine::new(Scenario::default()).await;
     let (engine, store) = machine.start().await;
-    let stranger = NewJob { source: "gone".into(), ..by_hand() };
-    let (job, _) = store.job_for(stranger, night()).await.unwrap();
+    let unconfigured = NewJob { source: "gone".into(), ..by_hand() };
+    let (job, _) = store.job_for(unconfigured, night()).await.unwrap();
     engine.tick().await.unwrap();
     let after = store.job(job.id).await.unwrap().unwrap();
     assert_eq!((after.state, after.attempts), (State::Queued, 0));
@@ -111,7 +111,7 @@ async fn a_job_of_a_source_that_is_not_configured_stays_as_it_is() {
 async fn a_job_whose_snapshot_nothing_would_find_fails_before_it_costs_an_export() {
     let mut machine = Machine::new(Scenario::default()).await;
     let (engine, store) = machine.start().await;
-    // As if somebody had put a file with the last number into the archive.
+    // As if the archive had a file with the highest job id.
     let highest = crate::manifest::HIGHEST_JOB;
     Store::open(&machine.settings().state_dir, highest).await.unwrap().close().await;
     let job = store.job_for(by_hand(), night()).await.unwrap().0;
