@@ -1,8 +1,8 @@
 //! The cost of Nightjar as ratios to common alternatives, measured in one run on one machine.
 //!
-//! `cargo bench --bench nightjar -- reader|pipeline|memory|state|polling|export|idle [--quick]`;
-//! without a name, all of them. Figures are medians with their range; absolute ones are only there
-//! to see that the ratios are not noise.
+//! `cargo bench --bench nightjar -- PART [--quick]`, where PART is `reader`, `pipeline`, `memory`,
+//! `compare`, `state`, `polling`, `export` or `idle`; without it, all of them. Figures are medians
+//! with their range; absolute ones are only there to see that the ratios are not noise.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +13,7 @@
     reason = "a bench that cannot go on should say where, and it measures with real clocks"
 )]
 
+mod compare;
 mod export;
 mod fake;
 mod idle;
@@ -36,6 +37,8 @@ fn main() {
         Some(&"child-receive") => runtime.block_on(pipeline::receive(&words[1..])),
         Some(&"child-parts") => pipeline::parts(words[1]),
         Some(&"child-export") => export::child(&words[1..]),
+        Some(&"child-diff") => compare::diff(words[1]),
+        Some(&"child-log") => compare::log(words[1], words[2]),
         Some(&"child-bare") => runtime.block_on(idle::bare(words[1])),
         Some(&"child-answer") => runtime.block_on(polling::answer()),
         name => {
@@ -48,6 +51,9 @@ fn main() {
             }
             if wanted("memory") {
                 pipeline::memory(quick);
+            }
+            if wanted("compare") {
+                runtime.block_on(compare::run(quick));
             }
             if wanted("state") {
                 runtime.block_on(state::run(quick));

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use nightjar::archive::{Archive, Attempt, Incoming, SnapshotMeta};
 use nightjar::clock::Clock;
 use nightjar::dataset::{self, DocumentLimits};
+use nightjar::format::Format;
 use nightjar::manifest::Name;
 use nightjar::secret::Key;
 use nightjar::service::bing::{Bing, DataSource};
@@ -40,7 +41,12 @@ fn client(endpoint: &str) -> Bing {
     Bing::new("bench", &endpoint.parse().unwrap(), Key::new(KEY).unwrap(), clients)
 }
 
-fn target() -> Target {
+/// What the service sends.
+pub(crate) fn format() -> &'static dyn Format {
+    client("http://localhost:1").format(&target())
+}
+
+pub(crate) fn target() -> Target {
     DataSource { access_id: "bench".into(), data_source: SOURCE.into(), version: None }.into()
 }
 

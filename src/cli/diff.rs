@@ -298,7 +298,7 @@ impl Report<'_> {
             counts.unchanged
         )?;
         let most = if all { u64::MAX } else { LINES };
-        let mut lines = 0;
+        let (mut lines, mut shown) = (0, 0);
         let mut changes = self.diff.changes()?;
         'changes: while let Some(change) = changes.next_change()? {
             for line in self.lines(&change) {
@@ -308,9 +308,10 @@ impl Report<'_> {
                 lines += 1;
                 writeln!(out, "{}", one_line(&line))?;
             }
+            shown += 1;
         }
         out.flush()?;
-        if lines == LINES && !all {
+        if shown < counts.differing() {
             output::note(format!("note: the first {LINES} lines; --all prints all of them"));
         }
         let columns = self.diff.columns();

@@ -153,9 +153,12 @@ struct Sighting {
 impl Sighting {
     fn find(document: &impl Document, wanted: &Wanted) -> Result<Sighting, DiffError> {
         let mut content = document.open().map_err(|error| DiffError::closed(document, error))?;
-        let found = search(document, &mut content, wanted)?;
+        let found = match search(document, &mut content, wanted) {
+            Err(error @ DiffError::Damaged { .. }) => return Err(error),
+            found => found,
+        };
         document.finish(content).map_err(|error| DiffError::damaged(document, error))?;
-        Ok(found)
+        found
     }
 
     fn open(&self) -> Result<Reader<impl BufRead + '_>, DiffError> {

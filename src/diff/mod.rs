@@ -259,7 +259,13 @@ fn first_reading(
     let old_reader = old_reader.map_err(|error| DiffError::damaged(old, error))?;
     let new_reader = Reader::open(&mut new_content, &new.limits());
     let new_reader = new_reader.map_err(|error| DiffError::damaged(new, error))?;
-    plan::check_keys(old_reader.schema(), new_reader.schema())?;
+    if let Err(error) = plan::check_keys(old_reader.schema(), new_reader.schema()) {
+        drop((old_reader, new_reader));
+        // A damaged document has no keys to speak of.
+        old.finish(old_content).map_err(|error| DiffError::damaged(old, error))?;
+        new.finish(new_content).map_err(|error| DiffError::damaged(new, error))?;
+        return Err(error);
+    }
     let plan = Plan::of(old_reader.schema(), new_reader.schema(), &options.ignore);
     let (old_index, new_index) = both(
         || index(old_reader, &plan.old, space, old),

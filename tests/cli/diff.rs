@@ -241,13 +241,25 @@ fn a_damaged_snapshot_prints_and_leaves_nothing() {
 #[test]
 fn a_thousand_lines_are_printed_unless_all_are_wanted() {
     let shops = |count: u32| (0..count).map(|at| shop(&at.to_string(), "")).collect::<String>();
-    let setup = nights(&[document(&COLUMNS, ""), document(&COLUMNS, &shops(1100))]);
-    let done = run(&setup, 0, &["diff", "stores"]);
+    let setup = nights(&[
+        document(&COLUMNS, ""),
+        document(&COLUMNS, &shops(1000)),
+        document(&COLUMNS, &shops(1100)),
+    ]);
+    let done = run(&setup, 0, &["diff", "stores@1", "stores@2"]);
+    assert_eq!((done.stdout.lines().count(), done.stderr.as_str()), (1001, ""), "{done:?}");
+    let done = run(&setup, 0, &["diff", "stores@1", "stores"]);
     assert_eq!(done.stdout.lines().count(), 1001);
     assert!(done.stdout.starts_with("stores@") && done.stdout.contains(": 1100 added"));
     assert!(done.stderr.contains("--all"), "{done:?}");
-    assert_eq!(run(&setup, 0, &["diff", "stores", "--all"]).stdout.lines().count(), 1101);
-    assert_eq!(setup.json(&["diff", "stores"])["added"].as_array().unwrap().len(), 1100);
+    assert_eq!(
+        run(&setup, 0, &["diff", "stores@1", "stores", "--all"]).stdout.lines().count(),
+        1101
+    );
+    assert_eq!(
+        setup.json(&["diff", "stores@1", "stores"])["added"].as_array().unwrap().len(),
+        1100
+    );
 }
 
 #[test]
