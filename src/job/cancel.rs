@@ -1,6 +1,6 @@
 //! A user's cancel, and the outcome of a step that comes after it.
 
-use super::{Change, Job, JobEvent, Origin, RemoteEffect, State};
+use super::{Change, Job, JobEvent, Mover, RemoteEffect, State};
 use chrono::{DateTime, Utc};
 
 /// Cancels a live job; `None` when it has ended already.
@@ -8,7 +8,7 @@ pub fn cancel(job: &Job, now: DateTime<Utc>) -> Option<Change> {
     if job.state.is_final() {
         return None;
     }
-    let mut change = Change::of(job, Origin::Cancel);
+    let mut change = Change::of(job, Mover::Cancel);
     change.job.state = State::Cancelled;
     change.job.finished_at = Some(now);
     change.job.waiting = None;
@@ -20,7 +20,7 @@ pub fn cancel(job: &Job, now: DateTime<Utc>) -> Option<Change> {
 /// meanwhile: what it says about the archive and about the remote job. `stored` is the job as it is
 /// now. `None` when there is nothing to add.
 pub fn late(stored: &Job, decided: &Change) -> Option<Change> {
-    let mut change = Change { record: decided.record, ..Change::of(stored, Origin::Late) };
+    let mut change = Change { record: decided.record, ..Change::of(stored, Mover::Late) };
     if let Some(snapshot) = &decided.job.snapshot {
         // What is archived stays archived, and the job says so.
         if stored.state != State::Cancelled {

@@ -1,12 +1,12 @@
 //! What every transition returns: the job's next row, the events, and what becomes of its remote
 //! job's record. The store persists it as one.
 
-use super::{Job, JobEvent, Origin, RemoteEffect, State, is_legal};
+use super::{Job, JobEvent, Mover, RemoteEffect, State, is_legal};
 
 /// A change of one job. Only the transitions of this module make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    pub(super) by: Origin,
+    pub(super) by: Mover,
     pub(super) from: Option<State>,
     pub(super) record: Option<i64>,
     pub(super) job: Job,
@@ -16,7 +16,7 @@ pub struct Change {
 
 impl Change {
     /// A change of an existing job, in which nothing has changed yet.
-    pub(super) fn of(job: &Job, by: Origin) -> Change {
+    pub(super) fn of(job: &Job, by: Mover) -> Change {
         Change {
             by,
             from: Some(job.state),
@@ -28,12 +28,12 @@ impl Change {
     }
 
     /// A job that does not exist yet.
-    pub(super) fn new_job(job: Job, by: Origin, event: JobEvent) -> Change {
+    pub(super) fn new_job(job: Job, by: Mover, event: JobEvent) -> Change {
         Change { from: None, events: vec![event], ..Change::of(&job, by) }
     }
 
     /// Who makes the change.
-    pub fn by(&self) -> Origin {
+    pub fn by(&self) -> Mover {
         self.by
     }
 
@@ -80,15 +80,15 @@ impl Change {
     /// Whether the job stays with the worker that holds it. Otherwise it is free from now on.
     pub fn keeps_lease(&self) -> bool {
         match self.by {
-            Origin::Claim => self.intends_to_submit(),
-            Origin::Skip | Origin::Wake | Origin::Clock | Origin::Account | Origin::Late => true,
-            Origin::Create
-            | Origin::Submit
-            | Origin::Poll
-            | Origin::Fetch
-            | Origin::Takeover
-            | Origin::Cancel
-            | Origin::Import => false,
+            Mover::Claim => self.intends_to_submit(),
+            Mover::Skip | Mover::Wake | Mover::Clock | Mover::Account | Mover::Late => true,
+            Mover::Create
+            | Mover::Submit
+            | Mover::Poll
+            | Mover::Fetch
+            | Mover::Takeover
+            | Mover::Cancel
+            | Mover::Import => false,
         }
     }
 
@@ -119,7 +119,7 @@ impl Change {
 
     /// A change that no transition makes, to see it refused.
     #[cfg(test)]
-    pub(crate) fn forged(job: &Job, by: Origin, to: State) -> Change {
+    pub(crate) fn forged(job: &Job, by: Mover, to: State) -> Change {
         let mut change = Change::of(job, by);
         change.job.state = to;
         change

@@ -1,7 +1,7 @@
 //! Corrects a live job's times after the wall clock was set. Jobs survive restarts, so their times
 //! are wall times; a wrong clock must neither delay a job nor use up its deadline.
 
-use super::{Change, Job, Origin, State};
+use super::{Change, Job, Mover, State};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// An instant up to this far ahead is not taken for a wrong clock: several processes write, and
@@ -17,7 +17,7 @@ pub const CURSOR_AHEAD: TimeDelta = TimeDelta::hours(25);
 /// of the deadline moves with it, because no such time has passed. No past event may lie in the
 /// future, and the job is due no later than the wait that was decided for it.
 pub fn correct_clock(job: &Job, forward: TimeDelta, now: DateTime<Utc>) -> Option<Change> {
-    let mut change = Change::of(job, Origin::Clock);
+    let mut change = Change::of(job, Mover::Clock);
     let right = &mut change.job;
     let moved = |since: DateTime<Utc>| past(since.checked_add_signed(forward).unwrap_or(now), now);
     right.first_submitted_at = right.first_submitted_at.map(moved);

@@ -1,6 +1,6 @@
 //! The creation of a job, and what becomes of a scheduled time while one is live.
 
-use super::{Change, Job, JobEvent, Operation, Origin, State, Trigger};
+use super::{Change, Job, JobEvent, Mover, Operation, State, Trigger};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// A job to be created.
@@ -55,7 +55,7 @@ pub fn create(
         error: None,
         snapshot: None,
     };
-    Change::new_job(job, Origin::Create, JobEvent::Queued { note: new.note, missed })
+    Change::new_job(job, Mover::Create, JobEvent::Queued { note: new.note, missed })
 }
 
 /// What becomes of a scheduled time: a job with this number, or a skip while the source has a live
@@ -75,7 +75,7 @@ pub fn account_for(
 
 /// Records in the live job's timeline that a scheduled time of its source is skipped.
 fn skip(live: &Job, scheduled: ScheduledTime) -> Change {
-    let mut change = Change::of(live, Origin::Skip);
+    let mut change = Change::of(live, Mover::Skip);
     change.events.push(JobEvent::Skipped { time: scheduled.at, missed: scheduled.missed });
     change
 }

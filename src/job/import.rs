@@ -1,7 +1,7 @@
 //! The import of archived jobs into a history that lacks them: after the database was lost, or
 //! replaced by an older copy.
 
-use super::{Change, Job, JobEvent, Operation, Origin, RemoteEffect, RemoteJob, State, Trigger};
+use super::{Change, Job, JobEvent, Mover, Operation, RemoteEffect, RemoteJob, State, Trigger};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::path::PathBuf;
 
@@ -34,7 +34,7 @@ pub fn import_known(known: &Job, archived: &ArchivedJob) -> Option<Change> {
     if known.source != archived.source || known.state == State::Archived {
         return None;
     }
-    let mut change = Change::of(known, Origin::Import);
+    let mut change = Change::of(known, Mover::Import);
     let job = &mut change.job;
     job.state = State::Archived;
     job.finished_at = Some(archived.completed_at);
@@ -85,6 +85,6 @@ pub fn import_unknown(archived: &ArchivedJob, is_time_taken: bool) -> Change {
     // It was started, and counts against the quota for as long as any other.
     Change {
         remote: RemoteEffect::Imported,
-        ..Change::new_job(job, Origin::Import, JobEvent::Imported)
+        ..Change::new_job(job, Mover::Import, JobEvent::Imported)
     }
 }

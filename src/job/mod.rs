@@ -12,7 +12,7 @@
 //!
 //! A transition is a pure function that takes the job as it is and returns a [`Change`]: the next
 //! row, typed events, and what becomes of the remote job's record. The store persists it, guarded
-//! by the state that it is for. These are all the moves and who makes them ([`Origin`]); [`EDGES`]
+//! by the state that it is for. These are all the moves and who makes them ([`Mover`]); [`EDGES`]
 //! has the same in code, and the store refuses any other.
 //!
 //! ```text
@@ -41,7 +41,7 @@
 //! cancelled --> archived  : late, import
 //! ```
 //!
-//! | origin | function | in |
+//! | mover | function | in |
 //! | --- | --- | --- |
 //! | `create`, `skip` | [`create()`], [`account_for`] | `create.rs` |
 //! | `claim`, `wake`, `account` | [`claim`], [`wake`], [`move_to_account`] | `quota.rs` |
@@ -80,7 +80,7 @@ pub use outcome::{Failure, FailureKind, OtherJob, Outcome, Polled, Progress, Sub
 pub use policy::{Policy, is_last_attempt, is_past_deadline};
 pub use quota::{AccountLimits, LONGEST_REMOTE_JOB, Usage, claim, move_to_account, wake};
 pub use remote::{RemoteEffect, RemoteJob};
-pub use state::{EDGES, Edge, JobStep, Operation, Origin, State, is_legal};
+pub use state::{EDGES, Edge, JobStep, Mover, Operation, State, is_legal};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};

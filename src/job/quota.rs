@@ -2,7 +2,7 @@
 
 use super::policy::Policy;
 use super::{
-    Change, Job, JobEvent, JobStep, Origin, RemoteEffect, RemoteJob, State, Wait, WaitReason,
+    Change, Job, JobEvent, JobStep, Mover, RemoteEffect, RemoteJob, State, Wait, WaitReason,
 };
 use crate::policy::quota::{Quota, QuotaCheck, check};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -65,7 +65,7 @@ pub fn claim(
 /// The intent to submit: stored before the request is sent, so that the database shows that a
 /// remote job may exist, whatever happens afterwards.
 fn intend(job: &Job, now: DateTime<Utc>) -> Change {
-    let mut change = Change::of(job, Origin::Claim);
+    let mut change = Change::of(job, Mover::Claim);
     change.job.attempts += 1;
     change.job.waiting = None;
     change.job.remote = Some(RemoteJob::intended(now));
@@ -83,7 +83,7 @@ fn wait_for_quota(
     let is_new = job.waiting.as_ref().is_none_or(|wait| wait.message != reason);
     // At the latest: it is woken when a remote job of the account ends before that.
     let until = until.unwrap_or(now + DAY);
-    let mut change = Change::of(job, Origin::Claim);
+    let mut change = Change::of(job, Mover::Claim);
     change.job.due_at = until;
     change.job.wait = (until - now).max(TimeDelta::zero());
     change.job.waiting = Some(Wait { why: WaitReason::Quota, message: reason.clone() });
@@ -99,7 +99,7 @@ pub fn wake(job: &Job, now: DateTime<Utc>) -> Option<Change> {
     if job.state != State::Queued || !waits || job.due_at <= now {
         return None;
     }
-    let mut change = Change::of(job, Origin::Wake);
+    let mut change = Change::of(job, Mover::Wake);
     change.job.due_at = now;
     change.job.wait = TimeDelta::zero();
     Some(change)
@@ -111,7 +111,7 @@ pub fn move_to_account(job: &Job, account: &str) -> Option<Change> {
     if job.state.is_final() || job.account == account {
         return None;
     }
-    let mut change = Change::of(job, Origin::Account);
+    let mut change = Change::of(job, Mover::Account);
     account.clone_into(&mut change.job.account);
     Some(change)
 }

@@ -67,7 +67,7 @@ impl Operation {
 
 words! {
     /// Who changes a job. Each is one function of this module.
-    Origin {
+    Mover {
         /// The schedule, or a user.
         Create = "create",
         /// A worker that takes the job to submit it: it writes the intent, or waits for quota.
@@ -105,16 +105,16 @@ pub struct Edge {
     /// The state after.
     pub to: State,
     /// Who may move it.
-    pub by: &'static [Origin],
+    pub by: &'static [Mover],
 }
 
-const fn edge(from: Option<State>, to: State, by: &'static [Origin]) -> Edge {
+const fn edge(from: Option<State>, to: State, by: &'static [Mover]) -> Edge {
     Edge { from, to, by }
 }
 
 /// Every legal move. The diagram in the documentation of [`crate::job`] shows the same.
 pub const EDGES: &[Edge] = {
-    use Origin::{
+    use Mover::{
         Account, Cancel, Claim, Clock, Create, Fetch, Import, Late, Poll, Skip, Submit, Takeover,
         Wake,
     };
@@ -147,6 +147,6 @@ pub const EDGES: &[Edge] = {
 };
 
 /// Whether `by` may move a job from the one state (`None`: it does not exist yet) to the other.
-pub fn is_legal(from: Option<State>, to: State, by: Origin) -> bool {
+pub fn is_legal(from: Option<State>, to: State, by: Mover) -> bool {
     EDGES.iter().any(|edge| edge.from == from && edge.to == to && edge.by.contains(&by))
 }

@@ -2,7 +2,7 @@
 //! of their remote jobs. What changes is decided in [`crate::job`].
 
 use super::row::{self, at};
-use crate::job::{self, Change, Job, JobEvent, Origin, RemoteEffect, SourceEvent, State};
+use crate::job::{self, Change, Job, JobEvent, Mover, RemoteEffect, SourceEvent, State};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::query::Query;
@@ -22,7 +22,7 @@ pub struct IllegalMove {
     /// The state that it was to have.
     pub to: State,
     /// Who was to move it.
-    pub by: Origin,
+    pub by: Mover,
 }
 
 /// Persists a change: the job's row, its timeline, and its remote job's record. `None` means that

@@ -9,7 +9,7 @@ pub use submit::unanswered;
 
 use super::policy::{Policy, deadline, is_past_deadline, later, spell};
 use super::{
-    Change, ErrorKind, Failure, FailureKind, Job, JobError, JobEvent, JobStep, Origin, Outcome,
+    Change, ErrorKind, Failure, FailureKind, Job, JobError, JobEvent, JobStep, Mover, Outcome,
     RemoteEffect, State, Wait, WaitReason,
 };
 use crate::policy::backoff::MAX_RETRY_AFTER;
@@ -28,9 +28,9 @@ pub fn decide(
     random: f64,
 ) -> Change {
     let by = match job.step() {
-        Some(JobStep::Submit) => Origin::Submit,
-        Some(JobStep::Poll) => Origin::Poll,
-        Some(JobStep::Fetch) | None => Origin::Fetch,
+        Some(JobStep::Submit) => Mover::Submit,
+        Some(JobStep::Poll) => Mover::Poll,
+        Some(JobStep::Fetch) | None => Mover::Fetch,
     };
     let mut next = Next::of(job, by, policy, now, random);
     match outcome {
@@ -45,8 +45,8 @@ pub fn decide(
         Outcome::Storage(message) => next.local_trouble(WaitReason::Storage, message),
         Outcome::Panicked(message) => next.panicked(message),
         Outcome::Failed(failure) => match by {
-            Origin::Submit => next.submit_failed(failure),
-            Origin::Poll => next.poll_failed(failure),
+            Mover::Submit => next.submit_failed(failure),
+            Mover::Poll => next.poll_failed(failure),
             _ => next.fetch_failed(failure),
         },
     }
@@ -89,7 +89,7 @@ struct Next<'a> {
 
 impl<'a> Next<'a> {
     /// A decision in which only this is certain: the step is over, and so is the last wait.
-    fn of(job: &Job, by: Origin, policy: &'a Policy, now: DateTime<Utc>, random: f64) -> Next<'a> {
+    fn of(job: &Job, by: Mover, policy: &'a Policy, now: DateTime<Utc>, random: f64) -> Next<'a> {
         let mut change = Change::of(job, by);
         change.job.waiting = None;
         if let Some(remote) = &mut change.job.remote {
@@ -196,7 +196,7 @@ impl<'a> Next<'a> {
     /// The step panicked. It may always panic, so it is retried only as often as any request.
     fn panicked(&mut self, message: &str) {
         let failure = Failure {
-            maybe_started: self.change.by == Origin::Submit,
+            maybe_started: self.change.by == Mover::Submit,
             ..Failure::new(FailureKind::Protocol, format!("{message} (an error of this program)"))
         };
         match failure.maybe_started {

@@ -2,8 +2,8 @@
 
 use super::{Next, no_sooner};
 use crate::job::{
-    Change, ErrorKind, Failure, FailureKind, Job, JobEvent, Origin, Policy, RemoteEffect,
-    RemoteJob, State, Submitted, WaitReason,
+    Change, ErrorKind, Failure, FailureKind, Job, JobEvent, Mover, Policy, RemoteEffect, RemoteJob,
+    State, Submitted, WaitReason,
 };
 use chrono::{DateTime, Utc};
 
@@ -18,7 +18,7 @@ pub fn unanswered(job: &Job, policy: &Policy, now: DateTime<Utc>) -> Change {
             "whether the service accepted the submission is not known: its answer was never stored",
         )
     };
-    let mut next = Next::of(job, Origin::Takeover, policy, now, 0.5);
+    let mut next = Next::of(job, Mover::Takeover, policy, now, 0.5);
     next.submit_failed(&lost);
     next.change
 }

@@ -3,7 +3,7 @@
 use super::*;
 use std::collections::BTreeSet;
 
-type Move = (Option<State>, State, Origin);
+type Move = (Option<State>, State, Mover);
 
 fn table() -> BTreeSet<Move> {
     EDGES.iter().flat_map(|it| it.by.iter().map(|by| (it.from, it.to, *by))).collect()
@@ -36,10 +36,10 @@ fn a_job_that_has_ended_is_moved_only_to_the_archive() {
             assert!(edge.to == State::Archived || edge.to == from, "{edge:?}");
         }
     }
-    assert!(!is_legal(Some(State::Archived), State::Queued, Origin::Fetch));
-    assert!(!is_legal(Some(State::Queued), State::Ready, Origin::Submit));
-    assert!(!is_legal(Some(State::Queued), State::Waiting, Origin::Poll));
-    assert!(!is_legal(None, State::Waiting, Origin::Create));
+    assert!(!is_legal(Some(State::Archived), State::Queued, Mover::Fetch));
+    assert!(!is_legal(Some(State::Queued), State::Ready, Mover::Submit));
+    assert!(!is_legal(Some(State::Queued), State::Waiting, Mover::Poll));
+    assert!(!is_legal(None, State::Waiting, Mover::Create));
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn only_a_submission_needs_more_than_a_lease() {
         assert_eq!(claim(&job(*state), &limits(1), &Usage::default(), now()), None, "{state}");
     }
     let left = claim(&job(State::Queued), &limits(1), &Usage::default(), now()).unwrap();
-    assert_eq!(left.by(), Origin::Takeover, "a dead worker's submission");
+    assert_eq!(left.by(), Mover::Takeover, "a dead worker's submission");
     assert_eq!(left.remote(), &RemoteEffect::Unanswered);
 }
 

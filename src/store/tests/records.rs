@@ -1,7 +1,7 @@
 //! What is written of jobs, and what is read of it.
 
 use super::*;
-use crate::job::{Change, Origin, Outcome, WaitReason, decide};
+use crate::job::{Change, Mover, Outcome, WaitReason, decide};
 
 #[tokio::test]
 async fn a_source_has_at_most_one_live_job() {
@@ -347,11 +347,11 @@ async fn lists_go_on_before_a_job_and_timelines_end_with_the_newest_lines() {
 async fn a_move_that_the_table_does_not_have_is_refused_and_nothing_is_stored() {
     let (_folder, store) = store().await;
     let job = submitting(&store, "stores", "a").await;
-    let forged = |job: &Job| Change::forged(job, Origin::Poll, State::Ready);
+    let forged = |job: &Job| Change::forged(job, Mover::Poll, State::Ready);
     let refused = store.conclude(job.clone(), "a", forged, at(1)).await.unwrap_err();
     let StoreError::IllegalMove(illegal) = &refused else { panic!("{refused:?}") };
     assert_eq!((illegal.job, illegal.from), (job.id, Some(State::Queued)));
-    assert_eq!((illegal.to, illegal.by), (State::Ready, Origin::Poll));
+    assert_eq!((illegal.to, illegal.by), (State::Ready, Mover::Poll));
     assert!(!refused.is_storage() && !refused.is_doubtful(), "trying again would not help");
     assert!(refused.to_string().contains("may not become ready"), "{refused}");
     assert_eq!(store.job(job.id).await.unwrap().unwrap(), job);
