@@ -8,7 +8,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// How long a start counts against the daily limit.
-const WINDOW: TimeDelta = TimeDelta::hours(24);
+pub const WINDOW: TimeDelta = TimeDelta::hours(24);
 
 /// What an account allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

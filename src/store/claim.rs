@@ -6,14 +6,12 @@ use super::persist::persist;
 use super::row::{self, at, instant};
 use super::{Result, Store};
 use crate::job::{self, AccountLimits, Change, Job, JobStep, LONGEST_REMOTE_JOB, Usage};
-use chrono::{DateTime, TimeDelta, Utc};
+use crate::policy::quota::WINDOW;
+use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// How long a start counts against the daily quota.
-const DAY: TimeDelta = TimeDelta::hours(24);
 
 /// What a worker asks for.
 #[derive(Debug, Clone)]
@@ -251,7 +249,7 @@ pub(super) async fn usage(
     let started =
         sqlx::query("SELECT started_at FROM remote_jobs WHERE account = ? AND started_at > ?")
             .bind(account)
-            .bind(at(now - DAY))
+            .bind(at(now - WINDOW))
             .fetch_all(&mut *db)
             .await?;
     let instants = |rows: &[sqlx::sqlite::SqliteRow]| -> sqlx::Result<Vec<DateTime<Utc>>> {
