@@ -157,6 +157,13 @@ fn retired_words_are_recognised_in_prose_and_in_names() {
 }
 
 #[test]
+fn every_listed_path_exists() {
+    let allowed = ALLOWED.iter().map(|(path, ..)| path);
+    let gone: Vec<_> = allowed.chain(&SKIPPED).filter(|path| !root().join(path).exists()).collect();
+    assert!(gone.is_empty(), "listed, and gone: {gone:?}");
+}
+
+#[test]
 fn no_retired_word_is_used() {
     let mut found = Vec::new();
     let texts = texts();
