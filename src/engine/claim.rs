@@ -40,8 +40,8 @@ impl Engine {
         for job in claimed.unconfigured {
             note_unconfigured(run, &job);
         }
-        for decision in claimed.decided {
-            self.publish(decision.job(), decision.events());
+        for change in claimed.changes {
+            self.publish(change.job(), change.events());
         }
         for job in claimed.jobs {
             self.launch(run, job);

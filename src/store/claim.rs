@@ -37,8 +37,9 @@ pub struct Claimed {
     pub jobs: Vec<Job>,
     /// Jobs of sources that are not in the worker's configuration; left free.
     pub unconfigured: Vec<Job>,
-    /// What was decided about submissions that a dead worker had left unanswered.
-    pub decided: Vec<Change>,
+    /// What happened to jobs that are not worked on now: they wait for quota, or a dead worker had
+    /// left their submission unanswered.
+    pub changes: Vec<Change>,
 }
 
 impl Store {
@@ -278,8 +279,8 @@ async fn prepare(
     if change.intends_to_submit() {
         usage.start(now);
         claimed.jobs.push(change.into_job());
-    } else if job.is_submitting() {
-        claimed.decided.push(change);
+    } else if !change.events().is_empty() {
+        claimed.changes.push(change);
     }
     Ok(())
 }

@@ -101,20 +101,19 @@ impl Machine {
 
     /// A program that starts on this machine.
     async fn start(&mut self) -> (Engine, Store) {
+        self.start_observed(Arc::new(|_| {})).await
+    }
+
+    /// The same with an observer.
+    async fn start_observed(&mut self, observer: Observer) -> (Engine, Store) {
         let settings = self.settings();
         let archive = Archive::new(&settings.archive_dir, &settings.state_dir);
         let store = Store::open(&settings.state_dir, 0).await.unwrap();
         self.workers += 1;
         let worker = lock::Worker::register(&settings.state_dir, self.workers).unwrap();
         let config = self.config(&settings);
-        let engine = Engine::new(
-            store.clone(),
-            archive,
-            worker,
-            self.clock.clone(),
-            config,
-            Arc::new(|_| {}),
-        );
+        let engine =
+            Engine::new(store.clone(), archive, worker, self.clock.clone(), config, observer);
         (engine, store)
     }
 

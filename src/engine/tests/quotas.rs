@@ -1,6 +1,7 @@
 //! Quotas, and orphaned remote jobs that use them.
 
 use super::*;
+use crate::job::EventKind;
 
 #[tokio::test]
 async fn a_lost_answer_counts_against_the_quota() {
@@ -15,6 +16,33 @@ async fn a_lost_answer_counts_against_the_quota() {
     assert_eq!((job.state, job.attempts), (State::Queued, 1));
     assert_eq!(job.due_at, night() + TimeDelta::hours(12));
     assert!(job.waiting.unwrap().message.contains("concurrent job is in use"));
+}
+
+#[tokio::test]
+async fn a_wait_for_quota_is_published_once_for_each_reason() {
+    let (seen, observed) = std::sync::mpsc::channel();
+    let mut machine = Machine::new(Scenario { pending_polls: 9, ..Scenario::default() }).await;
+    let observer: Observer = Arc::new(move |notice| {
+        if let Notice::Moved { job, events } = notice {
+            for event in events {
+                let _ = seen.send((job.id, event.kind(), event.message()));
+            }
+        }
+    });
+    let (engine, store) = machine.start_observed(observer).await;
+    let (first, _) = store.job_for(by_hand(), night()).await.unwrap();
+    engine.tick().await.unwrap();
+    store.cancel(first.id, machine.clock.now()).await.unwrap();
+    let (second, _) = store.job_for(by_hand(), night()).await.unwrap();
+    for _ in 0..2 {
+        engine.tick().await.unwrap();
+        store.reconsider_quota(machine.clock.now()).await.unwrap();
+    }
+    let waits: Vec<_> = observed.try_iter().filter(|(job, ..)| *job == second.id).collect();
+    let message = "waits for quota: the account's only concurrent job is in use; until \
+                   2026-11-25T13:59:00Z";
+    assert_eq!(waits, [(second.id, EventKind::Quota, message.to_owned())]);
+    assert_eq!(kinds(&store, second.id).await, ["queued", "quota"]);
 }
 
 #[tokio::test]
