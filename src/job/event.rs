@@ -1,46 +1,8 @@
 //! What happens to a job, as typed events. The store writes each as a line of the job's timeline;
 //! log, metrics, page and alerts read the same events.
 
-use super::{JobError, OtherJob, WaitReason, words};
+use super::{EventKind, JobError, OtherJob, WaitReason};
 use chrono::{DateTime, Utc};
-
-words! {
-    /// The word under which an event is stored, counted and logged.
-    EventKind {
-        /// The job was created.
-        Queued = "queued",
-        /// A scheduled time was skipped because the job was still live.
-        Skipped = "skipped",
-        /// Scheduled times passed while no daemon ran, and are not made up for.
-        Missed = "missed",
-        /// The service accepted the submission.
-        Submitted = "submitted",
-        /// The remote job is completed.
-        Completed = "completed",
-        /// The snapshot is in the archive.
-        Archived = "archived",
-        /// The snapshot is archived with a warning.
-        Suspicious = "suspicious",
-        /// Something unusual.
-        Note = "note",
-        /// The service's error log of an aborted remote job.
-        ErrorLog = "error_log",
-        /// The job waits after a transient failure, or for a new remote job.
-        Retry = "retry",
-        /// The job waits for the account's quota, by Nightjar's own count.
-        Quota = "quota",
-        /// The job waits because the service says that a limit is reached.
-        Limit = "limit",
-        /// The job waits because the archive cannot be written.
-        Storage = "storage",
-        /// The job waits because this machine lacks a resource.
-        Local = "local",
-        /// The job failed.
-        Failed = "failed",
-        /// A user cancelled the job.
-        Cancelled = "cancelled",
-    }
-}
 
 /// What happened to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -61,6 +61,7 @@ mod create;
 mod decide;
 mod event;
 mod import;
+mod kinds;
 mod outcome;
 mod policy;
 mod quota;
@@ -74,57 +75,19 @@ pub use change::Change;
 pub use clock::{CURSOR_AHEAD, DRIFT, correct_clock};
 pub use create::{NewJob, ScheduledTime, account_for, create};
 pub use decide::{archived_instead, decide, unanswered};
-pub use event::{EventKind, JobEvent, SourceEvent};
+pub use event::{JobEvent, SourceEvent};
 pub use import::{ArchivedJob, import_known, import_unknown};
-pub use outcome::{Failure, FailureKind, OtherJob, Outcome, Polled, Progress, Submitted};
+pub use kinds::{ErrorKind, EventKind, FailureKind, WaitReason};
+pub use outcome::{Failure, OtherJob, Outcome, Polled, Progress, Submitted};
 pub use policy::{Policy, is_last_attempt, is_past_deadline};
 pub use quota::{AccountLimits, LONGEST_REMOTE_JOB, Usage, claim, move_to_account, wake};
 pub use remote::{RemoteEffect, RemoteJob};
 pub use state::{EDGES, Edge, JobStep, Mover, Operation, State, is_legal};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use kinds::words;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-
-/// Declares an enumeration that is stored and shown as lower-case words.
-macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(
-            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize,
-            serde::Deserialize,
-        )]
-        pub enum $name { $($(#[$doc])* #[serde(rename = $word)] $variant),+ }
-
-        impl $name {
-            /// Every value, in the order of its declaration.
-            pub const ALL: &[$name] = &[$($name::$variant),+];
-
-            /// The word that is stored and shown.
-            pub fn as_str(self) -> &'static str {
-                match self { $($name::$variant => $word),+ }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                $name::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| {
-                    let known: Vec<_> = $name::ALL.iter().map(|value| value.as_str()).collect();
-                    format!("\"{text}\" is none of {}", known.join(", "))
-                })
-            }
-        }
-    };
-}
-use words;
 
 words! {
     /// Why a job was created.
@@ -135,32 +98,6 @@ words! {
         Manual = "manual",
         /// Its time came while no daemon was running.
         CatchUp = "catch_up",
-    }
-}
-
-words! {
-    /// What kind of error ended a job, or keeps it waiting.
-    ErrorKind {
-        /// The service refuses the key.
-        Credentials = "credentials",
-        /// The source, or the remote job, does not exist at the service.
-        NotFound = "not_found",
-        /// The service refuses the request itself.
-        Rejected = "rejected",
-        /// The service aborted the remote job.
-        Aborted = "aborted",
-        /// The remote job did not complete in time.
-        Deadline = "deadline",
-        /// Another number of entities arrived than was announced.
-        Incomplete = "incomplete",
-        /// It arrived, but failed validation.
-        Corrupt = "corrupt",
-        /// The service could not be reached, or broke off, too often.
-        Unavailable = "unavailable",
-        /// An unintelligible answer.
-        Protocol = "protocol",
-        /// The archive or the database cannot be written.
-        Storage = "storage",
     }
 }
 
@@ -181,24 +118,6 @@ pub struct Wait {
     pub why: WaitReason,
     /// The reason, for people.
     pub message: String,
-}
-
-words! {
-    /// Why a live job waits, other than for the service to complete the export.
-    WaitReason {
-        /// By Nightjar's own count, the account's quota is used up.
-        Quota = "quota",
-        /// The service says that a limit of the account is reached.
-        Limit = "limit",
-        /// The archive cannot be written now.
-        Storage = "storage",
-        /// This machine lacks a resource that a request needs, such as file descriptors.
-        Local = "local",
-        /// The last request failed with a transient error.
-        Retry = "retry",
-        /// The service answers about another remote job, which counts as pending.
-        OtherJob = "other_job",
-    }
 }
 
 /// One job, as it is stored.

@@ -1,6 +1,6 @@
 //! The possible outcomes of a step, from which decisions are made.
 
-use super::ErrorKind;
+use super::{ErrorKind, FailureKind};
 use chrono::{DateTime, Utc};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -69,32 +69,6 @@ pub struct OtherJob {
     pub id: String,
     /// When the service says that it was created; `None` when it says nothing that can be read.
     pub created_at: Option<DateTime<Utc>>,
-}
-
-/// What a failed request means for the decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureKind {
-    /// This machine lacks a resource that the request needs, such as file descriptors: nothing was
-    /// sent.
-    Local,
-    /// It never reached the service: it had no effect there.
-    NotSent,
-    /// It was sent, and no complete answer came: it may have taken effect there.
-    Lost,
-    /// The service answered: try later.
-    Unavailable,
-    /// The account's limits do not allow it now.
-    Quota,
-    /// The key is refused.
-    Credentials,
-    /// What was asked for does not exist.
-    NotFound,
-    /// The request is refused as it is.
-    Rejected,
-    /// The answer is unintelligible.
-    Protocol,
-    /// The answer arrived, and its content encoding is damaged.
-    Undecodable,
 }
 
 /// A failed request.

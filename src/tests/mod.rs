@@ -2,3 +2,4 @@
 
 pub(crate) mod fixtures;
 pub(crate) mod hostile;
+pub(crate) mod pages;

@@ -52,7 +52,14 @@ impl Next<'_> {
             job.first_submitted_at = job.first_submitted_at.or(submitted_at);
             let kind = match failure.kind {
                 FailureKind::Protocol | FailureKind::Undecodable => ErrorKind::Protocol,
-                _ => ErrorKind::Unavailable,
+                FailureKind::Local
+                | FailureKind::NotSent
+                | FailureKind::Lost
+                | FailureKind::Unavailable
+                | FailureKind::Quota
+                | FailureKind::Credentials
+                | FailureKind::NotFound
+                | FailureKind::Rejected => ErrorKind::Unavailable,
             };
             return self.resubmit(kind, message, failure.retry_after);
         }

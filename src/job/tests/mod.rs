@@ -1,6 +1,7 @@
 //! What the tests share, and what holds for all steps.
 
 mod fetch;
+mod kinds;
 mod moves;
 mod poll;
 mod submit;
@@ -227,16 +228,7 @@ fn a_404_may_pass_and_one_that_lasts_means_a_lost_remote_job() {
 }
 
 fn any_failure() -> impl Strategy<Value = Outcome> {
-    let kinds = prop::sample::select(vec![
-        FailureKind::NotSent,
-        FailureKind::Lost,
-        FailureKind::Unavailable,
-        FailureKind::Quota,
-        FailureKind::Credentials,
-        FailureKind::NotFound,
-        FailureKind::Rejected,
-        FailureKind::Protocol,
-    ]);
+    let kinds = prop::sample::select(FailureKind::ALL);
     (kinds, prop::option::of(0u64..4000), any::<bool>()).prop_map(|(kind, wish, maybe)| {
         Outcome::Failed(Failure {
             retry_after: wish.map(Duration::from_secs),

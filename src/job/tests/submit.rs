@@ -75,6 +75,21 @@ fn lost_answers_count_as_remote_jobs_and_are_replaced_while_allowed() {
 }
 
 #[test]
+fn a_submission_that_may_have_taken_effect_counts_as_a_remote_job_whatever_its_failure() {
+    for kind in FailureKind::ALL.iter().copied() {
+        let failure = Failure { maybe_started: true, ..Failure::new(kind, "m") };
+        let outcome = Outcome::Failed(failure);
+        let first = after(&job(State::Queued), outcome.clone(), 0);
+        assert_eq!((first.job.state, first.job.attempts), (State::Queued, 1), "{kind}");
+        assert_eq!(first.remote, RemoteEffect::Unanswered, "{kind}");
+        let last = after(&Job { attempts: 3, ..job(State::Queued) }, outcome, 0);
+        let unintelligible = [FailureKind::Protocol, FailureKind::Undecodable].contains(&kind);
+        let expected = if unintelligible { ErrorKind::Protocol } else { ErrorKind::Unavailable };
+        assert_eq!(ended_as(&last), Some(expected), "{kind}");
+    }
+}
+
+#[test]
 fn a_crash_between_intent_and_answer_is_charged() {
     let decision = unanswered(&job(State::Queued), &policy(), start());
     assert_eq!(decision.job.state, State::Queued);
