@@ -74,14 +74,14 @@ pub struct Alert {
     pub message: String,
 }
 
-/// Finds problems of some kinds.
-struct Check {
-    kinds: &'static [AlertKind],
-    find: fn(&Situation) -> Vec<Alert>,
+/// Finds problems of these kinds, and of no other.
+pub(super) struct Check {
+    pub(super) kinds: &'static [AlertKind],
+    pub(super) find: fn(&Situation) -> Vec<Alert>,
 }
 
 /// Every check. Each finds at most one problem for a key.
-const CHECKS: [Check; 5] = [
+pub(super) const CHECKS: [Check; 5] = [
     Check {
         kinds: &[
             AlertKind::Failed,
@@ -101,7 +101,12 @@ const CHECKS: [Check; 5] = [
 /// The current problems, at most one for each key.
 #[must_use]
 pub fn current(situation: &Situation) -> Vec<Alert> {
-    CHECKS.iter().flat_map(|check| (check.find)(situation)).collect()
+    let found = CHECKS.iter().flat_map(|check| {
+        let alerts = (check.find)(situation);
+        debug_assert!(alerts.iter().all(|alert| check.kinds.contains(&alert.kind)), "{alerts:?}");
+        alerts
+    });
+    found.collect()
 }
 
 /// The worst problem of each source. A failure is more specific than being overdue, which follows

@@ -1,6 +1,9 @@
+use super::current::CHECKS;
 use super::*;
-use crate::report::Reporter;
+use crate::job::{ErrorKind, JobError, Operation, State, Trigger, Wait, WaitReason};
+use crate::report::{Health, JobView, Reporter, SourceStatus};
 use crate::tests::fixtures;
+use crate::tests::pages::first_column;
 use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -78,19 +81,95 @@ async fn a_source_whose_folder_cannot_be_read_is_a_problem() {
     assert!(found(&situation).contains(&source), "{situation:?}");
 }
 
-/// The first cells of the rows of the table under a heading.
-fn first_column<'p>(page: &'p str, heading: &str) -> Vec<&'p str> {
-    let section = page.split(&format!("\n## {heading}\n")).nth(1).unwrap();
-    let rows = section.split("\n## ").next().unwrap().lines();
-    rows.filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect()
-}
-
 #[test]
 fn every_kind_is_documented_once_and_no_other_one() {
     let page = include_str!("../../docs/notifications.md");
     let kinds: Vec<_> = AlertKind::all().map(AlertKind::as_str).collect();
-    assert_eq!(first_column(page, "Alerts"), kinds);
+    assert_eq!(first_column(page, "## Alerts"), kinds);
     assert_eq!(kinds.iter().collect::<BTreeSet<_>>().len(), kinds.len());
+}
+
+/// A source that is healthy.
+fn source() -> SourceStatus {
+    SourceStatus {
+        source: "stores".into(),
+        health: Health::Ok,
+        last_success: Some(noon()),
+        snapshot: None,
+        entities: None,
+        bytes: None,
+        suspicious: Vec::new(),
+        next_run: None,
+        live_job: None,
+        last_error: None,
+        vanished: false,
+    }
+}
+
+/// A job that waits for quota until the next day.
+fn waits() -> JobView {
+    JobView {
+        id: 1,
+        operation: Operation::Backup,
+        source: "stores".into(),
+        account: "contoso".into(),
+        state: State::Queued,
+        trigger: Trigger::Manual,
+        scheduled_for: None,
+        created_at: noon(),
+        finished_at: None,
+        due_at: Some(noon() + TimeDelta::days(1)),
+        hold: Some(Wait { why: WaitReason::Quota, message: "m".into() }),
+        remote_id: None,
+        polls: 0,
+        attempts: 0,
+        error: None,
+        snapshot: None,
+    }
+}
+
+/// A situation with one problem, of this kind.
+fn problem(kind: AlertKind) -> Situation {
+    let failed = |kind| Some(JobError { kind, message: "m".into() });
+    let of = |source| Situation { sources: vec![source], ..healthy() };
+    match kind {
+        AlertKind::Failed => {
+            of(SourceStatus { last_error: failed(ErrorKind::Aborted), ..source() })
+        }
+        AlertKind::Credentials => {
+            of(SourceStatus { last_error: failed(ErrorKind::Credentials), ..source() })
+        }
+        AlertKind::Vanished => {
+            let last_error = failed(ErrorKind::NotFound);
+            of(SourceStatus { last_error, vanished: true, ..source() })
+        }
+        AlertKind::Overdue => of(SourceStatus { health: Health::Overdue, ..source() }),
+        AlertKind::Suspicious => of(SourceStatus { health: Health::Suspicious, ..source() }),
+        AlertKind::Quota => of(SourceStatus { live_job: Some(waits()), ..source() }),
+        AlertKind::Disk => {
+            let full = DiskSpace { holds: "archive", folder: "/a".into(), free: 0 };
+            Situation { disks: vec![full], ..healthy() }
+        }
+        AlertKind::Database => {
+            Situation { damaged_database: Some("/s/damaged".into()), ..healthy() }
+        }
+        AlertKind::ServiceEnd => {
+            let end = ServiceEnd { service: "The service", last_day: noon().date_naive() };
+            Situation { ends: vec![end], ..healthy() }
+        }
+    }
+}
+
+#[test]
+fn every_check_finds_the_kinds_that_it_names_and_no_other() {
+    for kind in AlertKind::all() {
+        let situation = problem(kind);
+        for check in &CHECKS {
+            let found: Vec<_> = (check.find)(&situation).iter().map(|it| it.kind).collect();
+            let expected: Vec<_> = check.kinds.iter().copied().filter(|it| *it == kind).collect();
+            assert_eq!(found, expected, "{kind:?}");
+        }
+    }
 }
 
 /// The rule for Prometheus that watches for the same problem, if metrics show it.

@@ -64,6 +64,13 @@ fn every_task_has_a_unique_name_and_a_valid_schedule() {
     }
 }
 
+#[test]
+fn every_task_is_documented_once_and_no_other_one() {
+    let page = include_str!("../../docs/commands.md");
+    let documented = crate::tests::pages::first_column(page, "### Maintenance");
+    assert_eq!(documented, TASKS.map(|task| task.name));
+}
+
 #[tokio::test]
 async fn runs_missed_while_the_machine_was_off_are_made_up_for_at_the_next_start() {
     let machine = Machine::new();

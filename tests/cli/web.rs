@@ -3,6 +3,7 @@
 use crate::harness::{Process, Setup, free_port, until};
 use nightjar::simulator::{Fault, Scenario};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -350,7 +351,7 @@ fn the_metrics_have_their_names_and_labels() {
 }
 
 /// The names of this program's metrics in a text.
-fn metrics_in(text: &str) -> std::collections::BTreeSet<String> {
+fn metrics_in(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.split(|c| !is_part(c))
         .filter(|word| word.starts_with("nightjar_"))
@@ -381,6 +382,38 @@ fn rules_dashboard_and_documentation_name_existing_metrics() {
     for metric in there.iter().filter(|metric| !of_histogram(metric)) {
         assert!(documented.contains(metric), "{metric} is not documented");
     }
+}
+
+/// The names of the labels in braces.
+fn labels_in(braces: &str) -> BTreeSet<String> {
+    let names = braces.split(',').filter_map(|label| label.split('=').next());
+    names.filter(|name| *name != "le").map(str::to_owned).collect()
+}
+
+#[test]
+fn the_labels_of_every_metric_are_documented() {
+    let setup = Setup::healthy();
+    setup.backup();
+    let metrics = Page::of(setup).get("/metrics").body;
+    let mut there: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for line in metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let series = line.rsplit_once(' ').unwrap().0.trim_end_matches('}');
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let parts = ["_bucket", "_sum", "_count"];
+        let name = parts.iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+        there.entry(name).or_default().extend(labels_in(labels));
+    }
+    let page = include_str!("../../docs/monitoring.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `nightjar_"));
+    let documented: BTreeMap<_, _> = rows
+        .map(|row| {
+            let metric = row.split('`').next().unwrap().trim_end_matches('}');
+            let (name, labels) = metric.split_once('{').unwrap_or((metric, ""));
+            (format!("nightjar_{name}"), labels_in(labels))
+        })
+        .collect();
+    let there: BTreeMap<_, _> = there.into_iter().map(|(name, of)| (name.to_owned(), of)).collect();
+    assert_eq!(documented, there);
 }
 
 #[test]

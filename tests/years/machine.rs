@@ -10,7 +10,7 @@ use nightjar::config::{self, Environment};
 use nightjar::engine::{self, Engine, Ticking};
 use nightjar::failpoint::{self, Point, Watching};
 use nightjar::job::Trigger;
-use nightjar::maintenance::{self, Maintenance};
+use nightjar::maintenance::{self, Maintenance, Task};
 use nightjar::service::ExportService;
 use nightjar::settings::Settings;
 use nightjar::store::{NewJob, Store, StoreError, lock};
@@ -471,7 +471,8 @@ impl Machine {
         let Some(process) = &mut self.processes[which] else { return TickResult::Died };
         let settings = self.settings.clone();
         // The whole history is looked at in the end: none of it may be removed.
-        let tasks = [maintenance::RETENTION, maintenance::COPY];
+        let keeps_history = |task: &Task| task.name != maintenance::HISTORY.name;
+        let tasks: Vec<Task> = maintenance::TASKS.into_iter().filter(keeps_history).collect();
         let mut work: Work = match (process.stopped.take(), process.daemon.take()) {
             (Some(stopped), _) => {
                 process.pause.open();
