@@ -171,3 +171,13 @@ fn only_a_service_knows_its_words() {
     }
     assert!(known > 10, "only {known} words were found");
 }
+
+#[test]
+fn the_page_about_the_architecture_names_every_module() {
+    let page = fs::read_to_string(root().join("../ARCHITECTURE.md")).unwrap();
+    let table = page.split("## The way of a job").next().unwrap();
+    for module in Layers::read().of.keys() {
+        let named = [format!("`{module}`"), format!("`{module}/`")];
+        assert!(named.iter().any(|name| table.contains(name)), "ARCHITECTURE.md lacks {module}");
+    }
+}
