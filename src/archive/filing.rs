@@ -7,7 +7,7 @@ use super::{Archive, Attempt, layout};
 use crate::digest::Digesting;
 use crate::failpoint::{self, Point};
 use crate::files::{self, Folder};
-use crate::manifest::{FORMAT, LATEST, Manifest, Name, Origin, Stored};
+use crate::manifest::{LATEST, Manifest, ManifestFormat, Name, Origin, Stored};
 use chrono::{DateTime, Utc};
 use std::io::{self, BufReader, Write};
 use std::path::Path;
@@ -89,7 +89,7 @@ impl Archive {
             return Ok(snapshot);
         }
         let duplicate = self.duplicate(&meta.source, name, &received)?;
-        let file = name.with(&received.format.suffix());
+        let file = name.with(&received.suffix());
         let data = folder.join(&file);
         // A concurrent prune or verify sees all files of the snapshot or none.
         let _whole = Folder::open(&folder)?.lock();
@@ -105,7 +105,7 @@ impl Archive {
                     file,
                     bytes: received.stored.bytes,
                     sha256: received.stored.sha256.clone(),
-                    encoding: received.format.codec().name().to_owned(),
+                    encoding: received.codec.name().to_owned(),
                 }
             }
         };
@@ -113,7 +113,7 @@ impl Archive {
         files::sync_folder(&folder)?;
         let unproven = summary.unproven();
         let manifest = Manifest {
-            format: FORMAT,
+            format: ManifestFormat::NEWEST,
             source: meta.source,
             origin: meta.origin,
             job: meta.job,
@@ -170,7 +170,8 @@ impl Archive {
             return Ok(None);
         };
         let is_same = newest.manifest.content == received.content
-            && layout::format_of(&newest.manifest).suffix() == received.format.suffix();
+            && newest.codec() == Some(received.codec)
+            && layout::suffix_of(&newest.manifest) == received.suffix();
         if !is_same {
             return Ok(None);
         }

@@ -54,12 +54,21 @@ pub struct Received {
     /// Whose attempt it is.
     pub(super) attempt: Attempt,
     pub(super) format: &'static dyn Format,
+    /// How the file is encoded.
+    pub(super) codec: Codec,
     /// The bytes that the service sent.
     pub content: Content,
     /// The file's bytes.
     pub stored: Content,
     /// The result of validation.
     pub validation: Result<Summary, Invalid>,
+}
+
+impl Received {
+    /// What follows its name in that of its file.
+    pub(super) fn suffix(&self) -> String {
+        self.format.suffix_with(self.codec)
+    }
 }
 
 /// A file under its hidden name.
@@ -127,7 +136,8 @@ impl Archive {
         let Incoming { source, name, attempt, format, max_bytes } = incoming;
         let folder = self.folder(source);
         files::make_folder(&folder).map_err(ReceiveError::Storage)?;
-        let path = folder.join(attempt.partial_name(&name.with(&format.suffix())));
+        let codec = format.codec();
+        let path = folder.join(attempt.partial_name(&name.with(&format.suffix_with(codec))));
         let partial = Partial::create(path.clone()).map_err(ReceiveError::Storage)?;
         let file = partial.file.try_clone().map_err(ReceiveError::Storage)?;
 
@@ -139,7 +149,7 @@ impl Archive {
             format.validate(Input::new(move || next(&mut pieces)), max_bytes)
         });
         let hasher = tokio::task::spawn_blocking(move || hash(to_hash));
-        let (codec, file) = (format.codec(), DataFile { file, path });
+        let file = DataFile { file, path };
         let storer = tokio::task::spawn_blocking(move || store(to_store, codec, file));
 
         let budget = Arc::new(Semaphore::new(QUEUED as usize));
@@ -175,7 +185,7 @@ impl Archive {
         let validation = validator
             .await
             .unwrap_or_else(|error| Err(io::Error::other(panic_message(error)).into()));
-        Ok(Received { partial, attempt, format, content, stored, validation })
+        Ok(Received { partial, attempt, format, codec, content, stored, validation })
     }
 }
 

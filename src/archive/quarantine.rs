@@ -6,7 +6,7 @@ use super::pipeline::{Partial, Received};
 use super::{Archive, Attempt};
 use crate::failpoint::{self, Point};
 use crate::files::{self, Folder};
-use crate::format::{FORMATS, Format};
+use crate::format::{Format, split_suffix};
 use crate::manifest::Name;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ impl Archive {
         let folder = self.quarantine.join(source);
         files::make_folder(&folder)?;
         let whole = if is_whole { WHOLE } else { "" };
-        let path = folder.join(format!("{name}-{attempt}{whole}{}", received.format.suffix()));
+        let path = folder.join(format!("{name}-{attempt}{whole}{}", received.suffix()));
         failpoint::hit(Point::Aside, &path)?;
         let from = &received.partial.path;
         received.partial.check(received.stored.bytes)?;
@@ -52,9 +52,8 @@ fn remove_surplus(folder: &Path) -> io::Result<()> {
     let mut kept: Vec<(Name, u32, String)> = Vec::new();
     for entry in folder.entries()? {
         let Ok(file) = entry?.name.into_string() else { continue };
-        kept.extend(
-            stem_of(&file).and_then(attempt_of).map(|(name, attempt, _)| (name, attempt, file)),
-        );
+        let found = split_suffix(&file).and_then(|(stem, ..)| attempt_of(stem));
+        kept.extend(found.map(|(name, attempt, _)| (name, attempt, file)));
     }
     // By job and attempt, because clocks can be wrong.
     kept.sort();
@@ -84,32 +83,29 @@ impl Archive {
         let mut newest: Option<(Name, u32, String)> = None;
         for entry in folder.entries()? {
             let Ok(file) = entry?.name.into_string() else { continue };
-            let stem = file.strip_suffix(&format.suffix());
-            let found =
-                stem.and_then(attempt_of).filter(|(name, _, whole)| *whole && name.job() == job);
+            let of_format = split_suffix(&file).filter(|(_, of, _)| of.ending() == format.ending());
+            let found = of_format
+                .and_then(|(stem, ..)| attempt_of(stem))
+                .filter(|(name, _, whole)| *whole && name.job() == job);
             newest = newest.max(found.map(|(name, attempt, _)| (name, attempt, file)));
         }
         let Some((name, _, file)) = newest else { return Ok(None) };
-        let path = self.folder(source).join(attempt.partial_name(&name.with(&format.suffix())));
+        let Some((.., codec)) = split_suffix(&file) else { return Ok(None) };
+        let hidden = attempt.partial_name(&name.with(&format.suffix_with(codec)));
+        let path = self.folder(source).join(hidden);
         let mut partial = Partial::create(path)?;
         io::copy(&mut folder.read(file)?, &mut partial.file)?;
         partial.file.sync_all()?;
-        let examined =
-            examine(&partial.path, Reading { format, codec: Some(format.codec()), max_bytes })?;
+        let examined = examine(&partial.path, Reading { format, codec: Some(codec), max_bytes })?;
         let Some(Ok((content, summary))) = examined.content else { return Ok(None) };
         let stored = examined.stored;
         let validation = Ok(summary);
-        Ok(Some((name, Received { partial, attempt, format, content, stored, validation })))
+        Ok(Some((name, Received { partial, attempt, format, codec, content, stored, validation })))
     }
 }
 
 /// The end of a file's stem that marks a download that may still be archived.
 const WHOLE: &str = "-whole";
-
-/// A quarantined file's name without its suffix.
-fn stem_of(file: &str) -> Option<&str> {
-    FORMATS.iter().find_map(|format| file.strip_suffix(&format.suffix()))
-}
 
 /// The intended snapshot's name, the attempt, and whether the download is complete, from the stem
 /// of a quarantined file's name.

@@ -1,4 +1,5 @@
 mod beside;
+mod codecs;
 mod trust;
 mod verify;
 

@@ -38,10 +38,20 @@ pub trait Format: fmt::Debug + Send + Sync {
 }
 
 impl dyn Format {
-    /// What follows a snapshot's name in the name of its data file: `.xml.zst`.
-    pub fn suffix(&self) -> String {
-        format!(".{}{}", self.ending(), self.codec().suffix())
+    /// What follows a snapshot's name in the name of its data file, if that is stored with this
+    /// codec: `.xml.zst`. A format's codec may change, and what an older version stored stays.
+    pub fn suffix_with(&self, codec: Codec) -> String {
+        format!(".{}{}", self.ending(), codec.suffix())
     }
+}
+
+/// A data file's name without its suffix, and what the suffix says; `None` for any other file.
+pub fn split_suffix(file: &str) -> Option<(&str, &'static dyn Format, Codec)> {
+    let all =
+        FORMATS.iter().flat_map(|format| Codec::ALL.into_iter().map(move |codec| (*format, codec)));
+    all.into_iter().find_map(|(format, codec)| {
+        Some((file.strip_suffix(&format.suffix_with(codec))?, format, codec))
+    })
 }
 
 /// What validation found and counted. Manifests record it.
@@ -65,5 +75,25 @@ impl Summary {
     /// The kinds of what could not be proven, in order.
     pub fn unproven(&self) -> Vec<Unproven> {
         self.warnings.iter().map(|warning| warning.unproven).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suffix_says_the_format_and_the_codec() {
+        for format in FORMATS {
+            for codec in Codec::ALL {
+                let file = format!("20261125T020001Z-42{}", format.suffix_with(codec));
+                let (stem, found, with) = split_suffix(&file).unwrap();
+                assert_eq!(
+                    (stem, found.ending(), with),
+                    ("20261125T020001Z-42", format.ending(), codec)
+                );
+            }
+        }
+        assert!(split_suffix("20261125T020001Z-42.json").is_none());
     }
 }

@@ -1,10 +1,12 @@
 //! The manifest of a snapshot: `docs/archive-format.md` as types.
 
+mod format;
 mod name;
 mod origin;
 mod suspicion;
 mod text;
 
+pub use format::ManifestFormat;
 pub use name::Name;
 pub use origin::Origin;
 pub use suspicion::{newly_unreadable, suspicions};
@@ -14,8 +16,6 @@ use crate::dataset::{Column, Unproven, Unreadable};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The version of the archive's format that this program writes and reads.
-pub const FORMAT: u32 = 1;
 /// Bytes that a manifest may have: more than any that the limits of a document allow.
 pub const LARGEST_MANIFEST: usize = 16 << 20;
 /// How the manifest's name ends.
@@ -32,8 +32,8 @@ pub const LATEST: &str = "latest.json";
 /// manifest's directory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`FORMAT`] when it was written.
-    pub format: u32,
+    /// Which members it has.
+    pub format: ManifestFormat,
     /// The source's name in the configuration, and the folder's.
     pub source: String,
     /// Where the data came from at the service.

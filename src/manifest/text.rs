@@ -1,6 +1,6 @@
 //! The text of a manifest's file: JSON that ends with its own checksum.
 
-use super::{FORMAT, LARGEST_MANIFEST, Manifest};
+use super::{LARGEST_MANIFEST, Manifest, ManifestFormat};
 use crate::digest::sha256;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
@@ -32,9 +32,7 @@ impl Manifest {
         }
         let has_checksum = check_sum(text)?;
         let members: Members = serde_json::from_slice(text)?;
-        if members.format != FORMAT {
-            return Err(ManifestError::Format(members.format));
-        }
+        ManifestFormat::try_from(members.format)?;
         let is_newer = members.checksum.is_some()
             || members.unreadable.is_some()
             || members.unproven.is_some();
@@ -78,7 +76,8 @@ pub enum ManifestError {
     Incomplete(&'static str),
     /// A format that this version does not know.
     #[error(
-        "it is of format {0}, and this version knows format {FORMAT}: use the version that wrote it"
+        "it is of format {0}, and this version knows format {newest}: use the version that wrote it",
+        newest = ManifestFormat::NEWEST
     )]
     Format(u32),
     /// Not JSON, or members are missing, duplicate or of another type.

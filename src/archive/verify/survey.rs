@@ -3,6 +3,7 @@
 use super::{Finding, Severity};
 use crate::archive::examine::{Examined, Reading, examine};
 use crate::archive::{Archive, catalogue, layout, owner_of};
+use crate::codec::Codec;
 use crate::files::Folder;
 use crate::manifest::{HOLD_SUFFIX, LATEST, Manifest, Name, ReadManifest};
 use std::collections::{BTreeSet, HashMap};
@@ -40,8 +41,9 @@ pub(super) struct Survey {
     pub(super) checked: usize,
     pub(super) claims: Vec<ManifestClaim>,
     pub(super) files: Vec<DataFile>,
-    /// Which entry of `files` an inode is.
-    pub(super) inodes: HashMap<(u64, u64), usize>,
+    /// Which entry of `files` an inode is, read with this codec: manifests may disagree about a
+    /// shared one.
+    pub(super) inodes: HashMap<(u64, u64, Option<Codec>), usize>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -210,11 +212,11 @@ impl Survey {
             max_bytes: manifest.content.bytes,
         };
         let next = self.files.len();
-        let number = *self.inodes.entry((meta.dev(), meta.ino())).or_insert(next);
+        let inode = (meta.dev(), meta.ino(), reading.codec);
+        let number = *self.inodes.entry(inode).or_insert(next);
         match self.files.get_mut(number) {
             Some(known) => {
                 known.reading.max_bytes = known.reading.max_bytes.max(reading.max_bytes);
-                known.reading.codec = known.reading.codec.or(reading.codec);
                 known.paths.push(path);
             }
             None => {
