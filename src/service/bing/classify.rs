@@ -97,7 +97,7 @@ impl ResponseClassifier<'_> {
     }
 
     fn refusal(&self, reply: &Reply, status: u16, said: &str) -> Failure {
-        let kind = self.kind(status, said);
+        let kind = kind(self.request, status, said);
         let host = host_and_port(&reply.url);
         let account = self.account;
         let said = tidy(said, self.key);
@@ -122,21 +122,22 @@ impl ResponseClassifier<'_> {
         };
         Failure { retry_after: self.requested_delay(reply), ..Failure::new(kind, message) }
     }
+}
 
-    fn kind(&self, status: u16, said: &str) -> FailureKind {
-        let quota = match status {
-            403 | 429 => true,
-            503 => self.request == RequestKind::Create,
-            _ => false,
-        };
-        match status {
-            _ if quota && mentions_limits(said) => FailureKind::Quota,
-            401 | 403 => FailureKind::Credentials,
-            404 | 410 => FailureKind::NotFound,
-            408 | 425 | 429 | 500.. => FailureKind::Unavailable,
-            400..500 => FailureKind::Rejected,
-            _ => FailureKind::Protocol,
-        }
+/// What a status other than 2xx means as the response to a request, by the text that came with it.
+pub(super) fn kind(request: RequestKind, status: u16, said: &str) -> FailureKind {
+    let quota = match status {
+        403 | 429 => true,
+        503 => request == RequestKind::Create,
+        _ => false,
+    };
+    match status {
+        _ if quota && mentions_limits(said) => FailureKind::Quota,
+        401 | 403 => FailureKind::Credentials,
+        404 | 410 => FailureKind::NotFound,
+        408 | 425 | 429 | 500.. => FailureKind::Unavailable,
+        400..500 => FailureKind::Rejected,
+        _ => FailureKind::Protocol,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The requests for a result, for the rest of one, and for the log of a job that failed.
 
-use super::classify::RequestKind;
+use super::classify::{RequestKind, kind};
 use super::text::tidy_lines;
 use super::{Bing, CONTROL_LIMIT, JSON};
 use crate::secret::redact;
@@ -81,10 +81,10 @@ impl Bing {
                 notes: Vec::new(),
                 validator: Some(validator.clone()),
             }),
-            429 | 500..=599 => Err(Failure::new(
-                FailureKind::Unavailable,
-                format!("{} answers {}", host_and_port(&host), response.status()),
-            )),
+            status if kind(RequestKind::Result, status, "") == FailureKind::Unavailable => {
+                let message = format!("{} answers {}", host_and_port(&host), response.status());
+                Err(Failure::new(FailureKind::Unavailable, message))
+            }
             _ => Err(other("it has changed, or there are no ranges of it")),
         }
     }

@@ -1,3 +1,4 @@
+use super::super::classify::{RequestKind, kind};
 use super::*;
 use futures_util::TryStreamExt;
 use std::io::Write;
@@ -261,8 +262,29 @@ async fn another_file_or_range_is_not_accepted_as_the_rest() {
         let (rest, _) = resumed(STRONG, rest).await;
         assert_eq!(rest.unwrap().unwrap_err().kind, FailureKind::Protocol, "{said}");
     }
-    let (busy, _) = resumed(STRONG, answer(503, &[], "")).await;
-    assert_eq!(busy.unwrap().unwrap_err().kind, FailureKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_status_that_may_pass_keeps_what_has_been_received() {
+    // Below are informational responses, of which there is never only one.
+    let statuses: Vec<u16> = (200..=599).collect();
+    let first = with_body(&format!("content-length: 10\r\n{STRONG}"), b"01234");
+    let rest = statuses.iter().map(|status| answer(*status, &[], ""));
+    let host = Host::new([first].into_iter().chain(rest).map(Say::Bytes).collect()).await;
+    let (bing, url) = (host.bing(), host.url("/r"));
+    let validator = bing.fetch(&target(), &url, noon()).await.unwrap().validator.unwrap();
+    let mut passing = Vec::new();
+    for status in statuses {
+        let failure = bing.resume(&target(), &url, 5, &validator).await.err().unwrap();
+        match failure.kind {
+            FailureKind::Unavailable => passing.push(status),
+            other => assert_eq!(other, FailureKind::Protocol, "{status}"),
+        }
+        let may_pass = kind(RequestKind::Result, status, "") == FailureKind::Unavailable;
+        assert_eq!(failure.kind == FailureKind::Unavailable, may_pass, "{status}");
+    }
+    let wanted: Vec<u16> = [408, 425, 429].into_iter().chain(500..=599).collect();
+    assert_eq!(passing, wanted);
 }
 
 #[tokio::test]
