@@ -383,3 +383,26 @@ fn the_ending_of_a_file_gives_its_format() {
         assert_eq!(ExportFormat::of_file(file).map(|format| format.name), format, "{file}");
     }
 }
+
+#[test]
+fn the_page_about_commands_has_every_format_with_its_endings() {
+    let page = include_str!("../../docs/commands.md");
+    let table = page.split("| `--format` | file | contents |\n").nth(1).unwrap();
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let quoted = |cell: Option<&str>| -> Vec<String> {
+        cell.unwrap().split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let documented: Vec<_> = rows
+        .map(|row| {
+            let mut cells = row.split('|').skip(1);
+            (quoted(cells.next()), quoted(cells.next()))
+        })
+        .collect();
+    let owned =
+        |texts: &[&str]| -> Vec<String> { texts.iter().map(|it| (*it).to_owned()).collect() };
+    let known: Vec<_> = EXPORT_FORMATS
+        .iter()
+        .map(|format| (owned(&[format.name]), owned(format.endings)))
+        .collect();
+    assert_eq!(documented, known);
+}
