@@ -14,7 +14,8 @@
 //! 3. A line in [`KINDS`].
 //! 4. If its results have a new format: a [`Format`], and a line in [`crate::format::FORMATS`].
 //! 5. A test that runs `conformance` against a simulated form of the service.
-//! 6. Its keys in `docs/configuration.md` and `config.example.toml`; a test compares them.
+//! 6. Its keys in `docs/configuration.md`, under headings of its own, and in `config.example.toml`;
+//!    a test compares them.
 
 pub mod bing;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::super::schema;
 use super::super::units::{duration_text, size_text};
 use super::{Http, KeySource, Listen, MailSecurity, Notify, Poll, Retry, Source, accepted};
 use crate::policy::retention::Rules;
-use crate::service::bing;
+use crate::service::{self, bing};
 use crate::toml_reader::Section;
 
 const SHIPPED: &str = include_str!("../../../config.example.toml");
@@ -108,42 +108,78 @@ fn the_shipped_file_has_every_known_key() {
     }
 }
 
-/// The reference's rows about a table's keys: those under its heading.
-fn rows(section: &Section) -> Vec<&'static str> {
-    let heading = match section.title {
+/// A table of the reference.
+#[derive(Debug)]
+struct Reference {
+    title: &'static str,
+    /// The word of the service whose keys it has; `None` for those of every service.
+    service: Option<&'static str>,
+    keys: Vec<&'static str>,
+}
+
+/// All of them. The keys of each service stand under a heading of their own.
+fn references() -> Vec<Reference> {
+    let mut all = Vec::new();
+    for section in schema::schema().sections {
+        let common = [&schema::ACCOUNT, &schema::SOURCE];
+        let common = common.into_iter().find(|common| common.title == section.title);
+        let keys = common.unwrap_or(&section).keys.to_vec();
+        all.push(Reference { title: section.title, service: None, keys });
+    }
+    // Accounts and sources come once for each service.
+    all.dedup_by_key(|reference| reference.title);
+    for kind in service::KINDS {
+        let own = [(&schema::ACCOUNT, kind.account_keys), (&schema::SOURCE, kind.source_keys)];
+        for (section, keys) in own.into_iter().filter(|(_, keys)| !keys.is_empty()) {
+            let (title, service) = (section.title, Some(kind.word));
+            all.push(Reference { title, service, keys: keys.to_vec() });
+        }
+    }
+    all
+}
+
+/// The rows about a table's keys: those under its heading, or under that of the service there.
+fn rows(title: &str, service: Option<&str>) -> Vec<&'static str> {
+    let heading = match title {
         "" => "## The top of the file".to_owned(),
         title => format!("## `{title}`"),
     };
-    let under: Vec<_> = REFERENCE
+    let mut section = REFERENCE
         .lines()
         .skip_while(|line| *line != heading)
         .skip(1)
-        .take_while(|line| !line.starts_with("## "))
+        .take_while(|line| !line.starts_with("## "));
+    if let Some(word) = service {
+        let own = format!("### `service = \"{word}\"`");
+        assert!(section.any(|line| line == own), "no {own} under {heading}");
+    }
+    let under: Vec<_> = section
+        .take_while(|line| !line.starts_with("### "))
         .filter(|line| line.starts_with("| `"))
         .collect();
-    assert!(!under.is_empty(), "no table under {heading}");
+    assert!(!under.is_empty(), "no table under {heading}, {service:?}");
     under
 }
 
 /// The cells of a key's row: the key, its type, its default, its meaning.
-fn cells(section: &Section, key: &str) -> Vec<&'static str> {
+fn cells(title: &str, service: Option<&str>, key: &str) -> Vec<&'static str> {
     let begin = format!("| `{key}` |");
-    let rows = rows(section);
+    let rows = rows(title, service);
     let row = rows.iter().find(|row| row.starts_with(&begin));
-    let row = row.unwrap_or_else(|| panic!("no {key} in {:?}", section.title));
+    let row = row.unwrap_or_else(|| panic!("no {key} in {title:?}, {service:?}"));
     row.trim_matches('|').split(" | ").map(str::trim).collect()
 }
 
 #[test]
 fn the_reference_has_every_known_key_and_no_other() {
     let schema = schema::schema();
-    for section in &schema.sections {
-        for key in section.keys.iter().filter(|key| !schema.holds_tables(key)) {
-            assert_eq!(cells(section, key).len(), 4, "{key} of {:?}", section.title);
+    for Reference { title, service, keys } in references() {
+        for key in keys.iter().filter(|key| !schema.holds_tables(key)) {
+            assert_eq!(cells(title, service, key).len(), 4, "{key} of {title:?}");
         }
-        for row in rows(section) {
+        for row in rows(title, service) {
             let key = row.split('`').nth(1).unwrap();
-            assert!(section.keys.contains(&key), "{key} of {:?}", section.title);
+            assert!(keys.contains(&key), "{key} of {title:?}, {service:?}");
         }
     }
 }
@@ -155,13 +191,39 @@ fn the_reference_has_every_default() {
     let plain = |it: &dyn std::fmt::Display| format!("`{it}`");
     let (poll, retry, http) = (Poll::default(), Retry::default(), Http::default());
     let (keep, notify) = (Rules::default(), Notify::default());
-    for (section, key, default) in [
+    let none = || "none".to_owned();
+    let required = || "required".to_owned();
+    let inherited = || "that of `[retention]`".to_owned();
+    let common = [
+        (&schema::ROOT, "state_dir", quoted(accepted("").state_dir.display().to_string())),
+        (&schema::ROOT, "archive_dir", "`archive` in `state_dir`".into()),
+        (&schema::WEB, "token_file", none()),
+        (&schema::WEB, "token_env", none()),
+        (&schema::WEB, "token_credential", none()),
+        (&schema::ACCOUNT, "key_file", none()),
+        (&schema::ACCOUNT, "key_env", none()),
+        (&schema::ACCOUNT, "credential", none()),
+        (&schema::SOURCE_RETENTION, "keep_last", inherited()),
+        (&schema::SOURCE_RETENTION, "keep_daily", inherited()),
+        (&schema::SOURCE_RETENTION, "keep_weekly", inherited()),
+        (&schema::SOURCE_RETENTION, "keep_monthly", inherited()),
+        (&schema::SOURCE_RETENTION, "keep_yearly", inherited()),
+        (&schema::WEBHOOK, "url", required()),
+        (&schema::WEBHOOK, "secret_file", none()),
+        (&schema::WEBHOOK, "secret_env", none()),
+        (&schema::WEBHOOK, "secret_credential", none()),
+        (&schema::EMAIL, "server", required()),
+        (&schema::EMAIL, "port", "that of `security`".into()),
+        (&schema::EMAIL, "from", required()),
+        (&schema::EMAIL, "to", required()),
+        (&schema::EMAIL, "username", none()),
+        (&schema::EMAIL, "password_file", none()),
+        (&schema::EMAIL, "password_env", none()),
+        (&schema::EMAIL, "password_credential", none()),
+        (&schema::COMMAND, "run", required()),
         (&schema::ROOT, "timezone", quoted("UTC".into())),
         (&schema::WEB, "listen", quoted("127.0.0.1:8787".into())),
         (&schema::ACCOUNT, "service", quoted("bing".into())),
-        (&schema::ACCOUNT, "endpoint", quoted(bing::ENDPOINT.into())),
-        (&schema::ACCOUNT, "max_in_process", plain(&bing::MAX_IN_PROCESS)),
-        (&schema::ACCOUNT, "max_jobs_per_day", plain(&bing::MAX_JOBS_PER_DAY)),
         (&schema::POLL, "initial", time(poll.initial)),
         (&schema::POLL, "max", time(poll.max)),
         (&schema::POLL, "factor", format!("`{:?}`", poll.factor)),
@@ -190,16 +252,34 @@ fn the_reference_has_every_default() {
         (&schema::SOURCE, "ping", "none".into()),
         (&schema::SOURCE, "name", "required".into()),
         (&schema::SOURCE, "account", "required".into()),
-        (&schema::SOURCE, "access_id", "required".into()),
-        (&schema::SOURCE, "data_source", "required".into()),
         (&schema::SOURCE, "schedule", "required".into()),
-        (&schema::SOURCE, "job_id", "none".into()),
         (&schema::SOURCE, "catch_up", plain(&Source::CATCH_UP)),
         (&schema::SOURCE, "min_entities", plain(&Source::MIN_ENTITIES)),
         (&schema::SOURCE, "max_shrink", plain(&Source::MAX_SHRINK)),
         (&schema::SOURCE, "grace", time(Source::GRACE)),
-    ] {
-        assert_eq!(cells(section, key)[2], default, "{key} of {:?}", section.title);
+    ];
+    let of_bing = [
+        (&schema::ACCOUNT, "endpoint", quoted(bing::ENDPOINT.into())),
+        (&schema::ACCOUNT, "max_in_process", plain(&bing::MAX_IN_PROCESS)),
+        (&schema::ACCOUNT, "max_jobs_per_day", plain(&bing::MAX_JOBS_PER_DAY)),
+        (&schema::SOURCE, "access_id", "required".into()),
+        (&schema::SOURCE, "data_source", "required".into()),
+        (&schema::SOURCE, "job_id", "none".into()),
+    ];
+    let common = common.into_iter().map(|it| (None, it));
+    let of_bing = of_bing.into_iter().map(|it| (Some(bing::KIND.word), it));
+    let mut checked = Vec::new();
+    for (service, (section, key, default)) in common.chain(of_bing) {
+        let title = section.title;
+        assert_eq!(cells(title, service, key)[2], default, "{key} of {title:?}");
+        checked.push((title, service, key));
+    }
+    let schema = schema::schema();
+    for Reference { title, service, keys } in references() {
+        for key in keys.into_iter().filter(|key| !schema.holds_tables(key)) {
+            let is_checked = checked.contains(&(title, service, key));
+            assert!(is_checked, "the default of {key} of {title:?} is not checked");
+        }
     }
 }
 
