@@ -1,7 +1,6 @@
 //! Claims the jobs that are due, and begins their steps.
 
 use super::Engine;
-use super::in_flight::Finished;
 use super::run::Run;
 use crate::archive::panic_message;
 use crate::job::{Job, Outcome};
@@ -59,14 +58,13 @@ impl Engine {
                 // A task of its own, so that a panic ends only this step.
                 tokio::spawn(async move { engine.work(&config, job, &handle).await })
             };
-            let result = match step.await {
+            match step.await {
                 Ok(result) => result,
                 Err(panicked) => {
                     let outcome = Outcome::Panicked(panic_message(panicked));
                     engine.conclude(&config, &job, outcome.into(), &handle).await
                 }
-            };
-            Finished { job: job.id, result }
+            }
         });
     }
 }

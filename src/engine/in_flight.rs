@@ -18,6 +18,8 @@ pub(super) struct StepHandle {
 /// A finished step.
 #[derive(Debug)]
 pub(super) struct Finished {
+    /// Its number among the steps of this process.
+    pub(super) serial: u64,
     /// Its job.
     pub(super) job: i64,
     /// Whether its outcome could be stored.
@@ -27,6 +29,7 @@ pub(super) struct Finished {
 /// A step in flight.
 #[derive(Debug)]
 struct Step {
+    serial: u64,
     kind: JobStep,
     handle: StepHandle,
 }
@@ -45,18 +48,23 @@ pub(super) struct Counts {
 pub(super) struct InFlight {
     steps: BTreeMap<i64, Step>,
     tasks: JoinSet<Finished>,
+    /// How many steps have begun.
+    begun: u64,
 }
 
 impl InFlight {
-    /// Begins a job's step, as a task that gets the step's handle.
+    /// Begins a job's step, as a task that gets the step's handle. The task returns whether its
+    /// outcome could be stored.
     pub(super) fn begin<F>(&mut self, job: &Job, task: impl FnOnce(StepHandle) -> F)
     where
-        F: Future<Output = Finished> + Send + 'static,
+        F: Future<Output = Result<(), StoreError>> + Send + 'static,
     {
-        let handle = StepHandle::default();
-        self.tasks.spawn(task(handle.clone()));
+        self.begun += 1;
+        let (job_id, serial, handle) = (job.id, self.begun, StepHandle::default());
+        let task = task(handle.clone());
+        self.tasks.spawn(async move { Finished { serial, job: job_id, result: task.await } });
         if let Some(kind) = job.step() {
-            self.steps.insert(job.id, Step { kind, handle });
+            self.steps.insert(job_id, Step { serial, kind, handle });
         }
     }
 
@@ -81,7 +89,11 @@ impl InFlight {
 
     fn end(&mut self, task: Result<Finished, JoinError>) -> Option<Finished> {
         let finished = task.ok()?;
-        self.steps.remove(&finished.job);
+        // A step frees its job when it stores its outcome. The job may have been claimed again
+        // since: then the job's present step is another one.
+        if self.steps.get(&finished.job).is_some_and(|step| step.serial == finished.serial) {
+            self.steps.remove(&finished.job);
+        }
         if let Err(error) = &finished.result {
             tracing::error!(job = finished.job, %error, "cannot store the outcome of a step");
         }
@@ -118,5 +130,45 @@ impl InFlight {
 
     pub(super) fn abort_all(&self) {
         self.steps.values().for_each(|step| step.handle.abort.cancel());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{NewJob, Trigger, create};
+    use chrono::DateTime;
+
+    fn job(id: i64) -> Job {
+        let new = NewJob {
+            source: "one".into(),
+            account: "contoso".into(),
+            trigger: Trigger::Manual,
+            note: String::new(),
+        };
+        create(id, new, None, DateTime::UNIX_EPOCH).into_job()
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_step_leaves_the_next_step_of_its_job_in_flight() {
+        let mut in_flight = InFlight::default();
+        in_flight.begin(&job(7), |_| async { Ok(()) });
+        // Its outcome is stored, and the job is claimed again, before the loop has joined the task.
+        let mut again = StepHandle::default();
+        in_flight.begin(&job(7), |handle| {
+            again = handle.clone();
+            async move {
+                handle.cancel.cancelled().await;
+                Ok(())
+            }
+        });
+        assert_eq!(in_flight.next_finished().await.unwrap().job, 7);
+        assert_eq!(in_flight.jobs(), [7]);
+        assert_eq!(in_flight.counts(), Counts { requests: 1, fetches: 0 });
+        in_flight.keep_only(&[]);
+        assert!(again.cancel.is_cancelled(), "a job that is lost ends its step");
+        assert_eq!(in_flight.next_finished().await.unwrap().job, 7);
+        assert!(in_flight.is_empty());
+        assert!(in_flight.next_finished().await.is_none());
     }
 }

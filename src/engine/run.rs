@@ -48,8 +48,6 @@ pub(super) enum Event {
     ConfigChanged(Arc<EngineConfig>),
     /// A timer has fired.
     Timer(Timer),
-    /// Steps have finished.
-    StepsFinished,
     /// A job or a scheduled time is due.
     Due,
 }
@@ -154,9 +152,13 @@ impl Engine {
         Ok(run)
     }
 
-    /// Waits for the next event.
+    /// Waits for the next event. Ends the steps that have finished before it returns any.
     pub(super) async fn next_event(&self, run: &mut Run, stop: &CancellationToken) -> Event {
         loop {
+            if run.in_flight.end_finished() {
+                // What the steps have changed may be due at once.
+                run.read_due_times();
+            }
             if stop.is_cancelled() {
                 return Event::Stop;
             }
@@ -167,19 +169,13 @@ impl Engine {
             if let Some(timer) = run.timers.fire(pace, now) {
                 return Event::Timer(timer);
             }
-            if run.in_flight.end_finished() {
-                return Event::StepsFinished;
-            }
             let quiet = (run.quiet_until - self.now()).to_std().unwrap_or_default();
             if quiet.is_zero() {
                 return Event::Due;
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                Some(_) = run.in_flight.next_finished() => {
-                    run.in_flight.end_finished();
-                    return Event::StepsFinished;
-                }
+                Some(_) = run.in_flight.next_finished() => run.read_due_times(),
                 () = pause(quiet.min(run.timers.wait(pace, now))) => {}
             }
         }
@@ -199,8 +195,6 @@ impl Engine {
             Event::ConfigChanged(config) => self.apply_config(run, config).await?,
             Event::Timer(Timer::PollChanges) => self.poll_changes(run).await?,
             Event::Timer(Timer::Sweep) => self.sweep(run).await?,
-            // What the steps have changed may be due at once.
-            Event::StepsFinished => run.read_due_times(),
             Event::Due => {}
         }
         if self.followed_jobs_ended(run).await? {
