@@ -36,8 +36,10 @@ pub fn late(stored: &Job, decided: &Change) -> Option<Change> {
         RemoteEffect::Keep | RemoteEffect::Unanswered => return None,
         RemoteEffect::Accepted { id, .. } => {
             let present = stored.remote.as_ref().filter(|remote| remote.record == decided.record);
-            if present.is_some_and(|remote| !remote.submitting) {
-                // It was stored, although its commit seemed to fail.
+            if present.is_some_and(|remote| remote.status_url.is_some()) {
+                // It was stored, although its commit seemed to fail. Without a status URL it was
+                // not, even where nothing is being submitted any more: a takeover that fails the
+                // job keeps the remote job that it gave up.
                 return None;
             }
             // It uses quota until it ends, and can be polled.

@@ -160,6 +160,18 @@ fn an_answer_that_comes_after_a_cancel_is_kept_once() {
     // A commit that was reported as failed had been stored: the job has the answer already.
     assert_eq!(late(decided.job(), &decided), None);
 }
+#[test]
+fn an_answer_that_comes_after_a_takeover_that_failed_the_job_is_kept() {
+    let submitting = Job { attempts: 3, ..job(State::Queued) };
+    let failed = unanswered(&submitting, &policy(), now()).into_job();
+    assert_eq!((failed.state, failed.is_submitting()), (State::Failed, false));
+    let decided = decide(&submitting, &accepted(), &policy(), now(), 0.5);
+    let change = late(&failed, &decided).unwrap();
+    assert_eq!((change.job(), change.is_legal()), (&failed, true));
+    assert_eq!((change.remote(), change.record()), (decided.remote(), Some(1)));
+    assert_eq!(messages(&change).len(), 1);
+}
+
 
 #[test]
 fn a_snapshot_that_was_filed_before_the_cancel_stays_archived() {
