@@ -45,6 +45,13 @@ pub fn late(stored: &Job, decided: &Change) -> Option<Change> {
             // It uses quota until it ends, and can be polled.
             change.events.push(JobEvent::AcceptedLate { id: id.clone() });
         }
+        // It was stored, although its commit seemed to fail: the job waits, or waited, for its next
+        // submission, and that may have been given the number of the deleted record.
+        RemoteEffect::Refused
+            if decided.job.state == State::Queued && counts(stored) == counts(&decided.job) =>
+        {
+            return None;
+        }
         RemoteEffect::Refused
         | RemoteEffect::Ended
         | RemoteEffect::Started
@@ -52,4 +59,9 @@ pub fn late(stored: &Job, decided: &Change) -> Option<Change> {
     }
     change.remote = decided.remote.clone();
     Some(change)
+}
+
+/// The counters of which each refusal that is not final changes one.
+fn counts(job: &Job) -> (u32, u32) {
+    (job.rounds, job.failures)
 }

@@ -172,6 +172,17 @@ impl Job {
         self.operation.step(self.state)
     }
 
+    /// Whether this is still the step that `other` was at: the same state, the same remote job, and
+    /// the same counters, of which every outcome of a step changes one. The record's number alone
+    /// would not do: that of a refused submission is given again.
+    pub fn is_at_step_of(&self, other: &Job) -> bool {
+        let step = |job: &Job| {
+            let record = job.remote.as_ref().map(|remote| remote.record);
+            (job.state, record, [job.attempts, job.polls, job.rounds, job.failures])
+        };
+        step(self) == step(other)
+    }
+
     /// Whether a submission is under way, or was left unanswered.
     pub fn is_submitting(&self) -> bool {
         self.remote.as_ref().is_some_and(|remote| remote.submitting)

@@ -35,8 +35,9 @@ impl Store {
     }
 
     /// Stores what follows from a step of `job`, which `owner` holds. `decide` computes it from the
-    /// job as it is stored. Where the job is no longer in that state, or held by another worker
-    /// (cancelled, or taken over), only what [`job::late`] leaves of the decision is stored.
+    /// job as it is stored. Where the job is no longer at that step, or held by another worker
+    /// (cancelled, taken over, or concluded by a commit that only seemed to fail), only what
+    /// [`job::late`] leaves of the decision is stored.
     /// Returns the change, if the job has changed.
     pub async fn conclude<D>(
         &self,
@@ -52,7 +53,7 @@ impl Store {
         self.write(move |db| {
             Box::pin(async move {
                 let Some(stored) = find(db, job.id).await? else { return Ok(None) };
-                if stored.state == job.state {
+                if stored.is_at_step_of(&job) {
                     let persisted = persist(db, decide(&stored), Some(&owner), now).await?;
                     if persisted.is_some() {
                         return Ok(persisted);

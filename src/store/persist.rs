@@ -159,9 +159,11 @@ async fn apply_to_record(
                 .await?;
         }
         RemoteEffect::Refused => {
-            sqlx::query("DELETE FROM remote_jobs WHERE id = ?")
+            // The number of a deleted record is given again, perhaps to another job.
+            sqlx::query("DELETE FROM remote_jobs WHERE id = ? AND job = ?")
                 .bind(change.record())
                 .execute(&mut *db)
+                .bind(job.id)
                 .await?;
             wake(db, Some(&job.account), now).await?;
         }

@@ -144,7 +144,7 @@ fn by_schedule() -> NewJob {
         source: "stores".into(),
         account: "contoso".into(),
         trigger: Trigger::Schedule,
-        note: "made by the schedule".into(),
+        note: "created by the schedule".into(),
     }
 }
 
@@ -214,6 +214,9 @@ fn checked(before: &Job, change: &Change) -> Move {
     assert_eq!((next.id, &next.source), (before.id, &before.source));
     assert_eq!(next.state.is_final(), next.finished_at.is_some(), "{change:?}");
     assert_eq!(next.state == State::Failed, next.error.is_some(), "{change:?}");
+    if matches!(change.by(), Mover::Submit | Mover::Poll | Mover::Fetch) {
+        assert!(!next.is_at_step_of(before), "{change:?}");
+    }
     if change.moves() {
         assert!(!change.events().is_empty(), "a move without a trace: {change:?}");
     }

@@ -269,3 +269,33 @@ async fn a_decision_is_applied_only_to_the_job_that_it_was_made_for() {
         store.timeline(job.id).await.unwrap().into_iter().map(|event| event.kind).collect();
     assert_eq!(kinds, ["queued", "submitted"]);
 }
+
+#[tokio::test]
+async fn a_decision_is_not_applied_to_a_later_submission_of_the_same_worker() {
+    let (_folder, store) = store().await;
+    let record = |job: &Job| job.remote.as_ref().and_then(|remote| remote.record);
+    let refused = || Outcome::Failed(Failure::new(FailureKind::Unavailable, "later"));
+    let first = submitting(&store, "stores", "a").await;
+    // Its commit seems to fail, so it is tried again. Meanwhile the job is claimed again.
+    assert!(apply(&store, &first, refused(), "a", at(1)).await);
+    let second = store.claim(claim("a"), at(60)).await.unwrap().jobs.remove(0);
+    assert_eq!((second.state, record(&second)), (first.state, record(&first)));
+    assert!(!apply(&store, &first, refused(), "a", at(61)).await);
+    assert_eq!(store.job(first.id).await.unwrap().unwrap(), second);
+    assert_eq!(store.quota_used("contoso", at(62)).await.unwrap(), (1, 1));
+    assert!(store.holds("a", second.id).await.unwrap());
+    assert!(apply(&store, &second, accepted(), "a", at(63)).await);
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_stored_twice_deletes_no_record_of_another_job() {
+    let (_folder, store) = store().await;
+    let refused = || Outcome::Failed(Failure::new(FailureKind::Rejected, "no such source"));
+    let first = submitting(&store, "one", "a").await;
+    assert!(apply(&store, &first, refused(), "a", at(1)).await);
+    let other = submitting(&store, "two", "a").await;
+    let record = |job: &Job| job.remote.as_ref().and_then(|remote| remote.record);
+    assert_eq!(record(&first), record(&other), "the number is given again");
+    assert!(!apply(&store, &first, refused(), "a", at(2)).await);
+    assert_eq!(store.quota_used("contoso", at(3)).await.unwrap(), (1, 1));
+}
