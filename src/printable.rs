@@ -1,5 +1,6 @@
 //! Text from outside, made safe for one line of a terminal.
 
+use std::any::Any;
 use std::borrow::Cow;
 
 /// Whether a character is active: control characters (a terminal obeys them, and a line feed forges
@@ -27,6 +28,13 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(line)
+}
+
+/// What a panic says, at most 300 characters of it. `panic` is what was caught.
+pub fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+    format!("it panicked: {}", text.chars().take(300).collect::<String>())
 }
 
 #[cfg(test)]

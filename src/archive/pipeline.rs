@@ -16,6 +16,7 @@ use crate::failpoint::{self, Point};
 use crate::files;
 use crate::format::{Format, Input, Invalid, Summary};
 use crate::manifest::{Content, Name};
+use crate::printable;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use std::fs::File;
@@ -196,10 +197,10 @@ async fn joined<T, E>(thread: JoinHandle<T>) -> Result<T, ReceiveError<E>> {
 
 /// The panic message of a task.
 pub fn panic_message(error: JoinError) -> String {
-    let Ok(panic) = error.try_into_panic() else { return "it was ended".to_owned() };
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-    format!("it panicked: {}", text.chars().take(300).collect::<String>())
+    match error.try_into_panic() {
+        Ok(panic) => printable::panic_message(&*panic),
+        Err(_) => "it was ended".to_owned(),
+    }
 }
 
 /// Bytes that hold their share of the queues' budget until all threads are done with them.

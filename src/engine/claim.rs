@@ -58,13 +58,13 @@ impl Engine {
                 // A task of its own, so that a panic ends only this step.
                 tokio::spawn(async move { engine.work(&config, job, &handle).await })
             };
-            match step.await {
-                Ok(result) => result,
-                Err(panicked) => {
-                    let outcome = Outcome::Panicked(panic_message(panicked));
-                    engine.conclude(&config, &job, outcome.into(), &handle).await
-                }
-            }
+            let message = match step.await {
+                Ok(Err(StoreError::Panicked(message))) => message,
+                Ok(result) => return result,
+                Err(panicked) => panic_message(panicked),
+            };
+            let outcome = Outcome::Panicked(message);
+            engine.conclude(&config, &job, outcome.into(), &handle).await
         });
     }
 }

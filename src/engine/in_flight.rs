@@ -1,8 +1,12 @@
 //! Steps in flight.
 
 use crate::job::{Job, JobStep};
+use crate::printable;
 use crate::store::StoreError;
+use futures_util::FutureExt;
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -61,8 +65,12 @@ impl InFlight {
     {
         self.begun += 1;
         let (job_id, serial, handle) = (job.id, self.begun, StepHandle::default());
-        let task = task(handle.clone());
-        self.tasks.spawn(async move { Finished { serial, job: job_id, result: task.await } });
+        let task = AssertUnwindSafe(task(handle.clone())).catch_unwind();
+        self.tasks.spawn(async move {
+            let panicked = |panic: Box<dyn Any + Send>| printable::panic_message(&*panic);
+            let result = task.await.map_err(panicked).map_err(StoreError::Panicked).flatten();
+            Finished { serial, job: job_id, result }
+        });
         if let Some(kind) = job.step() {
             self.steps.insert(job_id, Step { serial, kind, handle });
         }
@@ -170,5 +178,14 @@ mod tests {
         assert_eq!(in_flight.next_finished().await.unwrap().job, 7);
         assert!(in_flight.is_empty());
         assert!(in_flight.next_finished().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_step_that_panics_is_no_longer_in_flight() {
+        let mut in_flight = InFlight::default();
+        in_flight.begin(&job(7), |_| async { panic!("index out of bounds") });
+        let result = in_flight.next_finished().await.unwrap().result;
+        assert!(matches!(&result, Err(StoreError::Panicked(why)) if why.contains("of bounds")));
+        assert!(in_flight.is_empty());
     }
 }

@@ -113,6 +113,11 @@ pub enum StoreError {
     /// A change that the table of a job's moves does not have.
     #[error(transparent)]
     IllegalMove(IllegalMove),
+    /// A write panicked. Nothing of it was stored.
+    #[error(
+        "a write to the database was given up: {0}; this is a bug in nightjar; please report it"
+    )]
+    Panicked(String),
     /// The database was opened for reading.
     #[error("the database was opened for reading")]
     ReadOnly,

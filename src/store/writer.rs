@@ -4,9 +4,12 @@
 use super::identity::Identity;
 use super::{StoreError, copies, is_damage};
 use crate::failpoint::{self, Point};
+use crate::printable;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Executor};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,14 +95,19 @@ impl Writer {
         let path = self.path.clone();
         let boxed: Operation = Box::new(move |connection| {
             Box::pin(async move {
-                let result = operation(connection).await;
+                // A panic ends this operation, and not the writer of all others.
+                let result = AssertUnwindSafe(operation(connection)).catch_unwind().await;
+                let result = match result {
+                    Ok(result) => result.map_err(StoreError::from),
+                    Err(panic) => Err(StoreError::Panicked(printable::panic_message(&*panic))),
+                };
                 let keep = result.is_ok();
-                if result.as_ref().is_err_and(is_damage) {
+                if result.as_ref().is_err_and(StoreError::is_damage) {
                     copies::mark_suspect(&path);
                 }
                 let answer: Answer = Box::new(move |commit| {
                     let result = match (result, commit) {
-                        (Err(error), _) => Err(StoreError::from(error)),
+                        (Err(error), _) => Err(error),
                         (Ok(_), Err(failure)) => Err(failure.into()),
                         (Ok(value), Ok(())) => Ok(value),
                     };

@@ -358,3 +358,17 @@ async fn a_move_that_the_table_does_not_have_is_refused_and_nothing_is_stored() 
     assert_eq!(store.timeline(job.id).await.unwrap().len(), 1);
     assert_eq!(store.held("a").await.unwrap(), [job.id], "it stays with its worker");
 }
+
+#[tokio::test]
+async fn a_write_that_panics_stores_nothing_and_leaves_the_database_open() {
+    let (_folder, store) = store().await;
+    let job = submitting(&store, "stores", "a").await;
+    let panics = |_: &Job| -> Change { panic!("index out of bounds") };
+    let error = store.conclude(job.clone(), "a", panics, at(1)).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Panicked(why) if why.contains("index out of bounds")));
+    assert!(!error.is_storage() && !error.is_doubtful(), "it is not tried again");
+    assert_eq!(store.job(job.id).await.unwrap(), Some(job.clone()));
+    let ended = Outcome::Panicked("index out of bounds".into());
+    let decision = move |job: &Job| decide(job, &ended, &policy(), at(2), 0.5);
+    assert!(store.conclude(job, "a", decision, at(2)).await.unwrap().is_some());
+}
