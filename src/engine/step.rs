@@ -31,8 +31,11 @@ pub(super) struct Effect {
     pub(super) events: Vec<JobEvent>,
 }
 
-/// All that a decision depends on, apart from the job.
+/// All that a decision depends on, apart from the job as it is stored.
 struct Decision {
+    /// The job when the verdict was first needed. What is done about it has its effects before the
+    /// decision is stored, so the verdict must not change.
+    seen: Job,
     effect: Effect,
     /// What was archived of an earlier remote job, should the job fail.
     instead: Option<Outcome>,
@@ -47,7 +50,8 @@ impl Decision {
     /// What follows for the job.
     fn change(&self, job: &Job) -> Change {
         let outcome = &self.effect.outcome;
-        let mut change = job::decide(job, outcome, &self.policy, self.now, self.random);
+        let (seen, policy) = (&self.seen, &self.policy);
+        let mut change = job::decide_as_seen(job, seen, outcome, policy, self.now, self.random);
         if change.job().state == State::Failed
             && let Some(outcome) = &self.instead
         {
@@ -101,7 +105,10 @@ impl Engine {
             tracing::warn!(%error, "whether the clock was set is not known");
         }
         let store = &self.shared.store;
+        let stored = store.job(job.id).await.ok().flatten();
+        let seen = stored.filter(|stored| stored.is_at_step_of(job));
         let mut decision = Decision {
+            seen: seen.unwrap_or_else(|| job.clone()),
             effect,
             instead: None,
             policy: config.policy(),
@@ -109,9 +116,7 @@ impl Engine {
             now: self.now(),
             random: random(),
         };
-        let stored = store.job(job.id).await.ok().flatten();
-        let stored = stored.filter(|stored| stored.state == job.state);
-        if decision.change(stored.as_ref().unwrap_or(job)).job().state == State::Failed {
+        if decision.change(&decision.seen).job().state == State::Failed {
             decision.instead = self.file_quarantined(config, job).await;
         }
         let decision = Arc::new(decision);

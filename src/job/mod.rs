@@ -74,7 +74,7 @@ pub use cancel::{cancel, late};
 pub use change::Change;
 pub use clock::{CURSOR_AHEAD, DRIFT, correct_clock};
 pub use create::{NewJob, ScheduledTime, account_for, create};
-pub use decide::{archived_instead, decide, unanswered};
+pub use decide::{archived_instead, decide, decide_as_seen, unanswered};
 pub use event::{JobEvent, SourceEvent};
 pub use import::{ArchivedJob, import_known, import_unknown};
 pub use kinds::{ErrorKind, EventKind, FailureKind, WaitReason};

@@ -53,6 +53,36 @@ pub fn decide(
     next.change
 }
 
+/// As [`decide`], but its verdict is the one for the job as it was when `seen` was read: where the
+/// clock was corrected since, deadlines still count from the times of `seen`. Corrected times stay
+/// as they are.
+pub fn decide_as_seen(
+    job: &Job,
+    seen: &Job,
+    outcome: &Outcome,
+    policy: &Policy,
+    now: DateTime<Utc>,
+    random: f64,
+) -> Change {
+    let mut judged = job.clone();
+    judged.first_submitted_at = seen.first_submitted_at;
+    if let (Some(remote), Some(before)) = (&mut judged.remote, &seen.remote) {
+        remote.missing_since = before.missing_since;
+    }
+    let mut change = decide(&judged, outcome, policy, now, random);
+    let next = &mut change.job;
+    if next.first_submitted_at == judged.first_submitted_at {
+        next.first_submitted_at = job.first_submitted_at;
+    }
+    if let (Some(next), Some(judged), Some(stored)) =
+        (&mut next.remote, &judged.remote, &job.remote)
+        && next.missing_since == judged.missing_since
+    {
+        next.missing_since = stored.missing_since;
+    }
+    change
+}
+
 /// What follows when a job fails and a document of one of its earlier remote jobs is archived
 /// instead: whole, but with keys or a schema that are not proven. Another outcome changes nothing.
 pub fn archived_instead(failed: Change, outcome: &Outcome) -> Change {

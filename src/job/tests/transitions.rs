@@ -270,4 +270,28 @@ fn every_text_from_outside_is_redacted() {
     assert!(!format!("{change:?}").contains(key), "{change:?}");
     let shown: Vec<_> = messages(&change);
     assert!(shown.iter().all(|(_, message)| !message.contains(key)), "{shown:?}");
+
+#[test]
+fn a_verdict_stays_the_same_when_the_clock_is_corrected_and_the_corrected_times_stay() {
+    let outcome = Outcome::Unproven { kind: ErrorKind::Corrupt, message: "m".into() };
+    let with = |first_submitted_at| Job { first_submitted_at, ..job(State::Ready) };
+    let (old, young) = (Some(start() - TimeDelta::hours(25)), Some(start()));
+    for (seen, stored, state) in [
+        (old, old, State::Failed),
+        (old, young, State::Failed),
+        (young, old, State::Queued),
+        (young, young, State::Queued),
+    ] {
+        let (seen, stored) = (with(seen), with(stored));
+        let change = decide_as_seen(&stored, &seen, &outcome, &policy(), now(), 0.5);
+        assert_eq!(change.job().state, state);
+        assert_eq!(change.job().first_submitted_at, stored.first_submitted_at);
+    }
+    // A 404 that is new sets its own time.
+    let missing = failed(FailureKind::NotFound);
+    let seen = job(State::Waiting);
+    let change = decide_as_seen(&seen, &seen, &missing, &policy(), now(), 0.5);
+    assert_eq!(change, decide(&seen, &missing, &policy(), now(), 0.5));
+    assert_eq!(missing_since(change.job()), Some(now()));
+}
 }
