@@ -181,8 +181,27 @@ impl Engine {
         }
     }
 
-    /// Handles one event, and works on what is due then. Breaks when there is no more to do.
+    /// Handles one event, and works on what is due then. Breaks when there is no more to do. A timer
+    /// whose event fails fires again.
     pub(super) async fn handle(
+        &self,
+        run: &mut Run,
+        event: Event,
+    ) -> Result<ControlFlow<()>, StoreError> {
+        let timer = match event {
+            // There is little time, and a stop needs nothing of the database.
+            Event::Stop => return Ok(ControlFlow::Break(())),
+            Event::Timer(timer) => Some(timer),
+            Event::ConfigChanged(_) | Event::Due => None,
+        };
+        let handled = self.work_on_event(run, event).await;
+        if let (Err(_), Some(timer)) = (&handled, timer) {
+            run.timers.fire_again(timer);
+        }
+        handled
+    }
+
+    async fn work_on_event(
         &self,
         run: &mut Run,
         event: Event,
@@ -191,11 +210,11 @@ impl Engine {
         self.shared.store.check_in_place()?;
         self.correct_clock(run, false).await?;
         match event {
-            Event::Stop => return Ok(ControlFlow::Break(())),
             Event::ConfigChanged(config) => self.apply_config(run, config).await?,
             Event::Timer(Timer::PollChanges) => self.poll_changes(run).await?,
             Event::Timer(Timer::Sweep) => self.sweep(run).await?,
-            Event::Due => {}
+            // A stop does not come here.
+            Event::Due | Event::Stop => {}
         }
         if self.followed_jobs_ended(run).await? {
             return Ok(ControlFlow::Break(()));

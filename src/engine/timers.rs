@@ -48,36 +48,45 @@ pub(super) enum Pace {
     Busy,
 }
 
-/// When each timer last fired, as monotonic time.
+/// When each timer last fired, as monotonic time; `None` where it is due at once.
 #[derive(Debug, Clone)]
 pub(super) struct Timers {
-    fired: [Duration; Timer::ALL.len()],
+    fired: [Option<Duration>; Timer::ALL.len()],
 }
 
 impl Timers {
     /// Timers that all begin now.
     pub(super) fn new(now: Duration) -> Timers {
-        Timers { fired: [now; Timer::ALL.len()] }
+        Timers { fired: [Some(now); Timer::ALL.len()] }
     }
 
     /// A timer that is due, restarted.
     pub(super) fn fire(&mut self, pace: Pace, now: Duration) -> Option<Timer> {
-        let due =
-            |timer: &Timer, fired: Duration| now.saturating_sub(fired) >= timer.interval(pace);
         let mut timers = Timer::ALL.iter().zip(&mut self.fired);
-        let (timer, fired) = timers.find(|(timer, fired)| due(timer, **fired))?;
-        *fired = now;
+        let (timer, fired) =
+            timers.find(|(timer, fired)| left(**timer, **fired, pace, now).is_zero())?;
+        *fired = Some(now);
         Some(*timer)
+    }
+
+    /// Makes a timer due at once: what was to be done when it fired has failed.
+    pub(super) fn fire_again(&mut self, timer: Timer) {
+        let timers = Timer::ALL.iter().zip(&mut self.fired);
+        timers.filter(|(it, _)| **it == timer).for_each(|(_, fired)| *fired = None);
     }
 
     /// How long until the loop must wake for a timer.
     pub(super) fn wait(&self, pace: Pace, now: Duration) -> Duration {
         let timers = Timer::ALL.iter().zip(&self.fired).filter(|(timer, _)| timer.wakes());
-        let left = |(timer, fired): (&Timer, &Duration)| {
-            timer.interval(pace).saturating_sub(now.saturating_sub(*fired))
-        };
-        timers.map(left).min().unwrap_or(Duration::MAX)
+        timers.map(|(timer, fired)| left(*timer, *fired, pace, now)).min().unwrap_or(Duration::MAX)
     }
+}
+
+/// How long until a timer is due that last fired then.
+fn left(timer: Timer, fired: Option<Duration>, pace: Pace, now: Duration) -> Duration {
+    fired.map_or(Duration::ZERO, |fired| {
+        timer.interval(pace).saturating_sub(now.saturating_sub(fired))
+    })
 }
 
 #[cfg(test)]
@@ -130,6 +139,18 @@ mod tests {
         assert_eq!(timers.fire(Pace::Idle, late), Some(Timer::Sweep));
         assert_eq!(timers.fire(Pace::Idle, late), None);
         assert_eq!(timers.wait(Pace::Idle, late), seconds(6));
+    }
+
+    #[test]
+    fn a_timer_whose_event_failed_fires_again_once() {
+        for timer in Timer::ALL {
+            let mut timers = Timers::new(seconds(0));
+            assert_eq!(timers.fire(Pace::Idle, seconds(1)), None);
+            timers.fire_again(timer);
+            assert_eq!(timers.wait(Pace::Idle, seconds(1)).is_zero(), timer.wakes());
+            assert_eq!(timers.fire(Pace::Idle, seconds(1)), Some(timer));
+            assert_eq!(timers.fire(Pace::Idle, seconds(1)), None);
+        }
     }
 
     #[test]

@@ -76,6 +76,27 @@ async fn a_configuration_that_could_not_be_applied_is_applied_by_the_next_try() 
 }
 
 #[tokio::test]
+async fn a_sweep_that_failed_is_done_again_and_a_stop_needs_no_database() {
+    let mut machine = Machine::new(Scenario::default()).await;
+    let (engine, _store) = machine.start().await;
+    let mut run = engine.begin(Scope::Everything).await.unwrap();
+    let stop = CancellationToken::new();
+    machine.mock.advance(TimeDelta::minutes(2));
+    let polls = engine.next_event(&mut run, &stop).await;
+    assert!(matches!(polls, run::Event::Timer(timers::Timer::PollChanges)), "{polls:?}");
+    std::fs::remove_file(machine.settings().state_dir.join(crate::store::FILE)).unwrap();
+    for _ in 0..2 {
+        let sweep = engine.next_event(&mut run, &stop).await;
+        assert!(matches!(sweep, run::Event::Timer(timers::Timer::Sweep)), "{sweep:?}");
+        assert!(engine.handle(&mut run, sweep).await.is_err());
+    }
+    stop.cancel();
+    let event = engine.next_event(&mut run, &stop).await;
+    assert!(matches!(event, run::Event::Stop), "{event:?}");
+    assert!(engine.handle(&mut run, event).await.unwrap().is_break());
+}
+
+#[tokio::test]
 async fn a_new_configuration_s_sources_are_scheduled_from_then_on() {
     let mut machine = Machine::new(Scenario::default()).await;
     let (engine, store) = machine.start().await;
