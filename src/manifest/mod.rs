@@ -31,6 +31,7 @@ pub const LATEST: &str = "latest.json";
 /// One snapshot: its content, its origin and its checksums. File names are relative to the
 /// manifest's directory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "ManifestMembers")]
 pub struct Manifest {
     /// Which members it has.
     pub format: ManifestFormat,
@@ -42,10 +43,8 @@ pub struct Manifest {
     /// The job that made it.
     pub job: i64,
     /// The remote job's identifier, where the service gave one.
-    #[serde(deserialize_with = "promised")]
     pub remote_id: Option<String>,
     /// The scheduled time that it covers.
-    #[serde(deserialize_with = "promised")]
     pub scheduled_for: Option<DateTime<Utc>>,
     /// When the remote job was submitted: the instant in the file names, to the millisecond.
     pub created_at: DateTime<Utc>,
@@ -54,7 +53,6 @@ pub struct Manifest {
     /// How many entities it holds, counted.
     pub entities: u64,
     /// How many the service announced; `null` if it announced none or 0.
-    #[serde(deserialize_with = "promised")]
     pub expected_entities: Option<u64>,
     /// The name of the entities' element.
     pub entity_type: String,
@@ -69,19 +67,84 @@ pub struct Manifest {
     /// Why it is suspicious; empty when it is not.
     pub suspicious: Vec<String>,
     /// What validation could not check, and other notes; empty when there are none.
-    #[serde(default)]
     pub notes: Vec<String>,
     /// An earlier manifest with identical content, if the data file is a link to that one's.
-    #[serde(deserialize_with = "promised")]
     pub same_content_as: Option<String>,
     /// The program that wrote it.
     pub generator: String,
     /// The columns with values that do not match their type; empty when there are none.
-    #[serde(default)]
     pub unreadable: Vec<Unreadable>,
     /// What could not be proven of the document; empty when all was.
-    #[serde(default)]
     pub unproven: Vec<Unproven>,
+}
+
+/// The members of a manifest as they stand in its file. Read without `flatten`, which would keep
+/// every unknown member in memory as a tree.
+#[derive(Deserialize)]
+struct ManifestMembers {
+    format: ManifestFormat,
+    source: String,
+    access_id: String,
+    data_source: String,
+    #[serde(default)]
+    version: Option<String>,
+    job: i64,
+    #[serde(deserialize_with = "promised")]
+    remote_id: Option<String>,
+    #[serde(deserialize_with = "promised")]
+    scheduled_for: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    completed_at: DateTime<Utc>,
+    entities: u64,
+    #[serde(deserialize_with = "promised")]
+    expected_entities: Option<u64>,
+    entity_type: String,
+    primary_key: String,
+    columns: Vec<Column>,
+    content: Content,
+    stored: Stored,
+    suspicious: Vec<String>,
+    #[serde(default)]
+    notes: Vec<String>,
+    #[serde(deserialize_with = "promised")]
+    same_content_as: Option<String>,
+    generator: String,
+    #[serde(default)]
+    unreadable: Vec<Unreadable>,
+    #[serde(default)]
+    unproven: Vec<Unproven>,
+}
+
+impl From<ManifestMembers> for Manifest {
+    fn from(it: ManifestMembers) -> Manifest {
+        Manifest {
+            format: it.format,
+            source: it.source,
+            origin: Origin {
+                access_id: it.access_id,
+                data_source: it.data_source,
+                version: it.version,
+            },
+            job: it.job,
+            remote_id: it.remote_id,
+            scheduled_for: it.scheduled_for,
+            created_at: it.created_at,
+            completed_at: it.completed_at,
+            entities: it.entities,
+            expected_entities: it.expected_entities,
+            entity_type: it.entity_type,
+            primary_key: it.primary_key,
+            columns: it.columns,
+            content: it.content,
+            stored: it.stored,
+            suspicious: it.suspicious,
+            notes: it.notes,
+            same_content_as: it.same_content_as,
+            generator: it.generator,
+            unreadable: it.unreadable,
+            unproven: it.unproven,
+        }
+    }
 }
 
 /// A member that may be `null`, but not be missing.

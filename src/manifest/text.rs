@@ -188,6 +188,18 @@ mod tests {
     }
 
     #[test]
+    fn unknown_members_are_skipped_and_not_kept_in_memory() {
+        let older = include_str!("../../tests/corpus/manifest/one.json");
+        let whole = older.trim_end().strip_suffix('}').unwrap().trim_end();
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        // A reader that makes values of them refuses both: the number is none, and the tree too deep.
+        for value in ["1e999", deep.as_str()] {
+            let text = format!("{whole}, \"later\": {value}\n}}\n");
+            assert_eq!(Manifest::read(text.as_bytes()).unwrap().manifest, one());
+        }
+    }
+
+    #[test]
     fn an_older_manifest_and_a_damaged_one_are_distinguished() {
         let older = include_str!("../../tests/corpus/manifest/one.json");
         assert!(!Manifest::read(older.as_bytes()).unwrap().has_checksum);
