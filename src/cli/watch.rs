@@ -3,7 +3,7 @@
 
 use super::output;
 use crate::engine::{Notice, Observer};
-use crate::job::{Job, State};
+use crate::job::{EventKind, Job, State};
 use crate::printable::one_line;
 use crate::store::{Store, StoreError, TimelineEvent};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,7 +18,8 @@ const REFRESH: Duration = Duration::from_millis(500);
 /// How often a wait that goes on for the same reason is said again.
 const REPEAT: TimeDelta = TimeDelta::minutes(1);
 /// Events that a bar shows well enough by itself.
-const SHOWN_BY_BAR: [&str; 4] = ["queued", "submitted", "completed", "archived"];
+const SHOWN_BY_BAR: [EventKind; 4] =
+    [EventKind::Queued, EventKind::Submitted, EventKind::Completed, EventKind::Archived];
 
 /// Shows jobs.
 #[derive(Debug, Clone)]
@@ -124,7 +125,7 @@ impl Watch {
     fn say(&self, job: &Job, event: &TimelineEvent) {
         let line = format!("{} (job {}): {}", job.source, job.id, event.message);
         match &self.bars {
-            Some(_) if SHOWN_BY_BAR.contains(&event.kind.as_str()) => {}
+            Some(_) if SHOWN_BY_BAR.iter().any(|kind| kind.as_str() == event.kind) => {}
             Some(bars) => drop(bars.println(one_line(&line))),
             None => output::note(line),
         }

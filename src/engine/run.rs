@@ -266,11 +266,16 @@ impl Engine {
     /// remote jobs.
     async fn sweep(&self, run: &mut Run) -> Result<(), StoreError> {
         run.read_due_times();
-        self.correct_clock(run, true).await?;
-        self.reap_dead_workers().await?;
-        self.release_idle(run).await?;
+        self.sweep_database(run).await?;
         self.begin_orphan_query(run);
         self.cancel_lost_steps(run).await
+    }
+
+    /// The part of a sweep that is done before anything else.
+    pub(super) async fn sweep_database(&self, run: &mut Run) -> Result<(), StoreError> {
+        self.correct_clock(run, true).await?;
+        self.reap_dead_workers().await?;
+        self.release_idle(run).await
     }
 
     /// Cancels the steps of jobs that this worker no longer holds, usually because they were

@@ -56,9 +56,7 @@ impl Ticking {
     /// # Errors
     /// When the database cannot be used.
     pub async fn sweep_now(&mut self) -> Result<(), StoreError> {
-        self.engine.correct_clock(&mut self.run, true).await?;
-        self.engine.reap_dead_workers().await?;
-        self.engine.release_idle(&self.run).await?;
+        self.engine.sweep_database(&mut self.run).await?;
         let config = Arc::clone(&self.run.config);
         self.engine.poll_orphans(&config).await
     }

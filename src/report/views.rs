@@ -78,7 +78,7 @@ impl From<Job> for JobView {
             scheduled_for: job.scheduled_for,
             created_at: job.created_at,
             finished_at: job.finished_at,
-            // While its submission is under way, it does not wait, and counts one attempt more.
+            // A job that is being submitted does not wait; rows of older versions have a wait then.
             hold: job.waiting.filter(|_| !is_submitting),
             remote_id: job.remote.and_then(|remote| remote.id),
             polls: job.polls,

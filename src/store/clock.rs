@@ -65,6 +65,7 @@ impl Store {
     pub async fn reconsider_quota(&self, now: DateTime<Utc>) -> Result<()> {
         self.write(move |db| Box::pin(async move { wake(db, None, now).await })).await
     }
+
     /// Whether anything stored lies so far ahead that only a wrong clock explains it.
     async fn is_ahead(&self, now: DateTime<Utc>, ahead: i64, far: i64) -> Result<bool> {
         let jobs = self.live_jobs().await?;
