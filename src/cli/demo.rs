@@ -192,7 +192,7 @@ fn conclude(config: &Path, job: &Job) -> Result<u8, Problem> {
          \x20 data      {}\n\
          \x20 manifest  {}\n\n\
          Look at it:\n\
-         \x20 {nightjar} --config {typed} verify      # re-read and check every byte\n\
+         \x20 {nightjar} --config {typed} verify      # re-read and verify every byte\n\
          \x20 {nightjar} --config {typed} snapshots   # what is in the archive\n\
          \x20 {nightjar} --config {typed} job {}       # the job's whole timeline\n\
          \x20 zstd -dc {} | head -c 2000\n\n\

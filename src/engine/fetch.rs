@@ -146,7 +146,7 @@ impl Engine {
         if free < needed {
             return Err(Outcome::Storage(format!(
                 "the archive's disk is full: fewer than the {needed} bytes that are needed are free \
-                 in {}; free some space; the job continues by itself",
+                 in {}; free some space; the job retries automatically",
                 self.shared.archive.root().display()
             )));
         }

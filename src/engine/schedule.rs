@@ -140,8 +140,8 @@ impl Engine {
             return Ok(true);
         }
         let (trigger, note) = match due.missed {
-            false => (Trigger::Schedule, "made by the schedule"),
-            true => (Trigger::CatchUp, "made up for a scheduled time that was missed"),
+            false => (Trigger::Schedule, "created by the schedule"),
+            true => (Trigger::CatchUp, "catch-up for a missed run"),
         };
         let new = NewJob {
             source: source.name.clone(),

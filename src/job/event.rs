@@ -138,14 +138,22 @@ impl JobEvent {
                 second(*time),
                 earlier_times(*missed)
             ),
-            JobEvent::Submitted { id, attempt } => {
-                format!("accepted as remote job {} (attempt {attempt})", or_without(id))
+            JobEvent::Submitted { id: Some(id), attempt } => {
+                format!("accepted as remote job {id} (attempt {attempt})")
             }
-            JobEvent::AcceptedLate { id } => format!(
-                "the service had accepted the submission as remote job {}; it counts against the \
-                 quota until it ends",
-                or_without(id)
-            ),
+            JobEvent::Submitted { id: None, attempt } => {
+                format!("accepted; the service gave no job id (attempt {attempt})")
+            }
+            JobEvent::AcceptedLate { id } => {
+                let id = id.as_ref().map_or_else(
+                    || "; it gave no job id".to_owned(),
+                    |id| format!(" as remote job {id}"),
+                );
+                format!(
+                    "the service had accepted the submission{id}; the remote job counts against \
+                     the quota until it ends"
+                )
+            }
             JobEvent::UnknownStatus { word } => {
                 format!("unknown status \"{word}\" taken as pending")
             }
@@ -176,7 +184,7 @@ impl JobEvent {
                 format!("{error}; the document of an earlier remote job is archived instead")
             }
             JobEvent::Failed(error) => error.to_string(),
-            JobEvent::Cancelled => "cancelled by hand".to_owned(),
+            JobEvent::Cancelled => "cancelled by a user".to_owned(),
             JobEvent::Archived { message } => message.clone(),
             JobEvent::ErrorLog(text) | JobEvent::Note(text) => text.clone(),
         }
@@ -269,10 +277,6 @@ fn map_each<'a>(texts: impl Iterator<Item = &'a mut String>, map: &impl Fn(&str)
 
 fn second(at: DateTime<Utc>) -> impl std::fmt::Display {
     at.format("%Y-%m-%dT%H:%M:%SZ")
-}
-
-fn or_without(id: &Option<String>) -> &str {
-    id.as_deref().unwrap_or("without an id")
 }
 
 fn earlier_times(missed: usize) -> String {

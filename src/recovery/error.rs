@@ -43,7 +43,7 @@ pub enum RecoveryError {
         error: io::Error,
     },
     /// Another process rebuilds it.
-    #[error("another nightjar (process {process}) rebuilds the database; wait for its end")]
+    #[error("another nightjar (process {process}) rebuilds the database; wait until it finishes")]
     Rebuilding {
         /// The process's number.
         process: String,
@@ -59,7 +59,7 @@ pub enum RecoveryError {
     },
     /// Another process has it open.
     #[error(
-        "another nightjar has the database open; wait for its end, then run `nightjar reindex`"
+        "another nightjar has the database open; wait until it finishes, then run `nightjar reindex`"
     )]
     InUse,
     /// The database cannot be used.

@@ -183,7 +183,7 @@ mod tests {
             source: source.name.clone(),
             account: source.account.clone(),
             trigger: Trigger::Schedule,
-            note: "made by the schedule".into(),
+            note: "created by the schedule".into(),
         };
         store.start_schedule(&source.name, "s", since).await.unwrap();
         let jobs: Vec<_> = jobs.into_iter().collect();

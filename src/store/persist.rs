@@ -11,7 +11,8 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 /// A move that the table of moves does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "job {job} may not become {to} by \"{by}\" {}; nothing was stored. This is an error of nightjar",
+    "job {job} may not become {to} by \"{by}\" {}; nothing was stored; this is a bug in nightjar; \
+     please report it",
     .from.map_or("as a new job".to_owned(), |from| format!("from {from}"))
 )]
 pub struct IllegalMove {
@@ -162,8 +163,8 @@ async fn apply_to_record(
             // The number of a deleted record is given again, perhaps to another job.
             sqlx::query("DELETE FROM remote_jobs WHERE id = ? AND job = ?")
                 .bind(change.record())
-                .execute(&mut *db)
                 .bind(job.id)
+                .execute(&mut *db)
                 .await?;
             wake(db, Some(&job.account), now).await?;
         }

@@ -227,7 +227,10 @@ impl<'a> Next<'a> {
     fn panicked(&mut self, message: &str) {
         let failure = Failure {
             maybe_started: self.change.by == Mover::Submit,
-            ..Failure::new(FailureKind::Protocol, format!("{message} (an error of this program)"))
+            ..Failure::new(
+                FailureKind::Protocol,
+                format!("{message}; this is a bug in nightjar; please report it"),
+            )
         };
         match failure.maybe_started {
             true => self.submit_failed(&failure),

@@ -23,7 +23,7 @@ fn new_job() -> NewJob {
         source: "stores".into(),
         account: "contoso".into(),
         trigger: Trigger::CatchUp,
-        note: "made up for a scheduled time that was missed".into(),
+        note: "catch-up for a missed run".into(),
     }
 }
 
@@ -36,8 +36,7 @@ fn a_scheduled_time_becomes_a_job_that_is_due_at_once() {
     assert_eq!((job.scheduled_for, job.trigger), (Some(start()), Trigger::CatchUp));
     assert_eq!((job.created_at, job.due_at, job.wait), (now(), now(), TimeDelta::zero()));
     assert_eq!((job.attempts, &job.remote, &job.waiting), (0, &None, &None));
-    let note =
-        "made up for a scheduled time that was missed (and one earlier time that was missed)";
+    let note = "catch-up for a missed run (and one earlier time that was missed)";
     assert_eq!(messages(&change), [("queued", note.to_owned())]);
 }
 
@@ -140,7 +139,7 @@ fn a_cancel_ends_a_live_job_and_frees_it() {
         assert_eq!((next.state, next.finished_at), (State::Cancelled, Some(now())));
         assert_eq!(next.remote, job.remote, "it goes on at the service");
         assert_eq!(change.remote(), &RemoteEffect::Keep);
-        assert_eq!(messages(&change), [("cancelled", "cancelled by hand".to_owned())]);
+        assert_eq!(messages(&change), [("cancelled", "cancelled by a user".to_owned())]);
     }
 }
 
@@ -160,6 +159,7 @@ fn an_answer_that_comes_after_a_cancel_is_kept_once() {
     // A commit that was reported as failed had been stored: the job has the answer already.
     assert_eq!(late(decided.job(), &decided), None);
 }
+
 #[test]
 fn an_answer_that_comes_after_a_takeover_that_failed_the_job_is_kept() {
     let submitting = Job { attempts: 3, ..job(State::Queued) };
@@ -171,7 +171,6 @@ fn an_answer_that_comes_after_a_takeover_that_failed_the_job_is_kept() {
     assert_eq!((change.remote(), change.record()), (decided.remote(), Some(1)));
     assert_eq!(messages(&change).len(), 1);
 }
-
 
 #[test]
 fn a_snapshot_that_was_filed_before_the_cancel_stays_archived() {
@@ -270,6 +269,7 @@ fn every_text_from_outside_is_redacted() {
     assert!(!format!("{change:?}").contains(key), "{change:?}");
     let shown: Vec<_> = messages(&change);
     assert!(shown.iter().all(|(_, message)| !message.contains(key)), "{shown:?}");
+}
 
 #[test]
 fn a_verdict_stays_the_same_when_the_clock_is_corrected_and_the_corrected_times_stay() {
@@ -293,5 +293,4 @@ fn a_verdict_stays_the_same_when_the_clock_is_corrected_and_the_corrected_times_
     let change = decide_as_seen(&seen, &seen, &missing, &policy(), now(), 0.5);
     assert_eq!(change, decide(&seen, &missing, &policy(), now(), 0.5));
     assert_eq!(missing_since(change.job()), Some(now()));
-}
 }
