@@ -7,6 +7,7 @@ use super::{Archive, Attempt, layout};
 use crate::digest::Digesting;
 use crate::failpoint::{self, Point};
 use crate::files::{self, Folder};
+use crate::job::wrong_number;
 use crate::manifest::{LATEST, Manifest, ManifestFormat, Name, Origin, Stored};
 use chrono::{DateTime, Utc};
 use std::io::{self, BufReader, Write};
@@ -74,9 +75,7 @@ impl Archive {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, error.to_string()));
             }
         };
-        if let Some(expected) = meta.expected.filter(|expected| *expected != summary.entities) {
-            let message =
-                format!("{} entities arrived, {expected} were announced", summary.entities);
+        if let Some(message) = wrong_number(summary.entities, meta.expected) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let folder = self.folder(&meta.source);

@@ -9,8 +9,7 @@ use crate::archive::{
 };
 use crate::failpoint::Point;
 use crate::files;
-use crate::format::Summary;
-use crate::job::{ErrorKind, Job, JobEvent, Outcome, Policy, RemoteJob, is_last_attempt};
+use crate::job::{ErrorKind, Job, JobEvent, Outcome, Policy, RemoteJob, is_last_attempt, refusal};
 use crate::manifest::{HIGHEST_JOB, Name, newly_unreadable, suspicions};
 use crate::service::{ExportService, Failure, Target};
 use crate::settings::Source;
@@ -165,10 +164,13 @@ impl Engine {
     ) -> io::Result<Outcome> {
         let is_last = is_last_attempt(job, policy, self.now());
         let (kind, problem) = match &received.validation {
-            Ok(summary) => match refusal(summary, job.expected(), is_last) {
-                Some(refusal) => refusal,
-                None => return self.file(service, source, job, received),
-            },
+            Ok(summary) => {
+                let warning = summary.warnings.first().map(ToString::to_string);
+                match refusal(summary.entities, job.expected(), warning, is_last) {
+                    Some(refusal) => refusal,
+                    None => return self.file(service, source, job, received),
+                }
+            }
             Err(error) => (ErrorKind::Corrupt, error.to_string()),
         };
         // What was announced is there, and only its keys or its schema are not proven.
@@ -274,19 +276,6 @@ pub(super) fn impossible_name(name: Name) -> String {
          instant in a year of four digits. Move files with such numbers out of the archive, and start \
          nightjar again"
     )
-}
-
-/// Why a document that could be read is not archived: it is incomplete, or something in it is not
-/// proven and another remote job may bring it.
-fn refusal(summary: &Summary, expected: Option<u64>, is_last: bool) -> Option<(ErrorKind, String)> {
-    if let Some(expected) = expected
-        && expected != summary.entities
-    {
-        let message = format!("{} entities arrived, {expected} were announced", summary.entities);
-        return Some((ErrorKind::Incomplete, message));
-    }
-    let warning = summary.warnings.first().filter(|_| !is_last)?;
-    Some((ErrorKind::Corrupt, warning.to_string()))
 }
 
 /// At most this many columns with unreadable values get a line in the timeline.

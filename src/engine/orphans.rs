@@ -3,7 +3,7 @@
 
 use super::run::Run;
 use super::{Engine, EngineConfig};
-use crate::job::{FailureKind, Progress};
+use crate::job::orphan_has_ended;
 use crate::store::{LONGEST_REMOTE_JOB, StoreError};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -53,17 +53,10 @@ impl Engine {
             let service = source.and_then(|source| config.services.get(&source.account));
             let (Some(source), Some(service)) = (source, service) else { continue };
             let id = orphan.remote_id.as_deref();
-            // The service may not know a young one yet, although it uses quota.
             let age = (self.now() - orphan.started_at).to_std().unwrap_or_default();
-            let is_young = age < config.settings.http.lost_after;
-            let ended = match service.poll(&source.target, id, &orphan.status_url, self.now()).await
-            {
-                // An answer about another job says nothing about this one.
-                Ok(polled) if polled.other.is_some() => false,
-                Ok(polled) => !matches!(polled.progress, Progress::Pending { .. }),
-                Err(failure) => failure.kind == FailureKind::NotFound && !is_young,
-            };
-            if ended {
+            let now = self.now();
+            let answer = service.poll(&source.target, id, &orphan.status_url, now).await;
+            if orphan_has_ended(&answer, age, config.settings.http.lost_after) {
                 tracing::info!(source = orphan.source, "an orphaned remote job has ended");
                 store.mark_ended(orphan, self.now()).await?;
             }

@@ -1,46 +1,15 @@
 //! Finds the scheduled times that are due, and makes jobs of them.
 
 use super::{Engine, EngineConfig};
-use crate::job::{self, Job, Policy, Trigger};
-use crate::policy::schedule::Schedule;
+use crate::job::{self, Job, Policy, trigger_for};
+use crate::policy::schedule::due;
 use crate::settings::Source;
 use crate::store::{Accounted, NewJob, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 use std::collections::BTreeSet;
 
-/// A time noticed later than this was missed: the machine slept, or the clock was set.
-const PUNCTUAL: TimeDelta = TimeDelta::minutes(2);
 /// How long a due time waits for a job that is past its deadline, before it is looked at again.
 const ACCOUNT_AGAIN: TimeDelta = TimeDelta::seconds(5);
-/// More missed times than this are not counted.
-const MANY: usize = 10_000;
-
-/// A scheduled time that has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Due {
-    /// The newest one.
-    pub(super) time: DateTime<Utc>,
-    /// How many earlier ones were missed, too.
-    pub(super) earlier: usize,
-    /// Whether it was missed.
-    pub(super) missed: bool,
-}
-
-/// What is due of a schedule that is accounted for up to `cursor`, for an engine that began at
-/// `started`.
-pub(super) fn due(
-    schedule: &Schedule,
-    zone: Tz,
-    cursor: DateTime<Utc>,
-    started: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Option<Due> {
-    let time = schedule.latest_between(cursor, now, zone)?;
-    let earlier = schedule.count_between(cursor, time, zone, MANY).saturating_sub(1);
-    Some(Due { time, earlier, missed: time <= started || now - time > PUNCTUAL })
-}
-
 /// When to check each source's schedule next, soonest first. The store knows what is accounted for;
 /// this only avoids querying it while nothing can be due.
 #[derive(Debug, Default)]
@@ -134,14 +103,10 @@ impl Engine {
         if store.live_jobs().await?.iter().any(late) {
             return Ok(false);
         }
-        if due.missed && !source.catch_up {
+        let Some((trigger, note)) = trigger_for(due.missed, source.catch_up) else {
             store.record_missed(source_name, due.time, due.earlier + 1, now).await?;
             tracing::warn!(source = source_name, missed = %due.time, "missed; catch_up is off");
             return Ok(true);
-        }
-        let (trigger, note) = match due.missed {
-            false => (Trigger::Schedule, "created by the schedule"),
-            true => (Trigger::CatchUp, "catch-up for a missed run"),
         };
         let new = NewJob {
             source: source.name.clone(),

@@ -25,6 +25,16 @@ pub struct ScheduledTime {
     pub missed: usize,
 }
 
+/// Why a job is created for a scheduled time, with the first line of its timeline. `None` where the
+/// time was missed and is not made up for: it is only recorded.
+pub fn trigger_for(missed: bool, catch_up: bool) -> Option<(Trigger, &'static str)> {
+    match (missed, catch_up) {
+        (false, _) => Some((Trigger::Schedule, "created by the schedule")),
+        (true, true) => Some((Trigger::CatchUp, "catch-up for a missed run")),
+        (true, false) => None,
+    }
+}
+
 /// Creates a job with this number, due at once.
 pub fn create(
     id: i64,

@@ -7,14 +7,13 @@ mod results;
 mod schedules;
 mod workers;
 
-use super::schedule::{Due, due};
 use super::*;
 use crate::clock::MockClock;
 use crate::config::{self, Environment};
 use crate::format::Format;
 use crate::job::{JobStep, State, Trigger};
 use crate::maintenance::{Maintenance, TASKS};
-use crate::policy::schedule::Schedule;
+use crate::policy::schedule::{Due, Schedule, due};
 use crate::secret::Key;
 use crate::service::bing::{Bing, DataSource};
 use crate::service::http::HttpClients;

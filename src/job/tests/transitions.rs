@@ -294,3 +294,15 @@ fn a_verdict_stays_the_same_when_the_clock_is_corrected_and_the_corrected_times_
     assert_eq!(change, decide(&seen, &missing, &policy(), now(), 0.5));
     assert_eq!(missing_since(change.job()), Some(now()));
 }
+
+#[test]
+fn only_a_missed_time_that_is_not_caught_up_with_makes_no_job() {
+    for (missed, catch_up, trigger) in [
+        (false, false, Some(Trigger::Schedule)),
+        (false, true, Some(Trigger::Schedule)),
+        (true, false, None),
+        (true, true, Some(Trigger::CatchUp)),
+    ] {
+        assert_eq!(trigger_for(missed, catch_up).map(|it| it.0), trigger, "{missed} {catch_up}");
+    }
+}

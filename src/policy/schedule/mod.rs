@@ -23,12 +23,14 @@
 //! The matching is the crate `cron`'s, asked about a wall clock that never changes (in
 //! `wall_times`): given a zone, it skips times, repeats them, and answers with times in the past.
 
+mod due;
 mod fields;
 mod wall_times;
 
 use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
 
+pub use due::{Due, due};
 use fields::Fields;
 pub use fields::{FieldProblem, ScheduleError};
 use wall_times::WallTimes;
