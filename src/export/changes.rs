@@ -40,6 +40,8 @@ pub enum Kind {
     Undeclared,
     /// A further value of a column in the same entity was left out.
     Repeated,
+    /// Elements inside a value were left out: its text alone was written.
+    ElementsDropped,
     /// Text was changed so that a spreadsheet does not run it as a formula.
     FormulaEscaped,
     /// A document, or its id, is larger than the destination accepts.
@@ -81,6 +83,7 @@ impl Kind {
             Kind::ZoneAssumed => "instants without a zone were taken as UTC",
             Kind::Undeclared => "not declared by the schema; left out",
             Kind::Repeated => "given more than once in an entity; the first was written",
+            Kind::ElementsDropped => "elements inside a value were left out, with their text",
             Kind::FormulaEscaped => "text that a spreadsheet would run was escaped with '",
             Kind::TooLarge => {
                 "the destination refuses documents over 2 MB and ids over 1,023 bytes"

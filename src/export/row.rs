@@ -97,13 +97,16 @@ impl<'r> Row<'r> {
     }
 }
 
-/// Counts the elements of an entity that are not written: undeclared ones, and further values of a
-/// column.
+/// Counts the elements of an entity that are not written: undeclared ones, further values of a
+/// column, and those inside a value.
 pub(super) fn count_left_out(entity: &Entity<'_>, key: Option<&str>, changes: &mut Changes) {
     for element in entity.elements() {
         match element.column() {
             None => changes.add(element.name(), Kind::Undeclared, key),
             Some(_) if element.is_repeated() => changes.add(element.name(), Kind::Repeated, key),
+            Some(_) if element.holds_elements() => {
+                changes.add(element.name(), Kind::ElementsDropped, key);
+            }
             Some(_) => {}
         }
     }
@@ -163,7 +166,7 @@ pub(super) fn of_column(
             changes.add(name, Kind::GeometryUnreadable, key);
             None
         }
-        Err(WktError::Unsupported(_)) => {
+        Err(WktError::Unsupported(_) | WktError::ForeignSrid(_)) => {
             changes.add(name, Kind::GeometryUnsupported, key);
             None
         }

@@ -94,6 +94,31 @@ fn features(entities: &[&str], options: &Options) -> (Vec<Json>, Written) {
 }
 
 #[test]
+fn elements_inside_a_value_are_counted() {
+    let entity = "<EntityID>1</EntityID><Name><b>old</b>t</Name><Shape><b/>POINT (1 2)</Shape>\
+        <Other>POINT (3 4)</Other>";
+    let (features, written) = features(&[entity], &options());
+    assert_eq!(features[0]["properties"]["Name"], "t");
+    assert_eq!(
+        kinds(&written),
+        [
+            ("Name".to_owned(), Kind::ElementsDropped, 1),
+            ("Shape".to_owned(), Kind::ElementsDropped, 1),
+        ]
+    );
+    assert!(written.changes.iter().all(|change| change.lossy));
+}
+
+#[test]
+fn coordinates_of_another_reference_system_are_no_geometry() {
+    let entity = "<EntityID>1</EntityID><Shape>SRID=3857;POINT (100 50)</Shape>";
+    let (features, written) = features(&[entity], &options());
+    assert_eq!(features[0]["geometry"], Json::Null);
+    assert_eq!(features[0]["properties"]["Shape"], "SRID=3857;POINT (100 50)");
+    assert_eq!(kinds(&written), [("Shape".to_owned(), Kind::GeometryUnsupported, 1)]);
+}
+
+#[test]
 fn a_feature_has_every_column_but_the_one_that_became_its_geometry() {
     let entity = "<EntityID>a/1</EntityID><Name>Caf&#233; &lt;b&gt;</Name><Latitude>1</Latitude>\
         <Longitude>2</Longitude><Count>-9223372036854775808</Count><Open>1</Open>\
