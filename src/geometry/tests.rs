@@ -112,6 +112,19 @@ fn what_is_no_geometry_is_an_error() {
     ] {
         assert_eq!(parse(given), Err(WktError::Unreadable), "{given}");
     }
+    for (given, srid) in [
+        ("SRID=3857;POINT (100 50)", 3857),
+        ("srid=0;POINT (1 2)", 0),
+        ("SRID=99999999999;POINT (1 2)", 0),
+    ] {
+        assert_eq!(parse(given), Err(WktError::ForeignSrid(srid)), "{given}");
+    }
+    assert!(parse("SRID=04326;POINT (1 2)").is_ok());
+    for given in ["MULTIPOINT (EMPTY, (1 2))", "MULTIPOINT ((1 2), EMPTY)"] {
+        let unsupported = WktError::Unsupported("MULTIPOINT with an empty member");
+        assert_eq!(parse(given), Err(unsupported), "{given}");
+    }
+    assert_eq!(parse("MULTIPOINT (EMPTY)").map(|it| it.geometry.is_empty()), Ok(true));
     assert_eq!(parse("FULLGLOBE"), Err(WktError::Unsupported("FULLGLOBE")));
     let inner = "GEOMETRYCOLLECTION (curvepolygon(circularstring(0 0, 1 1, 2 0)))";
     assert_eq!(parse(inner), Err(WktError::Unsupported("CURVEPOLYGON")));

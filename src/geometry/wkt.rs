@@ -10,6 +10,9 @@ use super::{Geometry, Position};
 /// Levels of parentheses and collections that are read.
 const MAX_DEPTH: usize = 64;
 
+/// The number of WGS 84, the reference system of all geometries.
+const WGS_84: u32 = 4326;
+
 /// A geometry, and what was left out of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parsed {
@@ -28,12 +31,16 @@ pub enum WktError {
     /// It is a geometry of this kind, which other formats do not have.
     #[error("{0} has no form in other formats")]
     Unsupported(&'static str),
+    /// Its coordinates are of the reference system of this SRID; 0 is one beyond 32 bits.
+    #[error("its coordinates are those of SRID {0}, not {WGS_84}")]
+    ForeignSrid(u32),
 }
 
 /// Reads one geometry. Rings are closed where the text leaves them open.
 ///
 /// # Errors
-/// When the text is no geometry, or one of a kind that only the service has.
+/// When the text is no geometry, one of a kind that only the service has, or one whose coordinates
+/// are no degrees of WGS 84.
 pub fn parse(text: &str) -> Result<Parsed, WktError> {
     let mut reader = Reader { rest: after_srid(text.trim())?, has_more_dimensions: false };
     let geometry = reader.geometry(0, true)?;
@@ -50,7 +57,12 @@ fn after_srid(text: &str) -> Result<&str, WktError> {
         return Ok(text);
     }
     match rest.split_once(';') {
-        Some((id, rest)) if !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) => Ok(rest),
+        Some((id, rest)) if !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) => {
+            match id.parse().unwrap_or_default() {
+                WGS_84 => Ok(rest),
+                foreign => Err(WktError::ForeignSrid(foreign)),
+            }
+        }
         _ => Err(WktError::Unreadable),
     }
 }
@@ -271,7 +283,14 @@ fn built(kind: Kind, list: List) -> Result<Geometry, WktError> {
             _ => return Err(WktError::Unreadable),
         },
         Kind::LineString => Geometry::LineString(path(list.positions())?),
-        Kind::MultiPoint => Geometry::MultiPoint(list.positions()),
+        Kind::MultiPoint => {
+            let leaves = list.leaves();
+            // An empty point among others has no form in GeoJSON.
+            if leaves.len() > 1 && leaves.iter().any(Vec::is_empty) {
+                return Err(WktError::Unsupported("MULTIPOINT with an empty member"));
+            }
+            Geometry::MultiPoint(leaves.concat())
+        }
         Kind::MultiLineString => {
             let paths = list.leaves().into_iter().map(path);
             Geometry::MultiLineString(paths.collect::<Result<_, _>>()?)
