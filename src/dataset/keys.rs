@@ -41,6 +41,11 @@ impl Digests {
         }
     }
 
+    /// Adds all digests of another list.
+    pub(crate) fn append(&mut self, other: Digests) {
+        self.blocks.extend(other.blocks);
+    }
+
     fn len(&self) -> usize {
         self.blocks.iter().map(Vec::len).sum()
     }

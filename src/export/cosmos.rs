@@ -6,10 +6,15 @@
 use super::changes::{Changes, Kind};
 use super::json::{self, LargeNumbers, Properties};
 use super::row::Row;
-use super::{ExportError, Start, Target, Writer};
+use super::{ExportError, Facts, Scan, Start, Target, Writer};
+use crate::dataset::digest;
 use crate::geometry::{self, Geometry, Surface};
+use crate::printable;
 use std::borrow::Cow;
 use std::io::Write;
+
+/// Two documents of one id are one at the destination, whatever their types are.
+pub(super) const SCAN: Scan = Scan { holds: None, compared: |key| key, across_tables: true };
 
 /// Bytes that a document may have.
 const LARGEST_DOCUMENT: usize = 2 << 20;
@@ -21,6 +26,7 @@ const RESERVED: [&str; 3] = ["id", "location", "ttl"];
 struct Documents<'w> {
     out: &'w mut (dyn Write + Send),
     properties: Properties,
+    facts: Facts,
     line: Vec<u8>,
 }
 
@@ -29,7 +35,29 @@ pub(super) fn open<'w>(
     target: Target<'w>,
 ) -> Result<Box<dyn Writer + 'w>, ExportError> {
     let properties = Properties::of(start, renamed);
-    Ok(Box::new(Documents { out: target.stream()?, properties, line: Vec::new() }))
+    let facts = start.facts.clone();
+    Ok(Box::new(Documents { out: target.stream()?, properties, facts, line: Vec::new() }))
+}
+
+/// An error at the first entity whose key another entity has, too.
+fn check_id(key: &str, facts: &Facts) -> Result<(), ExportError> {
+    let mut twice = facts.tables.iter().filter_map(|table| table.key.twice).peekable();
+    if twice.peek().is_none() && facts.key_in_two_tables.is_none() {
+        return Ok(());
+    }
+    let digest = digest(0, key);
+    let shown = printable::one_line(key);
+    if twice.any(|twice| twice == digest) {
+        return Err(ExportError::Impossible(format!(
+            "two entities have the key {shown}, and cosmos needs an id for each document"
+        )));
+    }
+    if facts.key_in_two_tables == Some(digest) {
+        return Err(ExportError::Impossible(format!(
+            "two documents would have the id {shown}, of two entity types; choose one with --entity"
+        )));
+    }
+    Ok(())
 }
 
 /// A column's name as a member's: the destination's own names get a suffix.
@@ -46,6 +74,7 @@ impl Writer for Documents<'_> {
                 row.entity.number()
             ))
         })?;
+        check_id(key, &self.facts)?;
         let line = &mut self.line;
         line.clear();
         line.extend_from_slice(b"{\"id\":");

@@ -115,7 +115,7 @@ pub static EXPORT_FORMATS: [ExportFormat; 9] = [
         endings: &[],
         streams: true,
         one_table: false,
-        scan: None,
+        scan: Some(cosmos::SCAN),
         open: Some(cosmos::open),
     },
     ExportFormat {

@@ -9,10 +9,13 @@ use std::io::BufRead;
 /// What a format asks of the first pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Scan {
-    /// Whether a typed column of the format holds the geometry.
-    pub holds: fn(&Geometry) -> bool,
+    /// Whether a typed column of the format holds the geometry; `None` for a format without such
+    /// columns.
+    pub holds: Option<fn(&Geometry) -> bool>,
     /// The part of a key's text that the format compares.
     pub compared: fn(&str) -> &str,
+    /// Whether keys are compared with those of other tables too.
+    pub across_tables: bool,
 }
 
 /// What the first pass has found.
@@ -20,6 +23,9 @@ pub struct Scan {
 pub struct Facts {
     /// By the position of the export's table.
     pub tables: Vec<TableFacts>,
+    /// The digest, of entity type 0, of a key that two tables have in common, where the format asks
+    /// for it.
+    pub key_in_two_tables: Option<u64>,
 }
 
 /// Facts about the rows of one table.
@@ -47,8 +53,8 @@ pub struct ColumnFacts {
 pub struct KeyFacts {
     /// Bytes of the longest.
     pub longest_bytes: usize,
-    /// Whether two are the same in the part that is compared.
-    pub has_same: bool,
+    /// The digest, of entity type 0, of one that occurs twice in the part that is compared.
+    pub twice: Option<u64>,
     /// Whether any has more than the part that is compared.
     pub has_more_than_compared: bool,
     /// Whether each is a whole number, and no two the same one.
@@ -76,7 +82,17 @@ pub fn scan(
         let Some(findings) = index.and_then(|index| findings.get_mut(index)) else { continue };
         findings.add(&entity, &wanted);
     }
-    Ok(Facts { tables: findings.into_iter().map(Findings::facts).collect() })
+    let mut facts = Facts::default();
+    let mut keys = Digests::default();
+    for findings in findings {
+        let (of_table, keys_of_table) = findings.facts();
+        if wanted.across_tables && of_table.key.twice.is_none() {
+            keys.append(keys_of_table);
+        }
+        facts.tables.push(of_table);
+    }
+    facts.key_in_two_tables = keys.find_twice();
+    Ok(facts)
 }
 
 struct Findings<'t> {
@@ -103,8 +119,11 @@ impl<'t> Findings<'t> {
         self.facts.rows += 1;
         let columns = self.table.columns.iter().zip(&mut self.facts.columns);
         for (position, (column, facts)) in columns.enumerate() {
-            if column.kind == Typed::Geography && !facts.has_other_text {
-                facts.has_other_text = !is_held(entity.value(position), wanted);
+            if let Some(holds) = wanted.holds
+                && column.kind == Typed::Geography
+                && !facts.has_other_text
+            {
+                facts.has_other_text = !is_held(entity.value(position), holds);
             }
             if (column.kind == Typed::Text || self.table.key == Some(position))
                 && let Some(element) = entity.get(position)
@@ -131,20 +150,21 @@ impl<'t> Findings<'t> {
         }
     }
 
-    fn facts(self) -> TableFacts {
+    /// The facts, and the digests of all keys.
+    fn facts(self) -> (TableFacts, Digests) {
         let mut facts = self.facts;
-        facts.key.has_same = self.keys.find_twice().is_some();
+        facts.key.twice = self.keys.find_twice();
         facts.key.are_numbers = self.numbers.is_some_and(|them| them.find_twice().is_none());
-        facts
+        (facts, self.keys)
     }
 }
 
 /// Whether a value of a geography column is a null, or a geometry that the format holds.
-fn is_held(value: Value<'_>, wanted: &Scan) -> bool {
+fn is_held(value: Value<'_>, holds: fn(&Geometry) -> bool) -> bool {
     match value {
         Value::Null => true,
         Value::Geometry(text) | Value::Unreadable(text) | Value::Text(text) => {
-            geometry::parse(text).is_ok_and(|parsed| (wanted.holds)(&parsed.geometry))
+            geometry::parse(text).is_ok_and(|parsed| holds(&parsed.geometry))
         }
         _ => false,
     }

@@ -431,3 +431,33 @@ fn the_page_about_commands_has_every_format_with_its_endings() {
         .collect();
     assert_eq!(documented, known);
 }
+
+#[test]
+fn cosmos_refuses_two_documents_of_one_id() {
+    let columns: &[(&str, &str)] = &[("EntityID", "string")];
+    let types = [("Place", columns), ("Road", columns)];
+    let entity = |name: &str, key: &str| format!("<{name}><EntityID>{key}</EntityID></{name}>");
+    let refused = |entities: &[String], options: &Options| match export(
+        "cosmos",
+        options,
+        &document(&types, &entities.concat()),
+    ) {
+        Err(ExportError::Impossible(message)) => message,
+        other => panic!("{other:?}"),
+    };
+    let both = [entity("Place", "1"), entity("Place", "2"), entity("Road", "2")];
+    assert_eq!(
+        refused(&both, &options()),
+        "two documents would have the id 2, of two entity types; choose one with --entity"
+    );
+    let place = Options { entity: Some("Place".to_owned()), ..options() };
+    let (text, _) = export("cosmos", &place, &document(&types, &both.concat())).unwrap();
+    assert_eq!(text.lines().count(), 2);
+    let one = [entity("Place", "1"), entity("Road", "7"), entity("Road", "7")];
+    assert_eq!(
+        refused(&one, &options()),
+        "two entities have the key 7, and cosmos needs an id for each document"
+    );
+    let (text, _) = export("cosmos", &place, &document(&types, &one.concat())).unwrap();
+    assert_eq!(text.lines().count(), 1);
+}

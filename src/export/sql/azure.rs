@@ -19,8 +19,11 @@ use crate::geometry::{self, Geometry, Surface, shortest};
 use std::io::{self, Write};
 
 /// Texts are compared without trailing blanks, in every collation.
-pub(in crate::export) const SCAN: Scan =
-    Scan { holds: is_on_the_globe, compared: |key| key.trim_end_matches(' ') };
+pub(in crate::export) const SCAN: Scan = Scan {
+    holds: Some(is_on_the_globe),
+    compared: |key| key.trim_end_matches(' '),
+    across_tables: false,
+};
 const GEOMETRIES: Geometries =
     Geometries { holds: is_on_the_globe, orientation: Some(Surface::Globe) };
 const DESTINATION: Destination = Destination {
@@ -103,7 +106,7 @@ fn check_key(table: &SqlTable, start: &Start) -> Result<(), ExportError> {
         )));
     }
     let key = table.facts.key;
-    if start.keys_are_proven && key.has_same && key.has_more_than_compared {
+    if start.keys_are_proven && key.twice.is_some() && key.has_more_than_compared {
         return Err(ExportError::Impossible(
             "two primary keys are the same for Azure SQL, which ignores blanks at the end of a text"
                 .to_owned(),

@@ -179,7 +179,7 @@ impl SqlTable {
         let columns = columns
             .map(|(name, (_, source, content))| SqlColumn { name, source, content })
             .collect();
-        let is_unique = start.keys_are_proven && !facts.key.has_same;
+        let is_unique = start.keys_are_proven && facts.key.twice.is_none();
         let key = key.map(|column| SqlKey { column, is_unique });
         Ok(SqlTable { name, functions, staging, columns, has_geom, key, facts })
     }

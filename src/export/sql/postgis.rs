@@ -16,7 +16,8 @@ use crate::geometry::{self, Geometry, shortest};
 use std::io::Write;
 
 /// PostGIS holds all geometries, and PostgreSQL compares texts byte by byte.
-pub(in crate::export) const SCAN: Scan = Scan { holds: |_| true, compared: |key| key };
+pub(in crate::export) const SCAN: Scan =
+    Scan { holds: Some(|_| true), compared: |key| key, across_tables: false };
 const GEOMETRIES: Geometries = Geometries { holds: |_: &Geometry| true, orientation: None };
 const DESTINATION: Destination = Destination {
     name: "PostgreSQL",
