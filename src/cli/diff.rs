@@ -10,7 +10,6 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
-use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,13 +48,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
-    if let Some(file) = &arguments.geojson
-        && !arguments.force
-        && fs::symlink_metadata(file).is_ok()
-    {
-        return Err(output::exists(file));
-    }
-    let archive = archive(&common.settings()?);
+    let settings = common.settings()?;
+    let geojson = arguments.geojson.as_ref();
+    let geojson = geojson.map(|file| output::writable(file, arguments.force, &settings));
+    let geojson = geojson.transpose()?;
+    let archive = archive(&settings);
+    output::clean_up_on_signals()?;
     let new = archive.select(&arguments.new)?;
     let old = match &arguments.old {
         Some(old) => archive.select(old)?,
@@ -72,7 +70,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     bar.finish_and_clear();
     let diff = compared.map_err(Problem::from)?;
     note_doubts(&old, &new);
-    if let Some(file) = &arguments.geojson {
+    if let Some(file) = &geojson {
         write_geojson(&diff, &options, file, arguments.force)?;
     }
     let report = Report { old: &old, new: &new, diff: &diff };

@@ -2,15 +2,20 @@
 
 use super::output;
 use super::{Common, Problem, archive, exit};
+use crate::archive::SelectError;
 use crate::export::{
-    self, Change, Export, ExportError, ExportFormat, GeometryFrom, Options, Written,
+    self, Change, Export, ExportError, ExportFormat, GeometryFrom, HiddenFile, Options, Written,
 };
+use crate::settings::Settings;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 use std::fs;
-use std::io::{self, stdout};
+use std::io::{self, Write, stdout};
 use std::path::{Path, PathBuf};
+
+/// Bytes that a report may have: five examples for each kind of change of 4,096 columns.
+const LARGEST_REPORT: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -69,11 +74,18 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
             format.name
         )));
     }
-    if !to_stdout && !arguments.force && fs::symlink_metadata(file).is_ok() {
-        return Err(output::exists(file));
-    }
-    let archive = archive(&common.settings()?);
-    let snapshot = archive.select(&arguments.snapshot)?;
+    let settings = common.settings()?;
+    output::clean_up_on_signals()?;
+    let path = match to_stdout {
+        true => PathBuf::new(),
+        false => output::writable(file, arguments.force, &settings)?,
+    };
+    let report = report_file(arguments, &path, &settings)?;
+    let archive = archive(&settings);
+    let snapshot = archive.select(&arguments.snapshot).map_err(|error| match error {
+        SelectError::Manifest { .. } => Problem::failed(error),
+        other => Problem::from(other),
+    })?;
     let shown = format!("{}@{}", snapshot.manifest.source, snapshot.manifest.name().timestamp());
     let bar = output::bytes_bar(snapshot.manifest.content.bytes);
     let export = Export {
@@ -86,12 +98,12 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     let written = if to_stdout {
         export.to_stream(&archive, &mut stdout())
     } else {
-        export.to_file(&archive, file, arguments.force)
+        export.to_file(&archive, &path, arguments.force)
     };
     bar.finish_and_clear();
     let written = written.map_err(|error| problem(error, &shown, file))?;
-    if let Some(report) = &arguments.report {
-        write_report(report, &shown, format, &written)?;
+    if let Some((file, path)) = report {
+        write_report(file, &path, &shown, format, &written)?;
     }
     let rows = output::count(usize::try_from(written.rows).unwrap_or(usize::MAX), "row");
     if !to_stdout {
@@ -150,8 +162,42 @@ fn problem(error: ExportError, snapshot: &str, file: &Path) -> Problem {
     }
 }
 
+/// The report's file, created before anything is exported, and its path.
+fn report_file(
+    arguments: &Arguments,
+    output: &Path,
+    settings: &Settings,
+) -> Result<Option<(HiddenFile, PathBuf)>, Problem> {
+    let Some(report) = &arguments.report else { return Ok(None) };
+    let path = output::writable(report, arguments.force || is_report(report), settings)?;
+    let place = |path: &Path| {
+        let name = path.file_name()?.to_owned();
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        Some(folder.unwrap_or(Path::new(".")).canonicalize().ok()?.join(name))
+    };
+    if place(&path).is_some_and(|path| Some(path) == place(output)) {
+        return Err(Problem::usage("--report and --output are the same file: name two"));
+    }
+    let file = HiddenFile::create(&path).map_err(|error| {
+        Problem::failed(format!("the report {} cannot be written: {error}", report.display()))
+    })?;
+    Ok(Some((file, path)))
+}
+
+/// Whether a file is empty, or an earlier report, which a new one replaces.
+fn is_report(file: &Path) -> bool {
+    let is_small =
+        fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.len() < LARGEST_REPORT);
+    let Some(text) = is_small.then(|| fs::read(file).ok()).flatten() else { return false };
+    let members = ["snapshot", "format", "entities", "written", "changes"];
+    text.is_empty()
+        || serde_json::from_slice::<serde_json::Value>(&text)
+            .is_ok_and(|report| members.iter().all(|name| report.get(name).is_some()))
+}
+
 fn write_report(
-    file: &Path,
+    mut file: HiddenFile,
+    path: &Path,
     snapshot: &str,
     format: &'static ExportFormat,
     written: &Written,
@@ -164,8 +210,9 @@ fn write_report(
         without_geometry: written.without_geometry,
         changes: &written.changes,
     };
-    let text = serde_json::to_string_pretty(&report).map_err(Problem::failed)?;
-    fs::write(file, text + "\n").map_err(|error| {
-        Problem::failed(format!("the report {} cannot be written: {error}", file.display()))
+    let text = serde_json::to_string_pretty(&report).map_err(Problem::failed)? + "\n";
+    let done = file.file().write_all(text.as_bytes()).and_then(|()| file.finish(true));
+    done.map_err(|error| {
+        Problem::failed(format!("the report {} cannot be written: {error}", path.display()))
     })
 }

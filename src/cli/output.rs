@@ -2,12 +2,14 @@
 
 use super::Problem;
 use crate::diff::DiffError;
-use crate::export::Change;
+use crate::export::{self, Change};
 use crate::printable::one_line;
+use crate::settings::Settings;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use std::fs;
 use std::io::{self, BufWriter, IsTerminal, Write, stderr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Writes to standard output. A reader that has gone away is no failure.
 fn write(text: &str) -> Result<(), Problem> {
@@ -186,6 +188,57 @@ pub(super) fn bytes_bar(bytes: u64) -> ProgressBar {
 /// A file that is there, and is not to be replaced.
 pub(super) fn exists(file: &Path) -> Problem {
     Problem::usage(format!("{} exists; --force replaces it", file.display()))
+}
+
+/// The path at which a command may write a file for the user: that of a link's target.
+///
+/// # Errors
+/// When the file exists and is not to be replaced, is not a regular file, or would be one among
+/// those of the archive or of the state folder.
+pub(super) fn writable(file: &Path, force: bool, settings: &Settings) -> Result<PathBuf, Problem> {
+    let shown = file.display();
+    let is_there = fs::symlink_metadata(file).is_ok();
+    let path = match fs::metadata(file) {
+        Ok(meta) if meta.is_dir() => {
+            return Err(Problem::usage(format!("{shown} is a folder: name a file")));
+        }
+        Ok(meta) if !meta.is_file() => {
+            return Err(Problem::usage(format!(
+                "{shown} is a device, a pipe or a socket, and would be replaced by a file: write \
+                 to standard output, and redirect it"
+            )));
+        }
+        Ok(_) => file.canonicalize().map_err(Problem::failed)?,
+        Err(_) => file.to_owned(),
+    };
+    if is_there && !force {
+        return Err(exists(file));
+    }
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    for (own, what) in [(&settings.archive_dir, "archive"), (&settings.state_dir, "state")] {
+        let (Ok(folder), Ok(own)) = (folder.canonicalize(), own.canonicalize()) else { continue };
+        if folder.starts_with(own) {
+            return Err(Problem::usage(format!(
+                "{shown} is in the {what} folder, which holds only Nightjar's own files: write \
+                 somewhere else"
+            )));
+        }
+    }
+    Ok(path)
+}
+
+/// Removes unfinished files when a signal ends the process.
+pub(super) fn clean_up_on_signals() -> Result<(), Problem> {
+    let stop = super::stop_signal()?;
+    tokio::spawn(async move {
+        stop.cancelled().await;
+        export::remove_unfinished();
+        std::process::exit(i32::from(super::exit::FAILED));
+    });
+    Ok(())
 }
 
 /// Prints what could not be written exactly, and what was done.

@@ -6,6 +6,18 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The hidden files of this process that are being written.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes every hidden file that is being written: for a process that a signal ends.
+pub fn remove_unfinished() {
+    for path in UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        // It may be finished or removed already.
+        let _ = fs::remove_file(path);
+    }
+}
 
 /// A file under a hidden name beside its final one. It is removed unless it is
 /// [finished](Self::finish).
@@ -40,6 +52,8 @@ impl HiddenFile {
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(folder)
             .map_err(|error| within(folder, error))?;
+        let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+        unfinished.push(hidden.path().to_owned());
         Ok(HiddenFile { hidden, path: path.to_owned(), folder: folder.to_owned() })
     }
 

@@ -28,7 +28,7 @@ mod table;
 mod tests;
 
 pub use changes::{Change, Changes, Kind};
-pub use hidden::HiddenFile;
+pub use hidden::{HiddenFile, remove_unfinished};
 pub use marked::{MarkedFeatures, MarkedOptions};
 pub use row::{Chosen, GeometryFrom, Row};
 pub use scan::{ColumnFacts, Facts, KeyFacts, Scan, TableFacts, scan};

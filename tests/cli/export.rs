@@ -1,11 +1,14 @@
 //! `export`: files, exit codes, and what is left when something fails. What each format contains is
 //! tested beside the formats, and checked with other programs in `tests/interop`.
 
-use crate::harness::{Setup, names, read_json};
-use nightjar::simulator::Data;
+use crate::harness::{ACCESS_ID, KEY, Setup, names, read_json, until};
+use nightjar::simulator::{Data, SimSource};
+use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 
 /// A source of twenty places, backed up once.
 fn backed_up() -> Setup {
@@ -149,4 +152,80 @@ fn the_umask_decides_who_may_read_an_export() {
     let other = setup.path("other");
     fs::write(&other, "").unwrap();
     assert_eq!(mode, fs::metadata(&other).unwrap().permissions().mode() & 0o777);
+}
+
+#[test]
+fn files_that_an_export_must_not_replace_stay() {
+    let setup = backed_up();
+    let folder = folder(&setup);
+    let pipe = folder.join("pipe");
+    mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+    let manifest = setup.manifests("stores").pop().unwrap();
+    let data =
+        setup.archive("stores").join(read_json(&manifest)["stored"]["file"].as_str().unwrap());
+    let (text, link) = (folder.join("text"), folder.join("link"));
+    fs::write(&text, "mine").unwrap();
+    std::os::unix::fs::symlink(&data, &link).unwrap();
+    let before = fs::read(&data).unwrap();
+    let database = setup.path("state/nightjar.db");
+    for (output, report, says) in [
+        (&pipe, None, "is a device, a pipe or a socket"),
+        (&folder, None, "is a folder"),
+        (&data, None, "is in the archive folder"),
+        (&link, None, "is in the archive folder"),
+        (&database, None, "is in the state folder"),
+        (&folder.join("new.csv"), Some(&data), "is in the archive folder"),
+        (&folder.join("new.csv"), Some(&folder.join("new.csv")), "are the same file"),
+    ] {
+        let mut arguments = vec!["export", "stores", "--format", "csv", "--force", "--output"];
+        arguments.push(output.to_str().unwrap());
+        arguments.extend(report.iter().flat_map(|it| ["--report", it.to_str().unwrap()]));
+        let done = setup.run(&arguments);
+        assert_eq!(done.code, 2, "{done:?}");
+        assert!(done.stderr.contains(says), "{says}: {done:?}");
+    }
+    let output = folder.join("new.csv");
+    let arguments = ["export", "stores", "--output", output.to_str().unwrap(), "--report"];
+    let done = setup.run(&[&arguments[..], &[text.to_str().unwrap()]].concat());
+    assert_eq!(done.code, 2, "an existing report needs --force: {done:?}");
+    let done = setup.run(&[&arguments[..], &["/nonexistent/report"]].concat());
+    assert_eq!(done.code, 1, "{done:?}");
+    assert_eq!(fs::read(&data).unwrap(), before);
+    assert_eq!(fs::read(&text).unwrap(), b"mine");
+    assert_eq!(names(&folder), ["link", "pipe", "text"]);
+}
+
+#[test]
+fn a_damaged_manifest_is_a_failure() {
+    let setup = backed_up();
+    let manifest = setup.manifests("stores").pop().unwrap();
+    let mut text = fs::read(&manifest).unwrap();
+    text[10] ^= 1;
+    fs::write(&manifest, text).unwrap();
+    let path = manifest.to_str().unwrap();
+    let done = setup.run(&["export", path, "--format", "csv", "--output", "-"]);
+    assert_eq!(done.code, 1, "{done:?}");
+}
+
+#[test]
+fn an_interrupted_export_leaves_no_hidden_file() {
+    let stores = SimSource::new(ACCESS_ID, "Stores", KEY, Data::first_places(3000));
+    let setup = Setup::of(vec![stores]);
+    setup.backup();
+    let folder = folder(&setup);
+    let report = folder.join("report.json");
+    let arguments = ["export", "stores", "--format", "xml", "--output", "-", "--report"];
+    // More than a pipe holds, which is not read: the export waits.
+    let mut export = setup
+        .command(&[&arguments[..], &[report.to_str().unwrap()]].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the hidden report", || {
+        names(&folder).iter().any(|name| name.ends_with(".partial")).then_some(())
+    });
+    kill_process(Pid::from_child(&export), Signal::TERM).unwrap();
+    assert_eq!(export.wait().unwrap().code(), Some(1));
+    assert_eq!(names(&folder), Vec::<String>::new());
 }
