@@ -181,8 +181,8 @@ impl Engine {
         }
     }
 
-    /// Handles one event, and works on what is due then. Breaks when there is no more to do. A timer
-    /// whose event fails fires again.
+    /// Handles one event, and works on what is due then. Breaks when there is no more to do. A
+    /// timer whose event fails fires again.
     pub(super) async fn handle(
         &self,
         run: &mut Run,

@@ -2,7 +2,7 @@
 
 use super::ErrorKind;
 
-/// What is wrong with the number of entities; `None` where it is the announced one, or none was
+/// The problem with the number of entities; `None` where it is the announced one, or none was
 /// announced.
 pub fn wrong_number(arrived: u64, announced: Option<u64>) -> Option<String> {
     let announced = announced.filter(|announced| *announced != arrived)?;

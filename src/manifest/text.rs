@@ -192,7 +192,8 @@ mod tests {
         let older = include_str!("../../tests/corpus/manifest/one.json");
         let whole = older.trim_end().strip_suffix('}').unwrap().trim_end();
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-        // A reader that makes values of them refuses both: the number is none, and the tree too deep.
+        // A reader that makes values of them refuses both: the number is too large, and the tree
+        // too deep.
         for value in ["1e999", deep.as_str()] {
             let text = format!("{whole}, \"later\": {value}\n}}\n");
             assert_eq!(Manifest::read(text.as_bytes()).unwrap().manifest, one());

@@ -27,8 +27,8 @@ pub struct Filter {
 pub struct TimelineEvent {
     /// When; the first time, where it happened repeatedly.
     pub at: DateTime<Utc>,
-    /// The word of an [`EventKind`](crate::job::EventKind), as it is stored: what an edited database
-    /// has there is shown, too.
+    /// The word of an [`EventKind`](crate::job::EventKind), as it is stored: what an edited
+    /// database has there is shown, too.
     pub kind: String,
     /// A sentence for people; the last one, where it happened repeatedly.
     pub message: String,

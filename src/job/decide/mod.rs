@@ -64,19 +64,19 @@ pub fn decide_as_seen(
     now: DateTime<Utc>,
     random: f64,
 ) -> Change {
-    let mut judged = job.clone();
-    judged.first_submitted_at = seen.first_submitted_at;
-    if let (Some(remote), Some(before)) = (&mut judged.remote, &seen.remote) {
+    let mut as_before = job.clone();
+    as_before.first_submitted_at = seen.first_submitted_at;
+    if let (Some(remote), Some(before)) = (&mut as_before.remote, &seen.remote) {
         remote.missing_since = before.missing_since;
     }
-    let mut change = decide(&judged, outcome, policy, now, random);
+    let mut change = decide(&as_before, outcome, policy, now, random);
     let next = &mut change.job;
-    if next.first_submitted_at == judged.first_submitted_at {
+    if next.first_submitted_at == as_before.first_submitted_at {
         next.first_submitted_at = job.first_submitted_at;
     }
-    if let (Some(next), Some(judged), Some(stored)) =
-        (&mut next.remote, &judged.remote, &job.remote)
-        && next.missing_since == judged.missing_since
+    if let (Some(next), Some(as_before), Some(stored)) =
+        (&mut next.remote, &as_before.remote, &job.remote)
+        && next.missing_since == as_before.missing_since
     {
         next.missing_since = stored.missing_since;
     }
