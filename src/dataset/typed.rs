@@ -7,14 +7,15 @@ use super::values::{self, ColumnKind};
 pub enum Value<'r> {
     /// The element is absent, or is nil and empty. Not the same as an empty text.
     Null,
-    /// A string, exactly; also the value of a type that the service does not document.
+    /// A string, exactly; also the value of a type that the service does not document, a number of
+    /// `xs:double` that 64 bits would make infinite or zero, and an instant whose year is too long.
     Text(&'r str),
     /// A whole number of a type with bounds (`xs:long`, `xs:unsignedInt`, …).
     Integer(i128),
     /// A number of a type without bounds (`xs:integer`, `xs:decimal`): digits with an optional sign
     /// and at most one point, blanks around it removed.
     Decimal(&'r str),
-    /// `xs:double` or `xs:float`; may be infinite or not a number.
+    /// `xs:double` or `xs:float`; infinite or not a number only where the text says so.
     Double(f64),
     /// `xs:boolean`.
     Boolean(bool),
@@ -60,7 +61,10 @@ impl<'r> Value<'r> {
             ColumnKind::Double => match trimmed {
                 "INF" | "+INF" => Some(Self::Double(f64::INFINITY)),
                 "-INF" => Some(Self::Double(f64::NEG_INFINITY)),
-                number => number.parse().ok().map(Self::Double),
+                number => number.parse().ok().map(|read| match is_beyond(number, read) {
+                    true => Self::Text(text),
+                    false => Self::Double(read),
+                }),
             },
             ColumnKind::Boolean => {
                 Some(Self::Boolean(trimmed == "1" || trimmed.eq_ignore_ascii_case("true")))
@@ -73,6 +77,16 @@ impl<'r> Value<'r> {
         };
         value.unwrap_or(Self::Unreadable(text))
     }
+}
+
+/// Whether the digits of a number say something else than what was read from them: they are too
+/// large, or too small but not zero.
+fn is_beyond(digits: &str, read: f64) -> bool {
+    if read.is_infinite() {
+        return true;
+    }
+    let mantissa = digits.split(['e', 'E']).next().unwrap_or_default();
+    read == 0.0 && mantissa.bytes().any(|digit| matches!(digit, b'1'..=b'9'))
 }
 
 /// The instant that `text` names, which validation has checked; `None` when its year has more than
@@ -130,7 +144,12 @@ mod tests {
             ("xs:double", "-1.5E-05", Value::Double(-1.5e-5)),
             ("xs:double", "5.", Value::Double(5.0)),
             ("xs:double", "+.5", Value::Double(0.5)),
-            ("xs:double", "1E400", Value::Double(f64::INFINITY)),
+            ("xs:double", " 1E400", Value::Text(" 1E400")),
+            ("xs:double", "-1e400", Value::Text("-1e400")),
+            ("xs:double", "1e-400", Value::Text("1e-400")),
+            ("xs:double", "5e-324", Value::Double(5e-324)),
+            ("xs:double", "0e999", Value::Double(0.0)),
+            ("xs:double", "-0.00", Value::Double(-0.0)),
             ("xs:float", "-INF", Value::Double(f64::NEG_INFINITY)),
             ("xs:float", "+INF", Value::Double(f64::INFINITY)),
             ("xs:double", "inf", Value::Unreadable("inf")),

@@ -217,6 +217,8 @@ mod tests {
             ("xs:long", "7", "x"),
             ("xs:double", "1", "1.0000000000000002"),
             ("xs:double", "INF", "-INF"),
+            ("xs:double", "INF", "1e400"),
+            ("xs:double", "0", "1e-400"),
             ("xs:double", "NaN", "nan"),
             ("xs:decimal", "1.5", "-1.5"),
             ("xs:decimal", "100", "1"),

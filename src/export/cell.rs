@@ -30,7 +30,7 @@ pub(super) enum Cell<'r> {
 impl<'r> Cell<'r> {
     /// The value of a column. What a typed column cannot hold is counted.
     pub(super) fn read(row: &Row<'r>, column: usize, changes: &mut Changes) -> Cell<'r> {
-        let kind = row.table.columns.get(column).map_or(Typed::Text, |column| column.kind);
+        let kind = row.kind(column);
         let mut lost = |kind| {
             changes.add(row.column_name(column), kind, row.key);
             Cell::Null
@@ -57,8 +57,8 @@ impl<'r> Cell<'r> {
                 }
                 None => lost(Kind::OutOfRange),
             },
-            // An instant whose year is too long to count with.
-            (Value::Text(_), Typed::Instant) => lost(Kind::OutOfRange),
+            // An instant whose year is too long to count with, or a number beyond 64 bits.
+            (Value::Text(_), Typed::Instant | Typed::Double) => lost(Kind::OutOfRange),
             _ => lost(Kind::Unreadable),
         }
     }

@@ -1,10 +1,11 @@
 //! Values as JSON.
 
+use super::Start;
 use super::changes::{Changes, Kind};
 use super::marked::MarkedOptions;
 use super::names::{self, Rules};
 use super::row::Row;
-use super::{Start, table::Table};
+use super::table::{Table, Typed};
 use crate::dataset::Value;
 use crate::geometry::shortest;
 use std::io;
@@ -50,6 +51,10 @@ pub(super) fn value(
                 return string(&number.to_string(), out);
             }
             out.extend_from_slice(number.to_string().as_bytes());
+        }
+        Value::Text(_) if row.kind(column) == Typed::Double => {
+            changes.add(row.column_name(column), Kind::OutOfRange, row.key);
+            out.extend_from_slice(b"null");
         }
         // Text formats keep what was sent: of instants, numbers without bounds, geographies, and
         // what does not read as its type.

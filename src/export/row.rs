@@ -1,7 +1,7 @@
 //! One row of an export: an entity, and the geometry that is chosen for it.
 
 use super::changes::{Changes, Kind};
-use super::table::Table;
+use super::table::{Table, Typed};
 use crate::dataset::{Element, Entity, Value};
 use crate::geometry::{self, Geometry, Surface, WktError};
 use std::borrow::Cow;
@@ -47,6 +47,11 @@ impl<'r> Row<'r> {
     /// A column's name in the document.
     pub fn column_name(&self, column: usize) -> &'r str {
         self.table.columns.get(column).map_or("", |column| column.name.as_str())
+    }
+
+    /// How a column's values are written in a typed format.
+    pub(super) fn kind(&self, column: usize) -> Typed {
+        self.table.columns.get(column).map_or(Typed::Text, |column| column.kind)
     }
 
     /// The name of the primary key's column.

@@ -94,6 +94,19 @@ fn features(entities: &[&str], options: &Options) -> (Vec<Json>, Written) {
 }
 
 #[test]
+fn numbers_that_64_bits_do_not_hold_are_null_in_json_and_text_in_csv() {
+    let entity = "<EntityID>1</EntityID><Latitude>1e400</Latitude><Longitude>1e-400</Longitude>";
+    let (features, written) = features(&[entity], &options());
+    let expected = ["Latitude", "Longitude"].map(|column| (column.to_owned(), Kind::OutOfRange, 1));
+    assert_eq!(kinds(&written), expected);
+    let properties = &features[0]["properties"];
+    assert_eq!((&properties["Latitude"], &features[0]["geometry"]), (&Json::Null, &Json::Null));
+    let (text, written) = export("csv", &options(), &places(&[entity])).unwrap();
+    assert!(text.contains("1e400,1e-400"), "{text}");
+    assert_eq!(kinds(&written), []);
+}
+
+#[test]
 fn elements_inside_a_value_are_counted() {
     let entity = "<EntityID>1</EntityID><Name><b>old</b>t</Name><Shape><b/>POINT (1 2)</Shape>\
         <Other>POINT (3 4)</Other>";
