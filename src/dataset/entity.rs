@@ -110,6 +110,8 @@ pub struct Element<'r> {
     pub(super) text: &'r str,
     /// The text before line ends are made what XML says they are.
     pub(super) written: &'r str,
+    /// A digest of the elements in it; 0 without any.
+    pub(super) inside: u64,
     pub(super) flags: Flags,
 }
 
@@ -188,6 +190,12 @@ impl<'r> Element<'r> {
         self.flags.nested
     }
 
+    /// A digest of the elements in it: their places, tags and texts; 0 without any. The same
+    /// document gives the same digest each time, in the same version of this program.
+    pub(crate) fn inside(&self) -> u64 {
+        self.inside
+    }
+
     /// Whether the text is only the beginning: of an undeclared element, when it is longer than
     /// [`DocumentLimits::max_value_bytes`](super::DocumentLimits::max_value_bytes).
     pub fn is_cut(&self) -> bool {
@@ -210,6 +218,8 @@ pub(super) struct Cell {
     /// Bytes right before `start`: of the name of an undeclared element, of the text as written
     /// where it differs.
     pub(super) before: usize,
+    /// See [`Element::inside`].
+    pub(super) inside: u64,
 }
 
 /// An entity held as a whole, used again for each.
@@ -261,7 +271,7 @@ impl Stored {
             (Some(_), _) => ("", before),
             (None, _) => (before, text),
         };
-        Element { declared, name, text, written, flags: cell.flags }
+        Element { declared, name, text, written, inside: cell.inside, flags: cell.flags }
     }
 
     /// Passes on the entity that is held.
@@ -331,7 +341,8 @@ impl Sink for Stored {
         let follows = self.cells.last().is_none_or(|last| last.column < column);
         self.in_order &= follows && column != UNDECLARED;
         let (before, end) = (before.len(), self.text.len());
-        self.cells.push(Cell { column, flags: element.flags, start, end, before });
+        let Element { inside, flags, .. } = *element;
+        self.cells.push(Cell { column, flags, start, end, before, inside });
     }
 
     fn end(&mut self, _: Head<'_>) {}

@@ -20,7 +20,7 @@ pub(super) struct Row<'r> {
     /// What is not null, in the order of the plan's numbers.
     columns: Vec<Column<'r>>,
     /// What the schema does not allow for: undeclared elements, and further values of a column.
-    extras: BTreeMap<String, &'r str>,
+    extras: BTreeMap<String, Cell<'r>>,
 }
 
 /// A column that is compared, with its value.
@@ -86,7 +86,7 @@ impl<'r> Row<'r> {
         scratch.extend_from_slice(&u32::MAX.to_le_bytes());
         for (name, value) in &self.extras {
             text(name, scratch);
-            text(value, scratch);
+            value.canonical(scratch);
         }
         let mut digest = Digest::default();
         digest.iter_mut().zip(Sha256::digest(&scratch)).for_each(|(to, from)| *to = from);
@@ -96,16 +96,17 @@ impl<'r> Row<'r> {
 
 /// An element's value, or its text.
 fn cell<'r>(element: &Element<'r>, as_text: bool) -> Cell<'r> {
-    match element.value() {
+    let cell = match element.value() {
         Value::Null => Cell::NULL,
         _ if as_text => Cell::of_text(element.text()),
         value => Cell::new(value, element.text()),
-    }
+    };
+    cell.with_inside(element.inside())
 }
 
 /// The elements that the schema does not allow for. The second of a name is `NAME[2]`, whether or
 /// not the schema declares the first.
-fn extras<'r>(side: &SidePlan, entity: &Entity<'r>) -> BTreeMap<String, &'r str> {
+fn extras<'r>(side: &SidePlan, entity: &Entity<'r>) -> BTreeMap<String, Cell<'r>> {
     let planned = entity.type_index().and_then(|index| side.types.get(index));
     let mut extras = BTreeMap::new();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -120,7 +121,7 @@ fn extras<'r>(side: &SidePlan, entity: &Entity<'r>) -> BTreeMap<String, &'r str>
             continue;
         }
         let numbered = if *count == 1 { name.to_owned() } else { format!("{name}[{count}]") };
-        extras.insert(numbered, element.text());
+        extras.insert(numbered, Cell::of_text(element.text()).with_inside(element.inside()));
     }
     extras
 }
@@ -162,13 +163,13 @@ pub(super) fn differences<'r>(
         columns.entry(number).or_insert(change).new = cell;
     }
     let mut extras: BTreeMap<String, ColumnChange<'r>> = BTreeMap::new();
-    for (name, text) in old.extras {
-        let change = ColumnChange { name: name.clone(), old: Cell::of_text(text), new: Cell::NULL };
+    for (name, cell) in old.extras {
+        let change = ColumnChange { name: name.clone(), old: cell, new: Cell::NULL };
         extras.insert(name, change);
     }
-    for (name, text) in new.extras {
+    for (name, cell) in new.extras {
         let change = ColumnChange { name: name.clone(), old: Cell::NULL, new: Cell::NULL };
-        extras.entry(name).or_insert(change).new = Cell::of_text(text);
+        extras.entry(name).or_insert(change).new = cell;
     }
     let (mut one, mut other) = (Vec::new(), Vec::new());
     let mut differs = |change: &ColumnChange<'_>| {
@@ -204,7 +205,7 @@ impl<'r, 'p> EntityView<'r, 'p> {
             (name.to_owned(), element.map_or(Cell::NULL, |element| cell(&element, false)))
         });
         let extras = extras(self.side, &entity).into_iter();
-        declared.chain(extras.map(|(name, text)| (name, Cell::of_text(text))))
+        declared.chain(extras)
     }
 }
 

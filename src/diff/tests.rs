@@ -141,6 +141,33 @@ fn values_are_compared_and_not_how_they_are_written() {
 }
 
 #[test]
+fn elements_inside_values_are_compared() {
+    let shop = |rest: &str| shops(&format!("<Shop><EntityID>1</EntityID>{rest}</Shop>"));
+    let old = shop("<Name><b x='1'>a &amp; b<c/></b>t</Name>");
+    for same in [
+        "<Name><b x=\"1\">a <![CDATA[& b]]><c/><!-- c --></b>t</Name>",
+        "<Name><b x='&#49;'>a &#38; b<c></c></b>t</Name>",
+    ] {
+        assert_eq!(lines(&diff(&old, &shop(same))), Vec::<String>::new(), "{same}");
+    }
+    for other in [
+        "<Name>t</Name>",
+        "<Name>t<b x='1'>a &amp; b<c/></b></Name>",
+        "<Name><b x='2'>a &amp; b<c/></b>t</Name>",
+        "<Name><b>a &amp; b<c/></b>t</Name>",
+        "<Name><b x='1'>a &amp; B<c/></b>t</Name>",
+        "<Name><b x='1'><c/>a &amp; b</b>t</Name>",
+        "<Name><b x='1'>a &amp; b</b><c/>t</Name>",
+    ] {
+        let found = lines(&diff(&old, &shop(other)));
+        assert_eq!(found, ["changed 1 Name: \"t\" → \"t\""], "{other}");
+    }
+    let undeclared = |text: &str| shop(&format!("<More><b>{text}</b></More>"));
+    let found = lines(&diff(&undeclared("x"), &undeclared("y")));
+    assert_eq!(found, ["changed 1 More: \"\" → \"\""]);
+}
+
+#[test]
 fn changes_come_in_the_order_of_the_keys_bytes() {
     let shop = |key: &str, rest: &str| format!("<Shop><EntityID>{key}</EntityID>{rest}</Shop>");
     let old = shops(

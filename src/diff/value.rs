@@ -9,20 +9,27 @@ use std::fmt;
 pub struct Cell<'r> {
     value: Value<'r>,
     text: &'r str,
+    /// A digest of the elements inside; 0 without any.
+    inside: u64,
 }
 
 impl<'r> Cell<'r> {
     /// A null: the column is absent.
-    pub const NULL: Cell<'static> = Cell { value: Value::Null, text: "" };
+    pub const NULL: Cell<'static> = Cell { value: Value::Null, text: "", inside: 0 };
 
     /// A value that was read from this text.
     pub(super) fn new(value: Value<'r>, text: &'r str) -> Cell<'r> {
-        Cell { value, text }
+        Cell { value, text, inside: 0 }
     }
 
     /// A text.
     pub(super) fn of_text(text: &'r str) -> Cell<'r> {
-        Cell { value: Value::Text(text), text }
+        Cell { value: Value::Text(text), text, inside: 0 }
+    }
+
+    /// The same with the elements inside that have this digest.
+    pub(super) fn with_inside(self, inside: u64) -> Cell<'r> {
+        Cell { inside, ..self }
     }
 
     /// The typed value.
@@ -35,9 +42,9 @@ impl<'r> Cell<'r> {
         self.text
     }
 
-    /// Whether it is null. The empty text is not.
+    /// Whether it is null. The empty text is not, nor is what has elements inside.
     pub fn is_null(&self) -> bool {
-        matches!(self.value, Value::Null)
+        matches!(self.value, Value::Null) && self.inside == 0
     }
 
     /// Writes bytes that are the same for equal values only. -0 equals 0, and NaN equals NaN. An
@@ -74,6 +81,15 @@ impl<'r> Cell<'r> {
                 text(self.text, out);
             }
         }
+        if self.inside != 0 {
+            out.push(b'e');
+            out.extend_from_slice(&self.inside.to_le_bytes());
+        }
+    }
+
+    /// What is shown behind the value.
+    fn suffix(&self) -> &'static str {
+        if self.inside == 0 { "" } else { " (and elements inside)" }
     }
 }
 
@@ -123,7 +139,7 @@ const SHOWN: usize = 200;
 impl fmt::Display for Cell<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.value {
-            Value::Null => f.write_str("null"),
+            Value::Null => f.write_str("null")?,
             Value::Text(text) | Value::Geometry(text) | Value::Unreadable(text) => {
                 let is_plain = text == text.trim()
                     && !text.is_empty()
@@ -133,12 +149,13 @@ impl fmt::Display for Cell<'_> {
                 let shown = end.and_then(|end| text.get(..end)).unwrap_or(text);
                 let more = if end.is_some() { "…" } else { "" };
                 match is_plain {
-                    true => write!(f, "{shown}{more}"),
-                    false => write!(f, "\"{shown}{more}\""),
+                    true => write!(f, "{shown}{more}")?,
+                    false => write!(f, "\"{shown}{more}\"")?,
                 }
             }
-            _ => f.write_str(self.text.trim()),
+            _ => f.write_str(self.text.trim())?,
         }
+        f.write_str(self.suffix())
     }
 }
 
@@ -154,12 +171,12 @@ pub(super) fn shown_pair(old: &Cell<'_>, new: &Cell<'_>) -> (String, String) {
     if same <= SHOWN / 2 {
         return (old.to_string(), new.to_string());
     }
-    let from = |text: &str| {
+    let from = |text: &str, cell: &Cell<'_>| {
         let rest: String = text.chars().skip(same - CONTEXT).take(SHOWN).collect();
         let more = if text.chars().count() > same - CONTEXT + SHOWN { "…" } else { "" };
-        format!("…{rest}{more}")
+        format!("…{rest}{more}{}", cell.suffix())
     };
-    (from(one), from(other))
+    (from(one, old), from(other, new))
 }
 
 fn long_text<'r>(cell: &Cell<'r>) -> Option<&'r str> {
@@ -273,6 +290,8 @@ mod tests {
         }
         assert_eq!(serde_json::to_string(&Cell::NULL).unwrap(), "null");
         assert_eq!(Cell::NULL.to_string(), "null");
+        let with_elements = Cell::of_text("t").with_inside(1);
+        assert_eq!(with_elements.to_string(), "t (and elements inside)");
         let long = "é".repeat(300);
         assert_eq!(cell("xs:string", &long).to_string(), "é".repeat(200) + "…");
     }

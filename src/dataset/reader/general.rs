@@ -8,6 +8,7 @@ use super::super::schema::{EntityType, Field, Schema};
 use super::super::strict::{Token, XmlSource};
 use super::super::values::ColumnKind;
 use super::super::warnings::{Unproven, Warnings};
+use super::inside::Inside;
 use super::outer::{self, Others, skip, too_many, truncated};
 use super::text::Gathered;
 use std::io::BufRead;
@@ -27,6 +28,8 @@ pub(super) struct General<R> {
     seen: Vec<u64>,
     /// The current element's text.
     value: Gathered,
+    /// The elements in the current element.
+    inside: Inside,
     /// The current undeclared element's name.
     name: String,
     /// What the source reads into.
@@ -52,6 +55,7 @@ impl<R: BufRead> General<R> {
             declared: 0,
             seen: vec![0; widest],
             value: Gathered::default(),
+            inside: Inside::default(),
             name: String::new(),
             piece: Vec::new(),
             warnings,
@@ -148,6 +152,7 @@ impl<R: BufRead> General<R> {
                         name: "",
                         text: self.value.text(),
                         written: self.value.written(),
+                        inside: self.inside.digest(),
                         flags: Flags { nil, ..flags },
                     });
                     hint = position + 1;
@@ -183,6 +188,7 @@ impl<R: BufRead> General<R> {
             self.given_before(field);
         }
         self.value.clear();
+        self.inside.clear();
         if !empty {
             flags.nested = self.read_value(field)?;
         }
@@ -225,8 +231,13 @@ impl<R: BufRead> General<R> {
                         let at = (self.source.offset(), self.number, Some(field));
                         unknown(&mut self.warnings, at, tag.name(), "a value holds no elements");
                     }
+                    self.inside.begin(length);
+                    self.inside.open(tag);
                     if !tag.empty {
-                        skip(&mut self.source, &mut self.piece, &self.limits)?;
+                        let inside = &mut self.inside;
+                        skip(&mut self.source, &mut self.piece, &self.limits, |token| {
+                            inside.add(token);
+                        })?;
                     }
                 }
                 Token::End => return Err(truncated("within a value", self.source.location())),
@@ -264,14 +275,23 @@ impl<R: BufRead> General<R> {
     ) -> Result<(), ValidationError> {
         let mut flags = Flags::default();
         self.value.clear();
+        self.inside.clear();
         let mut open = usize::from(!empty);
         if !empty {
             self.check_depth(depth)?;
         }
         while open > 0 {
             let raw = self.source.read(&mut self.piece);
-            match self.source.check(&raw)? {
+            let token = self.source.check(&raw)?;
+            if open > 1 {
+                self.inside.add(&token);
+            }
+            match token {
                 Token::Open(tag) => {
+                    if open == 1 {
+                        self.inside.begin(self.value.written().len());
+                        self.inside.open(tag);
+                    }
                     flags.nested = true;
                     if !tag.empty {
                         open += 1;
@@ -302,6 +322,7 @@ impl<R: BufRead> General<R> {
             name: &self.name,
             text: self.value.text(),
             written: self.value.written(),
+            inside: self.inside.digest(),
             flags,
         });
         Ok(())

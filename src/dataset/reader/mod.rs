@@ -4,6 +4,7 @@
 //! is for those who use it. [`validate()`](super::validate()) is one of them.
 
 mod general;
+mod inside;
 mod outer;
 mod predict;
 mod scan;

@@ -96,7 +96,8 @@ pub(super) fn find_schema<R: BufRead>(
                     return Err(too_many(limits, source.location()));
                 }
                 if !tag.empty {
-                    skip(source, &mut piece, limits).map_err(|error| before.error(error))?;
+                    skip(source, &mut piece, limits, |_| ())
+                        .map_err(|error| before.error(error))?;
                 }
             }
             Token::Text(text) | Token::CData(text) => {
@@ -117,16 +118,20 @@ pub(super) fn find_schema<R: BufRead>(
 }
 
 /// Reads up to the end tag of the element whose start tag has just been met, whatever it holds.
+/// `visit` gets each token, the end tag included.
 #[cold]
 pub(super) fn skip<R: BufRead>(
     source: &mut XmlSource<R>,
     piece: &mut Vec<u8>,
     limits: &DocumentLimits,
+    mut visit: impl FnMut(&Token<'_>),
 ) -> Result<(), ValidationError> {
     let mut depth = 1usize;
     while depth > 0 {
         let raw = source.read(piece);
-        match source.check(&raw)? {
+        let token = source.check(&raw)?;
+        visit(&token);
+        match token {
             Token::Open(tag) if !tag.empty => {
                 depth += 1;
                 // the tokenizer remembers what is open

@@ -182,7 +182,7 @@ impl Walk<'_> {
             in_order &= last.is_none_or(|last| last < position);
             let (start, end) = if has_text { self.value(column, cells.len())? } else { (0, 0) };
             let (column_number, flags) = (u32::try_from(position).ok()?, Flags::default());
-            cells.push(Cell { column: column_number, flags, start, end, before: 0 });
+            cells.push(Cell { column: column_number, flags, start, end, before: 0, inside: 0 });
             last = Some(position);
             expected = column.next;
         }

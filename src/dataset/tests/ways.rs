@@ -19,9 +19,10 @@ fn read(
             let (name, number, offset) = (entity.name(), entity.number(), entity.offset());
             writeln!(given, "{name} {number} {offset} {:?}", entity.type_index()).unwrap();
             for element in entity.elements() {
-                let Element { text, written, flags, .. } = element;
+                let Element { text, written, inside, flags, .. } = element;
                 let (name, column) = (element.name(), element.column());
-                writeln!(given, " {name} {column:?} {text:?} {written:?} {flags:?}").unwrap();
+                writeln!(given, " {name} {column:?} {text:?} {written:?} {inside} {flags:?}")
+                    .unwrap();
                 // the first of its column is the one that is found by it
                 if let Some(found) = column.filter(|_| !flags.repeated) {
                     let found = entity.get(found).unwrap();
