@@ -5,6 +5,7 @@ use super::output::{self, Ended};
 use super::snapshots::known;
 use super::{Common, Problem, archive, exit};
 use crate::archive::{Archive, Snapshot};
+use crate::dataset::Unproven;
 use crate::diff::{Archived, ColumnChange, Event, EventKind, Night, Wanted, follow};
 use crate::printable::one_line;
 use clap::Args;
@@ -44,6 +45,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
         .map(|snapshot| Night {
             document: Archived::new(&archive, snapshot, &|_| {}),
             content: snapshot.manifest.content.sha256.clone(),
+            keys_are_proven: !snapshot.manifest.unproven.contains(&Unproven::Keys),
         })
         .collect();
     let wanted = Wanted { key: arguments.key.clone(), entity_type: arguments.entity.clone() };

@@ -1,8 +1,8 @@
 //! The life of one entity over many documents of one source.
 
-use super::plan::Plan;
+use super::plan::{Plan, SidePlan};
 use super::read::end_tag;
-use super::row::{ColumnChange, EntityView, differences};
+use super::row::{ColumnChange, Digest, EntityView, Row, differences};
 use super::value::Cell;
 use super::{DiffError, Document};
 use crate::dataset::{DocumentLimits, Entity, Reader, Schema};
@@ -24,12 +24,16 @@ pub struct Night<D> {
     pub document: D,
     /// A digest of its content. Documents with the same one are read once.
     pub content: String,
+    /// Whether each of its entities is known to have a primary key of its own: it is parsed up to
+    /// the entity then, otherwise to its end.
+    pub keys_are_proven: bool,
 }
 
 /// Which entity is followed.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Its primary key's text. Where a document repeats it, the first counts.
+    /// Its primary key's text. Where a document repeats it, all its entities are followed: equal ones
+    /// are matched first, as in a comparison of two documents.
     pub key: String,
     /// The name of its type; needed where a document declares several.
     pub entity_type: Option<String>,
@@ -64,7 +68,7 @@ pub enum Event<'e, D> {
 }
 
 /// Follows an entity through documents that are given newest first, and reports its events newest
-/// first. Each document is proven to its end, and parsed up to the entity.
+/// first. Each document is proven to its end.
 ///
 /// # Errors
 /// What `report` returns, and [`DiffError::SeveralTypes`].
@@ -130,7 +134,7 @@ fn read_some<'n, D: Document>(
     thread::scope(|scope| {
         let threads: Vec<_> = next
             .iter()
-            .map(|night| (*night, scope.spawn(|| Sighting::find(&night.document, wanted))))
+            .map(|night| (*night, scope.spawn(|| Sighting::find(night, wanted))))
             .collect();
         let ended = threads.into_iter().map(|(night, thread)| match thread.join() {
             Ok(sighting) => (night.content.as_str(), sighting),
@@ -145,15 +149,16 @@ fn read_some<'n, D: Document>(
 struct Sighting {
     /// The document up to the end of its schema.
     head: Vec<u8>,
-    /// The entity; `None` where it is not there.
-    entity: Option<Vec<u8>>,
+    /// The entity; none where it is not there, several where the document repeats its key.
+    entities: Vec<Vec<u8>>,
     tail: Vec<u8>,
 }
 
 impl Sighting {
-    fn find(document: &impl Document, wanted: &Wanted) -> Result<Sighting, DiffError> {
+    fn find<D: Document>(night: &Night<D>, wanted: &Wanted) -> Result<Sighting, DiffError> {
+        let document = &night.document;
         let mut content = document.open().map_err(|error| DiffError::closed(document, error))?;
-        let found = match search(document, &mut content, wanted) {
+        let found = match search(night, &mut content, wanted) {
             Err(error @ DiffError::Damaged { .. }) => return Err(error),
             found => found,
         };
@@ -161,8 +166,8 @@ impl Sighting {
         found
     }
 
-    fn open(&self) -> Result<Reader<impl BufRead + '_>, DiffError> {
-        let entity = self.entity.as_deref().unwrap_or_default();
+    /// The document of one entity alone.
+    fn open<'s>(&'s self, entity: &'s [u8]) -> Result<Reader<impl BufRead + 's>, DiffError> {
         let document = self.head.chain(entity).chain(&self.tail[..]);
         let limits = DocumentLimits { max_bytes: u64::MAX, ..DocumentLimits::default() };
         Reader::open(document, &limits).map_err(DiffError::inconsistent)
@@ -170,11 +175,12 @@ impl Sighting {
 }
 
 /// Reads up to the wanted entity, or to the end.
-fn search(
-    document: &impl Document,
+fn search<D: Document>(
+    night: &Night<D>,
     content: &mut (impl BufRead + Send),
     wanted: &Wanted,
 ) -> Result<Sighting, DiffError> {
+    let document = &night.document;
     let damaged = |error| DiffError::damaged(document, error);
     let seen = Rc::new(RefCell::new(Vec::new()));
     let tee = Tee { inner: content, seen: Rc::clone(&seen) };
@@ -183,17 +189,20 @@ fn search(
     let mut passed = Passed { seen: &seen, base: 0 };
     let head = passed.take(reader.position());
     let root = reader.root().to_owned();
-    let mut found = None;
+    let mut entities = Vec::new();
     while let Some(entity) = reader.next_entity().map_err(damaged)? {
         let is_type = wanted.entity_type.as_deref().is_none_or(|name| entity.name() == name);
         let is_it = is_type && entity.key() == Some(wanted.key.as_str());
         if is_it {
-            found = Some(passed.take(reader.position()));
-            break;
+            entities.push(passed.take(reader.position()));
+            if night.keys_are_proven {
+                break;
+            }
+            continue;
         }
         passed.forget(reader.position());
     }
-    Ok(Sighting { head, entity: found, tail: end_tag(&root) })
+    Ok(Sighting { head, entities, tail: end_tag(&root) })
 }
 
 /// What a [`Tee`] has kept, from a place in the document on.
@@ -243,31 +252,76 @@ fn check_types(
 fn compare<E: From<DiffError>>(
     old: Option<&Sighting>,
     new: &Sighting,
-    report: impl FnOnce(EventKind, &[ColumnChange<'_>]) -> Result<(), E>,
+    mut report: impl FnMut(EventKind, &[ColumnChange<'_>]) -> Result<(), E>,
 ) -> Result<(), E> {
-    if old == Some(new) {
+    let Some(old) = old else {
+        for entity in &new.entities {
+            alone(&mut new.open(entity)?, EventKind::Added, &mut report)?;
+        }
+        return Ok(());
+    };
+    if old == new {
         return Ok(());
     }
-    let mut new_reader = new.open()?;
-    let Some(old) = old else {
-        return match new.entity {
-            Some(_) => alone(&mut new_reader, EventKind::Added, report),
-            None => Ok(()),
-        };
-    };
-    let mut old_reader = old.open()?;
-    match (&old.entity, &new.entity) {
-        (None, None) => Ok(()),
-        (None, Some(_)) => alone(&mut new_reader, EventKind::Added, report),
-        (Some(_), None) => alone(&mut old_reader, EventKind::Removed, report),
-        (Some(_), Some(_)) => {
-            let plan = Plan::of(old_reader.schema(), new_reader.schema(), &BTreeSet::new());
-            let (old, new) = (only(&mut old_reader)?, only(&mut new_reader)?);
-            match differences(&plan, &old, &new).as_slice() {
-                [] => Ok(()),
-                columns => report(EventKind::Changed, columns),
+    let Unequal { plan, old: old_entities, new: new_entities } = Unequal::of(old, new)?;
+    let pairs = old_entities.len().min(new_entities.len());
+    for (old_entity, new_entity) in old_entities.iter().zip(&new_entities) {
+        let (mut old_reader, mut new_reader) = (old.open(old_entity)?, new.open(new_entity)?);
+        let columns = differences(&plan, &only(&mut old_reader)?, &only(&mut new_reader)?);
+        if !columns.is_empty() {
+            report(EventKind::Changed, &columns)?;
+        }
+    }
+    for entity in old_entities.iter().skip(pairs) {
+        alone(&mut old.open(entity)?, EventKind::Removed, &mut report)?;
+    }
+    for entity in new_entities.iter().skip(pairs) {
+        alone(&mut new.open(entity)?, EventKind::Added, &mut report)?;
+    }
+    Ok(())
+}
+
+/// The entities of two sightings that have no equal one in the other, in the order of their
+/// digests.
+struct Unequal<'s> {
+    plan: Plan,
+    old: Vec<&'s [u8]>,
+    new: Vec<&'s [u8]>,
+}
+
+impl<'s> Unequal<'s> {
+    fn of(old: &'s Sighting, new: &'s Sighting) -> Result<Unequal<'s>, DiffError> {
+        let (old_head, new_head) = (old.open(&[])?, new.open(&[])?);
+        let plan = Plan::of(old_head.schema(), new_head.schema(), &BTreeSet::new());
+        let (olds, news) = (old.digests(&plan.old)?, new.digests(&plan.new)?);
+        let (mut old, mut new) = (Vec::new(), Vec::new());
+        let mut news = news.into_iter().peekable();
+        for (digest, entity) in olds {
+            while let Some((_, smaller)) = news.next_if(|(other, _)| *other < digest) {
+                new.push(smaller);
+            }
+            if news.next_if(|(other, _)| *other == digest).is_none() {
+                old.push(entity);
             }
         }
+        new.extend(news.map(|(_, entity)| entity));
+        Ok(Unequal { plan, old, new })
+    }
+}
+
+impl Sighting {
+    /// The entities with their digests, in the order of these.
+    fn digests(&self, side: &SidePlan) -> Result<Vec<(Digest, &[u8])>, DiffError> {
+        let mut digests = Vec::new();
+        let mut scratch = Vec::new();
+        for entity in &self.entities {
+            let mut reader = self.open(entity)?;
+            let read = only(&mut reader)?;
+            let digest = Row::of(side, &read).digest(&read, &mut scratch);
+            digests.push((digest, entity.as_slice()));
+        }
+        digests.sort_unstable_by_key(|(digest, _)| *digest);
+        Ok(digests)
     }
 }
 

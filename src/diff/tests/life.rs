@@ -7,7 +7,11 @@ fn follow_all(documents: &[&Text], key: &str, entity_type: Option<&str>) -> Vec<
     let nights: Vec<_> = documents
         .iter()
         .rev()
-        .map(|document| Night { document: (*document).clone(), content: document.0.clone() })
+        .map(|document| Night {
+            document: (*document).clone(),
+            content: document.0.clone(),
+            keys_are_proven: false,
+        })
         .collect();
     let wanted = Wanted { key: key.to_owned(), entity_type: entity_type.map(str::to_owned) };
     let mut lines = Vec::new();
@@ -103,4 +107,25 @@ fn of_several_types_one_must_be_chosen() {
     );
     assert_eq!(follow_all(&[&one, &other], "1", Some("Depot")), ["1 Added EntityID: null → 1"]);
     assert_eq!(follow_all(&[&one, &other], "1", Some("Booth")), Vec::<String>::new());
+}
+
+#[test]
+fn entities_of_one_key_are_matched_by_their_values_first() {
+    let night = |sizes: &[u8]| {
+        let shops_of_one_key: String = sizes
+            .iter()
+            .map(|size| format!("<Shop><EntityID>1</EntityID><Size>{size}</Size></Shop>"))
+            .collect();
+        shops(&shops_of_one_key)
+    };
+    let life = |nights: &[&[u8]]| {
+        let nights: Vec<_> = nights.iter().map(|sizes| night(sizes)).collect();
+        follow_all(&nights.iter().collect::<Vec<_>>(), "1", None)
+    };
+    let added = |size: u8| format!("1 Added EntityID: null → 1 Size: null → {size}");
+    assert_eq!(life(&[&[1, 2], &[2, 1]]), [added(1), added(2)]);
+    assert_eq!(life(&[&[1, 2, 2], &[2, 1, 2]]), [added(1), added(2), added(2)]);
+    assert_eq!(life(&[&[1, 2], &[2, 3]])[..1], ["2 Changed Size: 1 → 3"]);
+    assert_eq!(life(&[&[1], &[2, 1]])[..1], ["2 Added EntityID: null → 1 Size: null → 2"]);
+    assert_eq!(life(&[&[1, 1], &[1]])[..1], ["2 Removed EntityID: 1 → null Size: 1 → null"]);
 }
