@@ -153,7 +153,8 @@ def check_gdal(path, features):
 
 
 def check_cosmos(exporter, snapshot):
-    if any(entity.key is None for entity in snapshot.entities):
+    keys = [entity.key for entity in snapshot.entities]
+    if None in keys or len(set(keys)) < len(keys):
         arguments = ["export", snapshot.manifest, "--format", "cosmos", "--output", f"{exporter.folder}/none"]
         exporter.run(*arguments, codes=(1,))
         return
