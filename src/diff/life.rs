@@ -32,8 +32,8 @@ pub struct Night<D> {
 /// Which entity is followed.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// Its primary key's text. Where a document repeats it, all its entities are followed: equal ones
-    /// are matched first, as in a comparison of two documents.
+    /// Its primary key's text. Where a document repeats it, all its entities are followed: equal
+    /// ones are matched first, as in a comparison of two documents.
     pub key: String,
     /// The name of its type; needed where a document declares several.
     pub entity_type: Option<String>,
@@ -293,18 +293,18 @@ impl<'s> Unequal<'s> {
     fn of(old: &'s Sighting, new: &'s Sighting) -> Result<Unequal<'s>, DiffError> {
         let (old_head, new_head) = (old.open(&[])?, new.open(&[])?);
         let plan = Plan::of(old_head.schema(), new_head.schema(), &BTreeSet::new());
-        let (olds, news) = (old.digests(&plan.old)?, new.digests(&plan.new)?);
+        let (earlier, later) = (old.digests(&plan.old)?, new.digests(&plan.new)?);
         let (mut old, mut new) = (Vec::new(), Vec::new());
-        let mut news = news.into_iter().peekable();
-        for (digest, entity) in olds {
-            while let Some((_, smaller)) = news.next_if(|(other, _)| *other < digest) {
+        let mut later = later.into_iter().peekable();
+        for (digest, entity) in earlier {
+            while let Some((_, smaller)) = later.next_if(|(other, _)| *other < digest) {
                 new.push(smaller);
             }
-            if news.next_if(|(other, _)| *other == digest).is_none() {
+            if later.next_if(|(other, _)| *other == digest).is_none() {
                 old.push(entity);
             }
         }
-        new.extend(news.map(|(_, entity)| entity));
+        new.extend(later.map(|(_, entity)| entity));
         Ok(Unequal { plan, old, new })
     }
 }
