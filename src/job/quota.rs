@@ -8,7 +8,7 @@ use crate::policy::quota::{Quota, QuotaCheck, check};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// A remote job that is not known to have ended is presumed to run for this long: the service's
-/// documents put the longest job at 12 hours ("Bing Maps Data Source AccountLimits").
+/// documents put the longest job at 12 hours ("Bing Maps Data Source Limits").
 pub const LONGEST_REMOTE_JOB: TimeDelta = TimeDelta::hours(12);
 /// A wait whose end is not known is reconsidered after this.
 const DAY: TimeDelta = TimeDelta::hours(24);
