@@ -35,6 +35,16 @@ pub enum Progress {
         /// How many entities it announces; `None` for none and for 0, which says nothing.
         expected: Option<u64>,
     },
+    /// Done: a load, a publication or a rollback, which has no result to fetch.
+    Applied {
+        /// How many entities were loaded, where the service says so.
+        processed: Option<u64>,
+        /// How many entities could not be loaded. Any is a failure, although the service calls the
+        /// job completed.
+        failed: u64,
+        /// Where its error log lies.
+        error_log_url: Option<String>,
+    },
     /// Aborted by the service.
     Aborted {
         /// The service's reasons.

@@ -22,11 +22,16 @@ pub mod bing;
 mod conformance;
 pub mod http;
 mod kind;
+mod restoring;
 
 pub use self::kind::{
     AccountSettings, DEFAULT, KINDS, ServiceKind, UnknownService, connect, named,
 };
-pub use crate::job::{Failure, FailureKind, OtherJob, Polled, Progress, Submitted};
+pub use self::restoring::{ListedSource, Listing, LoadDocument, LoadLimits, LoadMode, Restoring};
+pub use crate::job::{
+    ActivityKind, Failure, FailureKind, ListedVersion, OtherJob, Polled, Progress, RemoteActivity,
+    Submitted, VersionState,
+};
 pub use crate::settings::Target;
 
 use std::fmt;
@@ -164,4 +169,14 @@ pub trait ExportService: Send + Sync {
         target: &'a Target,
         now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<(), Failure>>;
+
+    /// What it lists, if it lists anything.
+    fn listing(&self) -> Option<&dyn Listing> {
+        None
+    }
+
+    /// The way back, if it has one.
+    fn restoring(&self) -> Option<&dyn Restoring> {
+        None
+    }
 }

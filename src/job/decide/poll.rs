@@ -54,6 +54,9 @@ impl Next<'_> {
                 self.event(JobEvent::Completed { expected: *expected });
             }
             Progress::Completed { result_url: None, .. } => self.completed_without_link(),
+            Progress::Applied { .. } => {
+                self.replace(ErrorKind::Protocol, "the service answered about another kind of job");
+            }
             Progress::Aborted { message, .. } => {
                 self.replace(ErrorKind::Aborted, &format!("the service aborted it: {message}"));
             }
