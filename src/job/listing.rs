@@ -48,8 +48,8 @@ pub struct RemoteActivity {
     pub id: String,
     /// What it does.
     pub kind: ActivityKind,
-    /// The data source that it changes: known for certain only from a completed one.
-    pub data_source: Option<String>,
+    /// The name of the data source that it changes: known for certain only from a completed one.
+    pub name: Option<String>,
     /// When the service says that it was created. Information only.
     pub created_at: Option<DateTime<Utc>>,
     /// Where to ask for its status, without a key; `None` when the list has no usable link.
