@@ -44,6 +44,7 @@ pub mod http;
 
 pub mod tls;
 
+pub mod background;
 pub mod clock;
 pub mod files;
 

@@ -3,6 +3,7 @@
 use super::map;
 use super::{bytes, count, instant, instant_or_dash, layout, mark, not_found, or_dash};
 use crate::archive::{Archive, Snapshot};
+use crate::background::Stoppable;
 use crate::dataset::{self, Column};
 use crate::report::ReportError;
 use crate::web::State;
@@ -11,7 +12,6 @@ use axum::extract::{Extension, Path, State as Extract};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use std::collections::VecDeque;
-use std::io::{BufRead, Read};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use tokio_util::sync::CancellationToken;
@@ -107,7 +107,7 @@ impl Maps {
         let every = snapshot.manifest.entities.div_ceil(PLACES as u64).max(1);
         let read = archive
             .content(snapshot, READ)
-            .and_then(|content| dataset::points(Watched { content, gone }, every, PLACES));
+            .and_then(|content| dataset::points(Stoppable::new(content, gone), every, PLACES));
         let places: Arc<[dataset::Point]> = match read {
             Ok(places) => places.into(),
             Err(error) => return Some(Err(error)),
@@ -121,39 +121,6 @@ impl Maps {
     fn known(&self, path: &FilePath) -> Option<Arc<[dataset::Point]>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.iter().find(|(of, _)| of == path).map(|(_, places)| Arc::clone(places))
-    }
-}
-
-/// Content that is read only until the client disconnects.
-struct Watched<'g, R> {
-    content: R,
-    gone: &'g CancellationToken,
-}
-
-impl<R: Read> Read for Watched<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.check()?;
-        self.content.read(buffer)
-    }
-}
-
-impl<R: BufRead> BufRead for Watched<'_, R> {
-    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
-        self.check()?;
-        self.content.fill_buf()
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.content.consume(count);
-    }
-}
-
-impl<R> Watched<'_, R> {
-    fn check(&self) -> std::io::Result<()> {
-        match self.gone.is_cancelled() {
-            false => Ok(()),
-            true => Err(std::io::Error::other("the client has disconnected")),
-        }
     }
 }
 
