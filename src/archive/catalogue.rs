@@ -126,12 +126,21 @@ impl Archive {
         Some(Snapshot { path, manifest })
     }
 
-    /// The entity count of the newest snapshot that is not suspicious.
-    pub fn baseline(&self, source: &str) -> io::Result<Option<u64>> {
-        Ok(self
-            .snapshots(source)?
-            .find(|snapshot| snapshot.manifest.suspicious.is_empty())
-            .map(|snapshot| snapshot.manifest.entities))
+    /// The newest snapshot that is not suspicious.
+    pub fn baseline(&self, source: &str) -> io::Result<Option<Snapshot>> {
+        Ok(self.snapshots(source)?.find(|snapshot| snapshot.manifest.suspicious.is_empty()))
+    }
+
+    /// The newest earlier snapshot of the same source, and of the same version, with other content:
+    /// what a snapshot is compared with.
+    pub fn earlier(&self, new: &Snapshot) -> io::Result<Option<Snapshot>> {
+        let manifest = &new.manifest;
+        let is_earlier = |one: &Snapshot| {
+            one.manifest.name() < manifest.name()
+                && one.manifest.origin.version == manifest.origin.version
+                && one.manifest.content != manifest.content
+        };
+        Ok(self.snapshots(&manifest.source)?.find(is_earlier))
     }
 
     /// The highest job number in any file name, whether or not it became a snapshot; 0 in an empty

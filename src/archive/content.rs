@@ -1,6 +1,6 @@
 //! Reads a snapshot's content, as the service sent it.
 
-use super::{Archive, Snapshot, layout};
+use super::{Archive, Received, Snapshot, layout};
 use crate::codec::Decoder;
 use crate::digest::Digesting;
 use crate::files;
@@ -51,6 +51,23 @@ impl Archive {
             stored: Content { bytes: stored.bytes, sha256: stored.sha256.clone() },
             content: snapshot.manifest.content.clone(),
             progress,
+        })
+    }
+}
+
+impl Received {
+    /// The content of a download that is not filed yet, checked against what was received.
+    ///
+    /// # Errors
+    /// When its hidden file cannot be opened.
+    pub fn proven_content(&self) -> io::Result<ProvenContent<'static>> {
+        let file = Digesting::new(files::read(&self.partial.path)?);
+        let decoder = self.codec.decoder(file)?.with_little_memory()?;
+        Ok(ProvenContent {
+            reader: BufReader::with_capacity(BUFFER, Digesting::new(decoder)),
+            stored: self.stored.clone(),
+            content: self.content.clone(),
+            progress: &|_| {},
         })
     }
 }

@@ -86,23 +86,16 @@ fn advance(bar: &ProgressBar, read: &AtomicU64, bytes: u64) {
     bar.inc(bytes.saturating_sub(read.swap(bytes, Ordering::Relaxed)));
 }
 
-/// The newest earlier snapshot of the same source, and of the same version, with other content.
 fn earlier(archive: &Archive, new: &Snapshot) -> Result<Snapshot, Problem> {
-    let manifest = &new.manifest;
-    let unreadable = |error| Problem::failed(format!("the archive cannot be read: {error}"));
-    let mut snapshots = archive.snapshots(&manifest.source).map_err(unreadable)?;
-    let is_earlier = |one: &Snapshot| {
-        one.manifest.name() < manifest.name()
-            && one.manifest.origin.version == manifest.origin.version
-            && one.manifest.content != manifest.content
-    };
-    snapshots.find(is_earlier).ok_or_else(|| {
+    let source = &new.manifest.source;
+    let found = archive
+        .earlier(new)
+        .map_err(|error| Problem::failed(format!("the archive cannot be read: {error}")))?;
+    found.ok_or_else(|| {
         Problem::usage(format!(
-            "{} has no earlier snapshot with other content than {}; `nightjar snapshots {}` lists \
-             them",
-            manifest.source,
-            shown(new),
-            manifest.source
+            "{source} has no earlier snapshot with other content than {}; `nightjar snapshots \
+             {source}` lists them",
+            shown(new)
         ))
     })
 }
