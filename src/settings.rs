@@ -291,6 +291,9 @@ pub struct Source {
     pub min_entities: u64,
     /// Losing a larger part than this since the last good snapshot is suspicious; 0 to 1.
     pub max_shrink: f64,
+    /// If more than this part of the entities were added, removed or changed since the last good
+    /// snapshot, that is suspicious; 0 to 1. `None` compares nothing.
+    pub max_change: Option<f64>,
     /// How long after a scheduled time a good snapshot may still be missing.
     pub grace: Duration,
     /// The file's default, overridden key by key.

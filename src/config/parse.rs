@@ -471,9 +471,11 @@ fn source(table: &Table<'_>, kinds: &Kinds<'_>, settings: &Settings) -> Option<S
     );
     let catch_up = table.get("catch_up", values::boolean).unwrap_or(Source::CATCH_UP);
     let min_entities = table.get("min_entities", values::whole(0)).unwrap_or(Source::MIN_ENTITIES);
-    let max_shrink = table
-        .get("max_shrink", values::number("a part from 0.0 to 1.0", |it| (0.0..=1.0).contains(&it)))
-        .unwrap_or(Source::MAX_SHRINK);
+    let part = |key| {
+        table.get(key, values::number("a part from 0.0 to 1.0", |it| (0.0..=1.0).contains(&it)))
+    };
+    let max_shrink = part("max_shrink").unwrap_or(Source::MAX_SHRINK);
+    let max_change = part("max_change");
     let grace = table.get("grace", values::duration).unwrap_or(Source::GRACE);
     let ping = table.get("ping", values::private_url);
     let retention =
@@ -487,6 +489,7 @@ fn source(table: &Table<'_>, kinds: &Kinds<'_>, settings: &Settings) -> Option<S
         catch_up,
         min_entities,
         max_shrink,
+        max_change,
         grace,
         retention,
         ping,

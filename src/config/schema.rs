@@ -66,6 +66,7 @@ pub(super) static SOURCE: Section = Section::new(
         "catch_up",
         "min_entities",
         "max_shrink",
+        "max_change",
         "grace",
         "ping",
         "retention",

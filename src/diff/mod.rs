@@ -25,7 +25,8 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use archived::Archived;
+pub use crate::manifest::ChangeCounts as Counts;
+pub use archived::{Archived, Unfiled, Until};
 pub use changes::{Change, Changes};
 pub use life::{Event, EventKind, Night, Wanted, follow};
 pub use plan::ColumnChanges;
@@ -35,7 +36,6 @@ pub use value::Cell;
 use crate::dataset::{DocumentLimits, Reader};
 use plan::Plan;
 use read::{Extract, Index, extract, index};
-use serde::Serialize;
 use sort::Space;
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -45,6 +45,11 @@ use std::thread;
 
 /// Bytes that each of the four lists of a comparison may hold in memory.
 const MEMORY: usize = 20 << 20;
+/// The same beside other work of a daemon.
+const LITTLE_MEMORY: usize = 4 << 20;
+
+/// The number of the rules of comparison, for those who keep counts: others count otherwise.
+pub const RULES: u32 = 1;
 
 /// A document that can be read twice.
 pub trait Document: Sync {
@@ -95,6 +100,11 @@ impl Options {
     /// All columns and all changes; temporary files in this folder.
     pub fn new(folder: PathBuf) -> Options {
         Options { ignore: BTreeSet::new(), limit: None, folder, memory: MEMORY }
+    }
+
+    /// The same, with at most `limit` changes, and in less memory: a daemon has other work.
+    pub fn beside_work(folder: PathBuf, limit: u64) -> Options {
+        Options { limit: Some(limit), memory: LITTLE_MEMORY, ..Options::new(folder) }
     }
 
     fn space(&self) -> Space {
@@ -166,26 +176,6 @@ impl DiffError {
 
     fn inconsistent(what: impl Display) -> DiffError {
         DiffError::Inconsistent(what.to_string())
-    }
-}
-
-/// How many entities there are of each kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Only in the new document.
-    pub added: u64,
-    /// Only in the old document.
-    pub removed: u64,
-    /// In both, with different values.
-    pub changed: u64,
-    /// In both, with the same values.
-    pub unchanged: u64,
-}
-
-impl Counts {
-    /// Those that are not in both with the same values.
-    pub fn differing(&self) -> u64 {
-        self.added + self.removed + self.changed
     }
 }
 

@@ -1,5 +1,6 @@
 //! Fetching, validating and filing a result.
 
+use super::compare::Candidate;
 use super::in_flight::StepHandle;
 use super::resumable::ResumableDownload;
 use super::step::Effect;
@@ -10,13 +11,15 @@ use crate::archive::{
 use crate::failpoint::Point;
 use crate::files;
 use crate::job::{ErrorKind, Job, JobEvent, Outcome, Policy, RemoteJob, is_last_attempt, refusal};
-use crate::manifest::{HIGHEST_JOB, Name, newly_unreadable, suspicions};
+use crate::manifest::{HIGHEST_JOB, Name, changed_much, newly_unreadable, suspicions};
 use crate::service::{ExportService, Failure, Target};
 use crate::settings::Source;
 use futures_util::StreamExt;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
 
 /// Less free space than this is a full disk, whatever is to be fetched.
 const LEAST_SPACE: u64 = 64 << 10;
@@ -50,6 +53,8 @@ impl Engine {
             Ok(arrived) => arrived,
             Err(outcome) => return Some(outcome.into()),
         };
+        let folder = &config.settings.state_dir;
+        let candidate = self.compare(source, received, folder, &handle.cancel).await?;
         if self.fails_at(Point::Settle) {
             return None;
         }
@@ -63,7 +68,7 @@ impl Engine {
         let (engine, source, job) = (self.clone(), source.clone(), job.clone());
         let policy = config.policy();
         let service = Arc::clone(service);
-        let settle = move || engine.settle(&policy, &*service, &source, &job, name, received);
+        let settle = move || engine.settle(&policy, &*service, &source, &job, name, candidate);
         let settled = tokio::task::spawn_blocking(settle).await;
         let outcome = match settled {
             Ok(Ok(outcome)) => outcome,
@@ -89,6 +94,7 @@ impl Engine {
             return Err(archived(
                 &snapshot,
                 "found in the archive: it was filed before the job was updated",
+                None,
             ));
         }
         let url = job.result_url().unwrap_or_default();
@@ -160,20 +166,21 @@ impl Engine {
         source: &Source,
         job: &Job,
         name: Name,
-        received: Received,
+        candidate: Candidate,
     ) -> io::Result<Outcome> {
         let is_last = is_last_attempt(job, policy, self.now());
-        let (kind, problem) = match &received.validation {
+        let (kind, problem) = match &candidate.received.validation {
             Ok(summary) => {
                 let warning = summary.warnings.first().map(ToString::to_string);
                 match refusal(summary.entities, job.expected(), warning, is_last) {
                     Some(refusal) => refusal,
-                    None => return self.file(service, source, job, received),
+                    None => return self.file(service, source, job, candidate),
                 }
             }
             Err(error) => (ErrorKind::Corrupt, error.to_string()),
         };
         // What was announced is there, and only its keys or its schema are not proven.
+        let received = candidate.received;
         let is_whole = kind == ErrorKind::Corrupt && received.validation.is_ok();
         let archive = &self.shared.archive;
         let kept = archive.quarantine(&source.name, name, job.attempts, is_whole, received);
@@ -198,29 +205,21 @@ impl Engine {
         }
         let number = self.shared.attempts.fetch_add(1, Ordering::Relaxed);
         let attempt = Attempt::new(&self.shared.worker.name, number);
-        let (engine, job, limit) = (self.clone(), job.clone(), config.settings.http.max_bytes);
-        let filed = tokio::task::spawn_blocking(move || {
-            let archive = &engine.shared.archive;
-            let format = service.format(&source.target);
-            let found = archive.requeue(&source.name, job.id, attempt, format, limit)?;
-            let Some((name, received)) = found else {
-                return Ok(None);
-            };
-            // Of an earlier remote job: its id and its announced number are no longer the job's.
-            let earlier = Job { remote: Some(RemoteJob::intended(name.created_at())), ..job };
-            engine.file(&*service, &source, &earlier, received).map(Some)
-        });
-        match filed.await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the quarantined document could not be archived");
-                None
-            }
-            Err(panicked) => {
-                tracing::error!(error = panic_message(panicked), "archiving failed");
-                None
-            }
-        }
+        let (archive, id, limit) =
+            (self.shared.archive.clone(), job.id, config.settings.http.max_bytes);
+        let (name, format) = (source.name.clone(), service.format(&source.target));
+        let found = not_archived(
+            tokio::task::spawn_blocking(move || archive.requeue(&name, id, attempt, format, limit))
+                .await,
+        );
+        let (name, received) = found??;
+        let (folder, never) = (&config.settings.state_dir, CancellationToken::new());
+        let candidate = self.compare(&source, received, folder, &never).await?;
+        // Of an earlier remote job: its id and its announced number are no longer the job's.
+        let remote = Some(RemoteJob::intended(name.created_at()));
+        let (engine, earlier) = (self.clone(), Job { remote, ..job.clone() });
+        let file = move || engine.file(&*service, &source, &earlier, candidate);
+        not_archived(tokio::task::spawn_blocking(file).await)
     }
 
     fn file(
@@ -228,8 +227,9 @@ impl Engine {
         service: &dyn ExportService,
         source: &Source,
         job: &Job,
-        mut received: Received,
+        candidate: Candidate,
     ) -> io::Result<Outcome> {
+        let Candidate { mut received, compared } = candidate;
         let summary = match &mut received.validation {
             Ok(summary) => summary,
             Err(error) => return Err(io::Error::other(error.to_string())),
@@ -239,12 +239,21 @@ impl Engine {
             column.first_key.take_if(|key| service.redact(key) != *key);
         }
         let archive = &self.shared.archive;
-        let baseline = archive.baseline(&source.name)?;
+        let baseline = archive.baseline(&source.name)?.map(|it| it.manifest.entities);
         let before = archive.newest(&source.name)?.map(|it| it.manifest.unreadable);
         let mut suspicious =
             suspicions(summary.entities, source.min_entities, source.max_shrink, baseline);
         suspicious.extend(newly_unreadable(&summary.unreadable, before.as_deref()));
         suspicious.extend(summary.warnings.iter().map(|warning| format!("not proven: {warning}")));
+        let unknown = match compared {
+            Some(Ok(counts)) => {
+                let limit = source.max_change.unwrap_or(1.0);
+                suspicious.extend(changed_much(&counts, limit));
+                None
+            }
+            Some(Err(error)) => Some(format!("how much has changed is not known: {error}")),
+            None => None,
+        };
         let suspicious = suspicious.iter().map(|reason| service.redact(reason)).collect();
         let uncounted = "the service announced no number of entities: that none is missing is \
                          not proven";
@@ -265,7 +274,22 @@ impl Engine {
             Some(duplicate) => format!("identical with {duplicate}, so it costs no space"),
             None => format!("{} bytes stored", snapshot.manifest.stored.bytes),
         };
-        Ok(archived(&snapshot, &how))
+        Ok(archived(&snapshot, &how, unknown))
+    }
+}
+
+/// What was done with a quarantined document; `None`, and an error in the log, if it failed.
+fn not_archived<T>(done: Result<io::Result<T>, JoinError>) -> Option<T> {
+    match done {
+        Ok(Ok(done)) => Some(done),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the quarantined document could not be archived");
+            None
+        }
+        Err(panicked) => {
+            tracing::error!(error = panic_message(panicked), "archiving failed");
+            None
+        }
     }
 }
 
@@ -281,7 +305,7 @@ pub(super) fn impossible_name(name: Name) -> String {
 /// At most this many columns with unreadable values get a line in the timeline.
 const COLUMNS_NOTED: usize = 10;
 
-fn archived(snapshot: &Snapshot, how: &str) -> Outcome {
+fn archived(snapshot: &Snapshot, how: &str, note: Option<String>) -> Outcome {
     let manifest = &snapshot.manifest;
     let proven = if manifest.unproven.is_empty() { "proven and " } else { "" };
     let mut notes: Vec<String> = manifest
@@ -293,6 +317,7 @@ fn archived(snapshot: &Snapshot, how: &str) -> Outcome {
     if let Some(more) = manifest.unreadable.len().checked_sub(COLUMNS_NOTED + 1) {
         notes.push(format!("unreadable values in {} columns more: see the manifest", more + 1));
     }
+    notes.extend(note);
     Outcome::Archived {
         manifest: snapshot.path.clone(),
         message: format!(

@@ -12,6 +12,7 @@
 
 mod claim;
 mod clock_watch;
+mod compare;
 mod config;
 mod fetch;
 mod in_flight;
@@ -88,6 +89,8 @@ struct Shared {
     /// Attempts to make a snapshot so far.
     attempts: AtomicU64,
     clock_watch: tokio::sync::Mutex<ClockWatch>,
+    /// Held while a download is compared: one at a time, because it takes memory.
+    comparing: tokio::sync::Mutex<()>,
 }
 
 impl fmt::Debug for Engine {
@@ -123,6 +126,7 @@ impl Engine {
                 received: AtomicU64::new(0),
                 attempts: AtomicU64::new(0),
                 clock_watch,
+                comparing: tokio::sync::Mutex::default(),
             }),
         }
     }

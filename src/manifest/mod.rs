@@ -1,15 +1,17 @@
 //! The manifest of a snapshot: `docs/archive-format.md` as types.
 
+mod changes;
 mod format;
 mod name;
 mod origin;
 mod suspicion;
 mod text;
 
+pub use changes::ChangeCounts;
 pub use format::ManifestFormat;
 pub use name::Name;
 pub use origin::Origin;
-pub use suspicion::{newly_unreadable, suspicions};
+pub use suspicion::{changed_much, newly_unreadable, suspicions};
 pub use text::{ManifestError, ReadManifest};
 
 use crate::dataset::{Column, Unproven, Unreadable};

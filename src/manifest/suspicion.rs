@@ -1,5 +1,6 @@
 //! Why a validated snapshot may still be wrong.
 
+use super::ChangeCounts;
 use crate::dataset::Unreadable;
 
 /// Why unreadable values make a snapshot suspicious: the columns that had none in the previous
@@ -52,9 +53,46 @@ pub fn suspicions(
     reasons
 }
 
+/// Why a validated snapshot is suspicious that differs from the last one that was not suspicious
+/// itself: more than the part `max_change` of that one's entities were added, removed or changed.
+pub fn changed_much(counts: &ChangeCounts, max_change: f64) -> Option<String> {
+    let (differing, before) = (counts.differing(), counts.before());
+    if differing == 0 || differing as f64 <= max_change * before as f64 {
+        return None;
+    }
+    let part = match before {
+        0 => String::new(),
+        before => format!(": {:.0} %", differing as f64 / before as f64 * 100.0),
+    };
+    let ChangeCounts { added, removed, changed, .. } = counts;
+    Some(format!(
+        "{added} added, {removed} removed and {changed} changed of {before} entities before{part}, \
+         more than max_change = {max_change}"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_changes_than_the_allowed_part_are_suspicious() {
+        let of = |added, removed, changed, unchanged, max_change| {
+            changed_much(&ChangeCounts { added, removed, changed, unchanged }, max_change)
+        };
+        assert_eq!(of(1, 1, 1, 8, 0.3), None, "3 of 10 are the allowed part itself");
+        assert_eq!(
+            of(1, 1, 2, 7, 0.3).unwrap(),
+            "1 added, 1 removed and 2 changed of 10 entities before: 40 %, more than max_change = 0.3"
+        );
+        assert_eq!(of(0, 0, 0, 10, 0.0), None);
+        assert!(of(0, 0, 1, 199_999, 0.0).is_some());
+        assert_eq!(of(0, 0, 0, 0, 0.3), None);
+        let first = of(5, 0, 0, 0, 1.0).unwrap();
+        assert!(first.contains("of 0 entities before, more than max_change = 1"), "{first}");
+        assert!(of(11, 0, 0, 10, 1.0).is_some(), "more were added than there were");
+        assert_eq!(of(10, 0, 0, 10, 1.0), None);
+    }
 
     #[test]
     fn columns_that_were_unreadable_before_give_no_warning() {

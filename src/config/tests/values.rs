@@ -109,6 +109,7 @@ fn a_value_out_of_bounds_says_which_are_allowed() {
     }
     for (line, message) in [
         ("max_shrink = 1.5", "9:14: `max_shrink`: found 1.5, expected a part from 0.0 to 1.0"),
+        ("max_change = -0.1", "9:14: `max_change`: found -0.1, expected a part from 0.0 to 1.0"),
         ("min_entities = -1", "9:16: `min_entities`: found -1, expected a whole number, 0 or more"),
         (
             "job_id = \"latest\"",

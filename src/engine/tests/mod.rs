@@ -1,6 +1,7 @@
 //! Whole jobs against the simulated service, with a mock clock.
 
 mod clocks;
+mod compare;
 mod jobs;
 mod quotas;
 mod results;
