@@ -8,6 +8,7 @@
 mod alerts;
 mod claim;
 mod clock;
+mod comparisons;
 pub mod copies;
 mod error;
 mod history;
@@ -29,6 +30,7 @@ mod writer;
 pub use crate::job::{AccountLimits, ArchivedJob, LONGEST_REMOTE_JOB, NewJob};
 pub use alerts::SentAlert;
 pub use claim::{Claim, Claimed};
+pub use comparisons::{ContentPair, StoredComparison};
 pub use error::StoreError;
 pub use history::{DURATIONS, DayJobs, Filter, JobDurations, TimelineEvent};
 pub use jobs::Cancelled;

@@ -1,6 +1,7 @@
 //! Every statement is run here at least once, against a real file.
 
 mod claims;
+mod comparisons;
 mod damage;
 mod locks;
 mod migrating;

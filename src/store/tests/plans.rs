@@ -11,6 +11,7 @@ fn statements() -> Vec<String> {
         include_str!("../history.rs"),
         include_str!("../jobs.rs"),
         include_str!("../clock.rs"),
+        include_str!("../comparisons.rs"),
         include_str!("../maintenance.rs"),
         include_str!("../pruning.rs"),
         include_str!("../mod.rs"),
