@@ -19,8 +19,8 @@ pub fn spawn<T: Send + 'static>(
 ) -> io::Result<oneshot::Receiver<T>> {
     let (done, result) = oneshot::channel();
     std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        // Of this thread alone: setpriority(2), "C library/kernel differences". A service manager may
-        // forbid the call; then its own setting for the process applies.
+        // Of this thread alone: setpriority(2), "C library/kernel differences". A service manager
+        // may forbid the call; then its own setting for the process applies.
         let _ = rustix::process::setpriority_process(None, LOWEST);
         // An error means that the result is no longer wanted.
         let _ = done.send(work());

@@ -1,5 +1,5 @@
-//! What the archive has as documents, proven in their first reading, and documents whose reading can
-//! be stopped.
+//! What the archive has as documents, proven in their first reading, and documents whose reading
+//! can be stopped.
 
 use super::Document;
 use crate::archive::{Archive, ProvenContent, Received, Snapshot};

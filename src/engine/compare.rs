@@ -1,5 +1,5 @@
-//! How much a download differs from the last good snapshot: compared before it is filed, for sources
-//! that set `max_change`.
+//! How much a download differs from the last good snapshot: compared before it is filed, for
+//! sources that set `max_change`.
 
 use super::Engine;
 use crate::archive::{Archive, Received};
