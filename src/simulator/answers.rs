@@ -16,10 +16,11 @@ const COPYRIGHT: &str = "Copyright © 2011 Microsoft and its suppliers. All righ
     API cannot be accessed and the content and any results may not be used, reproduced or \
     transmitted in any manner without express written permission from Microsoft Corporation.";
 const BRAND_LOGO: &str = "http://spatial.virtualearth.net/Branding/logo_powered_by.png";
-const JOB_TYPE: &str = "DataflowJob:http://schemas.microsoft.com/search/local/ws/rest/v1";
+/// The namespace in the type of a job.
+const JOB_NAMESPACE: &str = "http://schemas.microsoft.com/search/local/ws/rest/v1";
 
 /// The instant, in Unix seconds, at which the simulated calendar starts: 2026-03-01.
-const CALENDAR_START: u64 = 1_772_323_200;
+pub(super) const CALENDAR_START: u64 = 1_772_323_200;
 
 /// An answer about a job, or about what went wrong.
 pub(super) struct Answer {
@@ -29,19 +30,28 @@ pub(super) struct Answer {
     pub(super) error_details: Vec<String>,
     /// An `errorMessage` beside the details.
     pub(super) error_message: Option<String>,
-    pub(super) job: Option<JobAnswer>,
+    pub(super) jobs: Vec<JobAnswer>,
     /// Opaque, but different for each answer.
     pub(super) trace_id: String,
 }
 
-/// The `DataflowJob` in an answer.
+/// A job in an answer.
+#[derive(Default)]
 pub(super) struct JobAnswer {
     pub(super) id: String,
+    /// `DataflowJob`, or `DataServiceJob`, which has no counts.
+    pub(super) type_name: &'static str,
+    /// What examples show as the name of the data source.
+    pub(super) name: Option<String>,
+    pub(super) description: Option<&'static str>,
     pub(super) status: String,
     pub(super) self_link: Option<String>,
+    /// The URL of the data source.
+    pub(super) source_link: Option<String>,
     /// `succeeded` or `failed`, and the URL.
     pub(super) output: Option<(&'static str, String)>,
     pub(super) ended: bool,
+    pub(super) counts: Option<Counts>,
     /// `None` leaves the member out.
     pub(super) total: Option<Value>,
     pub(super) error_message: Option<String>,
@@ -49,6 +59,13 @@ pub(super) struct JobAnswer {
     pub(super) created: u64,
     /// What `createdDate` says instead; `Some(None)` leaves it out.
     pub(super) created_as: Option<Option<String>>,
+}
+
+/// How many entities were processed, and how many of them failed.
+#[derive(Clone, Copy)]
+pub(super) struct Counts {
+    pub(super) processed: u64,
+    pub(super) failed: u64,
 }
 
 impl Answer {
@@ -59,7 +76,7 @@ impl Answer {
             authentication: authentication.into(),
             error_details: details,
             error_message: None,
-            job: None,
+            jobs: Vec::new(),
             trace_id: String::new(),
         }
     }
@@ -75,9 +92,10 @@ impl Answer {
         if let Some(message) = &self.error_message {
             body.insert("errorMessage".into(), json!(message));
         }
-        let sets = match &self.job {
-            Some(job) => json!([{ "estimatedTotal": 1, "resources": [job.json(scenario)] }]),
-            None => json!([]),
+        let jobs: Vec<Value> = self.jobs.iter().map(|job| job.json(scenario)).collect();
+        let sets = match self.jobs.is_empty() {
+            false => json!([{ "estimatedTotal": self.estimate(), "resources": jobs }]),
+            true => json!([]),
         };
         body.insert("resourceSets".into(), sets);
         body.insert("statusCode".into(), json!(self.status_code));
@@ -97,20 +115,19 @@ impl Answer {
         text.into()
     }
 
-    pub(super) fn xml(&self, scenario: &Scenario) -> Bytes {
+    pub(super) fn xml(&self) -> Bytes {
         let mut details = String::new();
         if !self.error_details.is_empty() {
             let list: String =
                 self.error_details.iter().map(|detail| element("string", detail)).collect();
             details = format!("<ErrorDetails>{list}</ErrorDetails>");
         }
-        let sets = self.job.as_ref().map_or_else(String::new, |job| {
-            format!(
-                "<ResourceSet><EstimatedTotal>1</EstimatedTotal><Resources>{}</Resources>\
-                 </ResourceSet>",
-                job.xml(scenario)
-            )
-        });
+        let mut sets = String::new();
+        if !self.jobs.is_empty() {
+            let jobs: String = self.jobs.iter().map(JobAnswer::xml).collect();
+            let total = element("EstimatedTotal", &self.estimate().to_string());
+            sets = format!("<ResourceSet>{total}<Resources>{jobs}</Resources></ResourceSet>");
+        }
         [
             "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n\
              <Response xmlns:xsi=\"https://www.w3.org/2001/XMLSchema-instance\" \
@@ -130,11 +147,24 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// `estimatedTotal`: in the documented list of five jobs it is 110.
+    fn estimate(&self) -> usize {
+        match self.jobs.len() {
+            1 => 1,
+            many => many + 105,
+        }
+    }
+}
+
 impl JobAnswer {
     fn json(&self, scenario: &Scenario) -> Value {
         let mut links = Vec::new();
         if let Some(url) = &self.self_link {
             links.push(json!({ "role": "self", "url": url }));
+        }
+        if let Some(url) = &self.source_link {
+            links.push(json!({ "name": "service", "role": "datasource", "url": url }));
         }
         if let Some((name, url)) = &self.output {
             let (member, value) = match scenario.output_label {
@@ -146,12 +176,22 @@ impl JobAnswer {
         }
         let count = |number: u64| if scenario.empty_counts { json!("") } else { json!(number) };
         let mut job = Map::new();
-        job.insert("__type".into(), json!(JOB_TYPE));
+        job.insert("__type".into(), json!(format!("{}:{JOB_NAMESPACE}", self.type_name)));
         job.insert("id".into(), json!(self.id));
-        job.insert("links".into(), Value::Array(links));
+        if !links.is_empty() {
+            job.insert("links".into(), Value::Array(links));
+        }
         job.insert("status".into(), json!(self.status));
-        job.insert("processedEntityCount".into(), count(0));
-        job.insert("failedEntityCount".into(), count(scenario.failed_entities));
+        if let Some(name) = &self.name {
+            job.insert("name".into(), json!(name));
+        }
+        if let Some(description) = self.description {
+            job.insert("description".into(), json!(description));
+        }
+        if let Some(counts) = self.counts {
+            job.insert("processedEntityCount".into(), count(counts.processed));
+            job.insert("failedEntityCount".into(), count(counts.failed));
+        }
         if let Some(total) = &self.total {
             job.insert("totalEntityCount".into(), total.clone());
         }
@@ -180,12 +220,15 @@ impl JobAnswer {
         Value::Object(job)
     }
 
-    fn xml(&self, scenario: &Scenario) -> String {
-        let self_link = self
-            .self_link
-            .as_ref()
-            .map(|url| format!("<Link role=\"self\">{}</Link>", escape(url)))
-            .unwrap_or_default();
+    fn xml(&self) -> String {
+        let mut links = String::new();
+        if let Some(url) = &self.self_link {
+            links.push_str(&format!("<Link role=\"self\">{}</Link>", escape(url)));
+        }
+        if let Some(url) = &self.source_link {
+            let url = escape(url);
+            links.push_str(&format!("<Link role=\"dataSource\" name=\"service\">{url}</Link>"));
+        }
         let output = self
             .output
             .as_ref()
@@ -193,6 +236,9 @@ impl JobAnswer {
                 format!("<Link role=\"output\" name=\"{name}\">{}</Link>", escape(url))
             })
             .unwrap_or_default();
+        let name = self.name.as_ref().map(|name| element("Name", name)).unwrap_or_default();
+        let description = self.description.map(|text| element("Description", text));
+        let failed = self.counts.map(|counts| counts.failed).unwrap_or_default();
         let total = match &self.total {
             None => String::new(),
             Some(Value::String(text)) => element("TotalEntityCount", text),
@@ -201,9 +247,11 @@ impl JobAnswer {
         let message =
             self.error_message.as_ref().map(|m| element("ErrorMessage", m)).unwrap_or_default();
         [
-            "<DataflowJob>",
+            &format!("<{}>", self.type_name),
+            &name,
             &element("Id", &self.id),
-            &self_link,
+            &links,
+            &description.unwrap_or_default(),
             &element("Status", &self.status),
             &output,
             &element("CreatedDate", &date(self.created, Dates::Iso)),
@@ -211,9 +259,9 @@ impl JobAnswer {
             "<CompletedDate xsi:nil=\"true\" />",
             &total,
             "<ProcessedEntityCount></ProcessedEntityCount>",
-            &element("FailedEntityCount", &scenario.failed_entities.to_string()),
+            &element("FailedEntityCount", &failed.to_string()),
             &message,
-            "</DataflowJob>",
+            &format!("</{}>", self.type_name),
         ]
         .concat()
     }
@@ -232,17 +280,19 @@ pub(super) fn html_page(status: u16) -> Bytes {
 /// One version of a data source in an AtomPub service document.
 pub(super) struct Workspace<'a> {
     pub(super) name: &'a str,
-    pub(super) entity_type: &'a str,
+    pub(super) entity_type: String,
     /// `…/data/{accessId}/{name}/{entityType}`.
     pub(super) href: String,
+    /// When it was changed: seconds on the simulated calendar.
+    pub(super) changed: i64,
     /// `None` in the list of an account's sources, which shows published versions alone.
-    pub(super) version: Option<Version<'a>>,
+    pub(super) version: Option<ListedVersion>,
     pub(super) plain_href: bool,
 }
 
 /// What the list of versions says of one.
-pub(super) struct Version<'a> {
-    pub(super) job_id: &'a str,
+pub(super) struct ListedVersion {
+    pub(super) job_id: String,
     pub(super) active: bool,
     pub(super) staging: bool,
 }
@@ -257,17 +307,17 @@ pub(super) fn atom(workspaces: &[Workspace<'_>]) -> Bytes {
          used or accessed without Microsoft's express written permission.</bsi:copyright>\n",
     );
     for workspace in workspaces {
+        let date = atom_date(workspace.changed);
         let (attributes, job_id) = match &workspace.version {
-            None => ("bsi:updated=\"2026-02-25T19:44:10Z\"".to_owned(), String::new()),
+            None => (format!("bsi:updated=\"{date}\""), String::new()),
             Some(version) => (
                 format!(
-                    "bsi:isStagingDataSource=\"{}\" bsi:isActive=\"{}\" \
-                     bsi:{}=\"2026-02-25T19:44:10Z\"",
+                    "bsi:isStagingDataSource=\"{}\" bsi:isActive=\"{}\" bsi:{}=\"{date}\"",
                     version.staging,
                     version.active,
                     if version.staging { "uploaded" } else { "updated" },
                 ),
-                element("atom:jobId", version.job_id),
+                element("atom:jobId", &version.job_id),
             ),
         };
         text.push_str(&format!(
@@ -276,11 +326,19 @@ pub(super) fn atom(workspaces: &[Workspace<'_>]) -> Bytes {
             element("atom:title", workspace.name),
             if workspace.plain_href { "href" } else { "app:href" },
             escape(&workspace.href),
-            element("atom:title", workspace.entity_type),
+            element("atom:title", &workspace.entity_type),
         ));
     }
     text.push_str("</app:service>\n");
     text.into()
+}
+
+/// An instant of the simulated calendar as Atom documents write it.
+fn atom_date(seconds: i64) -> String {
+    let instant = i64::try_from(CALENDAR_START).unwrap_or(0).saturating_add(seconds);
+    DateTime::from_timestamp(instant, 0)
+        .map(|utc| utc.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+        .unwrap_or_default()
 }
 
 fn element(name: &str, text: &str) -> String {

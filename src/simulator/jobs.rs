@@ -3,13 +3,12 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::SimSource;
-use super::answers::{Answer, JobAnswer};
+use super::answers::{Answer, Counts, JobAnswer};
 use super::data::Data;
 use super::request::Request;
 use super::scenario::{Announced, Ending, Fault, OutputUrl, Scenario, StatusUrl};
 use super::synthetic::mix;
-use super::world::{Response, World};
+use super::world::{Response, Source, World};
 
 /// Characters that a segment of a URL's path may contain unencoded.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -55,15 +54,17 @@ pub(super) struct Job {
     steps: u32,
     /// Status answers since it was completed.
     completed_polls: u32,
+    /// When it was created: seconds on the simulated calendar.
+    created: u64,
 }
 
-#[expect(clippy::indexing_slicing, reason = "sources and jobs are never removed")]
+#[expect(clippy::indexing_slicing, reason = "sources and jobs stay in their lists")]
 impl World {
     pub(super) fn job(&self, index: usize) -> &Job {
         &self.jobs[index]
     }
 
-    pub(super) fn source(&self, index: usize) -> &SimSource {
+    pub(super) fn source(&self, index: usize) -> &Source {
         &self.sources[index]
     }
 
@@ -85,12 +86,14 @@ impl World {
         &mut self,
         source: usize,
         version: Option<String>,
+        data: Data,
         creation_answered: bool,
     ) -> usize {
         let index = self.jobs.len();
-        let SimSource { name, data, scenario, .. } = &mut self.sources[source];
+        let created = self.next_date();
+        let Source { name, scenario, .. } = &mut self.sources[source];
         let documents = &mut scenario.next_documents;
-        let data = if documents.is_empty() { data.clone() } else { documents.remove(0) };
+        let data = if documents.is_empty() { data } else { documents.remove(0) };
         let seen = RemoteJob {
             id: job_id(index),
             source: name.clone(),
@@ -99,7 +102,7 @@ impl World {
             state: RemoteState::InProcess,
             creation_answered,
         };
-        self.jobs.push(Job { seen, source, data, steps: 0, completed_polls: 0 });
+        self.jobs.push(Job { seen, source, data, steps: 0, completed_polls: 0, created });
         self.peak_in_process = self.peak_in_process.max(self.in_process());
         index
     }
@@ -167,8 +170,16 @@ impl World {
         named.iter().rev().find(of_key).or(named.last()).copied()
     }
 
+    /// How many jobs of any kind have not ended.
     pub(super) fn in_process(&self) -> usize {
-        self.jobs.iter().filter(|job| job.seen.state == RemoteState::InProcess).count()
+        let states = self.jobs.iter().map(|job| job.seen.state);
+        let changes = self.changes.iter().map(|change| change.seen.state);
+        states.chain(changes).filter(|state| *state == RemoteState::InProcess).count()
+    }
+
+    /// The date of the next job, in seconds on the simulated calendar.
+    pub(super) fn next_date(&self) -> u64 {
+        u64::try_from(self.jobs.len() + self.changes.len()).unwrap_or(0) * BETWEEN_JOBS
     }
 
     /// The answer that describes a job, changed by the fault if there is one.
@@ -213,7 +224,8 @@ impl World {
             authentication: "ValidCredentials".into(),
             error_details: aborted.map(|(_, _, details, ..)| details.clone()).unwrap_or_default(),
             error_message: message.clone().filter(|_| on_top),
-            job: Some(JobAnswer {
+            jobs: vec![JobAnswer {
+                type_name: "DataflowJob",
                 id: match fault {
                     Fault::OtherId | Fault::OtherIdCreated(_) => job_id(usize::MAX),
                     _ => job.seen.id.clone(),
@@ -224,16 +236,23 @@ impl World {
                 ended: state != RemoteState::InProcess,
                 total: announced(job, scenario),
                 error_message: message.filter(|_| !on_top),
-                created: u64::try_from(index).unwrap_or(0) * BETWEEN_JOBS,
+                counts: Some(Counts { processed: 0, failed: scenario.failed_entities }),
+                created: job.created,
                 created_as: match fault {
                     Fault::OtherIdCreated(text) => Some(text.clone()),
                     _ => None,
                 },
-            }),
-            trace_id: format!("{:016x}", mix(u64::try_from(self.requests.len()).unwrap_or(0))),
+                ..JobAnswer::default()
+            }],
+            trace_id: self.trace_id(),
         };
         let xml = request.wants_xml() || *fault == Fault::Xml;
         Response::of(http_status, &answer, xml, scenario)
+    }
+
+    /// Opaque, but different for each answer.
+    pub(super) fn trace_id(&self) -> String {
+        format!("{:016x}", mix(u64::try_from(self.requests.len()).unwrap_or(0)))
     }
 
     pub(super) fn status_url(&self, index: usize) -> String {
@@ -299,10 +318,20 @@ pub(super) fn segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
-/// The ids of a source's versions: the published one, an older one, and one that is staged.
-pub(super) fn versions(source: &SimSource) -> [String; 3] {
-    let seed = source.name.bytes().fold(0, |seed, byte| mix(seed ^ u64::from(byte)));
-    [1, 2, 3].map(|number| hex(seed ^ number))
+/// The id of a version that a source had at the beginning.
+pub(super) fn version_id(access_id: &str, name: &str, number: u64) -> String {
+    let text = access_id.bytes().chain(name.bytes());
+    hex(text.fold(0, |seed, byte| mix(seed ^ u64::from(byte))) ^ number)
+}
+
+/// The id of a job that changes a source.
+pub(super) fn change_id(index: usize) -> String {
+    hex(u64::try_from(index).unwrap_or(u64::MAX) ^ 0xC4A6E)
+}
+
+/// The access id of a source that a load creates.
+pub(super) fn access_id(index: usize) -> String {
+    hex(u64::try_from(index).unwrap_or(u64::MAX) ^ 0xACCE55)
 }
 
 /// The signature in a job's storage URL.
@@ -310,7 +339,7 @@ pub(super) fn signature(id: &str) -> String {
     hex(id.bytes().fold(7, |seed, byte| mix(seed ^ u64::from(byte))))
 }
 
-fn job_id(index: usize) -> String {
+pub(super) fn job_id(index: usize) -> String {
     hex(u64::try_from(index).unwrap_or(u64::MAX) ^ 0x10B5)
 }
 

@@ -1,6 +1,6 @@
-//! Bing Maps Spatial Data Services, simulated on loopback: the DataSourceDownload dataflow and the
-//! lists of sources, written from the service's documentation alone. Every contradiction and fault
-//! that a client must handle can be requested.
+//! Bing Maps Spatial Data Services, simulated on loopback: downloads, loads, publications of staged
+//! versions, rollbacks and lists, written from the service's documentation alone. Every
+//! contradiction and fault that a client must handle can be requested.
 //!
 //! `nightjar demo`, the tests and the benches use it. It shares no code with the client: it is an
 //! independent implementation of the same documents.
@@ -11,6 +11,17 @@
 //!   [`Scenario::pending_polls`] status responses; no clock is involved.
 //! - **Result** (Get Downloaded Data): the document is the [`Data`] that the source had when the
 //!   job was created: a root, an inline schema, one element for each entity.
+//! - **Load** (Create a Load Data Source Job and Input Entity Data): each POST to
+//!   `/REST/v1/Dataflows/LoadDataSource` starts a job. When it completes, the document is a staged
+//!   or a published [`Version`], byte for byte unless [`Changes::kept`] alters it.
+//! - **Publish** (Publish a Staged Data Source, `$commit`) and **roll back** (Rollback a Data
+//!   Source Dataflow): a GET starts a job. [`Changes`] has the faults of these and of loads, how
+//!   each job ends and whether it really happens, and what other users do meanwhile.
+//! - **Lists**: the account's sources and a source's versions (Get Data Source Information, Atom),
+//!   and the account's jobs (Get Job List). [`AccountScenario`] has their faults.
+//!
+//! [`Simulator::versions`] and [`Simulator::changes`] show the truth: what is published, staged and
+//! older, and every load with its posted bytes, whatever the answers said.
 //!
 //! A second listener is the storage host, to which results may redirect, and which must never
 //! receive a key. All requests to both are recorded.
@@ -28,10 +39,18 @@
 //! # }
 //! ```
 
+mod alteration;
 mod answers;
+mod change_scenario;
+mod changes;
 mod damage;
 mod data;
+mod downloads;
+mod effects;
+mod entities;
 mod jobs;
+mod listings;
+mod loading;
 mod places;
 mod request;
 mod scenario;
@@ -39,6 +58,7 @@ mod server;
 mod synthetic;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod world;
 
 use std::io;
@@ -48,6 +68,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
+pub use self::alteration::Alteration;
+pub use self::change_scenario::{
+    AccountScenario, Act, Changes, Interference, JobLinks, Moment, Outcome,
+};
+pub use self::changes::{ChangeKind, LoadOperation, RemoteChange};
 pub use self::damage::Damage;
 pub use self::data::{Chunks, Data};
 pub use self::jobs::{RemoteJob, RemoteState};
@@ -56,7 +81,8 @@ pub use self::scenario::{
     AccountLimits, Announced, Dates, Ending, ErrorBody, Fault, Location, OutputLabel, OutputUrl,
     Scenario, StatusUrl,
 };
-use self::world::World;
+pub use self::versions::{Version, Versions};
+use self::world::{Source, World};
 
 /// A data source of the simulated account.
 #[derive(Clone, Debug)]
@@ -67,8 +93,16 @@ pub struct SimSource {
     pub name: String,
     /// Its master key.
     pub key: String,
-    /// The data that its jobs export.
+    /// The data that is published at first.
     pub data: Data,
+    /// Whether anything is published at first.
+    pub is_published: bool,
+    /// Older versions that the service has at first, the newest first.
+    pub older: Vec<Data>,
+    /// What is staged at first.
+    pub staged: Option<Data>,
+    /// The account that it belongs to: any text, the same for all sources of one account.
+    pub account: String,
     /// The behaviour of the service for it.
     pub scenario: Scenario,
 }
@@ -81,6 +115,10 @@ impl SimSource {
             name: name.into(),
             key: key.into(),
             data,
+            is_published: true,
+            older: Vec::new(),
+            staged: None,
+            account: String::new(),
             scenario: Scenario::default(),
         }
     }
@@ -88,6 +126,26 @@ impl SimSource {
     /// The same with another behaviour.
     pub fn scenario(self, scenario: Scenario) -> Self {
         Self { scenario, ..self }
+    }
+
+    /// The same with versions that were published before, the newest first.
+    pub fn older(self, older: Vec<Data>) -> Self {
+        Self { older, ..self }
+    }
+
+    /// The same with a staged version.
+    pub fn staged(self, data: Data) -> Self {
+        Self { staged: Some(data), ..self }
+    }
+
+    /// The same with nothing published.
+    pub fn unpublished(self) -> Self {
+        Self { is_published: false, ..self }
+    }
+
+    /// The same in another account.
+    pub fn account(self, account: &str) -> Self {
+        Self { account: account.into(), ..self }
     }
 }
 
@@ -120,8 +178,10 @@ impl Simulator {
         let world = Arc::new(Mutex::new(World {
             main,
             storage,
-            sources,
+            sources: sources.into_iter().map(Source::new).collect(),
+            account: AccountScenario::default(),
             jobs: Vec::new(),
+            changes: Vec::new(),
             requests: Vec::new(),
             limits: None,
             jobs_before_today: 0,
@@ -154,7 +214,7 @@ impl Simulator {
         self.world().requests.iter().filter(|request| request.kind == kind).count()
     }
 
-    /// All jobs ever created, in order.
+    /// All downloads ever created, in order.
     pub fn remote_jobs(&self) -> Vec<RemoteJob> {
         self.world().jobs.iter().map(|job| job.seen.clone()).collect()
     }
@@ -172,7 +232,7 @@ impl Simulator {
     /// Forgets the jobs of the last 24 hours for the daily limit.
     pub fn next_day(&self) {
         let mut world = self.world();
-        world.jobs_before_today = world.jobs.len();
+        world.jobs_before_today = world.jobs_ever();
     }
 
     /// Changes the behaviour for a source, including jobs under way.
@@ -183,20 +243,72 @@ impl Simulator {
         self.change(source, |source| source.scenario = scenario);
     }
 
-    /// Changes what later jobs of a source export.
+    /// Publishes other data, as a complete load by another user does: a version of its own, which
+    /// later downloads export.
     ///
     /// # Panics
     /// When there is no source of this name.
     pub fn set_data(&self, source: &str, data: Data) {
-        self.change(source, |source| source.data = data);
+        self.load_elsewhere(source, LoadOperation::Complete, data);
     }
 
-    fn change(&self, name: &str, change: impl FnOnce(&mut SimSource)) {
-        let found = {
+    /// Loads a document as another user does. It is done at once, appears in the job list, and
+    /// counts against no limit. An incremental load takes the whole new content here. Returns the
+    /// id of the job, which is that of the version.
+    ///
+    /// # Panics
+    /// When there is no source of this name.
+    pub fn load_elsewhere(&self, source: &str, operation: LoadOperation, data: Data) -> String {
+        self.at(source, |world, index| world.load_elsewhere(index, operation, data))
+    }
+
+    /// All loads, publications and rollbacks ever started, in order.
+    pub fn changes(&self) -> Vec<RemoteChange> {
+        self.world().changes.iter().map(|change| change.seen.clone()).collect()
+    }
+
+    /// The versions of a source.
+    ///
+    /// # Panics
+    /// When there is no source of this name.
+    pub fn versions(&self, source: &str) -> Versions {
+        self.at(source, |world, index| world.source(index).versions.clone())
+    }
+
+    /// Adds a source to the account.
+    pub fn add_source(&self, source: SimSource) {
+        self.world().sources.push(Source::new(source));
+    }
+
+    /// Deletes a source with all its versions.
+    ///
+    /// # Panics
+    /// When there is no source of this name.
+    pub fn delete_source(&self, source: &str) {
+        self.at(source, World::delete);
+    }
+
+    /// Changes the behaviour for the account as a whole.
+    pub fn set_account(&self, account: AccountScenario) {
+        self.world().account = account;
+    }
+
+    fn change(&self, name: &str, change: impl FnOnce(&mut Source)) {
+        self.at(name, |world, index| change(world.source_mut(index)));
+    }
+
+    /// Does something with the newest source of a name that is not deleted.
+    fn at<T>(&self, name: &str, act: impl FnOnce(&mut World, usize) -> T) -> T {
+        let done = {
             let mut world = self.world();
-            world.sources.iter_mut().find(|source| source.name == name).map(change)
+            let is_it = |source: &Source| source.name == name && !source.is_deleted;
+            world.sources.iter().rposition(is_it).map(|index| act(&mut world, index))
         };
-        assert!(found.is_some(), "the simulator has no source {name}");
+        match done {
+            Some(done) => done,
+            #[expect(clippy::panic, reason = "documented: a mistake in a test")]
+            None => panic!("the simulator has no source {name}"),
+        }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {

@@ -25,8 +25,20 @@ pub enum Kind {
     ErrorLog,
     /// Any request to the storage host.
     Storage,
-    /// Lists the account's sources, or one source's versions.
+    /// Lists the account's sources.
     List,
+    /// Lists the versions of one source.
+    Versions,
+    /// Lists the account's jobs.
+    Jobs,
+    /// Loads a document.
+    Load,
+    /// Publishes the staged version.
+    Commit,
+    /// Rolls back to an older version.
+    Rollback,
+    /// Asks for the status of a load, a publication or a rollback.
+    ChangeStatus,
     /// Any other request.
     Other,
 }
@@ -107,6 +119,22 @@ pub(super) enum Route {
         access_id: String,
         name: String,
     },
+    Jobs,
+    Load,
+    Commit {
+        access_id: String,
+        name: String,
+    },
+    Rollback {
+        version: String,
+        name: String,
+    },
+    ChangeStatus {
+        job: String,
+    },
+    ChangeLog {
+        job: String,
+    },
     Nowhere,
 }
 
@@ -147,10 +175,26 @@ impl Route {
                 misspelt: *spelling == "ouput",
                 failed: *name == "failed",
             },
-            (Host::Main, ["rest", "v1", "data"]) => Self::Sources,
-            (Host::Main, ["rest", "v1", "data", _, _]) => {
-                Self::Versions { access_id: part(3), name: part(4) }
-            }
+            (Host::Main, ["rest", "v1", "data", rest @ ..]) => match rest {
+                [] => Self::Sources,
+                [_, _] => Self::Versions { access_id: part(3), name: part(4) },
+                [_, _, "$commit"] => Self::Commit { access_id: part(3), name: part(4) },
+                ["jobs", _, "$getstatus"] => Self::ChangeStatus { job: part(4) },
+                _ => Self::Nowhere,
+            },
+            (Host::Main, ["rest", "v1", "dataflows", rest @ ..]) => match rest {
+                ["listjobs"] => Self::Jobs,
+                ["loaddatasource"] => Self::Load,
+                ["datasourcerollback", _, _] => Self::Rollback { version: part(4), name: part(5) },
+                ["loaddatasource" | "datasourcerollback", _] => Self::ChangeStatus { job: part(4) },
+                [
+                    "loaddatasource" | "datasourcerollback" | "datasourcepublish",
+                    _,
+                    "output",
+                    "failed",
+                ] => Self::ChangeLog { job: part(4) },
+                _ => Self::Nowhere,
+            },
             (Host::Main, _) => Self::Nowhere,
         }
     }
@@ -161,8 +205,14 @@ impl Route {
             (_, Self::Create { .. }) => Kind::Create,
             (_, Self::Status { .. }) => Kind::Status,
             (_, Self::Output { failed: false, .. }) => Kind::Result,
-            (_, Self::Output { failed: true, .. }) => Kind::ErrorLog,
-            (_, Self::Sources | Self::Versions { .. }) => Kind::List,
+            (_, Self::Output { failed: true, .. } | Self::ChangeLog { .. }) => Kind::ErrorLog,
+            (_, Self::Sources) => Kind::List,
+            (_, Self::Versions { .. }) => Kind::Versions,
+            (_, Self::Jobs) => Kind::Jobs,
+            (_, Self::Load) => Kind::Load,
+            (_, Self::Commit { .. }) => Kind::Commit,
+            (_, Self::Rollback { .. }) => Kind::Rollback,
+            (_, Self::ChangeStatus { .. }) => Kind::ChangeStatus,
             (_, Self::Storage { .. } | Self::Nowhere) => Kind::Other,
         }
     }

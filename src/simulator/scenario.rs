@@ -3,6 +3,7 @@
 //! Everything is counted in requests, never in time, so that a test states exactly what happens and
 //! need not wait.
 
+use super::change_scenario::Changes;
 use super::data::Data;
 
 /// The behaviour of the service for one data source. The default is a healthy service that keeps
@@ -63,6 +64,9 @@ pub struct Scenario {
     pub ranges: bool,
     /// Names the collection's address `href` rather than `app:href` in Atom answers.
     pub plain_href: bool,
+
+    /// What happens when clients change the source.
+    pub changes: Changes,
 }
 
 impl Default for Scenario {
@@ -93,6 +97,7 @@ impl Default for Scenario {
             content_length: true,
             ranges: false,
             plain_href: false,
+            changes: Changes::default(),
         }
     }
 }
@@ -172,6 +177,17 @@ pub enum Fault {
     Credentials(String),
     /// Before: a refusal with this status whose text mentions the account's limits.
     Quota(u16),
+    /// Before: a refusal because the account has as many data sources as it may have.
+    SourceLimit,
+    /// Before: silence on an open connection.
+    Ignored,
+    /// Before: the connection is closed when this many bytes of the request's body were received.
+    /// For loads only.
+    BrokenUpload(u64),
+    /// After: carried out, and answered with an error of this HTTP status.
+    ErrorAfter(u16),
+    /// After: the body ends in its middle, as if it was whole.
+    EndsHalfway,
     /// After: carried out, then the connection is closed without an answer.
     LostAnswer,
     /// After: carried out, then silence on an open connection.

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::{StreamExt as _, stream};
@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::data::Chunks;
+use super::loading::MAX_BYTES;
 use super::request::{Host, Kind, Request};
 use super::world::{Body, BodyEnd, Reply, Response, World};
 
@@ -55,12 +56,16 @@ async fn answer(
     world: Arc<Mutex<World>>,
     request: hyper::Request<Incoming>,
 ) -> Result<hyper::Response<SentBody>, Broken> {
-    let request = received(host, request);
+    let (head, body) = request.into_parts();
+    let request = received(host, &head);
+    let lock = || world.lock().unwrap_or_else(PoisonError::into_inner);
+    let limit = lock().upload_limit(&request);
+    let posted = uploaded(body, limit).await?;
     let range = request.header("range").and_then(range_start);
     let range = range.map(|start| (start, request.header("if-range").map(str::to_owned)));
     let accepts_gzip =
         request.header("accept-encoding").is_some_and(|accepted| accepted.contains("gzip"));
-    let reply = world.lock().unwrap_or_else(PoisonError::into_inner).receive(request);
+    let reply = lock().receive(request, posted);
     match reply {
         Reply::Close => Err(Broken),
         Reply::Silence => std::future::pending().await,
@@ -68,16 +73,31 @@ async fn answer(
     }
 }
 
-fn received(host: Host, request: hyper::Request<Incoming>) -> Request {
-    let uri = request.uri();
+/// Reads what a client posts: all of it, but not much more than the service allows, or up to a
+/// limit at which the connection will be closed.
+async fn uploaded(mut body: Incoming, limit: Option<u64>) -> Result<Bytes, Broken> {
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(MAX_BYTES + 1);
+    let mut posted = BytesMut::new();
+    while posted.len() < limit
+        && let Some(frame) = body.frame().await
+    {
+        if let Ok(data) = frame.map_err(|_| Broken)?.into_data() {
+            posted.extend_from_slice(&data);
+        }
+    }
+    Ok(posted.freeze())
+}
+
+fn received(host: Host, request: &hyper::http::request::Parts) -> Request {
+    let uri = &request.uri;
     Request {
         host,
         kind: Kind::Other,
-        method: request.method().to_string(),
+        method: request.method.to_string(),
         path: uri.path().to_owned(),
         query: uri.query().unwrap_or_default().to_owned(),
         headers: request
-            .headers()
+            .headers
             .iter()
             .map(|(name, value)| {
                 (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
@@ -125,10 +145,12 @@ fn sent(
     };
     let declared = match end {
         BodyEnd::LengthTooLong(by) => Some(whole + by),
+        BodyEnd::Halfway => Some(whole / 2),
         _ => length,
     };
     let body = match end {
         BodyEnd::Whole => whole_body(chunks),
+        BodyEnd::Halfway => whole_body(first(chunks, whole / 2)),
         BodyEnd::LengthTooLong(_) => broken_body(chunks),
         BodyEnd::BrokenHalfway => broken_body(first(chunks, whole / 2)),
         BodyEnd::BrokenAfter(bytes) => broken_body(first(chunks, bytes)),

@@ -6,16 +6,22 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::SimSource;
-use super::answers::{Answer, Version, Workspace, atom, html_page};
+use super::answers::{Answer, html_page};
+use super::change_scenario::AccountScenario;
+use super::changes::Change;
 use super::data::Data;
-use super::jobs::{Job, RemoteState, segment, signature, versions};
+use super::jobs::{Job, version_id};
 use super::request::{Request, Route};
-use super::scenario::{
-    AccountLimits, Ending, ErrorBody, Fault, Location, OutputUrl, Scenario, StatusUrl,
-};
+use super::scenario::{AccountLimits, ErrorBody, Fault, Scenario};
+use super::versions::{Version, Versions};
+
+/// When the sources that are there at the beginning were loaded: 2026-02-25T19:44:10Z.
+const BEFORE_CALENDAR: i64 = -274_550;
 
 const OVER_IN_PROCESS: &str =
     "The maximum number of jobs in process at one time for this account has been reached.";
+pub(super) const OVER_SOURCES: &str =
+    "The maximum number of data sources for this account has been reached.";
 const OVER_PER_DAY: &str =
     "The limit of jobs for this account in a 24 hour period has been exceeded.";
 
@@ -23,13 +29,59 @@ const OVER_PER_DAY: &str =
 pub(super) struct World {
     pub(super) main: SocketAddr,
     pub(super) storage: SocketAddr,
-    pub(super) sources: Vec<SimSource>,
+    /// Deleted ones stay, and are marked.
+    pub(super) sources: Vec<Source>,
+    pub(super) account: AccountScenario,
+    /// Downloads.
     pub(super) jobs: Vec<Job>,
+    /// Loads, publications and rollbacks.
+    pub(super) changes: Vec<Change>,
     pub(super) requests: Vec<Request>,
     pub(super) limits: Option<AccountLimits>,
-    /// How many of the jobs existed when the day began.
+    /// How many jobs existed when the day began.
     pub(super) jobs_before_today: usize,
     pub(super) peak_in_process: usize,
+}
+
+/// A data source of the account.
+pub(super) struct Source {
+    pub(super) account: String,
+    pub(super) access_id: String,
+    pub(super) name: String,
+    pub(super) key: String,
+    pub(super) scenario: Scenario,
+    pub(super) versions: Versions,
+    /// What listings of the versions show instead, and how many more of them.
+    pub(super) lagging: Option<(Versions, u32)>,
+    pub(super) is_deleted: bool,
+}
+
+impl Source {
+    pub(super) fn new(source: SimSource) -> Self {
+        let SimSource { account, access_id, name, key, scenario, .. } = source;
+        let version = |number: u64, data: Data| {
+            let day = i64::try_from(number).unwrap_or(0) * 86_400;
+            let job_id = version_id(&access_id, &name, number);
+            Version { job_id, data, changed: BEFORE_CALENDAR - day }
+        };
+        let older = (1..).zip(source.older).map(|(number, data)| version(number, data));
+        let versions = Versions {
+            published: source.is_published.then(|| version(0, source.data)),
+            older: older.collect(),
+            staged: source.staged.map(|data| version(9, data)),
+        };
+        let (lagging, is_deleted) = (None, false);
+        Self { account, access_id, name, key, scenario, versions, lagging, is_deleted }
+    }
+
+    /// Whether a request's address means this source; letter case does not matter.
+    pub(super) fn is_at(&self, access_id: &str, name: &str) -> bool {
+        !self.is_deleted && self.access_id.eq_ignore_ascii_case(access_id) && self.is_named(name)
+    }
+
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
 }
 
 /// What the server must do with a request.
@@ -67,247 +119,80 @@ pub(super) enum BodyEnd {
     BrokenAfter(u64),
     StalledAfter(u64),
     LengthTooLong(u64),
+    /// In the middle of the body, as if it was whole.
+    Halfway,
 }
 
 impl Response {
-    fn new(status: u16, content_type: &str, body: Bytes) -> Self {
+    pub(super) fn new(status: u16, content_type: &str, body: Bytes) -> Self {
         let headers = vec![("content-type", content_type.to_owned())];
         Self { status, headers, body: Body::Bytes(body), end: BodyEnd::Whole }
     }
 
     pub(super) fn of(status: u16, answer: &Answer, xml: bool, scenario: &Scenario) -> Self {
         if xml {
-            Self::new(status, "application/xml; charset=utf-8", answer.xml(scenario))
+            Self::new(status, "application/xml; charset=utf-8", answer.xml())
         } else {
             Self::new(status, "application/json; charset=utf-8", answer.json(scenario))
         }
     }
 
-    fn with_header(mut self, name: &'static str, value: Option<String>) -> Self {
+    pub(super) fn with_header(mut self, name: &'static str, value: Option<String>) -> Self {
         self.headers.extend(value.map(|value| (name, value)));
         self
     }
 }
 
 impl World {
-    /// Records a request and answers it.
-    pub(super) fn receive(&mut self, mut request: Request) -> Reply {
+    /// Records a request and answers it. `body` is what was posted, as far as it was received.
+    pub(super) fn receive(&mut self, mut request: Request, body: Bytes) -> Reply {
         request.carries_key = self.sources.iter().any(|source| request.mentions(&source.key));
         let route = Route::of(request.host, &request.path);
         request.kind = route.kind(request.host);
         self.requests.push(request.clone());
 
-        if request.method != "GET" {
-            return self.error(&request, 405, "ValidCredentials", "Only GET is supported here.");
+        let method = if matches!(route, Route::Load) { "POST" } else { "GET" };
+        if request.method != method {
+            let text = format!("Only {method} is supported here.");
+            return self.error(&request, 405, "ValidCredentials", &text);
         }
+        self.pass_time_of_changes(&route);
         match route {
             Route::Create { access_id, name } => self.create(&request, &access_id, &name),
             Route::Status { job } => self.status(&request, &job),
             Route::Output { job, misspelt, failed: false } => self.result(&request, &job, misspelt),
             Route::Output { job, failed: true, .. } => self.error_log(&request, &job),
             Route::Storage { job } => self.stored(&request, &job),
-            Route::Sources => self.list(&request, None),
-            Route::Versions { access_id, name } => self.list(&request, Some((&access_id, &name))),
+            Route::Sources => self.list_sources(&request),
+            Route::Versions { access_id, name } => self.list_versions(&request, &access_id, &name),
+            Route::Jobs => self.list_jobs(&request),
+            Route::Load => self.load(&request, body),
+            Route::Commit { access_id, name } => self.commit(&request, &access_id, &name),
+            Route::Rollback { version, name } => self.roll_back(&request, &version, &name),
+            Route::ChangeStatus { job } => self.change_status(&request, &job),
+            Route::ChangeLog { job } => self.change_log(&request, &job),
             Route::Nowhere => self.not_found(&request),
         }
     }
+}
 
-    fn create(&mut self, request: &Request, access_id: &str, name: &str) -> Reply {
-        let found = self.sources.iter().position(|source| {
-            source.access_id.eq_ignore_ascii_case(access_id)
-                && source.name.eq_ignore_ascii_case(name)
-        });
-        let Some(source) = found else {
-            return self.unknown(request);
-        };
-        let fault = self.next_fault(source, |scenario| &mut scenario.create);
-        if let Some(reply) = self.refusal(request, source, &fault) {
-            return reply;
-        }
-        self.pass_time(None);
-        if !self.authorized(request, source) {
-            return self.unauthorized(request);
-        }
-        let version = request.parameter("jobId");
-        if version.as_ref().is_some_and(|id| !versions(self.source(source)).contains(id)) {
-            return self.not_found(request);
-        }
-        if let Some(text) = self.over_limits() {
-            let status = self.limits.unwrap_or_default().refusal;
-            return self.error(request, status, "ValidCredentials", text);
-        }
-
-        let index = self.start_job(source, version, fault.answers());
-        let scenario = self.scenario(source);
-        let location = match scenario.location {
-            Location::Absolute => Some(self.status_url(index)),
-            Location::Relative => {
-                let url = self.status_url(index);
-                url.strip_prefix(&format!("http://{}", self.main)).map(str::to_owned)
-            }
-            Location::ById => Some(self.dataflow("DataSourceDownload", &self.job(index).seen.id)),
-            Location::Absent => None,
-        };
-        let answer = self.job_answer(request, index, scenario.created_status, &fault);
-        struck(answer.with_header("location", location), &fault)
-    }
-
-    fn status(&mut self, request: &Request, job: &str) -> Reply {
-        let Some(index) = self.find_job(request, job) else {
-            return self.unknown(request);
-        };
-        let source = self.job(index).source;
-        if self.scenario(source).status_url == StatusUrl::WithQuery
-            && request.parameter("jobId").is_none()
-        {
-            return self.not_found(request);
-        }
-        let fault = self.next_fault(source, |scenario| &mut scenario.status);
-        if let Some(reply) = self.refusal(request, source, &fault) {
-            return reply;
-        }
-        self.pass_time(Some(index));
-        if !self.authorized(request, source) {
-            return self.unauthorized(request);
-        }
-        self.poll(index);
-        struck(self.job_answer(request, index, 200, &fault), &fault)
-    }
-
-    fn result(&mut self, request: &Request, job: &str, misspelt: bool) -> Reply {
-        let Some(index) = self.find_job(request, job) else {
-            return self.not_found(request);
-        };
-        let source = self.job(index).source;
-        let output_url = self.scenario(source).output_url.clone();
-        if misspelt != (output_url == OutputUrl::Misspelt) {
-            return self.not_found(request);
-        }
-        if !self.authorized(request, source) {
-            return self.unauthorized(request);
-        }
-        if self.job(index).seen.state != RemoteState::Completed {
-            return self.not_found(request);
-        }
-        if output_url == OutputUrl::Redirected {
-            let page = Response::new(302, "text/html", html_page(302));
-            let location = Some(self.storage_url(index));
-            return Reply::Answer(page.with_header("location", location));
-        }
-        self.deliver(request, index)
-    }
-
-    fn stored(&mut self, request: &Request, job: &str) -> Reply {
-        let name = job.strip_suffix(".xml").unwrap_or(job);
-        let found = self.jobs.iter().position(|job| job.seen.id == name);
-        match found {
-            // The signature authorises this request, not the key.
-            Some(index) if request.parameter("sig") == Some(signature(name)) => {
-                self.deliver(request, index)
-            }
-            _ => Reply::Answer(Response::new(404, "text/html", html_page(404))),
-        }
-    }
-
-    /// Sends the data of a completed job, or the scenario's replacement.
-    fn deliver(&mut self, request: &Request, index: usize) -> Reply {
-        let source = self.job(index).source;
-        let fault = self.next_fault(source, |scenario| &mut scenario.result);
-        if let Some(reply) = self.refusal(request, source, &fault) {
-            return reply;
-        }
-        let scenario = self.scenario(source);
-        let mut headers = vec![("content-type", "application/xml".into())];
-        if scenario.ranges {
-            headers.push(("accept-ranges", "bytes".into()));
-            headers.push(("etag", format!("\"{index}\"")));
-        }
-        let response = Response {
-            status: 200,
-            headers,
-            body: Body::Data {
-                data: self.job(index).data.clone(),
-                gzip: scenario.gzip,
-                content_length: scenario.content_length,
-                ranges: scenario.ranges,
-            },
-            end: BodyEnd::Whole,
-        };
-        struck(response, &fault)
-    }
-
-    fn error_log(&self, request: &Request, job: &str) -> Reply {
-        let Some(index) = self.find_job(request, job) else {
-            return self.not_found(request);
-        };
-        let source = self.job(index).source;
-        if !self.authorized(request, source) {
-            return self.unauthorized(request);
-        }
-        match &self.scenario(source).ending {
-            Ending::Aborted { error_log: Some(text), .. } => {
-                Reply::Answer(Response::new(200, "text/plain", text.clone().into()))
-            }
-            _ => self.not_found(request),
-        }
-    }
-
-    /// The account's sources, or the versions of one: any key of the account is accepted.
-    fn list(&self, request: &Request, one: Option<(&str, &str)>) -> Reply {
-        let key = request.parameter("key");
-        if !self.sources.iter().any(|source| key.as_deref() == Some(&source.key)) {
-            return self.unauthorized(request);
-        }
-        let wanted = self.sources.iter().filter(|source| {
-            one.is_none_or(|(access_id, name)| {
-                source.access_id.eq_ignore_ascii_case(access_id)
-                    && source.name.eq_ignore_ascii_case(name)
-            })
-        });
-        let all = request.parameter("showAllVersions").is_some_and(|v| v != "false");
-        let described: Vec<_> = wanted
-            .map(|source| {
-                let entity_type = source.data.entity_type();
-                let name = segment(&source.name);
-                let href = format!(
-                    "http://{}/REST/v1/data/{}/{name}/{entity_type}",
-                    self.main, source.access_id
-                );
-                (source, entity_type, href, versions(source))
-            })
-            .collect();
-        if described.is_empty() && one.is_some() {
-            return self.not_found(request);
-        }
-        let mut workspaces = Vec::new();
-        for (source, entity_type, href, ids) in &described {
-            let workspace = |version| Workspace {
-                name: &source.name,
-                entity_type,
-                href: href.clone(),
-                version,
-                plain_href: source.scenario.plain_href,
-            };
-            if one.is_none() {
-                workspaces.push(workspace(None));
-                continue;
-            }
-            for (index, job_id) in ids.iter().enumerate().take(if all { ids.len() } else { 1 }) {
-                let (active, staging) = (index == 0, index == 2);
-                workspaces.push(workspace(Some(Version { job_id, active, staging })));
-            }
-        }
-        let content_type = "application/atomsvc+xml; charset=utf-8";
-        Reply::Answer(Response::new(200, content_type, atom(&workspaces)))
-    }
+impl World {
     /// The answer of a fault that happens before a request has any effect.
-    fn refusal(&self, request: &Request, source: usize, fault: &Fault) -> Option<Reply> {
-        let scenario = self.scenario(source);
+    pub(super) fn refusal(
+        &self,
+        request: &Request,
+        scenario: &Scenario,
+        fault: &Fault,
+    ) -> Option<Reply> {
         let json = |status, answer: &Answer| {
             Some(Reply::Answer(Response::of(status, answer, request.wants_xml(), scenario)))
         };
         match fault {
-            Fault::Refused => Some(Reply::Close),
+            Fault::Refused | Fault::BrokenUpload(_) => Some(Reply::Close),
+            Fault::Ignored => Some(Reply::Silence),
+            Fault::SourceLimit => {
+                json(403, &Answer::error(403, "ValidCredentials", vec![OVER_SOURCES.into()]))
+            }
             Fault::Http { status, body, retry_after } => {
                 let url = format!("http://{}{}?{}", self.main, request.path, request.query);
                 let response = match body {
@@ -335,34 +220,39 @@ impl World {
         }
     }
 
-    fn authorized(&self, request: &Request, source: usize) -> bool {
+    pub(super) fn authorized(&self, request: &Request, source: usize) -> bool {
         request.parameter("key").as_deref() == Some(self.source(source).key.as_str())
     }
 
-    fn over_limits(&self) -> Option<&'static str> {
+    pub(super) fn over_limits(&self) -> Option<&'static str> {
         let limits = self.limits?;
         if self.in_process() >= limits.max_in_process {
             Some(OVER_IN_PROCESS)
-        } else if self.jobs.len() - self.jobs_before_today >= limits.max_per_day {
+        } else if self.jobs_ever() - self.jobs_before_today >= limits.max_per_day {
             Some(OVER_PER_DAY)
         } else {
             None
         }
     }
 
+    /// How many jobs were ever started; those of other users do not count.
+    pub(super) fn jobs_ever(&self) -> usize {
+        self.jobs.len() + self.changes.iter().filter(|it| !it.seen.is_elsewhere).count()
+    }
+
     /// Of two mistakes in a request, a missing key is reported first.
-    fn unknown(&self, request: &Request) -> Reply {
+    pub(super) fn unknown(&self, request: &Request) -> Reply {
         match request.parameter("key") {
             None => self.unauthorized(request),
             Some(_) => self.not_found(request),
         }
     }
 
-    fn not_found(&self, request: &Request) -> Reply {
+    pub(super) fn not_found(&self, request: &Request) -> Reply {
         self.error(request, 404, "ValidCredentials", "The requested resource was not found.")
     }
 
-    fn unauthorized(&self, request: &Request) -> Reply {
+    pub(super) fn unauthorized(&self, request: &Request) -> Reply {
         let code = match request.parameter("key") {
             None => "NoCredentials",
             Some(_) => "InvalidCredentials",
@@ -381,7 +271,13 @@ impl World {
         Response::of(status, &answer, request.wants_xml(), &Scenario::default())
     }
 
-    fn error(&self, request: &Request, status: u16, authentication: &str, detail: &str) -> Reply {
+    pub(super) fn error(
+        &self,
+        request: &Request,
+        status: u16,
+        authentication: &str,
+        detail: &str,
+    ) -> Reply {
         let answer = Answer::error(status, authentication, vec![detail.into()]);
         let xml = request.wants_xml();
         Reply::Answer(Response::of(status, &answer, xml, &Scenario::default()))
@@ -389,14 +285,20 @@ impl World {
 }
 
 /// The answer to a request that was carried out, changed by a fault.
-fn struck(mut response: Response, fault: &Fault) -> Reply {
+pub(super) fn struck(mut response: Response, fault: &Fault) -> Reply {
     response.end = match fault {
         Fault::LostAnswer => return Reply::Close,
         Fault::Silence => return Reply::Silence,
+        Fault::ErrorAfter(status) => {
+            let answer = Answer::error(*status, "ValidCredentials", vec!["Failed.".into()]);
+            let scenario = Scenario::default();
+            return Reply::Answer(Response::of(*status, &answer, false, &scenario));
+        }
         Fault::BrokenHalfway => BodyEnd::BrokenHalfway,
         Fault::BrokenAfter(bytes) => BodyEnd::BrokenAfter(*bytes),
         Fault::StalledAfter(bytes) => BodyEnd::StalledAfter(*bytes),
         Fault::LengthTooLong(bytes) => BodyEnd::LengthTooLong(*bytes),
+        Fault::EndsHalfway => BodyEnd::Halfway,
         _ => BodyEnd::Whole,
     };
     Reply::Answer(response)

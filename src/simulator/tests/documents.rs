@@ -9,7 +9,7 @@ use quick_xml::events::Event;
 use super::super::{Damage, Data};
 
 /// Reads a document strictly: entities, the names of their columns, and all texts.
-fn read(document: &Bytes) -> Result<Vec<Vec<(String, String)>>, String> {
+pub(super) fn read(document: &Bytes) -> Result<Vec<Vec<(String, String)>>, String> {
     let text = std::str::from_utf8(document).map_err(|error| error.to_string())?;
     let mut reader = Reader::from_str(text);
     let (mut path, mut entities, mut value) = (Vec::<String>::new(), Vec::new(), String::new());

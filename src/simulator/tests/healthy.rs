@@ -205,36 +205,6 @@ async fn jobs_export_what_the_source_had_when_they_were_created() {
 }
 
 #[tokio::test]
-async fn the_lists_name_sources_and_their_versions() {
-    let walk = Walk::well().await;
-    let endpoint = walk.simulator.endpoint();
-    let sources = walk.get(&format!("{endpoint}/data?key={KEY}")).await.unwrap();
-    assert_eq!(sources.headers()["content-type"], "application/atomsvc+xml; charset=utf-8");
-    let sources = sources.text().await.unwrap();
-    let href = format!("app:href=\"{endpoint}/data/{ACCESS}/Places/PlaceEntityType\"");
-    assert!(sources.contains(&href), "{sources}");
-    assert!(!sources.contains("jobId"));
-
-    let one = format!("{endpoint}/data/{ACCESS}/Places?key={KEY}&showAllVersions=true");
-    let versions = walk.get(&one).await.unwrap().text().await.unwrap();
-    let ids: Vec<&str> = versions
-        .split("<atom:jobId>")
-        .skip(1)
-        .map(|rest| rest.split_once('<').unwrap().0)
-        .collect();
-    assert_eq!(ids.len(), 3);
-    assert!(
-        versions.contains("bsi:isStagingDataSource=\"true\" bsi:isActive=\"false\" bsi:uploaded")
-    );
-    let create =
-        format!("{endpoint}/Dataflows/DataSourceDownload/{ACCESS}/Places?key={KEY}&jobid=");
-    assert_eq!(walk.get(&format!("{create}{}", ids[1])).await.unwrap().status(), 202);
-    assert_eq!(walk.simulator.remote_jobs()[0].version.as_deref(), Some(ids[1]));
-    assert_eq!(walk.get(&format!("{create}nonesuch")).await.unwrap().status(), 404);
-    assert_eq!(walk.get(&format!("{endpoint}/data?key=wrong")).await.unwrap().status(), 401);
-}
-
-#[tokio::test]
 async fn dropping_the_simulator_closes_its_ports() {
     let walk = Walk::well().await;
     let address = walk.simulator.main;
