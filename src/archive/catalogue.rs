@@ -111,9 +111,20 @@ impl Archive {
         listed(&self.folder(source), source, name)
     }
 
-    /// A source's newest snapshot.
+    /// A source's newest ordinary snapshot.
     pub fn newest(&self, source: &str) -> io::Result<Option<Snapshot>> {
-        Ok(self.snapshots(source)?.next())
+        Ok(self.snapshots(source)?.find(|snapshot| snapshot.manifest.role.is_ordinary()))
+    }
+
+    /// The name of a source's newest ordinary snapshot. One whose manifest cannot be read counts as
+    /// ordinary, so that a damaged newest snapshot is noticed.
+    pub(super) fn latest_name(&self, source: &str) -> io::Result<Option<Name>> {
+        Ok(self.names(source)?.into_iter().find(|name| self.may_be_ordinary(source, *name)))
+    }
+
+    /// Whether a snapshot is ordinary, or its manifest cannot be read.
+    pub(super) fn may_be_ordinary(&self, source: &str, name: Name) -> bool {
+        self.find(source, name).is_none_or(|snapshot| snapshot.manifest.role.is_ordinary())
     }
 
     /// The snapshot of this name, if it exists.
@@ -126,21 +137,25 @@ impl Archive {
         Some(Snapshot { path, manifest })
     }
 
-    /// The newest snapshot that is not suspicious.
+    /// The newest ordinary snapshot that is not suspicious.
     pub fn baseline(&self, source: &str) -> io::Result<Option<Snapshot>> {
-        Ok(self.snapshots(source)?.find(|snapshot| snapshot.manifest.suspicious.is_empty()))
+        let is_good =
+            |it: &Snapshot| it.manifest.role.is_ordinary() && it.manifest.suspicious.is_empty();
+        Ok(self.snapshots(source)?.find(is_good))
     }
 
-    /// The newest earlier snapshot of the same source, and of the same version, with other content:
-    /// what a snapshot is compared with.
+    /// What a snapshot is compared with: the newest ordinary snapshot before it that has other
+    /// content, and that is of the same version if this one is ordinary too.
     pub fn earlier(&self, new: &Snapshot) -> io::Result<Option<Snapshot>> {
-        let manifest = &new.manifest;
-        let is_earlier = |one: &Snapshot| {
-            one.manifest.name() < manifest.name()
-                && one.manifest.origin.version == manifest.origin.version
-                && one.manifest.content != manifest.content
+        let new = &new.manifest;
+        let is_wanted = |one: &Snapshot| {
+            let one = &one.manifest;
+            one.role.is_ordinary()
+                && one.name() < new.name()
+                && (one.origin.version == new.origin.version || !new.role.is_ordinary())
+                && one.content != new.content
         };
-        Ok(self.snapshots(&manifest.source)?.find(is_earlier))
+        Ok(self.snapshots(&new.source)?.find(is_wanted))
     }
 
     /// The highest job number in any file name, whether or not it became a snapshot; 0 in an empty

@@ -8,7 +8,7 @@ use crate::digest::Digesting;
 use crate::failpoint::{self, Point};
 use crate::files::{self, Folder};
 use crate::job::wrong_number;
-use crate::manifest::{LATEST, Manifest, ManifestFormat, Name, Origin, Stored};
+use crate::manifest::{LATEST, Manifest, ManifestFormat, Name, Origin, Role, Stored};
 use chrono::{DateTime, Utc};
 use std::io::{self, BufReader, Write};
 use std::path::Path;
@@ -20,6 +20,8 @@ pub struct SnapshotMeta {
     pub source: String,
     /// Where the data comes from.
     pub origin: Origin,
+    /// What the snapshot is for.
+    pub role: Role,
     /// The job's number.
     pub job: i64,
     /// The remote job's identifier.
@@ -39,7 +41,7 @@ pub struct SnapshotMeta {
 }
 
 impl SnapshotMeta {
-    /// That of a snapshot about which nothing else is known.
+    /// That of an ordinary snapshot about which nothing else is known.
     pub fn new(
         source: &str,
         origin: &Origin,
@@ -50,6 +52,7 @@ impl SnapshotMeta {
         SnapshotMeta {
             source: source.to_owned(),
             origin: origin.clone(),
+            role: Role::Ordinary,
             job,
             remote_id: None,
             scheduled_for: None,
@@ -87,7 +90,7 @@ impl Archive {
         if let Some(snapshot) = self.find(&meta.source, name) {
             return Ok(snapshot);
         }
-        let duplicate = self.duplicate(&meta.source, name, &received)?;
+        let duplicate = self.duplicate(&meta, name, &received)?;
         let file = name.with(&received.suffix());
         let data = folder.join(&file);
         // A concurrent prune or verify sees all files of the snapshot or none.
@@ -115,6 +118,7 @@ impl Archive {
             format: ManifestFormat::NEWEST,
             source: meta.source,
             origin: meta.origin,
+            role: meta.role,
             job: meta.job,
             remote_id: meta.remote_id,
             scheduled_for: meta.scheduled_for,
@@ -142,10 +146,10 @@ impl Archive {
         Ok(Snapshot { path, manifest })
     }
 
-    /// Points `latest.json` at the newest manifest.
+    /// Points `latest.json` at the newest ordinary manifest.
     fn point_latest(&self, source: &str, attempt: &Attempt) -> io::Result<()> {
         let folder = self.folder(source);
-        let Some(newest) = self.names(source)?.into_iter().next() else { return Ok(()) };
+        let Some(newest) = self.latest_name(source)? else { return Ok(()) };
         let partial = folder.join(attempt.partial_name(LATEST));
         match files::remove(&partial) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -157,28 +161,32 @@ impl Archive {
         give_name(&partial, &folder.join(LATEST))
     }
 
-    /// The newest earlier snapshot, if its content equals the download's and its data file is
-    /// sound: a link to a damaged file would be no backup.
+    /// An earlier snapshot whose content equals the download's and whose data file is sound: a link
+    /// to a damaged file would be no backup.
     fn duplicate(
         &self,
-        source: &str,
+        meta: &SnapshotMeta,
         own: Name,
         received: &Received,
     ) -> io::Result<Option<Snapshot>> {
-        let Some(newest) = self.snapshots(source)?.find(|one| one.manifest.name() < own) else {
-            return Ok(None);
+        let source = &meta.source;
+        let is_same = |one: &Snapshot| {
+            one.manifest.content == received.content
+                && one.codec() == Some(received.codec)
+                && layout::suffix_of(&one.manifest) == received.suffix()
         };
-        let is_same = newest.manifest.content == received.content
-            && newest.codec() == Some(received.codec)
-            && layout::suffix_of(&newest.manifest) == received.suffix();
-        if !is_same {
-            return Ok(None);
-        }
-        match digest(&newest.data()) {
-            Ok(found) if found == newest.manifest.stored.sha256 => Ok(Some(newest)),
+        let mut earlier = self.snapshots(source)?.filter(|one| one.manifest.name() < own);
+        let same = match meta.role {
+            Role::Ordinary => earlier.find(|one| one.manifest.role.is_ordinary()).filter(is_same),
+            // Any of them may be the version that this one is.
+            Role::Safety | Role::Version => earlier.find(is_same),
+        };
+        let Some(same) = same else { return Ok(None) };
+        match digest(&same.data()) {
+            Ok(found) if found == same.manifest.stored.sha256 => Ok(Some(same)),
             Ok(_) => {
                 tracing::error!(
-                    file = %newest.data().display(),
+                    file = %same.data().display(),
                     "an archived file is damaged; the new snapshot is stored in full. \
                      Run `nightjar verify {source}`"
                 );
@@ -186,7 +194,7 @@ impl Archive {
             }
             Err(error) => {
                 tracing::error!(
-                    file = %newest.data().display(), %error,
+                    file = %same.data().display(), %error,
                     "an archived file cannot be read; the new snapshot is stored in full. \
                      Run `nightjar verify {source}`"
                 );

@@ -4,7 +4,8 @@ use super::catalogue::Snapshot;
 use super::{Archive, Attempt, layout};
 use crate::failpoint::{self, Point};
 use crate::files::Folder;
-use crate::manifest::Name;
+use crate::manifest::{Name, Role};
+use crate::policy::apart::{self, KEEP_VERSIONS};
 use crate::policy::retention::{Candidate, Reasons, Rules, reasons};
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -32,6 +33,20 @@ pub struct Hold {
     pub since: DateTime<Utc>,
 }
 
+/// A snapshot, and why it is held, if it is.
+struct Listed {
+    snapshot: Snapshot,
+    held: Option<String>,
+}
+
+impl Listed {
+    fn candidate(&self) -> Candidate {
+        let manifest = &self.snapshot.manifest;
+        let (created_at, good) = (manifest.created_at, manifest.suspicious.is_empty());
+        Candidate { created_at, good, held: self.held.clone() }
+    }
+}
+
 impl Archive {
     /// What retention decides at `now` about each of a source's snapshots, newest first. A damaged
     /// snapshot (its manifest cannot be read or contradicts its name; its data is missing or has
@@ -44,19 +59,33 @@ impl Archive {
         now: DateTime<Utc>,
     ) -> io::Result<Vec<RetentionDecision>> {
         let Some(folder) = self.open_source(source)? else { return Ok(Vec::new()) };
-        let snapshots: Vec<Snapshot> =
-            self.snapshots(source)?.filter(|snapshot| has_data(&folder, snapshot)).collect();
-        let candidates: Vec<Candidate> = snapshots
-            .iter()
-            .map(|snapshot| Candidate {
-                created_at: snapshot.manifest.created_at,
-                good: snapshot.manifest.suspicious.is_empty(),
-                held: held(&folder, snapshot.manifest.name()).map(|hold| hold.reason),
+        let found = self.snapshots(source)?.filter(|snapshot| has_data(&folder, snapshot));
+        let listed: Vec<Listed> = found
+            .map(|snapshot| {
+                let hold = held(&folder, snapshot.manifest.name());
+                Listed { snapshot, held: hold.map(|hold| hold.reason) }
             })
             .collect();
-        let reasons = reasons(&candidates, policy, zone, now);
-        let decisions = snapshots.into_iter().zip(reasons);
-        Ok(decisions.map(|(snapshot, reasons)| RetentionDecision { snapshot, reasons }).collect())
+        let of_role =
+            |role: Role| listed.iter().filter(move |it| it.snapshot.manifest.role == role);
+        let ordinary: Vec<Candidate> = of_role(Role::Ordinary).map(Listed::candidate).collect();
+        let reasons_apart = |role: Role, keep: u32, what: &str| {
+            let held: Vec<_> = of_role(role).map(|it| it.held.clone()).collect();
+            apart::reasons(&held, keep, what).into_iter()
+        };
+        // What is not ordinary takes no ordinary one's place.
+        let mut ordinary = reasons(&ordinary, policy, zone, now).into_iter();
+        let mut safety = reasons_apart(Role::Safety, policy.keep_last, "safety backup");
+        let mut versions = reasons_apart(Role::Version, KEEP_VERSIONS, "version");
+        let decide = |listed: Listed| {
+            let reasons = match listed.snapshot.manifest.role {
+                Role::Ordinary => ordinary.next(),
+                Role::Safety => safety.next(),
+                Role::Version => versions.next(),
+            };
+            RetentionDecision { snapshot: listed.snapshot, reasons: reasons.unwrap_or_default() }
+        };
+        Ok(listed.into_iter().map(decide).collect())
     }
 
     /// Removes the snapshots of a plan that have no reason to stay, and returns how many. A

@@ -4,6 +4,7 @@ use super::Archive;
 use super::catalogue::{self, Snapshot, is_source, manifest_name};
 use crate::manifest::Name;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use std::cmp::Reverse;
 use std::io;
 use std::path::Path;
 
@@ -34,7 +35,8 @@ pub enum SelectError {
 impl Archive {
     /// The snapshot named `SOURCE` (its newest), `SOURCE@JOB`, `SOURCE@TIMESTAMP` or by its
     /// manifest's path. TIMESTAMP is the text in the file names, a prefix of it, or an RFC 3339
-    /// date or time: the newest at or before it.
+    /// date or time: the newest at or before it. Only its job, its own whole timestamp or its path
+    /// names a snapshot that is not ordinary.
     pub fn select(&self, text: &str) -> Result<Snapshot, SelectError> {
         let none = |why: &str| SelectError::None { text: text.to_owned(), why: why.to_owned() };
         if text.contains('/') || text.ends_with(crate::manifest::MANIFEST_SUFFIX) {
@@ -48,12 +50,13 @@ impl Archive {
             return Err(none("the archive has no such source"));
         }
         let names = self.names(source)?;
+        let is_ordinary = |name: &Name| self.may_be_ordinary(source, *name);
         let name = match wanted {
-            None => names.first(),
+            None => names.iter().find(|name| is_ordinary(name)),
             Some(wanted) => {
                 let by_job = wanted.parse::<i64>().ok();
                 let by_job = by_job.and_then(|job| names.iter().find(|name| name.job() == job));
-                by_job.or_else(|| at_or_before(&names, wanted))
+                by_job.or_else(|| of_instant(&names, wanted, is_ordinary))
             }
         };
         let name = name.ok_or_else(|| none("the source has none at or before that"))?;
@@ -84,12 +87,29 @@ fn unreadable(path: &Path, error: io::Error) -> SelectError {
     SelectError::Manifest { text: path.display().to_string(), error }
 }
 
-/// The name with the latest instant at or before the given time. A time means the time in the file
-/// name, which need not increase with job numbers if a clock was wrong.
-fn at_or_before<'a>(names: &'a [Name], wanted: &str) -> Option<&'a Name> {
+/// The snapshot that a text with an instant names: the newest ordinary one at or before it, or the
+/// one with exactly this timestamp, if no ordinary one has it.
+fn of_instant<'a>(
+    names: &'a [Name],
+    wanted: &str,
+    is_ordinary: impl Fn(&Name) -> bool,
+) -> Option<&'a Name> {
+    let ordinary = at_or_before(names, wanted, is_ordinary);
+    let has_it = |name: &&Name| name.timestamp() == wanted;
+    ordinary.filter(has_it).or_else(|| names.iter().find(has_it)).or(ordinary)
+}
+
+/// The ordinary name with the latest instant at or before the given time. A time means the time in
+/// the file name, which need not increase with job numbers if a clock was wrong.
+fn at_or_before<'a>(
+    names: &'a [Name],
+    wanted: &str,
+    is_ordinary: impl Fn(&Name) -> bool,
+) -> Option<&'a Name> {
     let latest = |reached: &dyn Fn(&Name) -> bool| {
-        let reached = names.iter().filter(|name| reached(name));
-        reached.max_by_key(|name| (name.created_at(), name.job()))
+        let mut reached: Vec<&Name> = names.iter().filter(|name| reached(name)).collect();
+        reached.sort_unstable_by_key(|name| Reverse((name.created_at(), name.job())));
+        reached.into_iter().find(|name| is_ordinary(name))
     };
     if is_stamp(wanted) {
         return latest(&|name| {

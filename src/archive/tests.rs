@@ -1,5 +1,6 @@
 mod beside;
 mod codecs;
+mod roles;
 mod trust;
 mod verify;
 

@@ -79,7 +79,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     }
 }
 
-/// The snapshots of a source.
+/// The ordinary snapshots of a source.
 struct Listed {
     /// Newest first.
     snapshots: Vec<Snapshot>,
@@ -93,7 +93,11 @@ fn list(archive: &Archive, source: &str) -> Result<Listed, Problem> {
     let mut listed = Listed { snapshots: Vec::new(), unreadable: 0 };
     for name in names {
         match archive.listed(source, name) {
-            Some(snapshot) => listed.snapshots.push(snapshot),
+            Some(snapshot) if snapshot.manifest.role.is_ordinary() => {
+                listed.snapshots.push(snapshot);
+            }
+            // What another version or a safety backup has was never the source's next night.
+            Some(_) => {}
             // Otherwise it was removed meanwhile.
             None if archive.folder(source).join(name.manifest()).exists() => {
                 listed.unreadable += 1;

@@ -46,8 +46,9 @@ impl From<&RetentionDecision> for Line {
 /// A warning if a source's newest snapshot is dated long after the one before it: by a wrong clock,
 /// it would take the places of right ones.
 fn gap_warning(source: &str, decisions: &[RetentionDecision]) -> Option<String> {
-    let [newest, before, ..] = decisions else { return None };
-    let [newest, before] = [newest, before].map(|it| it.snapshot.manifest.created_at);
+    let manifests = decisions.iter().map(|decision| &decision.snapshot.manifest);
+    let mut ordinary = manifests.filter(|it| it.role.is_ordinary()).map(|it| it.created_at);
+    let (newest, before) = (ordinary.next()?, ordinary.next()?);
     (newest - before > GAP).then(|| {
         format!(
             "{source}: the newest snapshot is dated {}, {} days after the one before it ({}): after \

@@ -2,6 +2,7 @@
 
 use super::output::{self, Lines, Table, or_dash};
 use super::{Common, Problem, archive, exit, unknown_source};
+use crate::manifest::Role;
 use crate::report::{Reporter, SnapshotNames, SnapshotView};
 use crate::settings::Settings;
 use clap::Args;
@@ -55,12 +56,19 @@ pub(super) fn known(settings: &Settings, names: &[String]) -> Result<(), Problem
 }
 
 fn remark(snapshot: &SnapshotView) -> String {
+    let role = match snapshot.role {
+        Role::Ordinary => None,
+        Role::Safety => Some("safety backup, made before a restore".to_owned()),
+        Role::Version => {
+            Some(format!("another version: {}", snapshot.version.as_deref().unwrap_or("?")))
+        }
+    };
     let held = snapshot.held.then(|| "held".to_owned());
     let suspicious = match snapshot.suspicious.as_slice() {
         [] => None,
         reasons => Some(format!("suspicious: {}", reasons.join("; "))),
     };
-    held.into_iter().chain(suspicious).collect::<Vec<_>>().join("; ")
+    role.into_iter().chain(held).chain(suspicious).collect::<Vec<_>>().join("; ")
 }
 
 fn table(snapshots: &[SnapshotView]) -> Table {

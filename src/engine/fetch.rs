@@ -11,7 +11,7 @@ use crate::archive::{
 use crate::failpoint::Point;
 use crate::files;
 use crate::job::{ErrorKind, Job, JobEvent, Outcome, Policy, RemoteJob, is_last_attempt, refusal};
-use crate::manifest::{HIGHEST_JOB, Name, changed_much, newly_unreadable, suspicions};
+use crate::manifest::{HIGHEST_JOB, Name, Role, changed_much, newly_unreadable, suspicions};
 use crate::service::{ExportService, Failure, Target};
 use crate::settings::Source;
 use futures_util::StreamExt;
@@ -260,6 +260,7 @@ impl Engine {
         let meta = SnapshotMeta {
             source: source.name.clone(),
             origin: source.target.origin().clone(),
+            role: Role::Ordinary,
             job: job.id,
             remote_id: job.remote_id().map(str::to_owned),
             scheduled_for: job.scheduled_for,

@@ -4,6 +4,7 @@ mod changes;
 mod format;
 mod name;
 mod origin;
+mod role;
 mod suspicion;
 mod text;
 
@@ -11,6 +12,7 @@ pub use changes::ChangeCounts;
 pub use format::ManifestFormat;
 pub use name::Name;
 pub use origin::Origin;
+pub use role::Role;
 pub use suspicion::{changed_much, newly_unreadable, suspicions};
 pub use text::{ManifestError, ReadManifest};
 
@@ -42,6 +44,9 @@ pub struct Manifest {
     /// Where the data came from at the service.
     #[serde(flatten)]
     pub origin: Origin,
+    /// What it is for.
+    #[serde(flatten)]
+    pub role: Role,
     /// The job that made it.
     pub job: i64,
     /// The remote job's identifier, where the service gave one.

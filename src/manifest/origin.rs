@@ -1,6 +1,7 @@
 //! Where a manifest says that the data came from, and the members of its file, which name that.
 
-use super::{Content, Manifest, ManifestFormat, Stored};
+use super::role::RoleMembers;
+use super::{Content, Manifest, ManifestFormat, Role, Stored};
 use crate::dataset::{Column, Unproven, Unreadable};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -35,6 +36,10 @@ pub(super) struct ManifestMembers {
     data_source: String,
     #[serde(default)]
     version: Option<String>,
+    #[serde(default)]
+    safety: bool,
+    #[serde(default)]
+    other_version: bool,
     job: i64,
     #[serde(deserialize_with = "promised")]
     remote_id: Option<String>,
@@ -72,6 +77,7 @@ impl From<ManifestMembers> for Manifest {
                 data_source: it.data_source,
                 version: it.version,
             },
+            role: Role::of(RoleMembers { safety: it.safety, other_version: it.other_version }),
             job: it.job,
             remote_id: it.remote_id,
             scheduled_for: it.scheduled_for,

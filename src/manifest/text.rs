@@ -129,6 +129,7 @@ fn check_sum(text: &[u8]) -> Result<bool, ManifestError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::{Origin, Role};
 
     fn one() -> Manifest {
         let text = include_bytes!("../../tests/corpus/manifest/one.json");
@@ -185,6 +186,28 @@ mod tests {
             text.extend_from_slice(tail(&sum).as_bytes());
             assert!(Manifest::read(&text).is_err(), "without {member}");
         }
+    }
+
+    #[test]
+    fn only_a_manifest_that_is_not_an_ordinary_one_s_says_its_role() {
+        for (role, member) in [
+            (Role::Ordinary, None),
+            (Role::Safety, Some("safety")),
+            (Role::Version, Some("other_version")),
+        ] {
+            let manifest = Manifest { role, ..one() };
+            let text = manifest.render().unwrap();
+            assert_eq!(Manifest::read(&text).unwrap().manifest, manifest);
+            let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            for name in ["safety", "other_version"] {
+                let wanted = (member == Some(name)).then_some(&serde_json::Value::Bool(true));
+                assert_eq!(value.get(name), wanted, "{role:?}");
+            }
+        }
+        // A source that asks for a version has ordinary snapshots of it.
+        let origin = Origin { version: Some("5bb0".into()), ..one().origin };
+        let text = Manifest { origin, ..one() }.render().unwrap();
+        assert_eq!(Manifest::read(&text).unwrap().manifest.role, Role::Ordinary);
     }
 
     #[test]

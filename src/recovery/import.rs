@@ -2,6 +2,7 @@
 
 use super::{Recovery, RecoveryError};
 use crate::archive::Snapshot;
+use crate::manifest::Role;
 use crate::settings::Source;
 use crate::store::{ArchivedJob, Store};
 use chrono::{DateTime, Utc};
@@ -14,26 +15,30 @@ impl Recovery<'_> {
             let snapshots: Vec<Snapshot> =
                 self.archive.snapshots(&name).map_err(|error| self.unreadable(error))?.collect();
             let source = self.settings.source(&name);
-            if let Some(source) = source {
-                self.advance_schedule(store, source, &snapshots).await?;
+            let ordinary = snapshots.iter().filter(|it| it.manifest.role.is_ordinary());
+            if let Some(source) = source
+                && let Some(reached) = reached(ordinary, self.clock.now())
+            {
+                self.advance_schedule(store, source, reached).await?;
             }
             let account = source.map_or(String::new(), |source| source.account.clone());
+            // The job that made a safety backup is a restore; how it ended, the archive does not
+            // say.
+            let snapshots = snapshots.into_iter().filter(|it| it.manifest.role != Role::Safety);
             // Oldest first: of two that claim one scheduled time, the first has it.
-            let jobs = snapshots.into_iter().rev().map(|it| archived(it, account.clone()));
+            let jobs = snapshots.rev().map(|it| archived(it, account.clone()));
             imported += store.import_archived(jobs.collect(), self.clock.now()).await?;
         }
         Ok(imported)
     }
 
-    /// Moves a source's schedule up to its archived snapshots, which are given newest first.
+    /// Moves a source's schedule up to its archived snapshots.
     async fn advance_schedule(
         &self,
         store: &Store,
         source: &Source,
-        snapshots: &[Snapshot],
+        Reached { since, cursor }: Reached,
     ) -> Result<(), RecoveryError> {
-        let Some(reached) = reached(snapshots, self.clock.now()) else { return Ok(()) };
-        let Reached { since, cursor } = reached;
         let identity = source.schedule_identity();
         Ok(store.advance_schedule(&source.name, &identity, since, cursor).await?)
     }
@@ -47,10 +52,14 @@ struct Reached {
     cursor: DateTime<Utc>,
 }
 
-fn reached(snapshots: &[Snapshot], now: DateTime<Utc>) -> Option<Reached> {
-    let (newest, oldest) = (snapshots.first()?, snapshots.last()?);
+/// How far these snapshots, newest first, have brought a schedule; `None` without any.
+fn reached<'s>(
+    snapshots: impl Iterator<Item = &'s Snapshot> + Clone,
+    now: DateTime<Utc>,
+) -> Option<Reached> {
+    let (newest, oldest) = (snapshots.clone().next()?, snapshots.clone().last()?);
     // A clock that was ahead must not keep the schedule quiet until it is as late.
-    let times = snapshots.iter().filter_map(|it| it.manifest.scheduled_for);
+    let times = snapshots.filter_map(|it| it.manifest.scheduled_for);
     let cursor = times.filter(|time| *time <= now).max();
     let cursor = cursor.unwrap_or(newest.manifest.created_at.min(now));
     Some(Reached { since: oldest.manifest.created_at.min(cursor), cursor })
@@ -69,5 +78,43 @@ fn archived(snapshot: Snapshot, account: String) -> ArchivedJob {
         remote_id: manifest.remote_id,
         expected: manifest.expected_entities,
         snapshot: snapshot.path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::SnapshotMeta;
+    use crate::clock::Clock;
+    use crate::recovery::{Check, Reindexed};
+    use crate::store::Filter;
+    use crate::tests::fixtures::{file_with, settings, snapshot_meta};
+    use chrono::{TimeDelta, TimeZone};
+
+    #[tokio::test]
+    async fn a_safety_backup_becomes_no_job_and_another_version_moves_no_schedule() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let settings = settings(folder.path());
+        let noon = Utc.with_ymd_and_hms(2026, 11, 25, 12, 0, 0).unwrap();
+        let at = |day: i64| noon + TimeDelta::days(day);
+        let recovery = Recovery::new(&settings, Clock::manual(at(9)).0);
+        recovery.archive.prepare().unwrap();
+        let file = async |job: i64, day, role| {
+            let meta = SnapshotMeta { role, ..snapshot_meta(job, at(day)) };
+            file_with(&recovery.archive, meta, 5).await;
+        };
+        file(1, 0, Role::Version).await;
+        file(2, 1, Role::Ordinary).await;
+        file(3, 2, Role::Safety).await;
+        file(4, 3, Role::Version).await;
+        let Reindexed::Rebuilt(rebuilt) = recovery.reindex().await.unwrap() else {
+            panic!("there was no database")
+        };
+        assert_eq!(rebuilt.imported, 3);
+        let store = recovery.open(Check::Quick, None).await.unwrap();
+        let jobs = store.jobs(&Filter { limit: 9, ..Filter::default() }).await.unwrap();
+        assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [4, 2, 1]);
+        let cursor = store.cursor("stores").await.unwrap().unwrap();
+        assert_eq!((cursor.since, cursor.cursor), (at(1), at(1)));
     }
 }

@@ -13,7 +13,7 @@ pub use year::{Night, NightState};
 
 use crate::archive::Archive;
 use crate::job::{ErrorKind, Job, JobError, State};
-use crate::manifest::Name;
+use crate::manifest::{Name, Role};
 use crate::settings::{Settings, Source};
 use crate::store::{Filter, JobDurations, Store, StoreError};
 use chrono::{DateTime, Utc};
@@ -79,6 +79,7 @@ pub async fn reading<T>(
 /// The facts of a snapshot that health depends on.
 #[derive(Debug, Clone, Copy)]
 struct SnapshotFacts {
+    role: Role,
     suspicious: bool,
     completed_at: DateTime<Utc>,
 }
@@ -117,6 +118,7 @@ impl Reporter {
         }
         let manifest = self.archive.find(source, name)?.manifest;
         let facts = SnapshotFacts {
+            role: manifest.role,
             suspicious: !manifest.suspicious.is_empty(),
             completed_at: manifest.completed_at,
         };
@@ -134,6 +136,11 @@ impl Reporter {
     /// Whether a snapshot is suspicious.
     fn is_suspicious(&self, source: &str, name: Name) -> bool {
         self.facts(source, name).is_some_and(|facts| facts.suspicious)
+    }
+
+    /// Whether a snapshot's manifest can be read and is an ordinary one's.
+    fn is_ordinary(&self, source: &str, name: Name) -> bool {
+        self.facts(source, name).is_some_and(|facts| facts.role.is_ordinary())
     }
 
     /// Jobs, newest first.
@@ -284,11 +291,13 @@ impl Reporter {
                 (Vec::new(), Some(JobError { kind: ErrorKind::Storage, message }))
             }
         };
-        let newest = names.iter().find_map(|name| self.archive.find(&source.name, *name));
+        let ordinary = |name: &&Name| self.is_ordinary(&source.name, **name);
+        let found = |name: &Name| self.archive.find(&source.name, *name);
+        let newest = names.iter().filter(ordinary).find_map(found);
         let good = names
             .iter()
             .filter_map(|name| self.facts(&source.name, *name))
-            .filter(|facts| !facts.suspicious)
+            .filter(|facts| facts.role.is_ordinary() && !facts.suspicious)
             .map(|facts| facts.completed_at);
         let last_success = health::last_success(good, now);
         if unreadable.is_none() {

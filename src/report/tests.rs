@@ -1,5 +1,7 @@
 use super::*;
+use crate::archive::SnapshotMeta;
 use crate::job::{Job, Wait};
+use crate::manifest::Origin;
 use crate::tests::fixtures;
 use chrono::{TimeDelta, TimeZone};
 use tempfile::TempDir;
@@ -60,6 +62,48 @@ async fn a_source_that_is_suspicious_every_night_is_overdue() {
     fixture.keep(4, morning(3) + TimeDelta::hours(1), true).await;
     let status = fixture.status(morning(3) + TimeDelta::hours(2)).await;
     assert_eq!((status.health, status.last_success), (Health::Suspicious, Some(morning(3))));
+}
+
+#[tokio::test]
+async fn a_safety_backup_or_another_version_is_no_success() {
+    for role in [Role::Safety, Role::Version] {
+        let fixture = Fixture::new().await;
+        let file = |job, at, role| {
+            let meta = SnapshotMeta { role, ..fixtures::snapshot_meta(job, at) };
+            fixtures::file_with(&fixture.archive, meta, 9)
+        };
+        file(1, morning(1), role).await;
+        let status = fixture.status(morning(1)).await;
+        assert_eq!((status.health, status.last_success), (Health::Overdue, None), "{role:?}");
+        assert_eq!((status.snapshot, status.entities), (None, None));
+        fixture.keep(2, morning(1), false).await;
+        file(3, morning(3), role).await;
+        let status = fixture.status(morning(3)).await;
+        assert_eq!((status.health, status.last_success), (Health::Overdue, Some(morning(1))));
+        assert!(status.snapshot.unwrap().ends_with("20261126T090000Z-2.json"));
+        assert_eq!(status.entities, Some(5));
+    }
+}
+
+#[tokio::test]
+async fn every_snapshot_is_listed_whatever_it_is_for() {
+    let fixture = Fixture::new().await;
+    fixture.keep(1, morning(1), false).await;
+    let ordinary = fixtures::snapshot_meta(2, morning(2));
+    let safety = SnapshotMeta { role: Role::Safety, ..ordinary.clone() };
+    fixtures::file_with(&fixture.archive, safety, 5).await;
+    let origin = Origin { version: Some("5bb0".into()), ..ordinary.origin.clone() };
+    let version = SnapshotMeta { role: Role::Version, origin, job: 3, ..ordinary };
+    fixtures::file_with(&fixture.archive, version, 5).await;
+    let reporter = Reporter::new(None, fixture.archive.clone());
+    let names = reporter.snapshot_names(Some("stores")).unwrap().names;
+    let listed = reporter.snapshots_of(names, &CancellationToken::new());
+    let shown: Vec<_> = listed
+        .iter()
+        .map(|it| serde_json::to_value(it).unwrap())
+        .map(|it| serde_json::json!([it["job"], it["safety"], it["version"]]).to_string())
+        .collect();
+    assert_eq!(shown, ["[3,false,\"5bb0\"]", "[2,true,null]", "[1,false,null]"]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use super::Health;
 use crate::archive::Snapshot;
 use crate::job::{Job, JobError, Operation, State, Trigger, Wait};
+use crate::manifest::Role;
 use crate::store::TimelineEvent;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
@@ -126,6 +127,13 @@ pub struct SnapshotView {
     pub held: bool,
     /// SHA-256 of the bytes that the service sent, in lower-case hexadecimal digits.
     pub content_sha256: String,
+    /// Whether it is what the service published before a restore.
+    pub safety: bool,
+    /// The version that was asked for; null for the published one.
+    pub version: Option<String>,
+    /// What it is for.
+    #[serde(skip)]
+    pub role: Role,
     /// When its remote job was submitted.
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
@@ -148,6 +156,9 @@ impl SnapshotView {
             same_content_as: snapshot.manifest.same_content_as,
             held,
             content_sha256: snapshot.manifest.content.sha256,
+            safety: snapshot.manifest.role == Role::Safety,
+            version: snapshot.manifest.origin.version,
+            role: snapshot.manifest.role,
             created_at: name.created_at(),
         }
     }

@@ -45,18 +45,25 @@ pub(crate) async fn file_snapshot(
     at: DateTime<Utc>,
     suspicious: &[&str],
 ) {
-    let document = Data::first_places(5).document().to_vec();
-    let chunks = stream::iter([Ok::<_, ()>(Bytes::from(document))]);
-    let name = Name::new(at, job);
-    let attempt = Attempt::new("1-0123456789abcdef", job.unsigned_abs());
-    let incoming =
-        Incoming { source: "stores", name, attempt, format: &DATASET, max_bytes: 1 << 20 };
-    let received = archive.receive(incoming, chunks, |_| {}).await.unwrap();
+    let suspicious = suspicious.iter().map(|reason| (*reason).to_owned()).collect();
+    file_with(archive, SnapshotMeta { suspicious, ..snapshot_meta(job, at) }, 5).await;
+}
+
+/// That of an ordinary snapshot of `stores`.
+pub(crate) fn snapshot_meta(job: i64, at: DateTime<Utc>) -> SnapshotMeta {
     let (access_id, data_source) = ("20181f26".into(), "Stores".into());
     let origin = Origin { access_id, data_source, version: None };
-    let meta = SnapshotMeta {
-        suspicious: suspicious.iter().map(|reason| (*reason).to_owned()).collect(),
-        ..SnapshotMeta::new("stores", &origin, job, at, at)
-    };
+    SnapshotMeta::new("stores", &origin, job, at, at)
+}
+
+/// Files a snapshot of so many entities.
+pub(crate) async fn file_with(archive: &Archive, meta: SnapshotMeta, entities: u64) {
+    let document = Data::first_places(entities).document().to_vec();
+    let chunks = stream::iter([Ok::<_, ()>(Bytes::from(document))]);
+    let name = Name::new(meta.created_at, meta.job);
+    let attempt = Attempt::new("1-0123456789abcdef", meta.job.unsigned_abs());
+    let source = meta.source.as_str();
+    let incoming = Incoming { source, name, attempt, format: &DATASET, max_bytes: 1 << 20 };
+    let received = archive.receive(incoming, chunks, |_| {}).await.unwrap();
     archive.file(received, meta).unwrap();
 }

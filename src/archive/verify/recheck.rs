@@ -32,9 +32,7 @@ impl Survey {
                 let name = finding.snapshot.as_deref().and_then(|it| it.parse::<Name>().ok());
                 match (finding.kind, name) {
                     ("latest", _) => {
-                        if let Some(newest) =
-                            archive.names(&source).ok().and_then(|names| names.into_iter().next())
-                        {
+                        if let Ok(Some(newest)) = archive.latest_name(&source) {
                             self.latest(&source, &folder, newest);
                         }
                         continue;

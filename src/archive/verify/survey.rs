@@ -139,7 +139,8 @@ impl Survey {
             }
         }
         self.rest((Some(source), None), &path, &beside);
-        if let Some(newest) = names.last() {
+        let newest = names.iter().rev().find(|name| archive.may_be_ordinary(source, **name));
+        if let Some(newest) = newest {
             self.latest(source, &folder, *newest);
         }
         for name in names {
@@ -226,7 +227,7 @@ impl Survey {
         Some(number)
     }
 
-    /// `latest.json` should name the newest manifest.
+    /// `latest.json` should name the newest ordinary manifest.
     pub(super) fn latest(&mut self, source: &str, folder: &Folder, newest: Name) {
         let path = folder.path().join(LATEST);
         let problem = match folder.read_link(LATEST) {

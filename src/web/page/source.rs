@@ -4,6 +4,7 @@ use super::plot::{self, Series};
 use super::{
     bytes, calendar, count, instant, instant_or_dash, jobs_table, layout, mark, not_found,
 };
+use crate::manifest::Role;
 use crate::report::{ReportError, SnapshotView};
 use crate::store::Filter;
 use crate::web::State;
@@ -37,7 +38,8 @@ pub(in crate::web) async fn show(
     let filter = Filter { source: Some(name.clone()), limit: JOBS, ..Filter::default() };
     let jobs = state.reporter.jobs(&filter).await?;
     let points = |value: fn(&SnapshotView) -> u64| {
-        snapshots.iter().rev().map(|it| (it.created_at, value(it))).collect::<Vec<_>>()
+        let ordinary = snapshots.iter().rev().filter(|it| it.role.is_ordinary());
+        ordinary.map(|it| (it.created_at, value(it))).collect::<Vec<_>>()
     };
     let page = layout(
         &name,
@@ -91,6 +93,8 @@ fn table(snapshots: &[SnapshotView], all: usize) -> Markup {
                             td.n { (bytes(snapshot.stored_bytes)) }
                             td {
                                 @if snapshot.same_content_as.is_some() { "same as the one before. " }
+                                @if snapshot.safety { "safety backup. " }
+                                @if snapshot.role == Role::Version { "another version. " }
                                 @if snapshot.held { "held. " }
                                 @for reason in &snapshot.suspicious { (mark("suspicious")) " " (reason) }
                             }
