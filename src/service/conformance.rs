@@ -1,11 +1,13 @@
 //! What every service must do, whatever its protocol is. The tests of each service run it against a
 //! simulated form of the service.
 
-use super::{ExportService, Failure, FailureKind, Polled, Progress, Target};
+use super::{
+    ExportService, Failure, FailureKind, LoadDocument, LoadMode, Polled, Progress, Target,
+};
 use crate::format::Input;
 use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
 
 /// A simulated service, which exports one target.
@@ -39,6 +41,8 @@ pub(crate) async fn check(service: &impl Simulated) {
     a_wrong_key_is_named_as_such(service).await;
     what_was_not_sent_had_no_effect(service).await;
     a_foreign_target_is_refused_without_a_request(service).await;
+    changes_that_were_not_sent_had_no_effect(service).await;
+    no_foreign_target_is_changed_or_listed(service).await;
     a_lost_job_is_a_failure(service).await;
     the_key_is_removed_from_any_text(service);
 }
@@ -110,6 +114,49 @@ async fn a_foreign_target_is_refused_without_a_request(service: &impl Simulated)
     let foreign = Target::new(service.target().origin().clone(), "another service's request");
     let failure: Failure = service.client().submit(&foreign, noon()).await.unwrap_err();
     assert_eq!((failure.kind, failure.maybe_started), (FailureKind::Protocol, false));
+    assert_eq!(service.requests(), before);
+}
+
+fn loaded(service: &impl Simulated) -> LoadDocument {
+    let bytes = Bytes::from(service.document());
+    LoadDocument { length: bytes.len() as u64, chunks: stream::iter([Ok(bytes)]).boxed() }
+}
+
+async fn changes_that_were_not_sent_had_no_effect(service: &impl Simulated) {
+    let (client, target) = (service.client_of_nothing(), service.target());
+    let Some(restoring) = client.restoring() else { return };
+    for failure in [
+        restoring.load(&target, LoadMode::Whole, loaded(service), noon()).await.unwrap_err(),
+        restoring.publish(&target, noon()).await.unwrap_err(),
+        restoring.roll_back(&target, "8ccf2a5b", noon()).await.unwrap_err(),
+    ] {
+        assert_eq!((failure.kind, failure.maybe_started), (FailureKind::NotSent, false));
+        assert!(!failure.message.contains(&service.key()), "{failure}");
+    }
+    let failure = restoring.activities(noon()).await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::NotSent);
+}
+
+async fn no_foreign_target_is_changed_or_listed(service: &impl Simulated) {
+    let before = service.requests();
+    let client = service.client();
+    let foreign = Target::new(service.target().origin().clone(), "another service's request");
+    let mut failures = Vec::new();
+    if let Some(restoring) = client.restoring() {
+        let document = loaded(service);
+        failures.extend([
+            restoring.load(&foreign, LoadMode::Whole, document, noon()).await.unwrap_err(),
+            restoring.publish(&foreign, noon()).await.unwrap_err(),
+            restoring.roll_back(&foreign, "8ccf2a5b", noon()).await.unwrap_err(),
+        ]);
+    }
+    if let Some(listing) = client.listing() {
+        failures.push(listing.versions(&foreign, noon()).await.unwrap_err());
+        failures.push(listing.at_version(&foreign, "8ccf2a5b").unwrap_err());
+    }
+    for failure in failures {
+        assert_eq!((failure.kind, failure.maybe_started), (FailureKind::Protocol, false));
+    }
     assert_eq!(service.requests(), before);
 }
 

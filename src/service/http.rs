@@ -1,5 +1,8 @@
 //! The HTTP clients that all accounts share: one request, one hop, one response.
 
+mod upload;
+
+pub(crate) use self::upload::Upload;
 pub(crate) use crate::secret::host_and_port;
 
 use std::error::Error;

@@ -2,8 +2,9 @@
 
 use super::DataSource;
 use crate::secret::Key;
+use crate::service::LoadMode;
 use crate::settings::is_loopback;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
 /// Microsoft's documents name several hosts of the service, all under this domain.
@@ -42,6 +43,72 @@ impl Addresses {
         let mut url = self.below(&["data", &source.access_id, &source.data_source]);
         url.query_pairs_mut().append_pair("showAllVersions", "true");
         url
+    }
+
+    /// "Get Data Source Information": the data sources of the account, without any effect.
+    pub(super) fn sources(&self) -> Url {
+        self.below(&["data"])
+    }
+
+    /// "Create a Load Data Source Job": each POST to it starts a job. The documents require the
+    /// name, and the access id only for a part of the entities.
+    pub(super) fn load(&self, source: &DataSource, mode: LoadMode) -> Url {
+        let mut url = self.below(&["Dataflows", "LoadDataSource"]);
+        let operation = match mode {
+            LoadMode::Whole => "completeStaging",
+            LoadMode::Entities => "incrementalStaging",
+        };
+        url.query_pairs_mut()
+            .append_pair("dataSourceName", &source.data_source)
+            .append_pair("loadOperation", operation)
+            .append_pair("input", "xml")
+            .append_pair("output", "json");
+        if mode == LoadMode::Entities {
+            url.query_pairs_mut().append_pair("accessId", &source.access_id);
+        }
+        url
+    }
+
+    /// "Publish a Staged Data Source": each GET of it starts a job.
+    pub(super) fn publish(&self, source: &DataSource) -> Url {
+        let mut url = self.below(&["data", &source.access_id, &source.data_source]);
+        url.set_path(&format!("{}/$commit", url.path()));
+        as_json(url)
+    }
+
+    /// "Rollback a Data Source Dataflow": each GET of it starts a job.
+    pub(super) fn roll_back(&self, source: &DataSource, version: &str) -> Url {
+        as_json(self.below(&["Dataflows", "DataSourceRollback", version, &source.data_source]))
+    }
+
+    /// "Get Job List": the account's loads, publications and rollbacks, without any effect.
+    pub(super) fn jobs(&self) -> Url {
+        as_json(self.below(&["dataflows", "listjobs"]))
+    }
+
+    /// The access id and the name in a data source's address, on whichever host. Documented
+    /// examples have empty segments and parts after the name.
+    pub(super) fn data_source_at(&self, address: &str) -> Option<DataSource> {
+        if address.len() > MAX_LINK_BYTES {
+            return None;
+        }
+        let url = self.endpoint.join(address.trim()).ok()?;
+        let path: Vec<&str> = url.path().split('/').filter(|part| !part.is_empty()).collect();
+        let own = self.endpoint.path().split('/').filter(|part| !part.is_empty());
+        let own: Vec<&str> = own.collect();
+        let is_below = path.len() > own.len()
+            && own.iter().zip(&path).all(|(own, part)| own.eq_ignore_ascii_case(part));
+        let mut rest = path.get(if is_below { own.len() } else { 0 }..)?.iter();
+        rest.find(|part| part.eq_ignore_ascii_case("data"))?;
+        let mut decoded = || {
+            let part = percent_decode_str(rest.next()?).decode_utf8().ok()?;
+            (!part.chars().any(char::is_control)).then(|| part.into_owned())
+        };
+        let (access_id, data_source) = (decoded()?, decoded()?);
+        // The status of a publication: /data/jobs/{id}/$getstatus.
+        let is_status = access_id.eq_ignore_ascii_case("jobs")
+            && rest.next().is_some_and(|part| part.eq_ignore_ascii_case("$getstatus"));
+        (!is_status).then_some(DataSource { access_id, data_source, version: None })
     }
 
     fn below(&self, path: &[&str]) -> Url {
@@ -163,6 +230,74 @@ mod tests {
             "https://spatial.virtualearth.net/REST/v1/Dataflows/DataSourceDownload/20181f26/\
              Fourth%60%7B%7D%5E%3DCoffee?output=json&jobId=0123-abc"
         );
+    }
+
+    #[test]
+    fn changes_have_the_documented_addresses_with_their_names_encoded() {
+        let source = DataSource {
+            access_id: "20181f26".into(),
+            data_source: "Fourth`{}^=&Coffee".into(),
+            version: Some("0123".into()),
+        };
+        let (bing, root) = (bing(), "https://spatial.virtualearth.net/REST/v1");
+        let name = "Fourth%60%7B%7D%5E%3D%26Coffee";
+        for (url, rest) in [
+            (
+                bing.load(&source, LoadMode::Whole),
+                format!(
+                    "/Dataflows/LoadDataSource?dataSourceName={name}\
+                     &loadOperation=completeStaging&input=xml&output=json"
+                ),
+            ),
+            (
+                bing.load(&source, LoadMode::Entities),
+                format!(
+                    "/Dataflows/LoadDataSource?dataSourceName={name}\
+                     &loadOperation=incrementalStaging&input=xml&output=json&accessId=20181f26"
+                ),
+            ),
+            (bing.publish(&source), format!("/data/20181f26/{name}/$commit?output=json")),
+            (
+                bing.roll_back(&source, "e60b410f"),
+                format!("/Dataflows/DataSourceRollback/e60b410f/{name}?output=json"),
+            ),
+            (bing.jobs(), "/dataflows/listjobs?output=json".into()),
+            (bing.sources(), "/data".into()),
+            (bing.versions(&source), format!("/data/20181f26/{name}?showAllVersions=true")),
+        ] {
+            assert_eq!(url.as_str(), format!("{root}{rest}"));
+        }
+    }
+
+    #[test]
+    fn a_data_source_is_read_from_its_address_on_any_host() {
+        let at = |address: &str| {
+            let source = bing().data_source_at(address)?;
+            Some((source.access_id, source.data_source))
+        };
+        let is = |id: &str, name: &str| Some((id.to_owned(), name.to_owned()));
+        for (address, source) in [
+            (
+                "https://spatial.virtualearth.net/REST/v1/data/2018/Stores/Shops",
+                is("2018", "Stores"),
+            ),
+            ("http://elsewhere.example/REST/v1/Data/2018/Stores", is("2018", "Stores")),
+            ("https://h.example/data/2018/A%60%7B%C3%A9?key=x#y", is("2018", "A`{é")),
+            ("https://h.example/REST/v1/data/0edf/%2F/x", is("0edf", "/")),
+            ("https://h.example/REST/v1/data/0edf//Stores", is("0edf", "Stores")),
+            ("data/2018/Stores", is("2018", "Stores")),
+            ("https://h.example/REST/v1/data/2018", None),
+            ("https://h.example/REST/v1/data/jobs/3627f4ab/$getstatus", None),
+            ("https://h.example/REST/v1/2018/Stores", None),
+            ("https://h.example/REST/v1/data/2018/%ff", None),
+            ("https://h.example/REST/v1/data/2018/a%0ab", None),
+            ("https://[", None),
+        ] {
+            assert_eq!(at(address), source, "{address}");
+        }
+        let within = addresses("http://127.0.0.1:4000/data/v1");
+        let source = within.data_source_at("http://h/Data/V1/data/2018/Stores").unwrap();
+        assert_eq!((&*source.access_id, &*source.data_source), ("2018", "Stores"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Classifies responses that report a failure.
 
-use super::text::{element, mentions_limits, tidy, visible};
+use super::text::{element, mentions_limits, mentions_number_of_sources, tidy, visible};
 use super::wire::{Answer, BodyProblem};
 use crate::job::{Failure, FailureKind};
 use crate::policy::backoff::{MAX_RETRY_AFTER, retry_after};
@@ -14,9 +14,21 @@ use url::Url;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestKind {
     Create,
+    Load,
+    Publish,
+    RollBack,
     Status,
     Result,
     Versions,
+    Sources,
+    Jobs,
+}
+
+impl RequestKind {
+    /// Whether it changes what the service holds.
+    pub(super) fn is_change(self) -> bool {
+        matches!(self, RequestKind::Load | RequestKind::Publish | RequestKind::RollBack)
+    }
 }
 
 /// A response, read to its end or to where it broke off.
@@ -103,11 +115,23 @@ impl ResponseClassifier<'_> {
         let said = tidy(said, self.key);
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
         let message = match (kind, self.request) {
-            (FailureKind::Credentials, _) => format!(
-                "{host} refuses the key of account {account} ({status}{said}); a download needs \
-                 the data source's master key: see [accounts.{account}]"
+            (FailureKind::Credentials, RequestKind::Sources | RequestKind::Jobs) => format!(
+                "{host} refuses the key of account {account} ({status}{said}): see \
+                 [accounts.{account}]"
             ),
-            (FailureKind::NotFound, RequestKind::Create | RequestKind::Versions) => format!(
+            (FailureKind::Credentials, request) => format!(
+                "{host} refuses the key of account {account} ({status}{said}); {} needs the data \
+                 source's master key: see [accounts.{account}]",
+                if request.is_change() { "a change" } else { "a download" }
+            ),
+            (
+                FailureKind::NotFound,
+                RequestKind::Create
+                | RequestKind::Versions
+                | RequestKind::Publish
+                | RequestKind::Load
+                | RequestKind::RollBack,
+            ) => format!(
                 "{host} knows no such data source ({status}{said}); check access_id, data_source \
                  and job_id"
             ),
@@ -132,7 +156,13 @@ pub(super) fn kind(request: RequestKind, status: u16, said: &str) -> FailureKind
         _ => false,
     };
     match status {
+        // "Create a Load Data Source Job": the account has as many data sources as it may have.
+        403 if request == RequestKind::Load && mentions_number_of_sources(said) => {
+            FailureKind::Rejected
+        }
         _ if quota && mentions_limits(said) => FailureKind::Quota,
+        // Sent again when the account may start jobs again, not at once.
+        429 if request.is_change() => FailureKind::Quota,
         401 | 403 => FailureKind::Credentials,
         404 | 410 => FailureKind::NotFound,
         408 | 425 | 429 | 500.. => FailureKind::Unavailable,

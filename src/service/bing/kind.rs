@@ -105,12 +105,15 @@ fn data_source(value: &DeValue<'_>) -> Result<String, String> {
 
 /// The id of a version; braces around it are dropped.
 fn version(value: &DeValue<'_>) -> Result<String, String> {
-    let id = text(value)?.trim();
+    let id = version_id(text(value)?);
+    id.ok_or_else(|| "expected the id of a version: hexadecimal digits and dashes".to_owned())
+}
+
+/// The id of a version without the braces around it; `None` if no version can have it.
+pub(super) fn version_id(text: &str) -> Option<String> {
+    let id = text.trim();
     let bare = id.strip_prefix('{').and_then(|id| id.strip_suffix('}')).unwrap_or(id);
     let digits = bare.chars().filter(char::is_ascii_hexdigit).count();
     let plain = bare.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
-    if !plain || digits == 0 || bare.len() > 64 {
-        return Err("expected the id of a version: hexadecimal digits and dashes".to_owned());
-    }
-    Ok(bare.to_owned())
+    (plain && digits > 0 && bare.len() <= 64).then(|| bare.to_owned())
 }

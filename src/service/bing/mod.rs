@@ -1,9 +1,14 @@
-//! Bing Maps Spatial Data Services, the DataSourceDownload dataflow: create, status, result.
+//! Bing Maps Spatial Data Services: the DataSourceDownload dataflow (create, status, result), what
+//! an account has (AtomPub), and the way back (LoadDataSource, publication, rollback).
 
+mod activities;
 mod address;
+mod atom;
 mod classify;
 mod fetch;
 mod kind;
+mod listing;
+mod load;
 mod poll;
 mod requests;
 mod submit;
@@ -19,7 +24,10 @@ use self::classify::{RequestKind, ResponseClassifier};
 use self::text::tidy;
 use self::wire::Answer;
 use super::http::{Connection, HttpClients};
-use super::{Download, ExportService, Failure, FailureKind, Polled, Submitted, Target, Validator};
+use super::{
+    Download, ExportService, Failure, FailureKind, Listing, Polled, Restoring, Submitted, Target,
+    Validator,
+};
 use crate::format::{DATASET, Format};
 use crate::secret::{Key, redact, redact_parts};
 use chrono::{DateTime, Utc};
@@ -56,7 +64,8 @@ impl Bing {
         ResponseClassifier { account: &self.account, key: &self.key, request, now }
     }
 
-    async fn versions(&self, source: &DataSource, now: DateTime<Utc>) -> Result<(), Failure> {
+    /// Asks for a data source's versions, of which it reads only whether it may ask.
+    async fn may_ask(&self, source: &DataSource, now: DateTime<Utc>) -> Result<(), Failure> {
         let url = self.addresses.versions(source);
         let reply = self.ask(url, Connection::Pooled, ANYTHING, CONTROL_LIMIT).await?;
         let classifier = self.classifier(RequestKind::Versions, now);
@@ -135,7 +144,15 @@ impl ExportService for Bing {
         target: &'a Target,
         now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<(), Failure>> {
-        Box::pin(async move { self.versions(data_source(target)?, now).await })
+        Box::pin(async move { self.may_ask(data_source(target)?, now).await })
+    }
+
+    fn listing(&self) -> Option<&dyn Listing> {
+        Some(self)
+    }
+
+    fn restoring(&self) -> Option<&dyn Restoring> {
+        Some(self)
     }
 }
 

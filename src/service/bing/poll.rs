@@ -2,7 +2,7 @@
 
 use super::address::as_json;
 use super::classify::RequestKind;
-use super::wire::Answer;
+use super::wire::{Answer, Count, DataflowJob};
 use super::{Bing, CONTROL_LIMIT, JSON};
 use crate::service::http::{Connection, host_and_port};
 use crate::service::{Failure, FailureKind, OtherJob, Polled, Progress};
@@ -10,11 +10,63 @@ use chrono::{DateTime, Utc};
 use url::Url;
 
 impl Bing {
+    /// The status of an export.
     pub(super) async fn status(
         &self,
         remote_id: Option<&str>,
         status_url: &str,
         now: DateTime<Utc>,
+    ) -> Result<Polled, Failure> {
+        let completed = |job: &DataflowJob, base: &Url| {
+            Ok(Progress::Completed {
+                result_url: job.result_link().and_then(|text| self.link_text(text, base)),
+                expected: job.total.filter(|total| *total > 0),
+            })
+        };
+        self.ask_status(remote_id, status_url, now, completed).await
+    }
+
+    /// The status of a load, a publication or a rollback. Completed does not mean success ("Load
+    /// Data Source Dataflow Response Description"): the entities that failed are counted.
+    pub(super) async fn change_status(
+        &self,
+        remote_id: Option<&str>,
+        status_url: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Polled, Failure> {
+        let completed = |job: &DataflowJob, base: &Url| {
+            let failed = match job.failed {
+                Count::Missing => 0,
+                Count::Known(failed) => failed,
+                Count::Unreadable => {
+                    return Err(Failure::new(
+                        FailureKind::Protocol,
+                        format!(
+                            "{} answered with a number of failed entities that cannot be read",
+                            host_and_port(base)
+                        ),
+                    ));
+                }
+            };
+            Ok(Progress::Applied {
+                processed: job.processed.filter(|processed| *processed > 0),
+                failed,
+                error_log_url: job.error_log_link().and_then(|text| self.link_text(text, base)),
+            })
+        };
+        self.ask_status(remote_id, status_url, now, completed).await
+    }
+
+    fn link_text(&self, text: &str, base: &Url) -> Option<String> {
+        self.link(text, base).map(String::from)
+    }
+
+    async fn ask_status(
+        &self,
+        remote_id: Option<&str>,
+        status_url: &str,
+        now: DateTime<Utc>,
+        completed: impl Fn(&DataflowJob, &Url) -> Result<Progress, Failure>,
     ) -> Result<Polled, Failure> {
         let url = Url::parse(status_url)
             .map_err(|_| Failure::new(FailureKind::Protocol, "the stored status URL is invalid"))?;
@@ -42,19 +94,17 @@ impl Bing {
             }
             _ => None,
         };
-        let link = |text| self.link(text, &reply.url).map(String::from);
         let word = job.status.as_deref().unwrap_or_default();
         let progress = match word.to_ascii_lowercase().as_str() {
-            "completed" => Progress::Completed {
-                result_url: job.result_link().and_then(link),
-                expected: job.total.filter(|total| *total > 0),
-            },
+            "completed" => completed(job, &reply.url)?,
             "aborted" | "failed" | "cancelled" | "canceled" => Progress::Aborted {
                 message: match answer.errors.as_slice() {
                     [] => "without saying why".to_owned(),
                     said => self.tidy(&said.join("; ")),
                 },
-                error_log_url: job.error_log_link().and_then(link),
+                error_log_url: job
+                    .error_log_link()
+                    .and_then(|text| self.link_text(text, &reply.url)),
             },
             "" if other.is_none() => {
                 return Err(protocol(format!("{host} answered without a status")));

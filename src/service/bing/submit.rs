@@ -1,4 +1,4 @@
-//! The request that starts a remote job.
+//! The requests that start a remote job.
 
 use super::classify::{Reply, RequestKind};
 use super::wire::{self, Answer, DataflowJob};
@@ -14,28 +14,50 @@ impl Bing {
         source: &DataSource,
         now: DateTime<Utc>,
     ) -> Result<Submitted, Failure> {
-        let url = self.addresses.create(source);
-        let reply =
-            self.ask(url, Connection::Fresh, JSON, CONTROL_LIMIT).await.map_err(|failure| {
-                // Sent, but no reply: a job may exist.
-                Failure { maybe_started: failure.kind == FailureKind::Lost, ..failure }
-            })?;
-        let classifier = self.classifier(RequestKind::Create, now);
+        self.start(self.addresses.create(source), RequestKind::Create, now).await
+    }
+
+    /// Sends a GET that starts a remote job, on a connection of its own.
+    pub(super) async fn start(
+        &self,
+        url: Url,
+        request: RequestKind,
+        now: DateTime<Utc>,
+    ) -> Result<Submitted, Failure> {
+        let reply = self.ask(url, Connection::Fresh, JSON, CONTROL_LIMIT).await;
+        self.started(&reply.map_err(sent)?, request, now)
+    }
+
+    /// What the response to a request says that starts a remote job.
+    pub(super) fn started(
+        &self,
+        reply: &Reply,
+        request: RequestKind,
+        now: DateTime<Utc>,
+    ) -> Result<Submitted, Failure> {
+        let classifier = self.classifier(request, now);
         if !reply.is_success() {
-            let failure = classifier.failure(&reply);
-            let maybe_started =
-                failure.kind == FailureKind::Unavailable && is_of_gateway(reply.status);
+            let failure = classifier.failure(reply);
+            let maybe_started = failure.kind == FailureKind::Unavailable
+                && if request.is_change() {
+                    may_have_begun(reply.status)
+                } else {
+                    is_of_gateway(reply.status)
+                };
             return Err(Failure { maybe_started, ..failure });
         }
         let parsed = Answer::parse(&reply.body);
         if let Ok(answer) = &parsed
-            && let Some(failure) = classifier.contradiction(&reply, answer)
+            && let Some(failure) = classifier.contradiction(reply, answer)
         {
-            return Err(failure);
+            let maybe_started = request.is_change()
+                && failure.kind == FailureKind::Unavailable
+                && answer.status_code.is_some_and(may_have_begun);
+            return Err(Failure { maybe_started, ..failure });
         }
         let job = parsed.as_ref().ok().and_then(|answer| answer.job.as_ref());
         let mut notes = Vec::new();
-        match self.status_url(&reply, job, &mut notes) {
+        match self.status_url(reply, job, &mut notes) {
             Some(status_url) => {
                 if parsed.is_err() {
                     notes.push(
@@ -47,7 +69,7 @@ impl Bing {
                 let remote_id = job.and_then(|job| job.id.as_deref()).map(|id| self.tidy(id));
                 Ok(Submitted { remote_id, status_url: status_url.into(), notes })
             }
-            None => Err(Failure { maybe_started: true, ..self.unusable(&reply, &parsed, job) }),
+            None => Err(Failure { maybe_started: true, ..self.unusable(reply, &parsed, job) }),
         }
     }
 
@@ -106,6 +128,19 @@ impl Bing {
         };
         Failure::new(FailureKind::Protocol, message)
     }
+}
+
+/// A failure to send a request that starts a remote job: if it was sent without a reply, a job may
+/// exist.
+pub(super) fn sent(failure: Failure) -> Failure {
+    Failure { maybe_started: failure.kind == FailureKind::Lost, ..failure }
+}
+
+/// Whether a status says that the service was unable to do it after it had begun: a change may
+/// have been carried out all the same. With 408, 425 and 503 it had not begun (RFC 9110, 15.5.9 and
+/// 15.6.4; RFC 8470, 5.2).
+fn may_have_begun(status: u16) -> bool {
+    status >= 500 && status != 503
 }
 
 /// Whether a proxy says with this status that it does not know what became of the request: the

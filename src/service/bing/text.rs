@@ -60,6 +60,19 @@ pub(super) fn mentions_limits(text: &str) -> bool {
         })
 }
 
+/// Whether a refusal's text is about how many data sources an account may have: waiting does not
+/// help then. A text about jobs is about the quota of jobs.
+pub(super) fn mentions_number_of_sources(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    let is_about_jobs = lower
+        .split(|c: char| !c.is_alphanumeric())
+        .any(|word| matches!(word, "job" | "jobs" | "request" | "requests"));
+    let is_about_sources = lower.contains("data source") || lower.contains("datasource");
+    let is_about_number = mentions_limits(text)
+        || ["maximum", "number of"].into_iter().any(|words| lower.contains(words));
+    is_about_sources && is_about_number && !is_about_jobs
+}
+
 /// The text of the first element of that name, if markup has one; names match in any case.
 pub(super) fn element<'a>(markup: &'a str, name: &str) -> Option<&'a str> {
     // ASCII lowercasing keeps every byte's place
@@ -136,6 +149,25 @@ mod tests {
             "",
         ] {
             assert!(!mentions_limits(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_full_account_differs_from_a_full_day() {
+        for text in [
+            "The account already has the maximum of 25 published data sources.",
+            "Limit of datasources reached",
+            "You have exceeded the number of data sources",
+        ] {
+            assert!(mentions_number_of_sources(text), "{text}");
+        }
+        for text in [
+            "Too many data source jobs are in process",
+            "You have exceeded your daily job limit.",
+            "This key may not change the data source",
+            "",
+        ] {
+            assert!(!mentions_number_of_sources(text), "{text}");
         }
     }
 

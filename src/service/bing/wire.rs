@@ -24,8 +24,24 @@ pub(super) struct DataflowJob {
     pub(super) status: Option<String>,
     pub(super) links: Vec<Link>,
     pub(super) total: Option<u64>,
+    /// Entities that a load worked on, those that failed included; 0 means that it is not known.
+    pub(super) processed: Option<u64>,
+    /// Entities that a load failed at.
+    pub(super) failed: Count,
+    /// What it does, in the list of jobs; a user's own text elsewhere.
+    pub(super) description: Option<String>,
     /// `None` if missing or unreadable.
     pub(super) created_at: Option<DateTime<Utc>>,
+}
+
+/// A number on which a decision depends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Count {
+    /// There is none, or it is empty or null.
+    #[default]
+    Missing,
+    Known(u64),
+    Unreadable,
 }
 
 /// A link of a job.
@@ -35,6 +51,14 @@ pub(super) struct Link {
     /// `name` in most documents, `output` in some.
     name: Option<String>,
     pub(super) url: String,
+}
+
+/// All the jobs of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum JobList {
+    Jobs(Vec<DataflowJob>),
+    /// There is no list, or something in it is not a job.
+    Unreadable,
 }
 
 /// Why a body could not be parsed.
@@ -50,31 +74,42 @@ pub(super) enum BodyProblem {
 
 impl Answer {
     pub(super) fn parse(body: &[u8]) -> Result<Answer, BodyProblem> {
-        let text = String::from_utf8_lossy(body);
-        let text = text.trim_start_matches('\u{feff}').trim();
-        let value: Value = serde_json::from_str(text).map_err(|error| unlike(text, &error))?;
-        if !value.is_object() {
-            return Err(BodyProblem::Other);
-        }
+        Ok(Answer::of(&json(body)?))
+    }
+
+    /// An answer that lists jobs.
+    pub(super) fn parse_list(body: &[u8]) -> Result<(Answer, JobList), BodyProblem> {
+        let value = json(body)?;
+        let sets = value.get("resourceSets").and_then(Value::as_array);
+        let resources = |set: &Value| set.get("resources")?.as_array().cloned();
+        let jobs = sets.and_then(|sets| {
+            let sets: Option<Vec<Vec<Value>>> = sets.iter().map(resources).collect();
+            let jobs = sets?.into_iter().flatten();
+            jobs.map(|job| job.is_object().then(|| DataflowJob::from(&job))).collect()
+        });
+        Ok((Answer::of(&value), jobs.map_or(JobList::Unreadable, JobList::Jobs)))
+    }
+
+    fn of(value: &Value) -> Answer {
         let job = value.get("resourceSets").and_then(Value::as_array).and_then(|sets| {
             let resources =
                 sets.iter().filter_map(|set| set.get("resources")?.as_array()).flatten();
             resources.into_iter().find(|it| it.is_object())
         });
-        let errors = [Some(&value), job]
+        let errors = [Some(value), job]
             .into_iter()
             .flatten()
             .flat_map(|it| ["errorMessage", "errorDetails"].map(|member| it.get(member)))
             .flatten()
             .flat_map(texts)
             .collect();
-        Ok(Answer {
+        Answer {
             status_code: value.get("statusCode").and_then(number).and_then(|n| n.try_into().ok()),
-            authentication: text_of(&value, "authenticationResultCode"),
+            authentication: text_of(value, "authenticationResultCode"),
             errors,
-            description: text_of(&value, "statusDescription"),
+            description: text_of(value, "statusDescription"),
             job: job.map(DataflowJob::from),
-        })
+        }
     }
 }
 
@@ -86,6 +121,13 @@ impl From<&Value> for DataflowJob {
             status: text_of(job, "status"),
             links: links.unwrap_or_default().iter().filter_map(link).collect(),
             total: job.get("totalEntityCount").and_then(number),
+            processed: job.get("processedEntityCount").and_then(number),
+            failed: match job.get("failedEntityCount") {
+                None | Some(Value::Null) => Count::Missing,
+                Some(Value::String(text)) if text.trim().is_empty() => Count::Missing,
+                Some(value) => number(value).map_or(Count::Unreadable, Count::Known),
+            },
+            description: text_of(job, "description"),
             created_at: text_of(job, "createdDate").and_then(|text| date(&text)),
         }
     }
@@ -115,6 +157,15 @@ impl DataflowJob {
     }
 }
 
+impl DataflowJob {
+    /// The link to the data source that the job changed; documents disagree about its role and
+    /// name, so any with such an address counts.
+    pub(super) fn data_source_links(&self) -> impl Iterator<Item = &str> {
+        let sources = |link: &&Link| link.is("datasource") || link.is("self");
+        self.links.iter().filter(sources).map(|link| link.url.as_str())
+    }
+}
+
 impl Link {
     fn is(&self, role: &str) -> bool {
         self.role.eq_ignore_ascii_case(role)
@@ -123,6 +174,14 @@ impl Link {
     fn is_called(&self, name: &str) -> bool {
         self.name.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(name))
     }
+}
+
+/// A body's JSON object.
+fn json(body: &[u8]) -> Result<Value, BodyProblem> {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let value: Value = serde_json::from_str(text).map_err(|error| unlike(text, &error))?;
+    if value.is_object() { Ok(value) } else { Err(BodyProblem::Other) }
 }
 
 fn link(value: &Value) -> Option<Link> {
@@ -156,7 +215,7 @@ fn number(value: &Value) -> Option<u64> {
 
 /// A date as the documents show it: RFC 1123, whose weekday may be another day's, or ISO 8601 with
 /// an offset. One without an offset is no instant.
-fn date(text: &str) -> Option<DateTime<Utc>> {
+pub(super) fn date(text: &str) -> Option<DateTime<Utc>> {
     let iso = || DateTime::parse_from_rfc3339(text);
     // The weekday is redundant, and the parser would refuse a wrong one.
     let without_weekday = text.split_once(',').map_or(text, |(_, rest)| rest.trim_start());

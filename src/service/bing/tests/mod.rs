@@ -1,10 +1,13 @@
 //! The client against bytes: a server that says exactly what a case wants, and remembers what it
 //! was asked.
 
+mod activities;
+mod changes;
 mod conformance;
 mod create;
 mod fetch;
 mod hostile;
+mod listing;
 mod secrecy;
 mod status;
 mod tls;
@@ -29,8 +32,10 @@ fn noon() -> DateTime<Utc> {
 /// What a server does with its next request.
 #[derive(Debug, Clone)]
 enum Say {
-    /// These bytes, and then it closes the connection.
+    /// These bytes after the whole request, and then it closes the connection.
     Bytes(Vec<u8>),
+    /// These bytes after the request's head, and then it closes the connection.
+    Early(Vec<u8>),
     /// Nothing at all: it closes the connection.
     Nothing,
     /// Nothing at all, for ever.
@@ -43,6 +48,8 @@ enum Say {
 struct Host {
     port: u16,
     heads: Arc<Mutex<Vec<String>>>,
+    /// What it received of each request's body.
+    bodies: Arc<Mutex<Vec<Vec<u8>>>>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -58,7 +65,8 @@ impl Host {
             }
         };
         let heads: Arc<Mutex<Vec<String>>> = Arc::default();
-        let seen = Arc::clone(&heads);
+        let bodies: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        let (seen, seen_bodies) = (Arc::clone(&heads), Arc::clone(&bodies));
         let task = tokio::spawn(async move {
             let mut turn = 0;
             loop {
@@ -73,11 +81,22 @@ impl Host {
                 if head.is_empty() {
                     continue;
                 }
-                seen.lock().unwrap().push(String::from_utf8(head).unwrap());
+                let head = String::from_utf8(head).unwrap();
+                let length = length_of_body(&head);
+                seen.lock().unwrap().push(head);
                 let say = answers.get(turn).or(answers.last()).cloned().unwrap();
                 turn += 1;
+                if !matches!(say, Say::Early(_)) {
+                    let mut body = Vec::new();
+                    let whole = (&mut stream).take(length).read_to_end(&mut body).await;
+                    let is_whole = whole.is_ok() && body.len() as u64 == length;
+                    seen_bodies.lock().unwrap().push(body);
+                    if !is_whole {
+                        continue;
+                    }
+                }
                 match say {
-                    Say::Bytes(bytes) => {
+                    Say::Bytes(bytes) | Say::Early(bytes) => {
                         // Every port has five digits here, so that lengths stay as they are.
                         let bytes = with_port(&bytes, port);
                         stream.write_all(&bytes).await.unwrap();
@@ -103,7 +122,7 @@ impl Host {
                 }
             }
         });
-        Host { port, heads, _task: AbortOnDropHandle::new(task) }
+        Host { port, heads, bodies, _task: AbortOnDropHandle::new(task) }
     }
 
     async fn saying(answer: Vec<u8>) -> Host {
@@ -114,6 +133,10 @@ impl Host {
         self.heads.lock().unwrap().clone()
     }
 
+    fn bodies(&self) -> Vec<Vec<u8>> {
+        self.bodies.lock().unwrap().clone()
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
@@ -121,6 +144,12 @@ impl Host {
     fn bing(&self) -> Bing {
         client(&self.url("/REST/v1"))
     }
+}
+
+fn length_of_body(head: &str) -> u64 {
+    let lines = head.lines().filter_map(|line| line.split_once(':'));
+    let mut lengths = lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    lengths.next().map_or(0, |(_, length)| length.trim().parse().unwrap())
 }
 
 /// The bytes with `PPPPP` replaced by the port.

@@ -1,0 +1,117 @@
+//! The way back: loads, publications and rollbacks. Each request is sent at most once, on a
+//! connection of its own.
+
+use super::classify::RequestKind;
+use super::kind::version_id;
+use super::submit::sent;
+use super::{Bing, CONTROL_LIMIT, DataSource, JSON, data_source};
+use crate::service::http::{Upload, host_and_port};
+use crate::service::{
+    Failure, FailureKind, LoadDocument, LoadLimits, LoadMode, Polled, RemoteActivity, Restoring,
+    Submitted, Target,
+};
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
+
+/// "Geocode and Data Source Limits": 300 MB of uncompressed data. The documents do not say which
+/// megabyte; the larger one leaves the doubtful cases to the service.
+const MAX_BYTES: u64 = 300 << 20;
+/// "Geocode and Data Source Limits", enterprise keys.
+const MAX_ENTITIES: u64 = 200_000;
+/// "Create a Load Data Source Job and Input Entity Data": the content type of `input=xml`.
+const XML: &str = "application/xml";
+
+impl Restoring for Bing {
+    fn limits(&self) -> LoadLimits {
+        LoadLimits { bytes: MAX_BYTES, entities: MAX_ENTITIES }
+    }
+
+    fn load<'a>(
+        &'a self,
+        target: &'a Target,
+        mode: LoadMode,
+        document: LoadDocument,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Submitted, Failure>> {
+        Box::pin(async move { self.post(data_source(target)?, mode, document, now).await })
+    }
+
+    fn publish<'a>(
+        &'a self,
+        target: &'a Target,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Submitted, Failure>> {
+        Box::pin(async move {
+            let url = self.addresses.publish(data_source(target)?);
+            self.start(url, RequestKind::Publish, now).await
+        })
+    }
+
+    fn roll_back<'a>(
+        &'a self,
+        target: &'a Target,
+        version: &'a str,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Submitted, Failure>> {
+        Box::pin(async move {
+            let source = data_source(target)?;
+            let Some(version) = version_id(version) else {
+                let message = "no version of a data source can have this identifier";
+                return Err(Failure::new(FailureKind::Rejected, message));
+            };
+            let url = self.addresses.roll_back(source, &version);
+            self.start(url, RequestKind::RollBack, now).await
+        })
+    }
+
+    fn poll_change<'a>(
+        &'a self,
+        target: &'a Target,
+        remote_id: Option<&'a str>,
+        status_url: &'a str,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Polled, Failure>> {
+        Box::pin(async move {
+            data_source(target)?;
+            self.change_status(remote_id, status_url, now).await
+        })
+    }
+
+    fn activities(
+        &self,
+        now: DateTime<Utc>,
+    ) -> BoxFuture<'_, Result<Vec<RemoteActivity>, Failure>> {
+        Box::pin(self.jobs(now))
+    }
+}
+
+impl Bing {
+    async fn post(
+        &self,
+        source: &DataSource,
+        mode: LoadMode,
+        document: LoadDocument,
+        now: DateTime<Utc>,
+    ) -> Result<Submitted, Failure> {
+        let url = self.addresses.load(source, mode);
+        let with_key = self.addresses.with_key(&url, &self.key);
+        let upload = Upload { content_type: XML, length: document.length, chunks: document.chunks };
+        let response = self.clients.post(with_key, JSON, upload).await.map_err(sent)?;
+        let status = response.status().as_u16();
+        if (300..400).contains(&status) {
+            return Err(Failure {
+                // 303 redirects from what was done to where its result lies (RFC 9110, 15.4.4).
+                maybe_started: status == 303,
+                ..Failure::new(
+                    FailureKind::Protocol,
+                    format!(
+                        "{} redirects the load ({status}); data is not sent elsewhere",
+                        host_and_port(&url)
+                    ),
+                )
+            });
+        }
+        let reply = self.read(response, url, CONTROL_LIMIT).await?;
+        self.started(&reply, RequestKind::Load, now)
+    }
+}
