@@ -2,7 +2,8 @@
 
 use crate::maintenance::is_off;
 use crate::promises::{Promises, thoroughly};
-use crate::world::{Pause, Service, World, draw};
+use crate::service::{Pause, Service};
+use crate::world::{World, draw};
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use nightjar::archive::Archive;
 use nightjar::clock::{Clock, MockClock};

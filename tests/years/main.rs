@@ -25,9 +25,11 @@
     reason = "a test that is surprised shall fail there and then"
 )]
 
+mod documents;
 mod machine;
 mod maintenance;
 mod promises;
+mod service;
 mod world;
 
 use machine::{Machine, Plan};

@@ -1,8 +1,10 @@
 //! The promises, and how a broken promise is detected.
 
+use crate::documents::{DOCUMENTS, Oddity};
 use crate::machine::{Jumps, Plan, is_excused};
 use crate::maintenance::MaintenanceChecks;
-use crate::world::{DOCUMENTS, Ending, Oddity, Service};
+use crate::service::Service;
+use crate::world::Ending;
 use chrono::{DateTime, TimeDelta, Utc};
 use nightjar::archive::{Archive, Severity, Verification};
 use nightjar::job::{ErrorKind, Job, JobError, State, WaitReason};

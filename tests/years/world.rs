@@ -1,77 +1,15 @@
 //! The simulated service with its faults. Its state is the truth that the promises are checked
 //! against.
 
+use crate::documents::{Oddity, document};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt as _, StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use nightjar::clock::MockClock;
-use nightjar::format::{DATASET, Format};
-use nightjar::service::{
-    Download, ExportService, Failure, FailureKind, OtherJob, Polled, Progress, Submitted, Target,
-};
-use nightjar::simulator::Data;
+use nightjar::service::{Download, Failure, FailureKind, OtherJob, Polled, Progress, Submitted};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::Notify;
-
-/// Defects of a document. The service's bytes must be kept all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Oddity {
-    None,
-    /// A value that does not parse as its column's type.
-    Unreadable,
-    /// A repeated primary key: another remote job is tried first.
-    Unproven,
-}
-
-/// A document of the service, with the digest of its bytes.
-#[derive(Debug)]
-pub(crate) struct Document {
-    bytes: Bytes,
-    pub(crate) sha256: String,
-    pub(crate) entities: u64,
-    pub(crate) oddity: Oddity,
-}
-
-/// The documents of 1 to 20 entities, in each form.
-pub(crate) static DOCUMENTS: LazyLock<Vec<Document>> = LazyLock::new(|| {
-    let odd = |count, oddity| {
-        let whole = Data::first_places(count).document();
-        let text = std::str::from_utf8(&whole).unwrap();
-        let value = |from: usize, name: &str| {
-            let begin = text[from..].find(&format!("<{name}>")).unwrap() + from + name.len() + 2;
-            begin..begin + text[begin..].find('<').unwrap()
-        };
-        let bytes = match oddity {
-            Oddity::None => whole.clone(),
-            Oddity::Unreadable => {
-                let latitude = value(0, "Latitude");
-                format!("{}{}", &text[..latitude.start], &text[latitude.end..]).into()
-            }
-            Oddity::Unproven => {
-                let first = value(0, "EntityID");
-                let second = value(first.end, "EntityID");
-                let key = &text[first];
-                format!("{}{key}{}", &text[..second.start], &text[second.end..]).into()
-            }
-        };
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Document { bytes, sha256, entities: count, oddity }
-    };
-    let whole = (1..=20).map(|count| odd(count, Oddity::None));
-    let unreadable = (1..=20).map(|count| odd(count, Oddity::Unreadable));
-    // The keys are unique.
-    let unproven = (1..=20).map(|count| odd(count.max(2), Oddity::Unproven));
-    whole.chain(unreadable).chain(unproven).collect()
-});
-
-fn document(entities: usize, oddity: Oddity) -> &'static Document {
-    let is_it = |it: &&Document| it.entities == entities as u64 && it.oddity == oddity;
-    DOCUMENTS.iter().find(is_it).unwrap_or(&DOCUMENTS[entities - 1])
-}
 
 /// A result up to this much older than the submission is accepted (clocks differ), with a margin.
 const TOLERANCE: TimeDelta = TimeDelta::minutes(6);
@@ -220,7 +158,7 @@ impl World {
         Duration::from_secs(waits[(draw(self.seed, what, who, nth) * 4.0) as usize])
     }
 
-    fn submit(&mut self, source: &str) -> Result<Submitted, Failure> {
+    pub(crate) fn submit(&mut self, source: &str) -> Result<Submitted, Failure> {
         self.reach()?;
         let traffic = self.traffic.entry(source.to_owned()).or_default();
         traffic.submits += 1;
@@ -314,7 +252,7 @@ impl World {
         Ok(Submitted { status_url: format!("status/{id}"), remote_id: Some(id), notes: Vec::new() })
     }
 
-    fn poll(&mut self, url: &str) -> Result<Polled, Failure> {
+    pub(crate) fn poll(&mut self, url: &str) -> Result<Polled, Failure> {
         self.reach()?;
         let number: usize = url.trim_start_matches("status/").parse().unwrap();
         let remote = &mut self.remotes[number];
@@ -380,7 +318,7 @@ impl World {
         Polled { progress, other, notes: Vec::new() }
     }
 
-    fn fetch(&mut self, url: &str) -> Result<Download, Failure> {
+    pub(crate) fn fetch(&mut self, url: &str) -> Result<Download, Failure> {
         self.reach()?;
         self.stale += u64::from(url.ends_with("?stale"));
         let number = url.trim_start_matches("result/").trim_end_matches("?stale");
@@ -408,143 +346,5 @@ impl World {
             notes: Vec::new(),
             validator: None,
         })
-    }
-}
-
-/// Where a process is stopped in the middle of a request, as by SIGSTOP, and continues later.
-#[derive(Debug, Default)]
-pub(crate) struct Pause {
-    passage: Mutex<Passage>,
-    stopped: Notify,
-    goes_on: Notify,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Passage {
-    #[default]
-    Open,
-    /// The next request is stopped.
-    Closing,
-    Closed,
-}
-
-impl Pause {
-    /// Stops the process at its next request.
-    pub(crate) fn close(&self) {
-        *self.passage.lock().unwrap() = Passage::Closing;
-    }
-
-    /// Continues the process.
-    pub(crate) fn open(&self) {
-        *self.passage.lock().unwrap() = Passage::Open;
-        self.goes_on.notify_one();
-    }
-
-    /// Waits until the process has been stopped.
-    pub(crate) async fn stops(&self) {
-        self.stopped.notified().await;
-    }
-
-    async fn pass(&self) {
-        {
-            let mut passage = self.passage.lock().unwrap();
-            if *passage != Passage::Closing {
-                return;
-            }
-            *passage = Passage::Closed;
-        }
-        self.stopped.notify_one();
-        while *self.passage.lock().unwrap() == Passage::Closed {
-            self.goes_on.notified().await;
-        }
-    }
-}
-
-/// The service, as an engine calls it.
-#[derive(Debug, Clone)]
-pub(crate) struct Service {
-    pub(crate) world: Arc<Mutex<World>>,
-    pub(crate) pause: Arc<Pause>,
-    /// The calling worker.
-    pub(crate) worker: u64,
-}
-
-impl Service {
-    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap()
-    }
-}
-
-impl ExportService for Service {
-    fn format(&self, _: &Target) -> &'static dyn Format {
-        &DATASET
-    }
-
-    fn submit<'a>(
-        &'a self,
-        target: &'a Target,
-        _: DateTime<Utc>,
-    ) -> BoxFuture<'a, Result<Submitted, Failure>> {
-        async {
-            let answer = self.world().submit(target.origin().name());
-            self.pause.pass().await;
-            if let Ok(Submitted { remote_id: Some(id), .. }) = &answer {
-                self.world().answered.push((self.worker, id.parse().unwrap()));
-            }
-            answer
-        }
-        .boxed()
-    }
-
-    fn poll<'a>(
-        &'a self,
-        _: &'a Target,
-        _: Option<&'a str>,
-        status_url: &'a str,
-        _: DateTime<Utc>,
-    ) -> BoxFuture<'a, Result<Polled, Failure>> {
-        async {
-            let answer = self.world().poll(status_url);
-            self.pause.pass().await;
-            answer
-        }
-        .boxed()
-    }
-
-    fn fetch<'a>(
-        &'a self,
-        _: &'a Target,
-        result_url: &'a str,
-        _: DateTime<Utc>,
-    ) -> BoxFuture<'a, Result<Download, Failure>> {
-        async {
-            let mut download = self.world().fetch(result_url)?;
-            // Between the two halves of the document.
-            let pause = Arc::clone(&self.pause);
-            let chunks = download.chunks.enumerate().then(move |(at, chunk)| {
-                let pause = Arc::clone(&pause);
-                async move {
-                    if at == 1 {
-                        pause.pass().await;
-                    }
-                    chunk
-                }
-            });
-            download.chunks = chunks.boxed();
-            Ok(download)
-        }
-        .boxed()
-    }
-
-    fn error_log<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<String, Failure>> {
-        async { Ok("why it was aborted".to_owned()) }.boxed()
-    }
-
-    fn try_key<'a>(
-        &'a self,
-        _: &'a Target,
-        _: DateTime<Utc>,
-    ) -> BoxFuture<'a, Result<(), Failure>> {
-        async { Ok(()) }.boxed()
     }
 }
