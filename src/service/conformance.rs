@@ -2,7 +2,8 @@
 //! simulated form of the service.
 
 use super::{
-    ExportService, Failure, FailureKind, LoadDocument, LoadMode, Polled, Progress, Target,
+    ActivityKind, ExportService, Failure, FailureKind, ListedVersion, LoadDocument, LoadMode,
+    Polled, Progress, Submitted, Target, VersionState,
 };
 use crate::format::Input;
 use bytes::Bytes;
@@ -43,6 +44,7 @@ pub(crate) async fn check(service: &impl Simulated) {
     a_foreign_target_is_refused_without_a_request(service).await;
     changes_that_were_not_sent_had_no_effect(service).await;
     no_foreign_target_is_changed_or_listed(service).await;
+    a_load_is_staged_published_and_rolled_back(service).await;
     a_lost_job_is_a_failure(service).await;
     the_key_is_removed_from_any_text(service);
 }
@@ -100,6 +102,18 @@ async fn a_wrong_key_is_named_as_such(service: &impl Simulated) {
     assert_eq!((failure.kind, failure.maybe_started), (FailureKind::Credentials, false));
     let failure = client.try_key(&target, noon()).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Credentials);
+    if let (Some(restoring), Some(listing)) = (client.restoring(), client.listing()) {
+        let document = loaded(service);
+        for failure in [
+            restoring.load(&target, LoadMode::Whole, document, noon()).await.unwrap_err(),
+            restoring.publish(&target, noon()).await.unwrap_err(),
+            restoring.activities(noon()).await.unwrap_err(),
+            listing.versions(&target, noon()).await.unwrap_err(),
+        ] {
+            assert_eq!((failure.kind, failure.maybe_started), (FailureKind::Credentials, false));
+            assert!(!failure.message.contains(&service.key()), "{failure}");
+        }
+    }
     assert_eq!(service.remote_jobs(), before);
 }
 
@@ -158,6 +172,78 @@ async fn no_foreign_target_is_changed_or_listed(service: &impl Simulated) {
         assert_eq!((failure.kind, failure.maybe_started), (FailureKind::Protocol, false));
     }
     assert_eq!(service.requests(), before);
+}
+
+/// Polls a change until it has ended; every poll is by a new client, as after a restart.
+async fn applied(service: &impl Simulated, submitted: &Submitted) {
+    let (id, url) = (submitted.remote_id.as_deref(), &submitted.status_url);
+    assert!(!url.contains(&service.key()));
+    for _ in 0..20 {
+        let client = service.client();
+        let restoring = client.restoring().unwrap();
+        let polled = restoring.poll_change(&service.target(), id, url, noon()).await.unwrap();
+        assert_eq!(polled.other, None);
+        match polled.progress {
+            Progress::Pending { .. } => {}
+            Progress::Applied { failed: 0, .. } => return,
+            other => panic!("the change was not applied: {other:?}"),
+        }
+    }
+    panic!("the change does not end");
+}
+
+async fn versions(service: &impl Simulated) -> Vec<ListedVersion> {
+    let client = service.client();
+    client.listing().unwrap().versions(&service.target(), noon()).await.unwrap()
+}
+
+fn ids_in(versions: &[ListedVersion], state: VersionState) -> Vec<&str> {
+    let found = versions.iter().filter(|version| version.state == state);
+    found.map(|version| version.id.as_str()).collect()
+}
+
+async fn a_load_is_staged_published_and_rolled_back(service: &impl Simulated) {
+    let (client, target) = (service.client(), service.target());
+    let (Some(listing), Some(restoring)) = (client.listing(), client.restoring()) else { return };
+    let sources = listing.sources(noon()).await.unwrap();
+    let own = sources.iter().find(|source| source.origin == *target.origin()).unwrap();
+    assert!(!own.keys.is_empty());
+    let before = versions(service).await;
+    let [first] = *ids_in(&before, VersionState::Published) else { panic!("{before:?}") };
+    let listed_before = restoring.activities(noon()).await.unwrap();
+
+    let load = restoring.load(&target, LoadMode::Whole, loaded(service), noon()).await.unwrap();
+    applied(service, &load).await;
+    let staged = versions(service).await;
+    assert_eq!(ids_in(&staged, VersionState::Published), [first], "a load publishes nothing");
+    let [second] = *ids_in(&staged, VersionState::Staged) else { panic!("{staged:?}") };
+    assert_ne!(first, second);
+    let activities = restoring.activities(noon()).await.unwrap();
+    let is_new = |id: &str| listed_before.iter().all(|activity| activity.id != id);
+    let new: Vec<_> = activities.iter().filter(|activity| is_new(&activity.id)).collect();
+    let [activity] = &*new else { panic!("{new:?}") };
+    assert_eq!((activity.kind, activity.ended), (ActivityKind::Load, Some(true)));
+    assert_eq!(load.remote_id.as_deref(), Some(activity.id.as_str()));
+
+    // The staged version is exported by its identifier, exactly as it was loaded.
+    let at_version = listing.at_version(&target, second).unwrap();
+    assert_eq!(at_version.origin().version.as_deref(), Some(second));
+    let export = client.submit(&at_version, noon()).await.unwrap();
+    let polled = ended(service, export.remote_id.as_deref(), &export.status_url).await;
+    let Progress::Completed { result_url: Some(url), .. } = polled.progress else {
+        panic!("the export did not complete: {polled:?}")
+    };
+    let download = client.fetch(&at_version, &url, noon()).await.unwrap();
+    let pieces: Vec<Bytes> = download.chunks.try_collect().await.unwrap();
+    assert_eq!(pieces.concat(), service.document());
+
+    applied(service, &restoring.publish(&target, noon()).await.unwrap()).await;
+    let published = versions(service).await;
+    assert_eq!(ids_in(&published, VersionState::Published), [second]);
+    assert_eq!(ids_in(&published, VersionState::Staged), Vec::<&str>::new());
+    assert_eq!(ids_in(&published, VersionState::Older), [first]);
+    applied(service, &restoring.roll_back(&target, first, noon()).await.unwrap()).await;
+    assert_eq!(ids_in(&versions(service).await, VersionState::Published), [first]);
 }
 
 async fn a_lost_job_is_a_failure(service: &impl Simulated) {
