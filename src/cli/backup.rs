@@ -1,26 +1,15 @@
 //! `nightjar backup`: sources, now, in the foreground.
 
+use super::foreground::Foreground;
 use super::output;
-use super::watch::Watch;
-use super::{Common, Problem, archive, chosen, clock, exit, open_store, stop_signal};
-use crate::alerts::Dispatcher;
+use super::{Common, Problem, chosen, clock, exit, open_store, stop_signal};
 use crate::config::units::{duration_text, parse_duration};
-use crate::engine::{Engine, EngineConfig, Observer, Scope, remove_leftovers};
 use crate::job::{Job, State, Trigger};
-use crate::maintenance::{Maintenance, OF_DATABASE};
-use crate::report::Reporter;
 use crate::settings::Source;
-use crate::store::{FILE, NewJob, Store, StoreError, copies, lock};
+use crate::store::{NewJob, Store};
 use clap::Args;
-use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-/// How long the last messages and pings may take.
-const LAST_WORDS: Duration = Duration::from_secs(10);
-/// How long they may take where the command was stopped or its time is over.
-const STOPPING: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -63,71 +52,22 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     let stop = stop_signal()?;
     let timed_out = arguments.timeout.map(|limit| stop_after(limit, &stop));
     let accounts = sources.iter().map(|source| source.account.as_str()).collect();
-    let engine_config = EngineConfig::connect(&settings, &accounts)?;
-    let store = open_store(&settings).await?;
-    let worker =
-        lock::Worker::register(&settings.state_dir, fastrand::u64(..)).map_err(|error| {
-            Problem::failed(format!(
-                "cannot use the state folder {}: {error}",
-                settings.state_dir.display()
-            ))
-        })?;
-    remove_leftovers(&worker, &archive(&settings));
-    let watch = Watch::new(store.clone());
-    let jobs = queue(&store, &sources).await?;
+    let mut foreground = Foreground::open(&settings, &accounts, stop).await?;
+    let jobs = queue(foreground.store(), &sources).await?;
     for (job, is_new) in &jobs {
-        watch.add(job);
+        foreground.show(job);
         if !is_new {
             output::note(format!("{}: joins job {}, which is {}", job.source, job.id, job.state));
         }
     }
-    let ids = jobs.iter().map(|(job, _)| job.id).collect();
-    let reporter = Reporter::new(Some(store.clone()), archive(&settings));
-    let (dispatcher, mut backups) =
-        Dispatcher::new(store.clone(), reporter, clock(), settings.clone());
-    let (shown, alerts) = (watch.observer(), dispatcher.clone());
-    let observer: Observer = Arc::new(move |notice| {
-        alerts.notice(&notice);
-        shown(notice);
-    });
-    let engine =
-        Engine::new(store.clone(), archive(&settings), worker, clock(), engine_config, observer);
-    // A task of its own, so that no output and no ping delays it.
-    let stopped = stop.clone();
-    let mut working = tokio::spawn(async move { engine.run(Scope::Jobs(ids), stop).await });
-    let worked = {
-        let mut showing = pin!(watch.keep_showing(|| clock().now()));
-        loop {
-            tokio::select! {
-                worked = &mut working => break worked.map_err(Problem::failed)?,
-                Some(event) = backups.next() => dispatcher.ping(event).await,
-                () = &mut showing => {}
-            }
-        }
-    };
-    if worked.as_ref().is_err_and(StoreError::is_doubtful) {
-        copies::mark_suspect(&settings.state_dir.join(FILE));
-    }
+    let worked = foreground.work(jobs.iter().map(|(job, _)| job.id).collect()).await;
     let limit = timed_out.filter(|token| token.is_cancelled()).and(arguments.timeout);
     let code = async {
         worked?;
-        watch.refresh(clock().now()).await?;
-        conclude(&store, &jobs, limit).await
+        conclude(foreground.store(), &jobs, limit).await
     };
     let code = code.await;
-    // Also after a failure, for what ended before it; after a stop, not for long.
-    let patience = if stopped.is_cancelled() { STOPPING } else { LAST_WORDS };
-    dispatcher.conclude(backups, patience).await;
-    // Maintains the database if no daemon does. Retention is left to `prune` and the daemon: adding
-    // a backup never removes one.
-    if code.is_ok() && !stopped.is_cancelled() {
-        let mut maintenance = Maintenance::new(store.clone(), archive(&settings), clock());
-        tokio::select! {
-            () = stopped.cancelled() => {}
-            _ = maintenance.run_due(&settings, &OF_DATABASE) => {}
-        }
-    }
-    store.close().await;
+    foreground.close(code.is_ok()).await;
     code
 }
 

@@ -8,6 +8,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod export;
+mod foreground;
 mod hold;
 mod init;
 mod jobs;

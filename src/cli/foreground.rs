@@ -1,0 +1,115 @@
+//! Work in the foreground: the jobs that a command asks for, worked on or followed with progress
+//! until they have ended.
+
+use super::watch::Watch;
+use super::{Problem, archive, clock, open_store};
+use crate::alerts::{BackupEvents, Dispatcher};
+use crate::engine::{Engine, EngineConfig, Observer, Scope, remove_leftovers};
+use crate::job::Job;
+use crate::maintenance::{Maintenance, OF_DATABASE};
+use crate::report::Reporter;
+use crate::settings::Settings;
+use crate::store::{FILE, Store, StoreError, copies, lock};
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long the last messages and pings may take.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long they may take where the command was stopped or its time is over.
+const STOPPING: Duration = Duration::from_secs(2);
+
+/// One more worker beside the daemon, for some jobs.
+pub(super) struct Foreground<'s> {
+    settings: &'s Settings,
+    store: Store,
+    watch: Watch,
+    engine: Engine,
+    dispatcher: Dispatcher,
+    backups: BackupEvents,
+    stop: CancellationToken,
+}
+
+impl<'s> Foreground<'s> {
+    /// Connects to the accounts and opens the store. `stop` ends the work.
+    pub(super) async fn open(
+        settings: &'s Settings,
+        accounts: &BTreeSet<&str>,
+        stop: CancellationToken,
+    ) -> Result<Foreground<'s>, Problem> {
+        let engine_config = EngineConfig::connect(settings, accounts)?;
+        let store = open_store(settings).await?;
+        let worker =
+            lock::Worker::register(&settings.state_dir, fastrand::u64(..)).map_err(|error| {
+                Problem::failed(format!(
+                    "cannot use the state folder {}: {error}",
+                    settings.state_dir.display()
+                ))
+            })?;
+        remove_leftovers(&worker, &archive(settings));
+        let watch = Watch::new(store.clone());
+        let reporter = Reporter::new(Some(store.clone()), archive(settings));
+        let (dispatcher, backups) =
+            Dispatcher::new(store.clone(), reporter, clock(), settings.clone());
+        let (shown, alerts) = (watch.observer(), dispatcher.clone());
+        let observer: Observer = Arc::new(move |notice| {
+            alerts.notice(&notice);
+            shown(notice);
+        });
+        let engine =
+            Engine::new(store.clone(), archive(settings), worker, clock(), engine_config, observer);
+        Ok(Foreground { settings, store, watch, engine, dispatcher, backups, stop })
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Begins to show a job.
+    pub(super) fn show(&self, job: &Job) {
+        self.watch.add(job);
+    }
+
+    /// Works on these jobs until they have ended, or a stop is requested. Those that another
+    /// process holds are followed.
+    pub(super) async fn work(&mut self, ids: Vec<i64>) -> Result<(), Problem> {
+        // A task of its own, so that no output and no ping delays it.
+        let (engine, stop) = (self.engine.clone(), self.stop.clone());
+        let mut working = tokio::spawn(async move { engine.run(Scope::Jobs(ids), stop).await });
+        let worked = {
+            let mut showing = pin!(self.watch.keep_showing(|| clock().now()));
+            loop {
+                tokio::select! {
+                    worked = &mut working => break worked.map_err(Problem::failed)?,
+                    Some(event) = self.backups.next() => self.dispatcher.ping(event).await,
+                    () = &mut showing => {}
+                }
+            }
+        };
+        if worked.as_ref().is_err_and(StoreError::is_doubtful) {
+            copies::mark_suspect(&self.settings.state_dir.join(FILE));
+        }
+        worked?;
+        self.watch.refresh(clock().now()).await?;
+        Ok(())
+    }
+
+    /// Sends the last messages, maintains the database if no daemon does, and closes the store.
+    pub(super) async fn close(self, is_well: bool) {
+        // Also after a failure, for what ended before it; after a stop, not for long.
+        let patience = if self.stop.is_cancelled() { STOPPING } else { LAST_WORDS };
+        self.dispatcher.conclude(self.backups, patience).await;
+        // Retention is left to `prune` and the daemon: adding a backup never removes one.
+        if is_well && !self.stop.is_cancelled() {
+            let mut maintenance =
+                Maintenance::new(self.store.clone(), archive(self.settings), clock());
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                _ = maintenance.run_due(self.settings, &OF_DATABASE) => {}
+            }
+        }
+        self.store.close().await;
+    }
+}
