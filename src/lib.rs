@@ -24,6 +24,9 @@ pub mod systemd;
 pub mod engine;
 pub mod report;
 
+// What accounts have at their services, compared with what is configured.
+pub mod discovery;
+
 // What is made of archived snapshots.
 pub mod diff;
 pub mod export;

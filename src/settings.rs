@@ -102,6 +102,8 @@ pub struct Account {
     pub max_in_process: u32,
     /// Remote jobs that may be started in any 24 hours, at least 1.
     pub max_jobs_per_day: u32,
+    /// Whether the daemon looks once a day which data sources it has.
+    pub discover: bool,
 }
 
 /// Where an account's key is kept. The key itself is never part of the settings.

@@ -1,10 +1,11 @@
 //! `nightjar init`: a first configuration, from flags or interactively.
 
-use super::output;
-use super::{Common, Problem, exit};
+use super::{Common, Problem, archive, discover, exit, output};
 use crate::config::{self, Environment, parse};
+use crate::discovery::{Names, Proposal, SCHEDULE, compare, name_for, proposals};
 use crate::files;
 use crate::secret::Key;
+use crate::settings::{KeySource, Settings};
 use clap::Args;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use std::fs::{self, OpenOptions};
@@ -49,12 +50,18 @@ pub(super) struct Arguments {
     /// The time zone of the schedule [default: this machine's]
     #[arg(long, value_name = "ZONE")]
     timezone: Option<String>,
+    /// Back up every data source that the account has, as the service lists them
+    #[arg(long, conflicts_with_all = ["url", "access_id", "data_source", "source"])]
+    discover: bool,
+    /// The service's address [default: the service's own]
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<Url>,
     /// Overwrite an existing configuration
     #[arg(long)]
     force: bool,
 }
 
-pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
+pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
     let file = config::locate(common.config.clone());
     let file = std::path::absolute(file).map_err(Problem::failed)?;
     if file.exists() && !arguments.force {
@@ -66,34 +73,25 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
     }
     let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
     let folder = file.parent().unwrap_or(Path::new("")).to_owned();
-    let answers = answers(arguments, &folder, asks)?;
-    let text = answers.text();
-    let env = Environment { current_dir: folder.clone(), ..Environment::default() };
-    parse(&text, &file, &env).map_err(|mistakes| {
-        let lines: Vec<_> = mistakes.iter().map(|mistake| mistake.message.clone()).collect();
-        Problem::usage(format!(
-            "these values do not make a valid configuration:\n{}",
-            lines.join("\n")
-        ))
-    })?;
-    let cannot = |path: &Path, error: io::Error| {
-        Problem::failed(format!(
-            "cannot write {}: {error}; run the command with `sudo`, or choose another file with \
-             --config",
-            path.display()
-        ))
-    };
+    let mut answers = answers(arguments, &folder, asks)?;
+    let settings = read_back(&answers.text(), &file, &folder)?;
     if !folder.as_os_str().is_empty() {
-        fs::create_dir_all(&folder).map_err(|error| cannot(&folder, error))?;
+        fs::create_dir_all(&folder).map_err(|error| cannot_write(&folder, &error))?;
     }
+    let key_file = answers.key.file(&folder);
     if asks
-        && let Some(path) = answers.key.file(&folder).filter(|path| !path.exists())
+        && let Some(path) = key_file.as_deref().filter(|path| !path.exists())
         && let Some(key) = ask_key(&answers.account)?
     {
-        let written = files::create(&path).and_then(|mut it| writeln!(it, "{}", key.expose()));
-        written.map_err(|error| cannot(&path, error))?;
+        let written = files::create(path).and_then(|mut it| writeln!(it, "{}", key.expose()));
+        written.map_err(|error| cannot_write(path, &error))?;
         output::note(format!("The key is in {}, readable only by its owner.", path.display()));
     }
+    if answers.lists {
+        answers.sources = listed(settings, &answers, key_file).await?;
+        read_back(&answers.text(), &file, &folder)?;
+    }
+    let text = answers.text();
     let written = OpenOptions::new()
         .write(true)
         .create(true)
@@ -101,10 +99,67 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
         .mode(0o644)
         .open(&file)
         .and_then(|mut it| it.write_all(text.as_bytes()).and_then(|()| it.sync_all()));
-    written.map_err(|error| cannot(&file, error))?;
+    written.map_err(|error| cannot_write(&file, &error))?;
     output::line(file.display().to_string())?;
+    if answers.lists {
+        let count = output::count(answers.sources.len(), "data source");
+        output::note(format!("{} has {count}: each is backed up now.", answers.account));
+    }
     eprintln!("{}", answers.next_steps(&folder, &file));
     Ok(exit::DONE)
+}
+
+/// Reads a configuration as it will be read from its file.
+fn read_back(text: &str, file: &Path, folder: &Path) -> Result<Settings, Problem> {
+    let env = Environment { current_dir: folder.to_owned(), ..Environment::default() };
+    parse(text, file, &env).map_err(|mistakes| {
+        let lines: Vec<_> = mistakes.iter().map(|mistake| mistake.message.clone()).collect();
+        Problem::usage(format!(
+            "these values do not make a valid configuration:\n{}",
+            lines.join("\n")
+        ))
+    })
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Problem {
+    Problem::failed(format!(
+        "cannot write {}: {error}; run the command with `sudo`, or choose another file with \
+         --config",
+        path.display()
+    ))
+}
+
+/// A source for each data source that the account has.
+async fn listed(
+    mut settings: Settings,
+    answers: &Answers,
+    key_file: Option<PathBuf>,
+) -> Result<Vec<Proposal>, Problem> {
+    let Some(key_file) = key_file.filter(|file| file.exists()) else {
+        let place = match answers.key.file(Path::new("")) {
+            Some(file) => format!("put the master key into {} first", file.display()),
+            None => "name its file with --key-file".to_owned(),
+        };
+        return Err(Problem::usage(format!("--discover needs the account's key: {place}")));
+    };
+    let account = settings.accounts.get_mut(&answers.account);
+    let account = account.ok_or_else(|| Problem::usage("the account's name is not valid"))?;
+    // A credential that the unit will pass is in a file that can be read here.
+    account.key = KeySource::File(key_file);
+    let account = account.clone();
+    let listing = discover::list(&settings, &account).await?;
+    let comparison = compare(&settings, &account, &listing, |one| &one.origin);
+    // A folder that is in the archive already holds another source's snapshots.
+    let mut names = Names::beside(archive(&settings).sources().unwrap_or_default());
+    let found = proposals(&comparison, &account, &answers.schedule, &mut names);
+    discover::note_impossible(&account, &found.impossible);
+    match found.sources.is_empty() {
+        false => Ok(found.sources),
+        true => Err(Problem::failed(format!(
+            "{} lists no data source that could be backed up; nothing was written",
+            account.name
+        ))),
+    }
 }
 
 /// Where the key is to be.
@@ -133,17 +188,28 @@ impl KeyPlace {
 #[derive(Debug)]
 struct Answers {
     account: String,
+    endpoint: Option<Url>,
     key: KeyPlace,
-    source: String,
-    access_id: String,
-    data_source: String,
     schedule: String,
     timezone: String,
+    sources: Vec<Proposal>,
+    /// Whether the sources are those that the account lists.
+    lists: bool,
 }
 
-fn answers(arguments: &Arguments, folder: &Path, asks: bool) -> Result<Answers, Problem> {
+/// What the service calls the only data source to back up.
+struct OneSource {
+    access_id: String,
+    data_source: String,
+}
+
+/// The only data source to back up; `None` for all that the account has.
+fn one_source(arguments: &Arguments, asks: bool) -> Result<Option<OneSource>, Problem> {
     let (mut access_id, mut data_source) =
         (arguments.access_id.clone(), arguments.data_source.clone());
+    if arguments.discover {
+        return Ok(None);
+    }
     if let Some(url) = &arguments.url {
         let (id, name) = of_address(url).ok_or_else(|| {
             Problem::usage(format!("--url: expected an address such as {EXAMPLE}"))
@@ -152,7 +218,13 @@ fn answers(arguments: &Arguments, folder: &Path, asks: bool) -> Result<Answers, 
     }
     if asks && access_id.is_none() && data_source.is_none() {
         let text = ask(&format!("The data source's address ({EXAMPLE}, empty: none)"), "")?;
-        if !text.is_empty() {
+        if text.is_empty() {
+            let answer =
+                ask("Back up every data source that the account lists (yes or no)", "yes")?;
+            if answer.to_lowercase().starts_with('y') {
+                return Ok(None);
+            }
+        } else {
             let found = Url::parse(&text).ok().as_ref().and_then(of_address);
             let (id, name) = found
                 .ok_or_else(|| Problem::usage(format!("expected an address such as {EXAMPLE}")))?;
@@ -163,19 +235,30 @@ fn answers(arguments: &Arguments, folder: &Path, asks: bool) -> Result<Answers, 
         Some(given) => Ok(given),
         None if asks => ask(question, ""),
         None => Err(Problem::usage(format!(
-            "{flag} is missing; on a terminal `nightjar init` asks for missing values"
+            "{flag} is missing; on a terminal `nightjar init` asks for missing values, \
+             and --discover takes every data source of the account"
         ))),
     };
+    let access_id = needed(access_id, "The access id", "--access-id, or --url,")?;
+    let data_source = needed(data_source, "The data source's name", "--data-source, or --url,")?;
+    Ok(Some(OneSource { access_id, data_source }))
+}
+
+fn answers(arguments: &Arguments, folder: &Path, asks: bool) -> Result<Answers, Problem> {
     let wished = |given: &Option<String>, question: &str, default: &str| match given {
         Some(given) => Ok(given.clone()),
         None if asks => ask(question, default),
         None => Ok(default.to_owned()),
     };
-    let access_id = needed(access_id, "The access id", "--access-id, or --url,")?;
-    let data_source = needed(data_source, "The data source's name", "--data-source, or --url,")?;
-    let source = wished(&arguments.source, "What to call it here", &name_of(&data_source))?;
+    let one = one_source(arguments, asks)?;
+    let name = match &one {
+        Some(one) => {
+            wished(&arguments.source, "What to call it here", &name_for(&one.data_source))?
+        }
+        None => String::new(),
+    };
     let account = wished(&arguments.account, "What to call the account", "main")?;
-    let schedule = wished(&arguments.schedule, "When to back up, as in crontab", "0 2 * * *")?;
+    let schedule = wished(&arguments.schedule, "When to back up, as in crontab", SCHEDULE)?;
     let timezone = wished(&arguments.timezone, "Time zone", &local_zone())?;
     let key = match (&arguments.credential, &arguments.key_file) {
         (Some(name), _) => KeyPlace::Credential(name.clone()),
@@ -183,7 +266,16 @@ fn answers(arguments: &Arguments, folder: &Path, asks: bool) -> Result<Answers, 
         (None, None) if folder.join(KEYS).is_dir() => KeyPlace::KeysFolder(account.clone()),
         (None, None) => KeyPlace::File(format!("{account}.key").into()),
     };
-    Ok(Answers { account, key, source, access_id, data_source, schedule, timezone })
+    let lists = one.is_none();
+    let only = |OneSource { access_id, data_source }| Proposal {
+        name,
+        account: account.clone(),
+        keys: vec![("access_id", access_id), ("data_source", data_source)],
+        schedule: schedule.clone(),
+    };
+    let sources = one.map(only).into_iter().collect();
+    let endpoint = arguments.endpoint.clone();
+    Ok(Answers { account, endpoint, key, schedule, timezone, sources, lists })
 }
 
 impl Answers {
@@ -198,26 +290,21 @@ impl Answers {
         };
         let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         let is_bare = !self.account.is_empty() && self.account.chars().all(bare);
+        let endpoint = self.endpoint.as_ref().map_or(String::new(), |url| {
+            format!("endpoint = {}\n", quoted(url.as_str().trim_end_matches('/')))
+        });
+        let sources: String = self.sources.iter().map(|source| format!("\n{source}")).collect();
         format!(
             "# Nightjar's configuration; config.example.toml explains every setting.\n\
              timezone = {}\n\n\
              [web]\n\
              listen = \"127.0.0.1:8787\"\n\n\
              [accounts.{}]\n\
-             {key}\n\n\
-             [[sources]]\n\
-             name = {}\n\
-             account = {}\n\
-             access_id = {}\n\
-             data_source = {}\n\
-             schedule = {}\n",
+             {key}\n\
+             {endpoint}\
+             {sources}",
             quoted(&self.timezone),
             if is_bare { self.account.clone() } else { quoted(&self.account) },
-            quoted(&self.source),
-            quoted(&self.account),
-            quoted(&self.access_id),
-            quoted(&self.data_source),
-            quoted(&self.schedule),
         )
     }
 
@@ -261,15 +348,6 @@ fn of_address(url: &Url) -> Option<(String, String)> {
     };
     let (id, name) = (decoded(parts.next()?)?, decoded(parts.next()?)?);
     (!id.is_empty() && !name.is_empty()).then_some((id, name))
-}
-
-/// A name for a source: the data source's own, as far as it may be a folder.
-fn name_of(data_source: &str) -> String {
-    let plain = data_source.to_lowercase();
-    let plain: String =
-        plain.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let name = plain.trim_matches('-');
-    if name.is_empty() { "source".to_owned() } else { name.to_owned() }
 }
 
 /// This machine's time zone, or UTC if it is unknown.
@@ -326,17 +404,6 @@ mod tests {
             ["https://example.org/", "https://example.org/data/x", "https://example.org/data//y"]
         {
             assert_eq!(of(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_data_source_s_name_becomes_a_folder_s() {
-        for (theirs, ours) in [
-            ("FourthCoffeeSample", "fourthcoffeesample"),
-            ("Läden_2024", "l-den-2024"),
-            ("$$$", "source"),
-        ] {
-            assert_eq!(name_of(theirs), ours);
         }
     }
 }

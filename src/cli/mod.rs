@@ -6,6 +6,7 @@ mod check;
 mod daemon;
 mod demo;
 mod diff;
+mod discover;
 mod doctor;
 mod export;
 mod foreground;
@@ -104,6 +105,8 @@ enum Command {
     Check(check::Arguments),
     /// Check everything that a backup needs, and print how to fix each problem
     Doctor(doctor::Arguments),
+    /// Print the configuration of data sources that the account has and nothing backs up
+    Discover(discover::Arguments),
     /// Show the health of each source
     Status(status::Arguments),
     /// Show the job history
@@ -193,8 +196,9 @@ async fn run(cli: Cli) -> Result<u8, Problem> {
     match &cli.command {
         Command::Daemon => daemon::run(common).await,
         Command::Backup(arguments) => backup::run(common, arguments).await,
-        Command::Init(arguments) => init::run(common, arguments),
+        Command::Init(arguments) => init::run(common, arguments).await,
         Command::Check(arguments) => check::run(common, arguments).await,
+        Command::Discover(arguments) => discover::run(common, arguments).await,
         Command::Doctor(arguments) => doctor::run(common, arguments).await,
         Command::Status(arguments) => status::run(common, arguments).await,
         Command::Jobs(arguments) => jobs::list(common, arguments).await,

@@ -21,6 +21,7 @@ pub(super) fn leave(cli: &Cli) -> Result<(), Problem> {
         Command::Init(_)
             | Command::Check(_)
             | Command::Demo(_)
+            | Command::Discover(_)
             | Command::Export(_)
             | Command::Diff(_)
             | Command::Log(_)

@@ -187,6 +187,7 @@ fn account(name: &str, table: &Table<'_>, from: Base<'_>) -> Option<Account> {
     let key = key_source(table, from);
     let kind = table.get("service", service_kind).unwrap_or(service::DEFAULT);
     let own = (kind.read_account)(table);
+    let discover = table.get("discover", values::boolean).unwrap_or(true);
     let (key, own) = (key?, own?);
     Some(Account {
         name: name.to_owned(),
@@ -195,6 +196,7 @@ fn account(name: &str, table: &Table<'_>, from: Base<'_>) -> Option<Account> {
         endpoint: own.endpoint,
         max_in_process: own.max_in_process,
         max_jobs_per_day: own.max_jobs_per_day,
+        discover,
     })
 }
 

@@ -23,7 +23,7 @@ pub(super) static WEB: Section =
     Section::new("[web]", &["listen", "token_file", "token_env", "token_credential"]);
 /// Without the keys of its service.
 pub(super) static ACCOUNT: Section =
-    Section::new("[accounts.NAME]", &["key_file", "key_env", "credential", "service"]);
+    Section::new("[accounts.NAME]", &["key_file", "key_env", "credential", "service", "discover"]);
 pub(super) static POLL: Section =
     Section::new("[poll]", &["initial", "max", "factor", "jitter", "deadline"]);
 pub(super) static RETRY: Section =

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// Where the data came from at the service. In format 1 these three members stand in the manifest
 /// itself, between `source` and `job`. Only the service that fills them knows what they mean there;
 /// all other code shows [`Origin::name`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The identifier under which the service publishes the data source.
     pub access_id: String,

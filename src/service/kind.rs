@@ -2,6 +2,7 @@
 
 use super::http::HttpClients;
 use super::{ExportService, Target, bing};
+use crate::manifest::Origin;
 use crate::secret::Key;
 use crate::settings::Account;
 use crate::toml_reader::Table;
@@ -34,6 +35,9 @@ pub struct ServiceKind {
     /// Reads its own keys of a source, or records the mistakes in them. It must not touch other
     /// keys.
     pub read_source: fn(&Table<'_>) -> Option<Target>,
+    /// A text that is equal for two origins of one data source, whatever their versions are: names
+    /// are compared as the service compares them.
+    pub source_identity: fn(&Origin) -> String,
     /// Makes the client of an account, without any I/O.
     pub connect: fn(&Account, Key, HttpClients) -> Arc<dyn ExportService>,
     /// What `doctor` says when the service refuses a key.

@@ -16,6 +16,7 @@ mod daemon;
 mod deaths;
 mod descriptors;
 mod diff;
+mod discover;
 mod disks;
 mod doctor;
 mod endings;

@@ -138,6 +138,7 @@ fn the_documented_example_means_what_it_says() {
         endpoint: "https://spatial.virtualearth.net/REST/v1".parse().unwrap(),
         max_in_process: 10,
         max_jobs_per_day: 50,
+        discover: true,
     };
     assert_eq!(settings.accounts.into_iter().collect::<Vec<_>>(), [("contoso".into(), account)]);
 

@@ -225,6 +225,7 @@ fn the_reference_has_every_default() {
         (&schema::ROOT, "timezone", quoted("UTC".into())),
         (&schema::WEB, "listen", quoted("127.0.0.1:8787".into())),
         (&schema::ACCOUNT, "service", quoted("bing".into())),
+        (&schema::ACCOUNT, "discover", plain(&true)),
         (&schema::POLL, "initial", time(poll.initial)),
         (&schema::POLL, "max", time(poll.max)),
         (&schema::POLL, "factor", format!("`{:?}`", poll.factor)),

@@ -30,6 +30,7 @@ pub static KIND: ServiceKind = ServiceKind {
     source_keys: &["access_id", "data_source", "job_id"],
     read_account,
     read_source,
+    source_identity,
     connect,
     refused_key_advice: "check that the key is the account's master key, and that access_id and \
                          data_source are those of the data source's URL",
@@ -70,6 +71,12 @@ fn read_source(table: &Table<'_>) -> Option<Target> {
     let data_source = table.require("data_source", "the service's name for the data", data_source);
     let version = table.get("job_id", version);
     Some(DataSource { access_id: access_id?, data_source: data_source?, version }.into())
+}
+
+/// The service does not distinguish upper from lower case in a data source's URL, the key aside
+/// (Common Parameters and Types; its pages write one path in several ways).
+fn source_identity(origin: &Origin) -> String {
+    format!("{}/{}", origin.access_id.to_lowercase(), origin.data_source.to_lowercase())
 }
 
 fn connect(account: &Account, key: Key, clients: HttpClients) -> Arc<dyn ExportService> {

@@ -1,0 +1,132 @@
+//! `discover`, and `init --discover`.
+
+use crate::harness::{ACCESS_ID, Setup, private_file, source};
+use nightjar::simulator::{AccountScenario, Data, Fault, Kind, Scenario, SimSource};
+use std::fs;
+
+/// A service with three data sources, of which the configuration has the first.
+fn setup() -> Setup {
+    let mut setup = Setup::healthy();
+    for name in ["Depots", "De$pots"] {
+        setup.service.add_source(source(name, Scenario::default()));
+    }
+    setup.change("sources.stores.data_source", "stores");
+    setup
+}
+
+/// The table that is printed for a data source.
+fn table(name: &str, data_source: &str) -> String {
+    format!(
+        "[[sources]]\nname = \"{name}\"\naccount = \"contoso\"\naccess_id = \"{ACCESS_ID}\"\n\
+         data_source = \"{data_source}\"\nschedule = \"0 2 * * *\"\n"
+    )
+}
+
+#[test]
+fn what_is_printed_completes_the_configuration() {
+    let setup = setup();
+    let done = setup.run(&["discover", "--account", "contoso"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let tables = [table("depots", "Depots"), table("de-pots", "De$pots")];
+    assert_eq!(done.stdout, tables.join("\n"));
+    setup.write_config(&format!("{}\n{}", setup.config_text(), done.stdout));
+    assert_eq!(setup.json(&["check"])["valid"], true);
+    let done = setup.run(&["discover"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, ""), "{done:?}");
+    assert!(done.stderr.contains("lists 3 data sources; nothing is to be added"), "{done:?}");
+    assert_eq!(setup.backup().code, 0);
+    assert_eq!(setup.service.remote_jobs().len(), 3);
+}
+
+#[test]
+fn every_listed_data_source_is_in_the_json_and_no_remote_job_is_started() {
+    let setup = setup();
+    fs::create_dir_all(setup.archive("depots")).unwrap();
+    let listed = setup.json(&["discover", "--account", "contoso"]);
+    let one = |name: &str, data_source: &str, configured: bool| {
+        serde_json::json!({
+            "account": "contoso", "name": name, "configured": configured,
+            "access_id": ACCESS_ID, "data_source": data_source,
+        })
+    };
+    let wanted = [
+        one("stores", "Stores", true),
+        // The archive has a folder of this name.
+        one("depots-2", "Depots", false),
+        one("de-pots", "De$pots", false),
+    ];
+    assert_eq!(listed, serde_json::json!(wanted));
+    assert_eq!(setup.service.count(Kind::Create), 0);
+}
+
+#[test]
+fn a_source_that_is_no_longer_listed_is_named() {
+    let setup = setup();
+    setup.service.delete_source("Stores");
+    let done = setup.run(&["discover", "--json"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(done.document().as_array().unwrap().len(), 2);
+    assert!(done.stderr.contains("stores is gone"), "{done:?}");
+}
+
+#[test]
+fn a_listing_that_fails_prints_nothing() {
+    let setup = setup();
+    for fault in [Fault::http(503), Fault::http(401)] {
+        let sources = vec![fault];
+        setup.service.set_account(AccountScenario { sources, ..AccountScenario::default() });
+        let done = setup.run(&["discover", "--account", "contoso"]);
+        assert_eq!((done.code, done.stdout.as_str()), (1, ""), "{done:?}");
+        assert!(done.stderr.contains("contoso cannot be listed"), "{done:?}");
+        assert!(!done.stderr.contains("is gone"), "{done:?}");
+    }
+    let done = setup.run(&["discover", "--account", "fabrikam"]);
+    assert_eq!((done.code, done.stdout.as_str()), (2, ""), "{done:?}");
+    assert!(done.stderr.contains("has contoso"), "{done:?}");
+}
+
+#[test]
+fn a_whole_configuration_is_written_from_a_key() {
+    let setup = setup();
+    fs::remove_file(setup.path("config.toml")).unwrap();
+    let endpoint = setup.service.endpoint();
+    let init = [
+        "init",
+        "--account",
+        "fabrikam",
+        "--discover",
+        "--endpoint",
+        &endpoint,
+        "--timezone",
+        "UTC",
+    ];
+    let done = setup.run(&init);
+    assert_eq!((done.code, done.stdout.as_str()), (2, ""), "{done:?}");
+    assert!(done.stderr.contains("put the master key into"), "{done:?}");
+    private_file(&setup.path("fabrikam.key"), crate::harness::KEY);
+    let done = setup.run(&init);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(done.stdout, format!("{}\n", setup.path("config.toml").display()));
+    assert!(done.stderr.contains("fabrikam has 3 data sources"), "{done:?}");
+    assert_eq!(setup.service.count(Kind::Create), 0);
+    let text = setup.config_text();
+    for name in ["stores", "depots", "de-pots"] {
+        assert!(text.contains(&format!("\nname = \"{name}\"\naccount = \"fabrikam\"\n")), "{text}");
+    }
+    setup.write_config(&format!("state_dir = \"state\"\npoll.initial = \"20ms\"\n{text}"));
+    assert_eq!(setup.run(&["check", "--online"]).code, 0);
+    assert_eq!(setup.backup().code, 0);
+    assert_eq!(setup.json(&["snapshots"]).as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn an_account_without_data_sources_makes_no_configuration() {
+    let setup = Setup::of(vec![SimSource::new(ACCESS_ID, "Stores", "k", Data::first_places(1))]);
+    setup.service.delete_source("Stores");
+    fs::remove_file(setup.path("config.toml")).unwrap();
+    let key = setup.path("contoso.key").display().to_string();
+    let endpoint = setup.service.endpoint();
+    let done = setup.run(&["init", "--discover", "--key-file", &key, "--endpoint", &endpoint]);
+    assert_eq!((done.code, done.stdout.as_str()), (1, ""), "{done:?}");
+    assert!(!setup.path("config.toml").exists());
+}
