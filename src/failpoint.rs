@@ -46,6 +46,30 @@ points! {
     Polled = "polled",
     /// A result is requested.
     Fetch = "fetch",
+    /// A restore's snapshot was checked, but that is not stored yet.
+    RestoreChecked = "restore.checked",
+    /// What the service lists is read.
+    RestoreLook = "restore.look",
+    /// What the service lists was read, but is not stored yet.
+    RestoreLooked = "restore.looked",
+    /// A load is sent; the intent is written.
+    LoadSubmit = "load.submit",
+    /// The service has answered a load, but the answer is not stored yet.
+    LoadSubmitted = "load.submitted",
+    /// The staged version was compared, but the result is not stored yet.
+    VerifyCompared = "verify.compared",
+    /// The request to publish the staged version is sent; the intent is written.
+    PublishSubmit = "publish.submit",
+    /// The service has answered it, but the answer is not stored yet.
+    PublishSubmitted = "publish.submitted",
+    /// The request to publish an older version is sent; the intent is written.
+    RollBackSubmit = "rollback.submit",
+    /// The service has answered it, but the answer is not stored yet.
+    RollBackSubmitted = "rollback.submitted",
+    /// A restore holds a snapshot.
+    HoldSet = "hold.set",
+    /// An ended restore's hold of a snapshot is released.
+    HoldRelease = "hold.release",
     /// A part of the compressed data is written.
     DataWrite = "data.write",
     /// The data is synced to disk.

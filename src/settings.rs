@@ -51,6 +51,13 @@ impl Settings {
         self.sources.iter().find(|source| source.name == name)
     }
 
+    /// What a source's requests are for, as an opaque text without a key: two are equal if, and
+    /// only if, they ask the same address for the same data.
+    pub fn requested(&self, source: &Source) -> String {
+        let endpoint = self.account_of(source).map(|account| account.endpoint.as_str());
+        serde_json::json!([endpoint, source.target.origin()]).to_string()
+    }
+
     /// The account that a source belongs to. `None` only for a source of another configuration.
     pub fn account_of(&self, source: &Source) -> Option<&Account> {
         self.accounts.get(&source.account)

@@ -78,13 +78,12 @@ impl Dispatcher {
     /// Observes the engine. Returns immediately.
     pub fn notice(&self, notice: &Notice<'_>) {
         let Notice::Moved { job, events } = notice else { return };
+        if job.state.is_final() {
+            self.ended.notify_one();
+        }
         let Some(event) = BackupEvent::of(job, events) else { return };
-        let phase = event.phase;
         if self.events.try_send(event).is_err() {
             tracing::warn!(job = job.id, "too many events at once: a ping was dropped");
-        }
-        if phase != Phase::Start {
-            self.ended.notify_one();
         }
     }
 

@@ -18,8 +18,12 @@ pub struct BackupEvent {
 }
 
 impl BackupEvent {
-    /// The event of a job that has just changed, if it began or ended.
+    /// The event of a job that has just changed, if it began or ended. Only the ordinary backup of
+    /// a source is watched by a check.
     pub(super) fn of(job: &Job, events: &[JobEvent]) -> Option<BackupEvent> {
+        if !job.is_ordinary_backup() {
+            return None;
+        }
         let (phase, text) = phase(job, events)?;
         let made = job.created_at.timestamp_millis();
         let run = run_id(&format!("{}/{}/{made}", job.source, job.id));

@@ -111,6 +111,9 @@ fn waits() -> JobView {
     JobView {
         id: 1,
         operation: Operation::Backup,
+        goal: None,
+        stage: None,
+        version: None,
         source: "stores".into(),
         account: "contoso".into(),
         state: State::Queued,

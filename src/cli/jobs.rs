@@ -2,10 +2,10 @@
 
 use super::output::{self, Lines, Table, or_dash};
 use super::{Common, Problem, clock, exit, open_store, reading, unknown_source};
-use crate::job::{State, Trigger};
+use crate::job::{Operation, State, Trigger};
 use crate::printable::one_line;
 use crate::report::{JobDetail, JobView};
-use crate::store::{Cancelled, Filter, NewJob};
+use crate::store::{Cancelled, Creation, Filter, NewJob};
 use crate::timestamp::rfc3339;
 use clap::Args;
 use std::str::FromStr;
@@ -165,6 +165,10 @@ pub(super) async fn cancel(common: &Common, arguments: &IdArguments) -> Result<u
         Cancelled::Before(state) => {
             Err(Problem::failed(format!("job {id} has already ended: it is {state}")))
         }
+        Cancelled::TooLate => Err(Problem::failed(format!(
+            "job {id} has asked the service to publish a version: it is too late to cancel; \
+             `nightjar job {id}` shows how it ends"
+        ))),
         Cancelled::Unknown => Err(unknown_job(id)),
     }
 }
@@ -180,6 +184,13 @@ pub(super) async fn retry(common: &Common, arguments: &IdArguments) -> Result<u8
             old.state
         )));
     }
+    if old.operation == Operation::Restore {
+        return Err(Problem::failed(format!(
+            "job {id} is a restore: look at what it has left with `nightjar versions {}`, and ask \
+             for it again",
+            old.source
+        )));
+    }
     let Some(source) = settings.source(&old.source) else {
         return Err(unknown_source(&settings, &[old.source]));
     };
@@ -189,7 +200,14 @@ pub(super) async fn retry(common: &Common, arguments: &IdArguments) -> Result<u8
         trigger: Trigger::Manual,
         note: format!("created by hand in place of job {id}"),
     };
-    let (job, is_new) = store.job_for(new, clock().now()).await?;
+    let now = clock().now();
+    let (job, is_new) = match old.version {
+        None => store.job_for(new, now).await?,
+        Some(version) => match store.create_version(new, version, now).await? {
+            Creation::Created(job) => (*job, true),
+            Creation::Busy(job) => (*job, false),
+        },
+    };
     store.close().await;
     if !is_new {
         return Err(Problem::failed(format!(

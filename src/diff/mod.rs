@@ -41,6 +41,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{self, BufRead};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 
 /// Bytes that each of the four lists of a comparison may hold in memory.
@@ -83,11 +84,35 @@ pub trait Document: Sync {
     fn open_again(&self) -> io::Result<Box<dyn BufRead + Send + '_>>;
 }
 
+/// Which entities are compared, by their primary keys.
+#[derive(Debug, Clone)]
+pub enum Keys {
+    /// All.
+    All,
+    /// Those with one of these keys.
+    Only(Arc<BTreeSet<String>>),
+    /// All others, those without a key included.
+    Except(Arc<BTreeSet<String>>),
+}
+
+impl Keys {
+    /// Whether an entity of this key is compared.
+    fn has(&self, key: Option<&str>) -> bool {
+        match self {
+            Keys::All => true,
+            Keys::Only(keys) => key.is_some_and(|key| keys.contains(key)),
+            Keys::Except(keys) => key.is_none_or(|key| !keys.contains(key)),
+        }
+    }
+}
+
 /// How two documents are compared.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Columns that are left out.
     pub ignore: BTreeSet<String>,
+    /// Entities that are compared.
+    pub keys: Keys,
     /// How many changes are kept, the first by key; all are counted. `None` keeps all.
     pub limit: Option<u64>,
     /// The folder of the temporary file.
@@ -99,7 +124,7 @@ pub struct Options {
 impl Options {
     /// All columns and all changes; temporary files in this folder.
     pub fn new(folder: PathBuf) -> Options {
-        Options { ignore: BTreeSet::new(), limit: None, folder, memory: MEMORY }
+        Options { ignore: BTreeSet::new(), keys: Keys::All, limit: None, folder, memory: MEMORY }
     }
 
     /// The same, with at most `limit` changes, and in less memory: a daemon has other work.
@@ -258,8 +283,8 @@ fn first_reading(
     }
     let plan = Plan::of(old_reader.schema(), new_reader.schema(), &options.ignore);
     let (old_index, new_index) = both(
-        || index(old_reader, &plan.old, space, old),
-        || index(new_reader, &plan.new, space, new),
+        || index(old_reader, &plan.old, &options.keys, space, old),
+        || index(new_reader, &plan.new, &options.keys, space, new),
     );
     let (old_index, new_index) = (old_index?, new_index?);
     old.finish(old_content).map_err(|error| DiffError::damaged(old, error))?;

@@ -3,7 +3,7 @@
 use super::plan::SidePlan;
 use super::row::{DIGEST, Digest, Row, type_number};
 use super::sort::{Sorted, Sorter, Space};
-use super::{DiffError, Document};
+use super::{DiffError, Document, Keys};
 use crate::dataset::{Entity, Reader, ValidationError};
 use std::io::{self, BufRead, Read};
 
@@ -75,10 +75,11 @@ pub(super) struct Frame {
     head: u64,
 }
 
-/// Reads all entities.
+/// Reads all entities, and keeps those of these keys.
 pub(super) fn index<R: BufRead>(
     mut reader: Reader<R>,
     side: &SidePlan,
+    keys: &Keys,
     space: &Space,
     document: &impl Document,
 ) -> Result<Index, DiffError> {
@@ -87,6 +88,9 @@ pub(super) fn index<R: BufRead>(
     let mut sorter = Sorter::new(space);
     let (mut key, mut scratch) = (Vec::new(), Vec::new());
     while let Some(entity) = reader.next_entity().map_err(damaged)? {
+        if !keys.has(entity.key()) {
+            continue;
+        }
         key.clear();
         identity(side, &entity, &mut key);
         key.extend_from_slice(&Row::of(side, &entity).digest(&entity, &mut scratch));

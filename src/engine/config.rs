@@ -100,19 +100,20 @@ impl EngineConfig {
     /// What each source's account allows, for sources whose account has a service here.
     pub(super) fn limits(&self) -> BTreeMap<String, AccountLimits> {
         let policy = self.policy();
-        let limits = |account: &Account| AccountLimits {
+        let limits = |source: &Source, account: &Account| AccountLimits {
             quota: Quota {
                 max_in_process: account.max_in_process,
                 max_jobs_per_day: account.max_jobs_per_day,
             },
             policy: policy.clone(),
+            requested: self.settings.requested(source),
         };
         let served = |source: &&Source| self.services.contains_key(&source.account);
         self.settings
             .sources
             .iter()
             .filter(served)
-            .filter_map(|it| Some((it.name.clone(), limits(self.settings.account_of(it)?))))
+            .filter_map(|it| Some((it.name.clone(), limits(it, self.settings.account_of(it)?))))
             .collect()
     }
 }

@@ -1,18 +1,21 @@
 //! Fetching, validating and filing a result.
 
 use super::compare::Candidate;
-use super::in_flight::StepHandle;
+use super::holds;
 use super::resumable::ResumableDownload;
-use super::step::Effect;
+use super::step::{Effect, Work};
 use super::{Engine, EngineConfig, Notice};
 use crate::archive::{
     Attempt, Incoming, ReceiveError, Received, Snapshot, SnapshotMeta, panic_message,
 };
 use crate::failpoint::Point;
 use crate::files;
-use crate::job::{ErrorKind, Job, JobEvent, Outcome, Policy, RemoteJob, is_last_attempt, refusal};
+use crate::job::{
+    ErrorKind, Job, JobEvent, Operation, Outcome, Policy, RemoteJob, hold_of_safety,
+    is_last_attempt, refusal,
+};
 use crate::manifest::{HIGHEST_JOB, Name, Role, changed_much, newly_unreadable, suspicions};
-use crate::service::{ExportService, Failure, Target};
+use crate::service::{ExportService, Failure};
 use crate::settings::Source;
 use futures_util::StreamExt;
 use std::io;
@@ -28,15 +31,8 @@ const PRESUMED_RATIO: u64 = 4;
 
 impl Engine {
     /// Fetches the job's result into the archive; `None` when it was cancelled.
-    pub(super) async fn fetch(
-        &self,
-        config: &EngineConfig,
-        source: &Source,
-        service: &Arc<dyn ExportService>,
-        target: &Target,
-        job: &Job,
-        handle: &StepHandle,
-    ) -> Option<Effect> {
+    pub(super) async fn fetch(&self, work: &Work<'_>) -> Option<Effect> {
+        let Work { config, source, service, job, handle, .. } = *work;
         let name = Name::new(job.submitted_at(), job.id);
         if !name.is_valid() {
             let (kind, message) = (ErrorKind::Corrupt, impossible_name(name));
@@ -45,8 +41,13 @@ impl Engine {
         if self.fails_at(Point::Fetch) {
             return None;
         }
+        if let Some(snapshot) = self.shared.archive.find(&source.name, name) {
+            // Filed just before a crash or a full disk; the job was not updated.
+            let how = "found in the archive: it was filed before the job was updated";
+            return Some(self.held(job, &snapshot, archived(&snapshot, how, None)).into());
+        }
         let received = tokio::select! {
-            received = self.receive(config, source, service, target, job, name) => received,
+            received = self.receive(work, name) => received,
             () = handle.cancel.cancelled() => return None,
         };
         let (received, events) = match received {
@@ -54,7 +55,10 @@ impl Engine {
             Err(outcome) => return Some(outcome.into()),
         };
         let folder = &config.settings.state_dir;
-        let candidate = self.compare(source, received, folder, &handle.cancel).await?;
+        let candidate = match job.is_ordinary_backup() {
+            true => self.compare(source, received, folder, &handle.cancel).await?,
+            false => Candidate { received, compared: None },
+        };
         if self.fails_at(Point::Settle) {
             return None;
         }
@@ -65,7 +69,8 @@ impl Engine {
             Err(error) => return Some(Outcome::Storage(error.to_string()).into()),
         }
         // Not interrupted from here on: what was fetched is filed.
-        let (engine, source, job) = (self.clone(), source.clone(), job.clone());
+        let source = Source { target: work.target.clone(), ..source.clone() };
+        let (engine, job) = (self.clone(), job.clone());
         let policy = config.policy();
         let service = Arc::clone(service);
         let settle = move || engine.settle(&policy, &*service, &source, &job, name, candidate);
@@ -79,24 +84,13 @@ impl Engine {
     }
 
     /// Everything up to and including validation.
-    async fn receive(
+    pub(super) async fn receive(
         &self,
-        config: &EngineConfig,
-        source: &Source,
-        service: &Arc<dyn ExportService>,
-        target: &Target,
-        job: &Job,
+        work: &Work<'_>,
         name: Name,
     ) -> Result<(Received, Vec<JobEvent>), Outcome> {
+        let Work { config, source, service, target, job, .. } = *work;
         let archive = &self.shared.archive;
-        if let Some(snapshot) = archive.find(&source.name, name) {
-            // Filed just before a crash or a full disk; the job was not updated.
-            return Err(archived(
-                &snapshot,
-                "found in the archive: it was filed before the job was updated",
-                None,
-            ));
-        }
         let url = job.result_url().unwrap_or_default();
         files::make_folder(archive.root()).map_err(|error| cannot_file(&error))?;
         let newest = archive.newest(&source.name).map_err(|error| cannot_file(&error))?;
@@ -241,9 +235,12 @@ impl Engine {
         let archive = &self.shared.archive;
         let baseline = archive.baseline(&source.name)?.map(|it| it.manifest.entities);
         let before = archive.newest(&source.name)?.map(|it| it.manifest.unreadable);
-        let mut suspicious =
-            suspicions(summary.entities, source.min_entities, source.max_shrink, baseline);
-        suspicious.extend(newly_unreadable(&summary.unreadable, before.as_deref()));
+        let mut suspicious = Vec::new();
+        if job.is_ordinary_backup() {
+            let (least, most) = (source.min_entities, source.max_shrink);
+            suspicious.extend(suspicions(summary.entities, least, most, baseline));
+            suspicious.extend(newly_unreadable(&summary.unreadable, before.as_deref()));
+        }
         suspicious.extend(summary.warnings.iter().map(|warning| format!("not proven: {warning}")));
         let unknown = match compared {
             Some(Ok(counts)) => {
@@ -260,7 +257,7 @@ impl Engine {
         let meta = SnapshotMeta {
             source: source.name.clone(),
             origin: source.target.origin().clone(),
-            role: Role::Ordinary,
+            role: role_of(job),
             job: job.id,
             remote_id: job.remote_id().map(str::to_owned),
             scheduled_for: job.scheduled_for,
@@ -275,7 +272,29 @@ impl Engine {
             Some(duplicate) => format!("identical with {duplicate}, so it costs no space"),
             None => format!("{} bytes stored", snapshot.manifest.stored.bytes),
         };
-        Ok(archived(&snapshot, &how, unknown))
+        Ok(self.held(job, &snapshot, archived(&snapshot, &how, unknown)))
+    }
+
+    /// The outcome, once a restore holds its safety backup. A hold that cannot be written is tried
+    /// again, as every file is.
+    fn held(&self, job: &Job, snapshot: &Snapshot, outcome: Outcome) -> Outcome {
+        if job.operation != Operation::Restore {
+            return outcome;
+        }
+        let hold = hold_of_safety(job, &snapshot.path);
+        match holds::hold(&self.shared.archive, &hold, self.now()) {
+            Ok(()) => outcome,
+            Err(error) => cannot_file(&error),
+        }
+    }
+}
+
+/// What the snapshot is for that a job makes.
+fn role_of(job: &Job) -> Role {
+    match (job.operation, &job.version) {
+        (Operation::Restore, _) => Role::Safety,
+        (Operation::Backup, Some(_)) => Role::Version,
+        (Operation::Backup, None) => Role::Ordinary,
     }
 }
 
@@ -332,6 +351,6 @@ fn archived(snapshot: &Snapshot, how: &str, note: Option<String>) -> Outcome {
     }
 }
 
-fn cannot_file(error: &dyn std::error::Error) -> Outcome {
+pub(super) fn cannot_file(error: &dyn std::error::Error) -> Outcome {
     Outcome::Storage(format!("the archive cannot be written: {error}"))
 }

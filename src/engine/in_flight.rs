@@ -1,6 +1,6 @@
 //! Steps in flight.
 
-use crate::job::{Job, JobStep};
+use crate::job::{Job, State};
 use crate::printable;
 use crate::store::StoreError;
 use futures_util::FutureExt;
@@ -34,7 +34,8 @@ pub(super) struct Finished {
 #[derive(Debug)]
 struct Step {
     serial: u64,
-    kind: JobStep,
+    /// Whether it reads a result.
+    is_fetch: bool,
     handle: StepHandle,
 }
 
@@ -71,8 +72,9 @@ impl InFlight {
             let result = task.await.map_err(panicked).map_err(StoreError::Panicked).flatten();
             Finished { serial, job: job_id, result }
         });
-        if let Some(kind) = job.step() {
-            self.steps.insert(job_id, Step { serial, kind, handle });
+        if !job.state.is_final() {
+            let is_fetch = job.state == State::Ready;
+            self.steps.insert(job_id, Step { serial, is_fetch, handle });
         }
     }
 
@@ -118,7 +120,7 @@ impl InFlight {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        let fetches = self.steps.values().filter(|step| step.kind == JobStep::Fetch).count();
+        let fetches = self.steps.values().filter(|step| step.is_fetch).count();
         Counts { requests: self.steps.len() - fetches, fetches }
     }
 

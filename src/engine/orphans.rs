@@ -55,7 +55,11 @@ impl Engine {
             let id = orphan.remote_id.as_deref();
             let age = (self.now() - orphan.started_at).to_std().unwrap_or_default();
             let now = self.now();
-            let answer = service.poll(&source.target, id, &orphan.status_url, now).await;
+            let (target, url) = (&source.target, orphan.status_url.as_str());
+            let answer = match service.restoring().filter(|_| orphan.is_change) {
+                Some(restoring) => restoring.poll_change(target, id, url, now).await,
+                None => service.poll(target, id, url, now).await,
+            };
             if orphan_has_ended(&answer, age, config.settings.http.lost_after) {
                 tracing::info!(source = orphan.source, "an orphaned remote job has ended");
                 store.mark_ended(orphan, self.now()).await?;

@@ -2,14 +2,15 @@
 
 use super::fetch::impossible_name;
 use super::in_flight::StepHandle;
+use super::restore::{is_retargeted, target_of};
 use super::{Engine, EngineConfig, Notice};
 use crate::failpoint::{self, Point};
 use crate::job::{
-    self, Change, Failure, FailureKind, Job, JobEvent, JobStep, Outcome, Policy, Progress, State,
-    WaitReason,
+    self, Change, Failure, FailureKind, Job, JobEvent, JobStep, Operation, Outcome, Policy,
+    Progress, State, WaitReason,
 };
 use crate::manifest::Name;
-use crate::service::ExportService;
+use crate::service::{ExportService, Target};
 use crate::settings::Source;
 use crate::store::StoreError;
 use chrono::{DateTime, Utc};
@@ -23,6 +24,18 @@ const STORE_AGAIN: [Duration; 4] = [
     Duration::from_secs(5),
     Duration::from_secs(15),
 ];
+
+/// All that a step needs.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'w> {
+    pub(super) config: &'w EngineConfig,
+    pub(super) source: &'w Source,
+    pub(super) service: &'w Arc<dyn ExportService>,
+    /// What the job's exports are of.
+    pub(super) target: &'w Target,
+    pub(super) job: &'w Job,
+    pub(super) handle: &'w StepHandle,
+}
 
 /// A step's outcome, and further events for the timeline.
 #[derive(Debug)]
@@ -85,9 +98,15 @@ impl Engine {
         let (Some(source), Some(service), Some(step)) = (source, service, job.step()) else {
             return self.shared.store.release(job.id, &self.shared.worker.name).await;
         };
-        let Some(effect) = self.perform(config, source, service, &job, step, handle).await else {
-            return Ok(());
+        let effect = match target_of(&**service, source, &job) {
+            _ if is_retargeted(config, source, &job) => Some(Outcome::Retargeted.into()),
+            Ok(target) => {
+                let work = Work { config, source, service, target: &target, job: &job, handle };
+                self.perform(&work, step).await
+            }
+            Err(failure) => Some(Outcome::Failed(failure).into()),
         };
+        let Some(effect) = effect else { return Ok(()) };
         self.conclude(config, &job, effect, handle).await
     }
 
@@ -116,7 +135,8 @@ impl Engine {
             now: self.now(),
             random: random(),
         };
-        if decision.change(&decision.seen).job().state == State::Failed {
+        let is_backup = job.operation == Operation::Backup;
+        if is_backup && decision.change(&decision.seen).job().state == State::Failed {
             decision.instead = self.file_quarantined(config, job).await;
         }
         let decision = Arc::new(decision);
@@ -140,6 +160,9 @@ impl Engine {
         };
         if let Some(change) = change {
             self.publish(change.job(), change.events());
+            if change.job().state.is_final() && !is_backup {
+                self.release_holds().await?;
+            }
         }
         Ok(())
     }
@@ -151,45 +174,42 @@ impl Engine {
     }
 
     /// The effect; `None` when it was cancelled.
-    async fn perform(
-        &self,
-        config: &EngineConfig,
-        source: &Source,
-        service: &Arc<dyn ExportService>,
-        job: &Job,
-        step: JobStep,
-        handle: &StepHandle,
-    ) -> Option<Effect> {
-        let target = &source.target;
+    async fn perform(&self, work: &Work<'_>, step: JobStep) -> Option<Effect> {
         match step {
-            JobStep::Submit => {
-                let name = Name::new(self.now(), job.id);
-                if !name.is_valid() {
-                    // Before it costs an export of the quota.
-                    let failure = Failure::new(FailureKind::Rejected, impossible_name(name));
-                    return Some(Outcome::Failed(failure).into());
-                }
-                if self.fails_at(Point::Submit) {
-                    return None;
-                }
-                let submission = service.submit(target, self.now());
-                let answer = tokio::select! {
-                    answer = submission => answer,
-                    () = handle.abort.cancelled() => return None,
-                };
-                if self.fails_at(Point::Submitted) {
-                    return None;
-                }
-                Some(answer.map_or_else(Outcome::Failed, Outcome::Submitted).into())
-            }
+            JobStep::Submit => self.submit(work).await,
             JobStep::Poll => tokio::select! {
-                effect = self.poll(service, target, job) => {
-                    (!self.fails_at(Point::Polled)).then_some(effect)
-                }
-                () = handle.cancel.cancelled() => None,
+                effect = self.poll(work) => (!self.fails_at(Point::Polled)).then_some(effect),
+                () = work.handle.cancel.cancelled() => None,
             },
-            JobStep::Fetch => self.fetch(config, source, service, target, job, handle).await,
+            JobStep::Fetch => self.fetch(work).await,
+            JobStep::Check => self.check(work).await,
+            JobStep::Look => self.look(work).await,
+            JobStep::Compare => self.compare_staged(work).await,
         }
+    }
+
+    async fn submit(&self, work: &Work<'_>) -> Option<Effect> {
+        let stage = work.job.stage();
+        if stage.is_change() {
+            return self.submit_change(work, stage).await;
+        }
+        let name = Name::new(self.now(), work.job.id);
+        if !name.is_valid() {
+            // Before it costs an export of the quota.
+            let failure = Failure::new(FailureKind::Rejected, impossible_name(name));
+            return Some(Outcome::Failed(failure).into());
+        }
+        if self.fails_at(Point::Submit) {
+            return None;
+        }
+        let answer = tokio::select! {
+            answer = work.service.submit(work.target, self.now()) => answer,
+            () = work.handle.abort.cancelled() => return None,
+        };
+        if self.fails_at(Point::Submitted) {
+            return None;
+        }
+        Some(answer.map_or_else(Outcome::Failed, Outcome::Submitted).into())
     }
 
     /// Whether a test ends the process here: then nothing that it does has an effect.
@@ -197,25 +217,28 @@ impl Engine {
         failpoint::hit(point, self.shared.archive.root()).is_err()
     }
 
-    async fn poll(
-        &self,
-        service: &Arc<dyn ExportService>,
-        target: &crate::service::Target,
-        job: &Job,
-    ) -> Effect {
+    async fn poll(&self, work: &Work<'_>) -> Effect {
+        let Work { service, target, job, .. } = *work;
         let Some(status_url) = job.status_url() else {
             let failure = Failure::new(FailureKind::Protocol, "the job has no status URL");
             return Outcome::Failed(failure).into();
         };
-        let answer = service.poll(target, job.remote_id(), status_url, self.now()).await;
+        let (id, now) = (job.remote_id(), self.now());
+        let answer = match service.restoring().filter(|_| job.stage().is_change()) {
+            Some(restoring) => restoring.poll_change(target, id, status_url, now).await,
+            None => service.poll(target, id, status_url, now).await,
+        };
         let polled = match answer {
             Ok(polled) => polled,
             Err(failure) => return Outcome::Failed(failure).into(),
         };
         let mut events = Vec::new();
-        if polled.other.is_none()
-            && let Progress::Aborted { error_log_url: Some(url), .. } = &polled.progress
-        {
+        let log = match &polled.progress {
+            Progress::Aborted { error_log_url, .. } => error_log_url.as_ref(),
+            Progress::Applied { failed: 1.., error_log_url, .. } => error_log_url.as_ref(),
+            _ => None,
+        };
+        if let Some(url) = log.filter(|_| polled.other.is_none()) {
             events.push(match service.error_log(url).await {
                 Ok(text) => JobEvent::ErrorLog(text),
                 Err(failure) => {
@@ -269,6 +292,13 @@ enum Severity {
 fn severity(event: &JobEvent) -> Severity {
     match event {
         JobEvent::Failed(_) => Severity::Error,
+        JobEvent::Applied { .. }
+        | JobEvent::Checked { .. }
+        | JobEvent::SafetyBackup { .. }
+        | JobEvent::Looked { .. }
+        | JobEvent::Verified { .. }
+        | JobEvent::Restored { .. }
+        | JobEvent::Superseded => Severity::Information,
         JobEvent::Waits { why: WaitReason::OtherJob, .. } => Severity::Information,
         JobEvent::Waits { .. } | JobEvent::Suspicious { .. } => Severity::Warning,
         JobEvent::Queued { .. }

@@ -1,19 +1,77 @@
 //! A user's cancel, and the outcome of a step that comes after it.
 
-use super::{Change, Job, JobEvent, Mover, RemoteEffect, State};
+use super::{Change, Job, JobEvent, Mover, Operation, RemoteEffect, Restore, Stage, State};
 use chrono::{DateTime, Utc};
 
-/// Cancels a live job; `None` when it has ended already.
+/// Cancels a live job; `None` when it has ended already, or it is too late.
 pub fn cancel(job: &Job, now: DateTime<Utc>) -> Option<Change> {
-    if job.state.is_final() {
+    if job.state.is_final() || is_too_late_to_cancel(job) {
         return None;
     }
+    let mut change = end(job, now);
+    change.events.push(JobEvent::Cancelled);
+    change.events.extend(left_behind(job).map(JobEvent::Note));
+    Some(change)
+}
+
+/// Whether a live job has asked the service to publish a version: it goes on until it knows which
+/// one is published.
+pub fn is_too_late_to_cancel(job: &Job) -> bool {
+    let is_queued = job.state == State::Queued;
+    let publishes = |it: &Restore| it.is_publishing(job.is_submitting(), is_queued);
+    !job.state.is_final() && job.restore.as_deref().is_some_and(publishes)
+}
+
+/// What a restore that ends before its end leaves at the service.
+pub(super) fn left_behind(job: &Job) -> Option<String> {
+    let restore = job.restore.as_ref()?;
+    match (restore.stage, &restore.version, &restore.unsettled) {
+        (Stage::Backup | Stage::Check | Stage::Safety, ..) => None,
+        (Stage::BeforeLoad, _, None) => None,
+        (Stage::Load, ..) if job.state == State::Queued && !job.is_submitting() => None,
+        (Stage::BeforeLoad | Stage::Load, ..) => Some(
+            "the service may have a staged version of this load, or may still make one; nothing \
+             was published"
+                .to_owned(),
+        ),
+        (Stage::Publish | Stage::RollBack, Some(version), _)
+            if restore.is_publishing(job.is_submitting(), job.state == State::Queued) =>
+        {
+            Some(format!(
+                "whether version {version} is published now is not known: \
+                 `nightjar versions {}` shows it",
+                job.source
+            ))
+        }
+        (Stage::BeforePublish | Stage::BeforeRollBack, Some(version), Some(_)) => Some(format!(
+            "whether version {version} is published now is not known: `nightjar versions {}` \
+             shows it",
+            job.source
+        )),
+        (Stage::Verify | Stage::BeforePublish | Stage::Publish, Some(version), _) => {
+            Some(format!("version {version} stays staged; nothing was published"))
+        }
+        _ => Some("nothing was published".to_owned()),
+    }
+}
+
+/// Ends a backup of another version that is not submitted yet, because the ordinary backup of its
+/// source comes first; `None` for every other job.
+pub fn supersede(job: &Job, now: DateTime<Utc>) -> Option<Change> {
+    if job.version.is_none() || job.state != State::Queued || job.remote.is_some() {
+        return None;
+    }
+    let mut change = end(job, now);
+    change.events.push(JobEvent::Superseded);
+    Some(change)
+}
+
+fn end(job: &Job, now: DateTime<Utc>) -> Change {
     let mut change = Change::of(job, Mover::Cancel);
     change.job.state = State::Cancelled;
     change.job.finished_at = Some(now);
     change.job.waiting = None;
-    change.events.push(JobEvent::Cancelled);
-    Some(change)
+    change
 }
 
 /// What is still true of a change that came too late, because the job was cancelled or taken over
@@ -21,7 +79,9 @@ pub fn cancel(job: &Job, now: DateTime<Utc>) -> Option<Change> {
 /// now. `None` when there is nothing to add.
 pub fn late(stored: &Job, decided: &Change) -> Option<Change> {
     let mut change = Change { record: decided.record, ..Change::of(stored, Mover::Late) };
-    if let Some(snapshot) = &decided.job.snapshot {
+    if stored.operation == Operation::Backup
+        && let Some(snapshot) = &decided.job.snapshot
+    {
         // What is archived stays archived, and the job says so.
         if stored.state != State::Cancelled {
             return None;

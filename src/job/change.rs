@@ -1,13 +1,14 @@
 //! What every transition returns: the job's next row, the events, and what becomes of its remote
 //! job's record. The store persists it as one.
 
-use super::{Job, JobEvent, Mover, RemoteEffect, State, is_legal};
+use super::{Job, JobEvent, Mover, Operation, RemoteEffect, Stage, State, is_legal};
 
 /// A change of one job. Only the transitions of this module make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub(super) by: Mover,
     pub(super) from: Option<State>,
+    pub(super) from_stage: Stage,
     pub(super) record: Option<i64>,
     pub(super) job: Job,
     pub(super) events: Vec<JobEvent>,
@@ -20,6 +21,7 @@ impl Change {
         Change {
             by,
             from: Some(job.state),
+            from_stage: job.stage(),
             record: job.remote.as_ref().and_then(|remote| remote.record),
             job: job.clone(),
             events: Vec::new(),
@@ -72,9 +74,16 @@ impl Change {
         self.from != Some(self.job.state)
     }
 
-    /// Whether the table of moves has this one.
+    /// Whether the tables of moves have this one.
     pub fn is_legal(&self) -> bool {
         is_legal(self.from, self.job.state, self.by)
+            && self.from_stage.may_become(self.job.stage())
+            && (self.job.restore.is_none() || self.job.operation == Operation::Restore)
+    }
+
+    /// The stage that the job was in.
+    pub fn from_stage(&self) -> Stage {
+        self.from_stage
     }
 
     /// Whether the job stays with the worker that holds it. Otherwise it is free from now on.
@@ -86,6 +95,10 @@ impl Change {
             | Mover::Submit
             | Mover::Poll
             | Mover::Fetch
+            | Mover::Check
+            | Mover::Look
+            | Mover::Compare
+            | Mover::Release
             | Mover::Takeover
             | Mover::Cancel
             | Mover::Import => false,

@@ -1,6 +1,6 @@
 //! The creation of a job, and what becomes of a scheduled time while one is live.
 
-use super::{Change, Job, JobEvent, Mover, Operation, State, Trigger};
+use super::{Change, Job, JobEvent, Mover, Operation, Restore, State, Trigger};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// A job to be created.
@@ -46,6 +46,8 @@ pub fn create(
     let job = Job {
         id,
         operation: Operation::Backup,
+        version: None,
+        restore: None,
         source: new.source,
         account: new.account,
         state: State::Queued,
@@ -66,6 +68,22 @@ pub fn create(
         snapshot: None,
     };
     Change::new_job(job, Mover::Create, JobEvent::Queued { note: new.note, missed })
+}
+
+/// Creates a restore, due at once.
+pub fn create_restore(id: i64, new: NewJob, restore: Restore, now: DateTime<Utc>) -> Change {
+    let mut change = create(id, new, None, now);
+    change.from_stage = restore.stage;
+    change.job.operation = Operation::Restore;
+    change.job.restore = Some(Box::new(restore));
+    change
+}
+
+/// Creates a backup of another version than the source itself asks for, due at once.
+pub fn create_version(id: i64, new: NewJob, version: String, now: DateTime<Utc>) -> Change {
+    let mut change = create(id, new, None, now);
+    change.job.version = Some(version);
+    change
 }
 
 /// What becomes of a scheduled time: a job with this number, or a skip while the source has a live

@@ -1,7 +1,7 @@
 //! What happens to a job, as typed events. The store writes each as a line of the job's timeline;
 //! log, metrics, page and alerts read the same events.
 
-use super::{EventKind, JobError, OtherJob, WaitReason};
+use super::{EventKind, JobError, OtherJob, Stage, WaitReason};
 use chrono::{DateTime, Utc};
 
 /// What happened to a job.
@@ -60,6 +60,38 @@ pub enum JobEvent {
     },
     /// The service's error log of an aborted remote job.
     ErrorLog(String),
+    /// A change at the service is completed.
+    Applied {
+        /// What it was.
+        stage: Stage,
+        /// How many entities were loaded, where the service says so.
+        processed: Option<u64>,
+    },
+    /// The snapshot that is to be restored is what its manifest says, and the service takes it.
+    Checked {
+        /// What was checked.
+        message: String,
+    },
+    /// What the destination published before a restore is in the archive.
+    SafetyBackup {
+        /// What was archived.
+        message: String,
+    },
+    /// What the service lists was read, and a change follows.
+    Looked {
+        /// What it lists that matters.
+        message: String,
+    },
+    /// The staged version was compared and is equal.
+    Verified {
+        /// What was compared.
+        message: String,
+    },
+    /// A restore has ended well.
+    Restored {
+        /// How.
+        message: String,
+    },
     /// The next step has to wait.
     Waits {
         /// Why, for programs.
@@ -90,6 +122,8 @@ pub enum JobEvent {
     Failed(JobError),
     /// A user cancelled the job.
     Cancelled,
+    /// A backup of another version was ended for the ordinary backup of its source.
+    Superseded,
     /// Something unusual, in a sentence.
     Note(String),
 }
@@ -104,7 +138,12 @@ impl JobEvent {
             JobEvent::Queued { .. } => EventKind::Queued,
             JobEvent::Skipped { .. } => EventKind::Skipped,
             JobEvent::Submitted { .. } => EventKind::Submitted,
-            JobEvent::Completed { .. } => EventKind::Completed,
+            JobEvent::Completed { .. } | JobEvent::Applied { .. } => EventKind::Completed,
+            JobEvent::Checked { .. } => EventKind::Checked,
+            JobEvent::SafetyBackup { .. } => EventKind::Safety,
+            JobEvent::Looked { .. } => EventKind::Looked,
+            JobEvent::Verified { .. } => EventKind::Verified,
+            JobEvent::Restored { .. } => EventKind::Restored,
             JobEvent::ErrorLog(_) => EventKind::ErrorLog,
             JobEvent::Waits { why, .. } => match why {
                 WaitReason::Quota => EventKind::Quota,
@@ -119,7 +158,7 @@ impl JobEvent {
             }
             JobEvent::Suspicious { .. } => EventKind::Suspicious,
             JobEvent::Failed(_) => EventKind::Failed,
-            JobEvent::Cancelled => EventKind::Cancelled,
+            JobEvent::Cancelled | JobEvent::Superseded => EventKind::Cancelled,
             JobEvent::AcceptedLate { .. }
             | JobEvent::UnknownStatus { .. }
             | JobEvent::AnswerAboutAnother { .. }
@@ -169,6 +208,7 @@ impl JobEvent {
                 Some(n) => format!("the remote job is completed, {n} entities announced"),
                 None => "the remote job is completed, no number of entities announced".to_owned(),
             },
+            JobEvent::Applied { stage, processed } => applied(*stage, *processed),
             JobEvent::Waits { why: WaitReason::Quota, reason, until } => {
                 format!("{reason}; until {}", second(*until))
             }
@@ -185,7 +225,15 @@ impl JobEvent {
             }
             JobEvent::Failed(error) => error.to_string(),
             JobEvent::Cancelled => "cancelled by a user".to_owned(),
-            JobEvent::Archived { message } => message.clone(),
+            JobEvent::Superseded => {
+                "ended before it was submitted: the source's ordinary backup comes first".to_owned()
+            }
+            JobEvent::SafetyBackup { message } => format!("safety backup: {message}"),
+            JobEvent::Archived { message }
+            | JobEvent::Checked { message }
+            | JobEvent::Looked { message }
+            | JobEvent::Verified { message }
+            | JobEvent::Restored { message } => message.clone(),
             JobEvent::ErrorLog(text) | JobEvent::Note(text) => text.clone(),
         }
     }
@@ -214,6 +262,11 @@ impl JobEvent {
             | JobEvent::Queued { note: text, .. }
             | JobEvent::Waits { reason: text, .. }
             | JobEvent::Archived { message: text }
+            | JobEvent::Checked { message: text }
+            | JobEvent::SafetyBackup { message: text }
+            | JobEvent::Looked { message: text }
+            | JobEvent::Verified { message: text }
+            | JobEvent::Restored { message: text }
             | JobEvent::Suspicious { reason: text }
             | JobEvent::ArchivedInstead(JobError { message: text, .. })
             | JobEvent::Failed(JobError { message: text, .. })
@@ -221,9 +274,11 @@ impl JobEvent {
             | JobEvent::Note(text) => *text = map(text),
             JobEvent::Skipped { .. }
             | JobEvent::Completed { .. }
+            | JobEvent::Applied { .. }
             | JobEvent::ArchivedBeforeCancel
             | JobEvent::Imported
-            | JobEvent::Cancelled => {}
+            | JobEvent::Cancelled
+            | JobEvent::Superseded => {}
         }
     }
 }
@@ -273,6 +328,16 @@ impl SourceEvent {
 
 fn map_each<'a>(texts: impl Iterator<Item = &'a mut String>, map: &impl Fn(&str) -> String) {
     texts.for_each(|text| *text = map(text));
+}
+
+fn applied(stage: Stage, processed: Option<u64>) -> String {
+    match (stage, processed) {
+        (Stage::Load, Some(1)) => "the load is completed, 1 entity loaded".to_owned(),
+        (Stage::Load, Some(n)) => format!("the load is completed, {n} entities loaded"),
+        (Stage::Load, None) => "the load is completed".to_owned(),
+        (Stage::RollBack, _) => "the service has rolled back".to_owned(),
+        _ => "the service has published the version".to_owned(),
+    }
 }
 
 fn second(at: DateTime<Utc>) -> impl std::fmt::Display {

@@ -14,6 +14,8 @@ pub struct ArchivedJob {
     pub source: String,
     /// The source's account; empty where no configuration names one.
     pub account: String,
+    /// The version that it is of, where that is not what its source asks for.
+    pub version: Option<String>,
     /// The scheduled time that it accounts for.
     pub scheduled_for: Option<DateTime<Utc>>,
     /// When its remote job was submitted.
@@ -29,9 +31,11 @@ pub struct ArchivedJob {
 }
 
 /// Makes the job archived that the history knows under the snapshot's number. `None` when it is
-/// archived already, or belongs to another source.
+/// archived already, is a restore, or belongs to another source.
 pub fn import_known(known: &Job, archived: &ArchivedJob) -> Option<Change> {
-    if known.source != archived.source || known.state == State::Archived {
+    // The safety backup of a restore is no end of it.
+    let is_other = known.source != archived.source || known.operation != Operation::Backup;
+    if is_other || known.state == State::Archived {
         return None;
     }
     let mut change = Change::of(known, Mover::Import);
@@ -58,6 +62,8 @@ pub fn import_unknown(archived: &ArchivedJob, is_time_taken: bool) -> Change {
     let job = Job {
         id: archived.job,
         operation: Operation::Backup,
+        version: archived.version.clone(),
+        restore: None,
         source: archived.source.clone(),
         account: archived.account.clone(),
         state: State::Archived,

@@ -135,6 +135,16 @@ words! {
         Archived = "archived",
         /// The snapshot is archived with a warning.
         Suspicious = "suspicious",
+        /// A snapshot that is to be restored was checked.
+        Checked = "checked",
+        /// The safety backup of a restore is in the archive.
+        Safety = "safety",
+        /// What the service lists was read before a change.
+        Looked = "looked",
+        /// The staged version was compared and is equal.
+        Verified = "verified",
+        /// A restore has ended well.
+        Restored = "restored",
         /// Something unusual.
         Note = "note",
         /// The service's error log of an aborted remote job.

@@ -18,10 +18,11 @@
 //! ```text
 //! [*]       --> queued    : create
 //! [*]       --> archived  : import
-//! queued    --> queued    : claim, submit, takeover, wake, skip, clock, account, late
-//! queued    --> waiting   : submit
-//! queued    --> archived  : submit, import
-//! queued    --> failed    : submit, takeover
+//! queued    --> queued    : claim, submit, takeover, wake, skip, clock, account, late, check, look
+//! queued    --> waiting   : submit, look
+//! queued    --> ready     : look
+//! queued    --> archived  : submit, import, look
+//! queued    --> failed    : submit, takeover, check, look
 //! queued    --> cancelled : cancel
 //! waiting   --> waiting   : poll, skip, clock, account, late
 //! waiting   --> queued    : poll
@@ -29,27 +30,41 @@
 //! waiting   --> archived  : poll, import
 //! waiting   --> failed    : poll
 //! waiting   --> cancelled : cancel
-//! ready     --> ready     : fetch, skip, clock, account, late
-//! ready     --> queued    : fetch
-//! ready     --> archived  : fetch, import
-//! ready     --> failed    : fetch
+//! ready     --> ready     : fetch, skip, clock, account, late, look, compare
+//! ready     --> queued    : fetch, look, compare
+//! ready     --> archived  : fetch, import, look, compare
+//! ready     --> failed    : fetch, look, compare
 //! ready     --> cancelled : cancel
-//! archived  --> archived  : late
-//! failed    --> failed    : late
+//! archived  --> archived  : late, release
+//! failed    --> failed    : late, release
 //! failed    --> archived  : import
-//! cancelled --> cancelled : late
+//! cancelled --> cancelled : late, release
 //! cancelled --> archived  : late, import
 //! ```
 //!
 //! | mover | function | in |
 //! | --- | --- | --- |
-//! | `create`, `skip` | [`create()`], [`account_for`] | `create.rs` |
+//! | `create` | [`create()`], [`create_restore`], [`create_version`] | `create.rs` |
+//! | `skip` | [`account_for`] | `create.rs` |
 //! | `claim`, `wake`, `account` | [`claim`], [`wake`], [`move_to_account`] | `quota.rs` |
 //! | `submit`, `poll`, `fetch` | [`decide()`], [`archived_instead`] | `decide/` |
+//! | `check`, `look`, `compare` | [`decide()`] | `decide/` |
 //! | `takeover` | [`unanswered`] | `decide/submit.rs` |
-//! | `cancel`, `late` | [`cancel()`], [`late`] | `cancel.rs` |
+//! | `cancel`, `late` | [`cancel()`], [`supersede`], [`late`] | `cancel.rs` |
 //! | `import` | [`import_known`], [`import_unknown`] | `import.rs` |
 //! | `clock` | [`correct_clock`] | `clock.rs` |
+//! | `release` | [`released`] | `hold.rs` |
+//!
+//! # Stages
+//!
+//! A restore goes through [stages](Stage), each with the states of every job; [`STEPS`] has the
+//! step of each, and [`STAGE_MOVES`] the moves between stages. A request that changes what the
+//! service has is sent only after a look at what it lists, and never again after an answer.
+//!
+//! ```text
+//! check ──▶ safety ──▶ before_load ◀──▶ load ──▶ verify ──▶ before_publish ◀──▶ publish
+//!                                                           before_roll_back ◀──▶ roll_back
+//! ```
 //!
 //! A step of a live job may lead from any of its states to `archived` when it fails for good: then
 //! a whole document of an earlier remote job may be archived instead.
@@ -60,6 +75,7 @@ mod clock;
 mod create;
 mod decide;
 mod event;
+mod hold;
 mod import;
 mod kinds;
 mod listing;
@@ -69,16 +85,21 @@ mod policy;
 mod quota;
 mod refusal;
 mod remote;
+mod restore;
+mod stage;
 mod state;
 #[cfg(test)]
 mod tests;
 
-pub use cancel::{cancel, late};
+pub use cancel::{cancel, is_too_late_to_cancel, late, supersede};
 pub use change::Change;
 pub use clock::{CURSOR_AHEAD, DRIFT, correct_clock};
-pub use create::{NewJob, ScheduledTime, account_for, create, trigger_for};
+pub use create::{
+    NewJob, ScheduledTime, account_for, create, create_restore, create_version, trigger_for,
+};
 pub use decide::{archived_instead, decide, decide_as_seen, unanswered};
 pub use event::{JobEvent, SourceEvent};
+pub use hold::{JobHold, hold_of_restored, hold_of_safety, releasable, released};
 pub use import::{ArchivedJob, import_known, import_unknown};
 pub use kinds::{ErrorKind, EventKind, FailureKind, WaitReason};
 pub use listing::{ActivityKind, ListedVersion, RemoteActivity, VersionState};
@@ -88,7 +109,9 @@ pub use policy::{Policy, is_last_attempt, is_past_deadline};
 pub use quota::{AccountLimits, LONGEST_REMOTE_JOB, Usage, claim, move_to_account, wake};
 pub use refusal::{refusal, wrong_number};
 pub use remote::{RemoteEffect, RemoteJob};
-pub use state::{EDGES, Edge, JobStep, Mover, Operation, State, is_legal};
+pub use restore::{Goal, Looked, Restore, RestoredSnapshot, Seen, Unsettled};
+pub use stage::{JobStep, STAGE_MOVES, STEPS, Stage};
+pub use state::{EDGES, Edge, Mover, Operation, State, is_legal};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kinds::words;
@@ -133,6 +156,10 @@ pub struct Job {
     pub id: i64,
     /// What it does.
     pub operation: Operation,
+    /// A backup: the version that it is of, where that is not what the source itself asks for.
+    pub version: Option<String>,
+    /// A restore: what it is to do, and what it has learnt. `None` for one whose history was lost.
+    pub restore: Option<Box<Restore>>,
     /// The source's name in the configuration.
     pub source: String,
     /// The account whose quota it spends.
@@ -162,29 +189,47 @@ pub struct Job {
     pub rounds: u32,
     /// Failures in a row of the present request: the exponent of the retry backoff.
     pub failures: u32,
-    /// When the first remote job was submitted: the deadline counts from here.
+    /// When the first remote job of the present stage was submitted: the deadline counts from
+    /// here.
     pub first_submitted_at: Option<DateTime<Utc>>,
     /// The present remote job, from the moment its submission was intended.
     pub remote: Option<RemoteJob>,
     /// Why it failed.
     pub error: Option<JobError>,
-    /// The manifest of the snapshot it made.
+    /// The manifest of the snapshot it made; a restore's is the safety backup.
     pub snapshot: Option<PathBuf>,
 }
 
 impl Job {
     /// The step that its state asks for; `None` once it has ended.
     pub fn step(&self) -> Option<JobStep> {
-        self.operation.step(self.state)
+        self.stage().step(self.state)
     }
 
-    /// Whether this is still the step that `other` was at: the same state, the same remote job, and
-    /// the same counters, of which every outcome of a step changes one. The record's number alone
-    /// would not do: that of a refused submission is given again.
+    /// The stage of its operation.
+    pub fn stage(&self) -> Stage {
+        self.restore.as_ref().map_or(Stage::Backup, |restore| restore.stage)
+    }
+
+    /// Whether it is an ordinary backup of its source: what the source's health and its baselines
+    /// come from.
+    pub fn is_ordinary_backup(&self) -> bool {
+        self.operation == Operation::Backup && self.version.is_none()
+    }
+
+    /// Remote jobs that exist or may exist for its present stage.
+    pub fn attempts_of_stage(&self) -> u32 {
+        let before = self.restore.as_ref().map_or(0, |restore| restore.attempts_before);
+        self.attempts.saturating_sub(before)
+    }
+
+    /// Whether this is still the step that `other` was at: the same stage and state, the same
+    /// remote job, and the same counters, of which every outcome of a step changes one. The
+    /// record's number alone would not do: that of a refused submission is given again.
     pub fn is_at_step_of(&self, other: &Job) -> bool {
         let step = |job: &Job| {
             let record = job.remote.as_ref().map(|remote| remote.record);
-            (job.state, record, [job.attempts, job.polls, job.rounds, job.failures])
+            (job.stage(), job.state, record, [job.attempts, job.polls, job.rounds, job.failures])
         };
         step(self) == step(other)
     }

@@ -1,6 +1,6 @@
 //! The possible outcomes of a step, from which decisions are made.
 
-use super::{ErrorKind, FailureKind};
+use super::{ErrorKind, FailureKind, Looked};
 use chrono::{DateTime, Utc};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -128,6 +128,29 @@ pub enum Outcome {
         /// The problem, and where the result is kept.
         message: String,
     },
+    /// Check: the snapshot is what its manifest says, and the service takes it.
+    Checked {
+        /// A line for the timeline.
+        message: String,
+        /// Further lines for the timeline.
+        notes: Vec<String>,
+    },
+    /// Look: what the service lists.
+    Looked(Looked),
+    /// Compare: the staged version is what was to be restored.
+    Verified {
+        /// A line for the timeline.
+        message: String,
+    },
+    /// Check, compare: it cannot be restored, and another try would find the same.
+    Refused {
+        /// Why, for programs.
+        kind: ErrorKind,
+        /// Why, for people.
+        message: String,
+    },
+    /// Any step: the configuration names something else than what this was begun for.
+    Retargeted,
     /// Fetch: the archive cannot be written.
     Storage(String),
     /// Any step: it panicked with this message.

@@ -16,7 +16,7 @@ pub struct Policy {
     pub retry: Backoff,
     /// Failures in a row of one request before the step fails.
     pub attempts: u32,
-    /// Remote jobs that may come to exist for one job.
+    /// Remote jobs that may come to exist for one stage of a job.
     pub job_attempts: u32,
     /// How long a 404 for a status or result URL may last.
     pub lost_after: Duration,
@@ -25,7 +25,7 @@ pub struct Policy {
 /// Whether no new remote job may replace the job's present one: its result is the last there will
 /// be.
 pub fn is_last_attempt(job: &Job, policy: &Policy, now: DateTime<Utc>) -> bool {
-    job.attempts >= policy.job_attempts || is_past_deadline(job, policy, now)
+    job.attempts_of_stage() >= policy.job_attempts || is_past_deadline(job, policy, now)
 }
 
 /// Whether the job's remote job should have been completed by now.

@@ -20,6 +20,9 @@ pub struct AccountLimits {
     pub quota: Quota,
     /// For a submission that a dead worker left unanswered.
     pub policy: Policy,
+    /// What submissions of the source are for, by the configuration
+    /// ([`Settings::requested`](crate::settings::Settings::requested)).
+    pub requested: String,
 }
 
 /// What an account has running and has started, by the records of its remote jobs.
@@ -57,18 +60,19 @@ pub fn claim(
     }
     let ends: Vec<_> = usage.running.iter().map(|start| *start + LONGEST_REMOTE_JOB).collect();
     Some(match check(&limits.quota, &ends, &usage.started, now) {
-        QuotaCheck::Free => intend(job, now),
+        QuotaCheck::Free => intend(job, limits, now),
         QuotaCheck::Full { until, limit } => wait_for_quota(job, until, &limit.to_string(), now),
     })
 }
 
 /// The intent to submit: stored before the request is sent, so that the database shows that a
 /// remote job may exist, whatever happens afterwards.
-fn intend(job: &Job, now: DateTime<Utc>) -> Change {
+fn intend(job: &Job, limits: &AccountLimits, now: DateTime<Utc>) -> Change {
     let mut change = Change::of(job, Mover::Claim);
     change.job.attempts += 1;
     change.job.waiting = None;
-    change.job.remote = Some(RemoteJob::intended(now));
+    let requested = Some(limits.requested.clone());
+    change.job.remote = Some(RemoteJob { requested, ..RemoteJob::intended(now) });
     change.remote = RemoteEffect::Started;
     change
 }
@@ -87,6 +91,10 @@ fn wait_for_quota(
     change.job.due_at = until;
     change.job.wait = (until - now).max(TimeDelta::zero());
     change.job.waiting = Some(Wait { why: WaitReason::Quota, message: reason.clone() });
+    if let (Some(before), Some(restore)) = (job.stage().before(), &mut change.job.restore) {
+        // What the service lists is read again after the wait.
+        restore.stage = before;
+    }
     if is_new {
         change.events.push(JobEvent::Waits { why: WaitReason::Quota, reason, until });
     }

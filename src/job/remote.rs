@@ -8,6 +8,10 @@ pub struct RemoteJob {
     /// The number of its record, from which quotas are counted. The store sets it; `None` before
     /// that.
     pub record: Option<i64>,
+    /// What it was submitted for, as an opaque text
+    /// ([`Settings::requested`](crate::settings::Settings::requested)); `None` where an older
+    /// version submitted it.
+    pub requested: Option<String>,
     /// Whether its submission has not been answered yet.
     pub submitting: bool,
     /// When it was submitted: the instant in the snapshot's name.
@@ -29,6 +33,7 @@ impl RemoteJob {
     pub fn intended(now: DateTime<Utc>) -> RemoteJob {
         RemoteJob {
             record: None,
+            requested: None,
             submitting: true,
             submitted_at: now,
             id: None,

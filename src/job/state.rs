@@ -30,38 +30,12 @@ impl State {
 }
 
 words! {
-    /// What a job does. An operation is a table of the steps that its states ask for.
+    /// What a job does, in [stages](super::Stage).
     Operation {
-        /// Back up a source: submit an export, poll it, fetch the result into the archive.
+        /// Back up a source.
         Backup = "backup",
-    }
-}
-
-/// The one effect on the world that a state asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobStep {
-    /// Ask the service to start a remote job.
-    Submit,
-    /// Ask how the remote job is doing.
-    Poll,
-    /// Fetch, validate and file its result.
-    Fetch,
-}
-
-/// The steps of a backup.
-const BACKUP: &[(State, JobStep)] = &[
-    (State::Queued, JobStep::Submit),
-    (State::Waiting, JobStep::Poll),
-    (State::Ready, JobStep::Fetch),
-];
-
-impl Operation {
-    /// The step that a state asks for; `None` once the job has ended.
-    pub fn step(self, state: State) -> Option<JobStep> {
-        let steps = match self {
-            Operation::Backup => BACKUP,
-        };
-        steps.iter().find(|(from, _)| *from == state).map(|(_, step)| *step)
+        /// Change what the service has: load a snapshot, publish a version.
+        Restore = "restore",
     }
 }
 
@@ -78,6 +52,12 @@ words! {
         Poll = "poll",
         /// The outcome of a fetch.
         Fetch = "fetch",
+        /// The outcome of checking a snapshot that is to be restored.
+        Check = "check",
+        /// The outcome of a look at what the service lists.
+        Look = "look",
+        /// The outcome of comparing the staged version.
+        Compare = "compare",
         /// A worker that finds a dead worker's unanswered submission.
         Takeover = "takeover",
         /// An outcome that came after the job was cancelled or taken over.
@@ -94,6 +74,8 @@ words! {
         Clock = "clock",
         /// The configuration names another account for the source.
         Account = "account",
+        /// The holds of a restore that has ended are released.
+        Release = "release",
     }
 }
 
@@ -115,17 +97,22 @@ const fn edge(from: Option<State>, to: State, by: &'static [Mover]) -> Edge {
 /// Every legal move. The diagram in the documentation of [`crate::job`] shows the same.
 pub const EDGES: &[Edge] = {
     use Mover::{
-        Account, Cancel, Claim, Clock, Create, Fetch, Import, Late, Poll, Skip, Submit, Takeover,
-        Wake,
+        Account, Cancel, Check, Claim, Clock, Compare, Create, Fetch, Import, Late, Look, Poll,
+        Release, Skip, Submit, Takeover, Wake,
     };
     use State::{Archived, Cancelled, Failed, Queued, Ready, Waiting};
     &[
         edge(None, Queued, &[Create]),
         edge(None, Archived, &[Import]),
-        edge(Some(Queued), Queued, &[Claim, Submit, Takeover, Wake, Skip, Clock, Account, Late]),
-        edge(Some(Queued), Waiting, &[Submit]),
-        edge(Some(Queued), Archived, &[Submit, Import]),
-        edge(Some(Queued), Failed, &[Submit, Takeover]),
+        edge(
+            Some(Queued),
+            Queued,
+            &[Claim, Submit, Takeover, Wake, Skip, Clock, Account, Late, Check, Look],
+        ),
+        edge(Some(Queued), Waiting, &[Submit, Look]),
+        edge(Some(Queued), Ready, &[Look]),
+        edge(Some(Queued), Archived, &[Submit, Import, Look]),
+        edge(Some(Queued), Failed, &[Submit, Takeover, Check, Look]),
         edge(Some(Queued), Cancelled, &[Cancel]),
         edge(Some(Waiting), Waiting, &[Poll, Skip, Clock, Account, Late]),
         edge(Some(Waiting), Queued, &[Poll]),
@@ -133,15 +120,15 @@ pub const EDGES: &[Edge] = {
         edge(Some(Waiting), Archived, &[Poll, Import]),
         edge(Some(Waiting), Failed, &[Poll]),
         edge(Some(Waiting), Cancelled, &[Cancel]),
-        edge(Some(Ready), Ready, &[Fetch, Skip, Clock, Account, Late]),
-        edge(Some(Ready), Queued, &[Fetch]),
-        edge(Some(Ready), Archived, &[Fetch, Import]),
-        edge(Some(Ready), Failed, &[Fetch]),
+        edge(Some(Ready), Ready, &[Fetch, Skip, Clock, Account, Late, Look, Compare]),
+        edge(Some(Ready), Queued, &[Fetch, Look, Compare]),
+        edge(Some(Ready), Archived, &[Fetch, Import, Look, Compare]),
+        edge(Some(Ready), Failed, &[Fetch, Look, Compare]),
         edge(Some(Ready), Cancelled, &[Cancel]),
-        edge(Some(Archived), Archived, &[Late]),
-        edge(Some(Failed), Failed, &[Late]),
+        edge(Some(Archived), Archived, &[Late, Release]),
+        edge(Some(Failed), Failed, &[Late, Release]),
         edge(Some(Failed), Archived, &[Import]),
-        edge(Some(Cancelled), Cancelled, &[Late]),
+        edge(Some(Cancelled), Cancelled, &[Late, Release]),
         edge(Some(Cancelled), Archived, &[Late, Import]),
     ]
 };

@@ -72,6 +72,7 @@ fn archived(snapshot: Snapshot, account: String) -> ArchivedJob {
         job: manifest.job,
         source: manifest.source,
         account,
+        version: manifest.origin.version.filter(|_| manifest.role == Role::Version),
         scheduled_for: manifest.scheduled_for,
         submitted_at: manifest.created_at,
         completed_at: manifest.completed_at,

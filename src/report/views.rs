@@ -2,7 +2,7 @@
 
 use super::Health;
 use crate::archive::Snapshot;
-use crate::job::{Job, JobError, Operation, State, Trigger, Wait};
+use crate::job::{Goal, Job, JobError, Operation, Stage, State, Trigger, Wait};
 use crate::manifest::Role;
 use crate::store::TimelineEvent;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -31,6 +31,13 @@ pub struct JobView {
     pub id: i64,
     /// What it does.
     pub operation: Operation,
+    /// What a restore is to achieve; null for backups.
+    pub goal: Option<Goal>,
+    /// How far a restore has come; null for backups.
+    pub stage: Option<Stage>,
+    /// The version that a backup is of, where that is not what the source itself asks for; the one
+    /// that a restore is about.
+    pub version: Option<String>,
     /// The source's name.
     pub source: String,
     /// The account whose quota it uses.
@@ -72,6 +79,9 @@ impl From<Job> for JobView {
             due_at: (!job.state.is_final()).then_some(job.due_at),
             id: job.id,
             operation: job.operation,
+            goal: job.restore.as_ref().map(|restore| restore.goal),
+            stage: job.restore.as_ref().map(|restore| restore.stage),
+            version: job.version.or(job.restore.and_then(|restore| restore.version)),
             source: job.source,
             account: job.account,
             state: job.state,

@@ -73,6 +73,7 @@ impl Store {
                sum(state = 'failed') AS f \
              FROM json_each(?2) CROSS JOIN jobs INDEXED BY jobs_by_time \
              WHERE source = ?1 AND state IN ('archived', 'failed') \
+               AND operation = 'backup' AND version IS NULL \
                AND coalesce(scheduled_for, created_at) >= json_each.value ->> 0 \
                AND coalesce(scheduled_for, created_at) < json_each.value ->> 1 \
              GROUP BY json_each.key",
@@ -132,11 +133,11 @@ impl Store {
         Ok(rows.iter().map(row::job).collect::<sqlx::Result<_>>()?)
     }
 
-    /// A source's newest job that ended by itself, well or not.
+    /// A source's newest ordinary backup that ended by itself, well or not.
     pub async fn last_ended(&self, source: &str) -> Result<Option<Job>> {
         let row = sqlx::query(
             "SELECT * FROM jobs WHERE source = ? AND state IN ('archived', 'failed') \
-             ORDER BY id DESC LIMIT 1",
+               AND operation = 'backup' AND version IS NULL ORDER BY id DESC LIMIT 1",
         )
         .bind(source)
         .fetch_optional(&self.readers)

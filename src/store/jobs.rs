@@ -4,7 +4,7 @@
 use super::persist::persist;
 use super::row;
 use super::{Result, Store};
-use crate::job::{self, Change, Job, NewJob, ScheduledTime, State};
+use crate::job::{self, Change, Job, NewJob, Restore, ScheduledTime, State};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
@@ -16,19 +16,70 @@ pub enum Cancelled {
     Now,
     /// It had ended before, in this state.
     Before(State),
+    /// It has asked the service to publish a version, and goes on until it knows the result.
+    TooLate,
     /// There is no such job.
     Unknown,
 }
 
+/// Whether a job could be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Creation {
+    /// It was created.
+    Created(Box<Job>),
+    /// The source has this live job: ask again once it has ended.
+    Busy(Box<Job>),
+}
+
 impl Store {
-    /// The source's live job, or a new one. The flag says whether it is new.
+    /// The source's live job, which may be a restore or the backup of another version
+    /// ([`Job::is_ordinary_backup`]), or a new ordinary backup. The flag says whether it is new.
     pub async fn job_for(&self, new: NewJob, now: DateTime<Utc>) -> Result<(Job, bool)> {
         self.write(move |db| {
             Box::pin(async move {
-                if let Some(job) = live_job(db, &new.source).await? {
+                if let Some(job) = occupant(db, &new.source, now).await? {
                     return Ok((job, false));
                 }
                 Ok((create(db, new, None, now).await?, true))
+            })
+        })
+        .await
+    }
+
+    /// A new restore, unless the source has a live job.
+    pub async fn create_restore(
+        &self,
+        new: NewJob,
+        restore: Restore,
+        now: DateTime<Utc>,
+    ) -> Result<Creation> {
+        self.write(move |db| {
+            Box::pin(async move {
+                if let Some(job) = occupant(db, &new.source, now).await? {
+                    return Ok(Creation::Busy(Box::new(job)));
+                }
+                let change = job::create_restore(next_id(db).await?, new, restore, now);
+                Ok(Creation::Created(Box::new(created(db, change, now).await?)))
+            })
+        })
+        .await
+    }
+
+    /// A new backup of another version than the source itself asks for, unless the source has a
+    /// live job.
+    pub async fn create_version(
+        &self,
+        new: NewJob,
+        version: String,
+        now: DateTime<Utc>,
+    ) -> Result<Creation> {
+        self.write(move |db| {
+            Box::pin(async move {
+                if let Some(job) = live_job(db, &new.source).await? {
+                    return Ok(Creation::Busy(Box::new(job)));
+                }
+                let change = job::create_version(next_id(db).await?, new, version, now);
+                Ok(Creation::Created(Box::new(created(db, change, now).await?)))
             })
         })
         .await
@@ -71,6 +122,9 @@ impl Store {
         self.write(move |db| {
             Box::pin(async move {
                 let Some(job) = find(db, id).await? else { return Ok(Cancelled::Unknown) };
+                if job::is_too_late_to_cancel(&job) {
+                    return Ok(Cancelled::TooLate);
+                }
                 let Some(change) = job::cancel(&job, now) else {
                     return Ok(Cancelled::Before(job.state));
                 };
@@ -81,11 +135,63 @@ impl Store {
         .await
     }
 
+    /// Ended restores whose holds are not released yet.
+    pub async fn unreleased(&self) -> Result<Vec<Job>> {
+        let rows = sqlx::query(
+            "SELECT * FROM jobs INDEXED BY jobs_restores \
+             WHERE operation = 'restore' AND finished_at IS NOT NULL \
+               AND restore ->> '$.released' = 0",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(rows.iter().map(row::job).collect::<sqlx::Result<_>>()?)
+    }
+
+    /// Stores that an ended restore's holds are released.
+    pub async fn mark_released(&self, id: i64, now: DateTime<Utc>) -> Result<()> {
+        self.write(move |db| {
+            Box::pin(async move {
+                let job = find(db, id).await?;
+                if let Some(change) = job.and_then(|job| job::released(&job)) {
+                    persist(db, change, None, now).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// A source's newest restore.
+    pub async fn newest_restore(&self, source: &str) -> Result<Option<Job>> {
+        let row = sqlx::query(
+            "SELECT * FROM jobs INDEXED BY jobs_restores \
+             WHERE operation = 'restore' AND source = ? ORDER BY id DESC LIMIT 1",
+        )
+        .bind(source)
+        .fetch_optional(&self.readers)
+        .await?;
+        Ok(row.as_ref().map(row::job).transpose()?)
+    }
+
     /// One job.
     pub async fn job(&self, id: i64) -> Result<Option<Job>> {
         let mut reader = self.readers.acquire().await?;
         Ok(find(&mut reader, id).await?)
     }
+}
+
+/// The source's live job, after one that only the ordinary backup supersedes was ended.
+pub(super) async fn occupant(
+    db: &mut SqliteConnection,
+    source: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Job>> {
+    let live = live_job(db, source).await?;
+    let Some(change) = live.as_ref().and_then(|job| job::supersede(job, now)) else {
+        return Ok(live);
+    };
+    persist(db, change, None, now).await?;
+    Ok(None)
 }
 
 /// The source's live job.
@@ -127,6 +233,14 @@ pub(super) async fn create(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Job> {
     let change = job::create(next_id(db).await?, new, scheduled, now);
+    created(db, change, now).await
+}
+
+async fn created(
+    db: &mut SqliteConnection,
+    change: Change,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Job> {
     let persisted = persist(db, change, None, now).await?;
     persisted.map(Change::into_job).ok_or(sqlx::Error::RowNotFound)
 }

@@ -33,7 +33,7 @@ pub use claim::{Claim, Claimed};
 pub use comparisons::{ContentPair, StoredComparison};
 pub use error::StoreError;
 pub use history::{DURATIONS, DayJobs, Filter, JobDurations, TimelineEvent};
-pub use jobs::Cancelled;
+pub use jobs::{Cancelled, Creation};
 pub use maintenance::LastRun;
 pub use orphans::Orphan;
 pub use persist::IllegalMove;

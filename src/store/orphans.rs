@@ -22,6 +22,8 @@ pub struct Orphan {
     pub remote_id: Option<String>,
     /// Where to ask for its status.
     pub status_url: String,
+    /// Whether it changes what the service has, and is no export.
+    pub is_change: bool,
 }
 
 impl Store {
@@ -29,7 +31,8 @@ impl Store {
     /// `since` are presumed to have ended.
     pub async fn orphans(&self, since: DateTime<Utc>) -> Result<Vec<Orphan>> {
         let rows = sqlx::query(
-            "SELECT r.id, r.account, r.started_at, r.remote_id, r.status_url, j.source \
+            "SELECT r.id, r.account, r.started_at, r.remote_id, r.status_url, \
+               r.is_change, j.source \
              FROM remote_jobs r INDEXED BY remote_jobs_running JOIN jobs j ON j.id = r.job \
              WHERE r.ended_at IS NULL AND r.started_at > ? AND r.status_url IS NOT NULL \
                AND (j.finished_at IS NOT NULL OR j.remote IS NOT r.id) \
@@ -47,6 +50,7 @@ impl Store {
                 started_at: instant(row.try_get("started_at")?),
                 remote_id: row.try_get("remote_id")?,
                 status_url: row.try_get("status_url")?,
+                is_change: row.try_get("is_change")?,
             })
         };
         Ok(rows.iter().map(orphan).collect::<sqlx::Result<_>>()?)

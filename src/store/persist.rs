@@ -55,17 +55,18 @@ pub(super) async fn persist(
 const INSERT: &str = "INSERT INTO jobs (id, account, state, finished_at, due_at, wait_ms, \
       hold_kind, hold_message, attempts, polls, rounds, failures, first_submitted_at, remote, \
       submitting, remote_id, status_url, result_url, submitted_at, expected, missing_since, \
-      error_kind, error_message, snapshot, source, operation, trigger, scheduled_for, created_at) \
+      error_kind, error_message, snapshot, restore, requested, source, operation, trigger, \
+      scheduled_for, created_at, version) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
-      ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)";
+      ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)";
 /// What never changes of a job is not written again.
 const UPDATE: &str = "UPDATE jobs SET account = ?2, state = ?3, finished_at = ?4, due_at = ?5, \
       wait_ms = ?6, hold_kind = ?7, hold_message = ?8, attempts = ?9, polls = ?10, rounds = ?11, \
       failures = ?12, first_submitted_at = ?13, remote = ?14, submitting = ?15, remote_id = ?16, \
       status_url = ?17, result_url = ?18, submitted_at = ?19, expected = ?20, \
       missing_since = ?21, error_kind = ?22, error_message = ?23, snapshot = ?24, \
-      lease_owner = CASE WHEN ?25 THEN lease_owner END \
-    WHERE id = ?1 AND state = ?26 AND (?27 IS NULL OR lease_owner = ?27)";
+      restore = ?25, requested = ?26, lease_owner = CASE WHEN ?27 THEN lease_owner END \
+    WHERE id = ?1 AND state = ?28 AND (?29 IS NULL OR lease_owner = ?29)";
 
 /// Writes the job's next row, and says whether the job was where the change expects it.
 async fn write_row(
@@ -80,13 +81,14 @@ async fn write_row(
         return Err(sqlx::Error::Encode(Box::new(illegal)));
     }
     let query = match from {
-        None => bind_row(sqlx::query(INSERT), job)
+        None => bind_row(sqlx::query(INSERT), job)?
             .bind(job.source.clone())
             .bind(job.operation.as_str())
             .bind(job.trigger.as_str())
             .bind(job.scheduled_for.map(at))
-            .bind(at(job.created_at)),
-        Some(from) => bind_row(sqlx::query(UPDATE), job)
+            .bind(at(job.created_at))
+            .bind(job.version.clone()),
+        Some(from) => bind_row(sqlx::query(UPDATE), job)?
             .bind(change.keeps_lease())
             .bind(from.as_str())
             .bind(owner.map(str::to_owned)),
@@ -98,9 +100,11 @@ async fn write_row(
 fn bind_row<'q>(
     query: Query<'q, Sqlite, SqliteArguments>,
     job: &Job,
-) -> Query<'q, Sqlite, SqliteArguments> {
+) -> sqlx::Result<Query<'q, Sqlite, SqliteArguments>> {
     let remote = job.remote.as_ref();
-    query
+    let restore = job.restore.as_ref().map(serde_json::to_string).transpose();
+    let restore = restore.map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    Ok(query
         .bind(job.id)
         .bind(job.account.clone())
         .bind(job.state.as_str())
@@ -125,6 +129,8 @@ fn bind_row<'q>(
         .bind(job.error.as_ref().map(|error| error.kind.as_str()))
         .bind(job.error.as_ref().map(|error| error.message.clone()))
         .bind(job.snapshot.as_ref().map(|path| path.to_string_lossy().into_owned()))
+        .bind(restore)
+        .bind(remote.and_then(|remote| remote.requested.clone())))
 }
 
 /// Writes what a change says of a remote job into its record. Returns the number of a new record.
@@ -137,14 +143,15 @@ async fn apply_to_record(
     match change.remote() {
         RemoteEffect::Started | RemoteEffect::Imported => {
             let record = sqlx::query(
-                "INSERT INTO remote_jobs (job, account, started_at, remote_id, ended_at) \
-                 VALUES (?, ?, ?, ?, ?) RETURNING id",
+                "INSERT INTO remote_jobs (job, account, started_at, remote_id, ended_at, is_change) \
+                 VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
             )
             .bind(job.id)
             .bind(&job.account)
             .bind(at(job.submitted_at()))
             .bind(job.remote_id())
             .bind(job.finished_at.map(at))
+            .bind(job.stage().is_change())
             .fetch_one(db)
             .await?;
             return record.try_get(0).map(Some);

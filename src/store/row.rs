@@ -1,7 +1,7 @@
 //! How values stand in rows: instants as milliseconds, words as text.
 
 use crate::job::{
-    ErrorKind, Job, JobError, Operation, RemoteJob, State, Trigger, Wait, WaitReason,
+    ErrorKind, Job, JobError, Operation, RemoteJob, Restore, State, Trigger, Wait, WaitReason,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::sqlite::SqliteRow;
@@ -52,6 +52,8 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, Error> {
     Ok(Job {
         id: row.try_get("id")?,
         operation: needed_word::<Operation>(row, "operation")?,
+        version: row.try_get("version")?,
+        restore: restore(row)?,
         source: row.try_get("source")?,
         account: row.try_get("account")?,
         state: needed_word::<State>(row, "state")?,
@@ -73,6 +75,14 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job, Error> {
     })
 }
 
+/// What a restore is to do and has learnt.
+fn restore(row: &SqliteRow) -> Result<Option<Box<Restore>>, Error> {
+    row.try_get::<Option<String>, _>("restore")?
+        .map(|text| serde_json::from_str(&text))
+        .transpose()
+        .map_err(|error| undecodable("restore", error.to_string()))
+}
+
 /// The remote job in a row of `jobs`; `None` where nothing is known of one.
 fn remote(row: &SqliteRow) -> Result<Option<RemoteJob>, Error> {
     let record: Option<i64> = row.try_get("remote")?;
@@ -82,6 +92,7 @@ fn remote(row: &SqliteRow) -> Result<Option<RemoteJob>, Error> {
     }
     Ok(Some(RemoteJob {
         record,
+        requested: row.try_get("requested")?,
         submitting: row.try_get::<i64, _>("submitting")? != 0,
         submitted_at: submitted_at.map_or_else(|| needed(row, "created_at"), Ok)?,
         id: row.try_get("remote_id")?,

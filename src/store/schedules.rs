@@ -1,7 +1,7 @@
 //! The schedule's cursor: up to when each source's times are accounted for, moved in the same
 //! transaction that makes the job or records the skip.
 
-use super::jobs::{live_job, next_id};
+use super::jobs::{next_id, occupant};
 use super::persist::{add_source_event, persist};
 use super::row::{at, instant};
 use super::{Result, Store};
@@ -91,7 +91,7 @@ impl Store {
                     // Made while the clock was ahead, before it was set right.
                     return Ok(Accounted::Already);
                 }
-                let live = live_job(db, &new.source).await?;
+                let live = occupant(db, &new.source, now).await?;
                 let scheduled = ScheduledTime { at: time, missed };
                 let id = next_id(db).await?;
                 let change = job::account_for(live.as_ref(), id, new, scheduled, now);

@@ -109,7 +109,9 @@ async fn a_comparison_is_cancelled_with_its_step() {
     let handle = in_flight::StepHandle::default();
     // Another download is compared: this one waits for it.
     let busy = engine.shared.comparing.lock().await;
-    let fetch = engine.fetch(&config, source, service, &source.target, &job, &handle);
+    let (config, target) = (&*config, &source.target);
+    let work = step::Work { config, source, service, target, job: &job, handle: &handle };
+    let fetch = engine.fetch(&work);
     let (effect, ()) = tokio::join!(fetch, async {
         while machine.simulator.count(Kind::Result) < 2 {
             tokio::task::yield_now().await;
@@ -119,6 +121,6 @@ async fn a_comparison_is_cancelled_with_its_step() {
     assert!(effect.is_none(), "the download is made again");
     drop(busy);
     let handle = in_flight::StepHandle::default();
-    let effect = engine.fetch(&config, source, service, &source.target, &job, &handle).await;
+    let effect = engine.fetch(&step::Work { handle: &handle, ..work }).await;
     assert!(matches!(effect.unwrap().outcome, crate::job::Outcome::Archived { .. }));
 }

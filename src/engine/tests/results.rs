@@ -18,8 +18,9 @@ async fn a_snapshot_that_was_filed_before_a_crash_is_taken_as_it_is() {
     let service = &config.services["contoso"];
     let handle = in_flight::StepHandle::default();
     assert_eq!(store.claim(claim(&engine), machine.clock.now()).await.unwrap().jobs.len(), 1);
-    let effect =
-        engine.fetch(&config, source, service, &source.target, &job, &handle).await.unwrap();
+    let (config, target) = (&*config, &source.target);
+    let work = step::Work { config, source, service, target, job: &job, handle: &handle };
+    let effect = engine.fetch(&work).await.unwrap();
     assert!(matches!(effect.outcome, crate::job::Outcome::Archived { .. }));
     drop(engine);
     let (engine, store) = machine.start().await;

@@ -1,16 +1,19 @@
 //! Decides what follows from a step's outcome. Each kind of step has a file of its own; what they
 //! share is here.
 
+mod change;
 mod fetch;
+mod look;
 mod poll;
 mod submit;
 
 pub use submit::unanswered;
 
+use super::cancel::left_behind;
 use super::policy::{Policy, deadline, is_past_deadline, later, spell};
 use super::{
-    Change, ErrorKind, Failure, FailureKind, Job, JobError, JobEvent, JobStep, Mover, Outcome,
-    RemoteEffect, State, Wait, WaitReason,
+    Change, ErrorKind, Failure, FailureKind, Job, JobError, JobEvent, JobStep, Mover, Operation,
+    Outcome, RemoteEffect, Stage, State, Wait, WaitReason,
 };
 use crate::policy::backoff::MAX_RETRY_AFTER;
 use chrono::{DateTime, Utc};
@@ -30,25 +33,54 @@ pub fn decide(
     let by = match job.step() {
         Some(JobStep::Submit) => Mover::Submit,
         Some(JobStep::Poll) => Mover::Poll,
+        Some(JobStep::Check) => Mover::Check,
+        Some(JobStep::Look) => Mover::Look,
+        Some(JobStep::Compare) => Mover::Compare,
         Some(JobStep::Fetch) | None => Mover::Fetch,
     };
     let mut next = Next::of(job, by, policy, now, random);
     match outcome {
         Outcome::Submitted(answer) => next.submitted(answer),
         Outcome::Polled(answer) => next.polled(answer),
+        Outcome::Archived { manifest, message, suspicious, notes }
+            if next.stage() == Stage::Safety =>
+        {
+            next.event(JobEvent::SafetyBackup { message: message.clone() });
+            next.notes(notes);
+            next.notes(suspicious);
+            next.change.job.snapshot = Some(manifest.clone());
+            next.begin_stage(Stage::BeforeLoad);
+        }
         Outcome::Archived { manifest, message, suspicious, notes } => {
             next.change.events.extend(archived_events(message, notes, suspicious));
             next.change.job.snapshot = Some(manifest.clone());
             next.end(State::Archived);
         }
         Outcome::Unproven { kind, message } => next.replace(*kind, message),
+        Outcome::Checked { message, notes } => {
+            next.event(JobEvent::Checked { message: message.clone() });
+            next.notes(notes);
+            let safety = job.restore.as_ref().is_some_and(|restore| restore.safety);
+            next.begin_stage(if safety { Stage::Safety } else { Stage::BeforeLoad });
+        }
+        Outcome::Looked(looked) => next.looked(looked),
+        Outcome::Verified { message } => {
+            next.event(JobEvent::Verified { message: message.clone() });
+            next.after_verify();
+        }
+        Outcome::Refused { kind, message } => next.refused(*kind, message),
+        Outcome::Retargeted => next.retargeted(),
         Outcome::Storage(message) => next.local_trouble(WaitReason::Storage, message),
         Outcome::Panicked(message) => next.panicked(message),
         Outcome::Failed(failure) => match by {
             Mover::Submit => next.submit_failed(failure),
             Mover::Poll => next.poll_failed(failure),
+            Mover::Look => next.look_failed(failure),
             _ => next.fetch_failed(failure),
         },
+    }
+    if next.change.job.state == State::Failed && next.change.remote != RemoteEffect::Refused {
+        next.change.events.extend(left_behind(job).map(JobEvent::Note));
     }
     next.change
 }
@@ -205,7 +237,7 @@ impl<'a> Next<'a> {
     }
 
     fn resubmit(&mut self, kind: ErrorKind, message: &str, retry_after: Option<Duration>) {
-        let attempts = self.change.job.attempts;
+        let attempts = self.change.job.attempts_of_stage();
         if attempts >= self.policy.job_attempts {
             let message = match attempts {
                 0 | 1 => message.to_owned(),
@@ -221,6 +253,32 @@ impl<'a> Next<'a> {
         let backoff = self.policy.retry.wait(attempts.saturating_sub(1), self.random);
         let message = format!("{kind}: {message}; a new remote job replaces it");
         self.wait_for(WaitReason::Retry, &message, no_sooner(backoff, retry_after));
+    }
+
+    /// The step cannot be taken. A submission was not sent.
+    fn refused(&mut self, kind: ErrorKind, message: &str) {
+        if self.change.by == Mover::Submit {
+            self.change.remote = RemoteEffect::Refused;
+            self.take_back_attempt();
+        }
+        self.fail(kind, message);
+    }
+
+    /// The configuration names something else than what the job was begun for. Its remote job is
+    /// left to end by itself, and a backup begins again; a restore never goes on elsewhere.
+    fn retargeted(&mut self) {
+        if self.change.job.operation == Operation::Restore {
+            let message = "the configuration names another destination than when the restore was \
+                           asked for: ask for it again";
+            return self.refused(ErrorKind::Rejected, message);
+        }
+        let job = &mut self.change.job;
+        job.remote = None;
+        // What was asked for now has its own time.
+        job.first_submitted_at = None;
+        let message = "the source's target has changed in the configuration: the remote job of the \
+                       former one is abandoned";
+        self.resubmit(ErrorKind::Aborted, message, None);
     }
 
     /// The step panicked. It may always panic, so it is retried only as often as any request.
@@ -255,6 +313,9 @@ impl<'a> Next<'a> {
                 spell(self.policy.lost_after),
                 failure.message
             );
+            if self.stage().is_change() {
+                return self.change_lost(&message);
+            }
             return self.replace(ErrorKind::NotFound, &message);
         }
         self.retry(failure);

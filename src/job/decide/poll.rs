@@ -26,7 +26,9 @@ impl Next<'_> {
         }
         if let Some(other) = &answer.other {
             match &answer.progress {
-                Progress::Completed { result_url, .. } if self.is_as_new(other) => {
+                Progress::Completed { result_url, .. }
+                    if !self.stage().is_change() && self.is_as_new(other) =>
+                {
                     if result_url.is_some() {
                         let ours = self.remote_id();
                         self.event(JobEvent::ResultOfAnother { other: other.clone(), ours });
@@ -42,6 +44,18 @@ impl Next<'_> {
                     self.event(JobEvent::UnknownStatus { word: word.clone() });
                 }
                 self.past_deadline(None);
+            }
+            Progress::Applied { processed, failed, .. } if self.stage().is_change() => {
+                self.applied(*processed, *failed);
+            }
+            Progress::Completed { .. } if self.stage().is_change() => {
+                self.change.remote = RemoteEffect::Ended;
+                let message = "the service answered about another kind of job";
+                self.fail(ErrorKind::Protocol, message);
+            }
+            Progress::Aborted { message, .. } if self.stage().is_change() => {
+                self.change.remote = RemoteEffect::Ended;
+                self.fail(ErrorKind::Aborted, &format!("the service aborted it: {message}"));
             }
             Progress::Completed { result_url: Some(url), expected } => {
                 self.go_on_as(State::Ready);

@@ -3,7 +3,7 @@
 use super::{Next, no_sooner};
 use crate::job::{
     Change, ErrorKind, Failure, FailureKind, Job, JobEvent, Mover, Policy, RemoteEffect, RemoteJob,
-    State, Submitted, WaitReason,
+    Stage, State, Submitted, WaitReason,
 };
 use chrono::{DateTime, Utc};
 
@@ -32,18 +32,26 @@ impl Next<'_> {
         remote.id.clone_from(&answer.remote_id);
         remote.status_url = Some(answer.status_url.clone());
         job.first_submitted_at.get_or_insert(remote.submitted_at);
-        let attempt = job.attempts;
+        let attempt = job.attempts_of_stage();
         self.change.remote = RemoteEffect::Accepted {
             id: answer.remote_id.clone(),
             status_url: answer.status_url.clone(),
         };
         self.event(JobEvent::Submitted { id: answer.remote_id.clone(), attempt });
         self.notes(&answer.notes);
+        if self.stage() == Stage::Load {
+            let id = answer.remote_id.clone();
+            self.restore(|it| it.version = id);
+        }
         self.due_in(self.policy.poll.wait(0, self.random));
         self.not_past_deadline();
     }
 
     pub(super) fn submit_failed(&mut self, failure: &Failure) {
+        let stage = self.stage();
+        if stage.is_change() {
+            return self.change_failed(stage, failure);
+        }
         let message = failure.message.as_str();
         let job = &mut self.change.job;
         if failure.maybe_started {
@@ -76,6 +84,10 @@ impl Next<'_> {
             }
             FailureKind::Local => self.local_trouble(WaitReason::Local, message),
             FailureKind::Credentials => self.fail(ErrorKind::Credentials, message),
+            FailureKind::NotFound if stage == Stage::Safety => {
+                let advice = "; a destination that publishes nothing is restored with --no-safety";
+                self.fail(ErrorKind::NotFound, &format!("{message}{advice}"));
+            }
             FailureKind::NotFound => self.fail(ErrorKind::NotFound, message),
             FailureKind::Rejected => self.fail(ErrorKind::Rejected, message),
             FailureKind::Protocol | FailureKind::Undecodable => {

@@ -4,6 +4,7 @@ mod fetch;
 mod kinds;
 mod moves;
 mod poll;
+mod restores;
 mod submit;
 mod transitions;
 
@@ -45,6 +46,8 @@ pub(super) fn job(state: State) -> Job {
         wait: TimeDelta::zero(),
         id: 7,
         operation: Operation::Backup,
+        version: None,
+        restore: None,
         source: "stores".into(),
         account: "contoso".into(),
         state,
@@ -98,10 +101,14 @@ fn accepted() -> Outcome {
     })
 }
 
+fn limits(max_in_process: u32) -> AccountLimits {
+    let quota = Quota { max_in_process, max_jobs_per_day: 9 };
+    AccountLimits { quota, policy: policy(), requested: "stores".into() }
+}
+
 /// The job as it is once its intent to submit is stored.
 fn intended(job: &Job, now: DateTime<Utc>) -> Job {
-    let limits =
-        AccountLimits { quota: Quota { max_in_process: 1, max_jobs_per_day: 1 }, policy: policy() };
+    let limits = limits(1);
     let mut change = claim(job, &limits, &Usage::default(), now).unwrap();
     assert!(change.intends_to_submit() && change.keeps_lease() && change.is_legal());
     change.set_record(1);
@@ -293,7 +300,7 @@ proptest! {
                 }
                 Some(JobStep::Poll) => waiting,
                 Some(JobStep::Fetch) => ready,
-                None => break,
+                Some(JobStep::Check | JobStep::Look | JobStep::Compare) | None => break,
             };
             let decision = decide(&job, outcome, &policy, now, random);
             prop_assert!(decision.is_legal(), "{decision:?}");

@@ -1,5 +1,6 @@
 //! The table of moves: what the diagram shows, what the transitions do, and what is refused.
 
+use super::restores::{any_change_poll, any_look, restore_for};
 use super::*;
 use std::collections::BTreeSet;
 
@@ -26,7 +27,7 @@ fn the_diagram_in_the_documentation_is_the_table() {
         }
     }
     assert_eq!(drawn, table());
-    assert_eq!((drawn.len(), EDGES.len()), (count, 23), "nothing is drawn twice");
+    assert_eq!((drawn.len(), EDGES.len()), (count, 24), "nothing is drawn twice");
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn a_job_that_has_ended_is_moved_only_to_the_archive() {
 #[test]
 fn each_live_state_of_a_backup_has_its_step_and_no_other_has_one() {
     for state in State::ALL {
-        let step = Operation::Backup.step(*state);
+        let step = Stage::Backup.step(*state);
         assert_eq!(step.is_some(), !state.is_final(), "{state}");
     }
 }
@@ -70,6 +71,7 @@ enum Incident {
     /// The clock was set back by so many seconds.
     Clock(i64),
     Account,
+    Release,
 }
 
 /// An outcome for each of the steps.
@@ -77,15 +79,23 @@ enum Incident {
 struct Outcomes {
     submit: Outcome,
     poll: Outcome,
+    poll_change: Outcome,
     fetch: Outcome,
+    check: Outcome,
+    look: Outcome,
+    compare: Outcome,
 }
 
 impl Outcomes {
     fn of(&self, job: &Job) -> Option<&Outcome> {
         job.step().map(|step| match step {
             JobStep::Submit => &self.submit,
+            JobStep::Poll if job.stage().is_change() => &self.poll_change,
             JobStep::Poll => &self.poll,
             JobStep::Fetch => &self.fetch,
+            JobStep::Check => &self.check,
+            JobStep::Look => &self.look,
+            JobStep::Compare => &self.compare,
         })
     }
 }
@@ -104,9 +114,45 @@ fn any_step() -> impl Strategy<Value = Outcomes> {
         2 => archived,
         1 => panicked(),
     ];
-    let submit = prop_oneof![6 => any_outcome(State::Queued), 1 => panicked()];
-    let poll = prop_oneof![6 => any_outcome(State::Waiting), 1 => panicked()];
-    (submit, poll, fetch).prop_map(|(submit, poll, fetch)| Outcomes { submit, poll, fetch })
+    let submit = prop_oneof![
+        6 => any_outcome(State::Queued),
+        6 => Just(accepted()),
+        1 => Just(Outcome::Retargeted),
+        1 => panicked(),
+    ];
+    let poll = prop_oneof![
+        6 => any_outcome(State::Waiting),
+        1 => Just(Outcome::Retargeted),
+        1 => panicked(),
+    ];
+    let refused = || Just(Outcome::Refused { kind: ErrorKind::Corrupt, message: "damaged".into() });
+    let checked = Just(Outcome::Checked { message: "whole".into(), notes: Vec::new() });
+    let check = prop_oneof![
+        8 => checked,
+        1 => refused(),
+        1 => Just(Outcome::Storage("full".into())),
+        1 => panicked(),
+    ];
+    let verified = Just(Outcome::Verified { message: "equal".into() });
+    let compare = prop_oneof![
+        6 => verified,
+        1 => any_outcome(State::Ready),
+        1 => refused(),
+        1 => Just(Outcome::Storage("full".into())),
+        1 => panicked(),
+    ];
+    let look = prop_oneof![8 => any_look(), 1 => any_failure(), 1 => panicked()];
+    (submit, poll, any_change_poll(), fetch, check, look, compare).prop_map(
+        |(submit, poll, poll_change, fetch, check, look, compare)| Outcomes {
+            submit,
+            poll,
+            poll_change,
+            fetch,
+            check,
+            look,
+            compare,
+        },
+    )
 }
 
 fn any_incident() -> impl Strategy<Value = Incident> {
@@ -122,6 +168,7 @@ fn any_incident() -> impl Strategy<Value = Incident> {
         2 => Just(Incident::Wake),
         1 => (1..9_000_000i64).prop_map(Incident::Clock),
         1 => Just(Incident::Account),
+        2 => Just(Incident::Release),
     ]
 }
 
@@ -130,6 +177,7 @@ fn archived_job(job: &Job) -> ArchivedJob {
         job: job.id,
         source: job.source.clone(),
         account: job.account.clone(),
+        version: None,
         scheduled_for: job.scheduled_for,
         submitted_at: job.created_at,
         completed_at: job.created_at,
@@ -166,7 +214,8 @@ fn happen(job: &Job, incident: &Incident, now: DateTime<Utc>) -> Vec<Change> {
             let Some(outcome) = outcomes.of(job) else { return Vec::new() };
             let change = decide(&at_work(job, now), outcome, &policy, now, 0.5);
             let is_instead = matches!(incident, Incident::StepWithEarlier(_))
-                && change.job.state == State::Failed;
+                && change.job.state == State::Failed
+                && job.operation == Operation::Backup;
             let earlier = Outcome::Archived {
                 manifest: "/a/stores/earlier.json".into(),
                 message: "3 entities".into(),
@@ -176,8 +225,7 @@ fn happen(job: &Job, incident: &Incident, now: DateTime<Utc>) -> Vec<Change> {
             vec![if is_instead { archived_instead(change, &earlier) } else { change }]
         }
         Incident::Claim(running) => {
-            let limits =
-                AccountLimits { quota: Quota { max_in_process: 1, max_jobs_per_day: 9 }, policy };
+            let limits = AccountLimits { policy, ..limits(1) };
             let usage = Usage { running: vec![now; *running], started: Vec::new() };
             claim(job, &limits, &usage, now).into_iter().collect()
         }
@@ -202,6 +250,7 @@ fn happen(job: &Job, incident: &Incident, now: DateTime<Utc>) -> Vec<Change> {
             correct_clock(job, TimeDelta::zero(), now).into_iter().collect()
         }
         Incident::Clock(_) => Vec::new(),
+        Incident::Release => released(job).into_iter().collect(),
         Incident::Account => move_to_account(job, "fabrikam").into_iter().collect(),
     }
 }
@@ -214,7 +263,11 @@ fn checked(before: &Job, change: &Change) -> Move {
     assert_eq!((next.id, &next.source), (before.id, &before.source));
     assert_eq!(next.state.is_final(), next.finished_at.is_some(), "{change:?}");
     assert_eq!(next.state == State::Failed, next.error.is_some(), "{change:?}");
-    if matches!(change.by(), Mover::Submit | Mover::Poll | Mover::Fetch) {
+    let is_step = matches!(
+        change.by(),
+        Mover::Submit | Mover::Poll | Mover::Fetch | Mover::Check | Mover::Look | Mover::Compare
+    );
+    if is_step {
         assert!(!next.is_at_step_of(before), "{change:?}");
     }
     if change.moves() {
@@ -224,7 +277,12 @@ fn checked(before: &Job, change: &Change) -> Move {
 }
 
 /// One job's life: workers wait until it is due, everything else comes at any time.
-fn walk(new: &Job, incidents: &[Incident], seen: &mut BTreeSet<Move>) {
+fn walk(
+    new: &Job,
+    incidents: &[Incident],
+    seen: &mut BTreeSet<Move>,
+    stages: &mut BTreeSet<(Stage, Stage)>,
+) {
     let (mut job, mut now) = (new.clone(), start());
     for incident in incidents {
         if matches!(incident, Incident::Step(_) | Incident::Claim(_)) {
@@ -232,6 +290,7 @@ fn walk(new: &Job, incidents: &[Incident], seen: &mut BTreeSet<Move>) {
         }
         for change in happen(&job, incident, now) {
             seen.insert(checked(&job, &change));
+            stages.insert((job.stage(), change.job().stage()));
             job = change.into_job();
         }
     }
@@ -245,6 +304,7 @@ fn random_walks_make_the_moves_of_the_table_and_no_other() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let walks = prop::collection::vec(any_incident(), 1..30);
+    let long_walks = prop::collection::vec(any_incident(), 30..90);
     let mut seen = BTreeSet::new();
     let new = create(7, by_schedule(), None, start());
     assert!(new.is_legal());
@@ -252,10 +312,34 @@ fn random_walks_make_the_moves_of_the_table_and_no_other() {
     let unknown = import_unknown(&archived_job(new.job()), true);
     assert!(unknown.is_legal() && unknown.job().scheduled_for.is_none());
     seen.insert((unknown.from(), unknown.job().state, unknown.by()));
-    for _ in 0..1000 {
+    let mut stages = BTreeSet::new();
+    for number in 0..1000 {
         let incidents = walks.new_tree(&mut runner).unwrap().current();
-        walk(new.job(), &incidents, &mut seen);
+        walk(new.job(), &incidents, &mut seen, &mut stages);
+        if number % 2 == 1 {
+            continue;
+        }
+        let number = number / 2;
+        let mut restore = restore_for(Goal::ALL[number % 3]);
+        restore.safety = number % 4 < 2;
+        restore.verify = number % 8 < 6;
+        restore.publish |= number % 2 == 0;
+        if number % 6 == 3 {
+            restore.stage = Stage::Verify;
+            restore.version = Some("abc".into());
+        }
+        let new = create_restore(7, by_schedule(), restore, start());
+        assert!(new.is_legal());
+        // Longer, and mostly without what ends it early: otherwise few come far.
+        let incidents = long_walks.new_tree(&mut runner).unwrap().current();
+        let calm = |it: &Incident| !matches!(it, Incident::Cancel | Incident::Late(_));
+        let incidents: Vec<_> =
+            incidents.into_iter().filter(|it| calm(it) || number % 5 == 0).collect();
+        walk(new.job(), &incidents, &mut seen, &mut stages);
     }
+    stages.retain(|(from, to)| from != to);
+    let listed: BTreeSet<_> = STAGE_MOVES.iter().copied().collect();
+    assert_eq!(stages, listed, "moves between stages");
     // The answer to a poll or a submission that comes after another worker has taken the job over,
     // or after it has ended.
     let aborted = polled(Progress::Aborted { message: "m".into(), error_log_url: None });

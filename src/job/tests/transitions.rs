@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn limits(max_in_process: u32) -> AccountLimits {
-    AccountLimits { quota: Quota { max_in_process, max_jobs_per_day: 9 }, policy: policy() }
-}
-
 fn queued() -> Job {
     Job { attempts: 0, remote: None, ..job(State::Queued) }
 }
@@ -58,7 +54,8 @@ fn the_intent_to_submit_is_charged_before_anything_is_sent() {
     assert!(change.intends_to_submit() && change.keeps_lease());
     let next = change.job();
     assert_eq!((next.state, next.attempts, &next.waiting), (State::Queued, 1, &None));
-    assert_eq!(next.remote, Some(RemoteJob::intended(now())));
+    let requested = Some("stores".to_owned());
+    assert_eq!(next.remote, Some(RemoteJob { requested, ..RemoteJob::intended(now()) }));
     assert!(next.is_submitting());
     assert_eq!(next.submitted_at(), now());
     assert_eq!(messages(&change), []);
@@ -199,6 +196,7 @@ fn snapshot() -> ArchivedJob {
         job: 7,
         source: "stores".into(),
         account: "contoso".into(),
+        version: None,
         scheduled_for: Some(start()),
         submitted_at: start(),
         completed_at: now(),

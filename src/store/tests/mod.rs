@@ -121,7 +121,12 @@ fn claim_with(owner: &str, quota: Quota) -> Claim {
         unconfigured: Vec::new(),
         limits: Arc::new(
             ["stores", "one", "two", "three"]
-                .map(|source| (source.to_owned(), AccountLimits { quota, policy: policy() }))
+                .map(|source| {
+                    (
+                        source.to_owned(),
+                        AccountLimits { quota, policy: policy(), requested: source.to_owned() },
+                    )
+                })
                 .into(),
         ),
     }

@@ -39,6 +39,7 @@ fn is_bounded(step: &str, statement: &str) -> bool {
         "remote_jobs_running",
         "jobs_leased",
         "jobs_one_live",
+        "jobs_restores",
         "json_each",
         "job_counts",
         "schedules",

@@ -209,6 +209,7 @@ async fn a_snapshot_is_imported_once_and_ends_the_job_that_an_older_copy_has_as_
         job,
         source: "stores".into(),
         account: "contoso".into(),
+        version: None,
         scheduled_for,
         submitted_at: at(10),
         completed_at: at(20),

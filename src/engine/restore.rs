@@ -1,0 +1,410 @@
+//! The steps of a restore that no backup has: check, look, change, compare.
+
+use super::document::RestoredDocument;
+use super::fetch::cannot_file;
+use super::holds;
+use super::step::{Effect, Work};
+use super::{Engine, EngineConfig};
+use crate::archive::{Received, panic_message};
+use crate::diff::{self, Archived, Diff, DiffError, Keys, Options, Unfiled, Until};
+use crate::failpoint::Point;
+use crate::job::{
+    self, ErrorKind, Failure, FailureKind, Job, JobStep, Looked, Outcome, Restore, Stage,
+    hold_of_restored,
+};
+use crate::manifest::{Manifest, Name};
+use crate::service::{ExportService, Listing, LoadLimits, LoadMode, Restoring, Submitted, Target};
+use crate::settings::Source;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Identifiers that a look keeps, at most. A service lists the jobs of some days.
+const LISTED: usize = 5_000;
+/// Changes that are kept to name the first of them.
+const EXAMPLES: u64 = 3;
+/// Columns that a service may add by itself, where the snapshot's schema lacks them.
+const COMPUTED: [&str; 2] = ["Latitude", "Longitude"];
+
+/// Why a step cannot be taken, however often it is tried.
+fn refused(kind: ErrorKind, message: impl Into<String>) -> Outcome {
+    Outcome::Refused { kind, message: message.into() }
+}
+
+fn no_way_back() -> Outcome {
+    refused(ErrorKind::Rejected, "the source's service takes no data back")
+}
+
+/// What a job's exports are of: the source's own target, or a version of it.
+///
+/// # Errors
+/// The service has no versions, or none of this identifier.
+pub(super) fn target_of(
+    service: &dyn ExportService,
+    source: &Source,
+    job: &Job,
+) -> Result<Target, Failure> {
+    let version = match job.stage() {
+        Stage::Verify => job.restore.as_ref().and_then(|restore| restore.version.as_deref()),
+        _ => job.version.as_deref(),
+    };
+    let Some(version) = version else { return Ok(source.target.clone()) };
+    let rejected = || Failure::new(FailureKind::Rejected, "the service has no versions");
+    service.listing().ok_or_else(rejected)?.at_version(&source.target, version)
+}
+
+/// Whether the configuration names something else than what the job's step was begun for.
+pub(super) fn is_retargeted(config: &EngineConfig, source: &Source, job: &Job) -> bool {
+    let now = || config.settings.requested(source);
+    if let Some(restore) = &job.restore {
+        return restore.destination != now();
+    }
+    let asks = matches!(job.step(), Some(JobStep::Poll | JobStep::Fetch));
+    let requested = job.remote.as_ref().and_then(|remote| remote.requested.as_ref());
+    asks && requested.is_some_and(|requested| *requested != now())
+}
+
+impl Engine {
+    /// Reads the snapshot that is to be restored, after it is held.
+    pub(super) async fn check(&self, work: &Work<'_>) -> Option<Effect> {
+        let restore = work.job.restore.clone()?;
+        let Some(restoring) = work.service.restoring() else { return Some(no_way_back().into()) };
+        if work.source.target.origin().version.is_some() {
+            let message = "the destination is configured as one version of its data source: what \
+                           it publishes is another one";
+            return Some(refused(ErrorKind::Rejected, message).into());
+        }
+        let (engine, job, limits) = (self.clone(), work.job.clone(), restoring.limits());
+        let checking =
+            tokio::task::spawn_blocking(move || engine.check_now(&job, &restore, limits));
+        let outcome = tokio::select! {
+            checked = checking => checked.unwrap_or_else(|error| Outcome::Panicked(panic_message(error))),
+            () = work.handle.cancel.cancelled() => return None,
+        };
+        (!self.fails_at(Point::RestoreChecked)).then_some(outcome.into())
+    }
+
+    fn check_now(&self, job: &Job, restore: &Restore, limits: LoadLimits) -> Outcome {
+        let archive = &self.shared.archive;
+        if let Some(hold) = hold_of_restored(job)
+            && let Err(error) = holds::hold(archive, &hold, self.now())
+        {
+            return match error.kind() {
+                io::ErrorKind::NotFound => {
+                    refused(ErrorKind::NotFound, format!("the snapshot is gone: {error}"))
+                }
+                _ => cannot_file(&error),
+            };
+        }
+        let document = match self.document(restore) {
+            Ok(document) => document,
+            Err(outcome) => return outcome,
+        };
+        let (bytes, entities) = (document.length(), document.entities);
+        if bytes > limits.bytes || entities > limits.entities {
+            let message = format!(
+                "the service takes {} bytes and {} entities in one load, and this is {bytes} bytes \
+                 and {entities} entities",
+                limits.bytes, limits.entities
+            );
+            return refused(ErrorKind::Rejected, message);
+        }
+        let name = document.snapshot.manifest.name();
+        let message = format!(
+            "the snapshot {name} is what its manifest says: {entities} entities, {bytes} bytes to \
+             load"
+        );
+        let notes = match restore.safety {
+            true => Vec::new(),
+            false => {
+                vec!["what is published is not backed up first, as was asked for".to_owned()]
+            }
+        };
+        Outcome::Checked { message, notes }
+    }
+
+    fn document(&self, restore: &Restore) -> Result<RestoredDocument, Outcome> {
+        let Some(snapshot) = &restore.snapshot else {
+            return Err(refused(ErrorKind::Protocol, "the restore names no snapshot"));
+        };
+        let archive = &self.shared.archive;
+        RestoredDocument::find(archive, &snapshot.manifest, &snapshot.sha256, &restore.only)
+            .map_err(|message| refused(ErrorKind::Corrupt, message))
+    }
+
+    /// Reads what the service lists.
+    pub(super) async fn look(&self, work: &Work<'_>) -> Option<Effect> {
+        let (Some(listing), Some(restoring)) = (work.service.listing(), work.service.restoring())
+        else {
+            return Some(no_way_back().into());
+        };
+        if self.fails_at(Point::RestoreLook) {
+            return None;
+        }
+        let looked = tokio::select! {
+            looked = self.listed(listing, restoring, work.target) => looked,
+            () = work.handle.cancel.cancelled() => return None,
+        };
+        let outcome = looked.map_or_else(Outcome::Failed, Outcome::Looked);
+        (!self.fails_at(Point::RestoreLooked)).then_some(outcome.into())
+    }
+
+    async fn listed(
+        &self,
+        listing: &dyn Listing,
+        restoring: &dyn Restoring,
+        target: &Target,
+    ) -> Result<Looked, Failure> {
+        // A load that ends between the two is in the second.
+        let activities = restoring.activities(self.now()).await?;
+        let versions = match listing.versions(target, self.now()).await {
+            // A source that does not exist has no versions; a load makes it.
+            Err(failure) if failure.kind == FailureKind::NotFound => Vec::new(),
+            versions => versions?,
+        };
+        if activities.len() > LISTED || versions.len() > LISTED {
+            let message = format!("the service lists more than {LISTED} jobs or versions");
+            return Err(Failure::new(FailureKind::Protocol, message));
+        }
+        Ok(Looked { name: target.origin().name().to_owned(), activities, versions })
+    }
+
+    /// Sends the request for a change. `None` when it was cancelled before it was sent, or its
+    /// answer is lost.
+    pub(super) async fn submit_change(&self, work: &Work<'_>, stage: Stage) -> Option<Effect> {
+        let (Some(restoring), Some(restore)) = (work.service.restoring(), &work.job.restore) else {
+            return Some(no_way_back().into());
+        };
+        let document = match stage {
+            Stage::Load => {
+                let (engine, restore) = (self.clone(), restore.clone());
+                let found = tokio::task::spawn_blocking(move || engine.document(&restore)).await;
+                match found {
+                    Ok(Ok(document)) => Some(document),
+                    Ok(Err(outcome)) => return Some(outcome.into()),
+                    Err(panicked) => {
+                        return Some(refused(ErrorKind::Protocol, panic_message(panicked)).into());
+                    }
+                }
+            }
+            _ => None,
+        };
+        // The last moment at which a cancel prevents it.
+        match self.shared.store.holds(&self.shared.worker.name, work.job.id).await {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => {
+                let failure = Failure::new(FailureKind::Local, error.to_string());
+                return Some(Outcome::Failed(failure).into());
+            }
+        }
+        let (before, after) = match stage {
+            Stage::Load => (Point::LoadSubmit, Point::LoadSubmitted),
+            Stage::RollBack => (Point::RollBackSubmit, Point::RollBackSubmitted),
+            _ => (Point::PublishSubmit, Point::PublishSubmitted),
+        };
+        if self.fails_at(before) {
+            return None;
+        }
+        let version = restore.version.as_deref().unwrap_or_default();
+        let mode = if restore.only.is_empty() { LoadMode::Whole } else { LoadMode::Entities };
+        let now = self.now();
+        let request: futures_util::future::BoxFuture<'_, Result<Submitted, Failure>> =
+            match (document, stage) {
+                (Some(document), _) => {
+                    let document = document.stream(self.shared.archive.clone());
+                    restoring.load(work.target, mode, document, now)
+                }
+                (None, Stage::RollBack) => restoring.roll_back(work.target, version, now),
+                (None, _) => restoring.publish(work.target, now),
+            };
+        let answer = tokio::select! {
+            answer = request => answer,
+            () = work.handle.abort.cancelled() => return None,
+        };
+        let outcome = answer.map_or_else(Outcome::Failed, Outcome::Submitted);
+        (!self.fails_at(after)).then_some(outcome.into())
+    }
+
+    /// Fetches the staged version and compares it with what was to be restored.
+    pub(super) async fn compare_staged(&self, work: &Work<'_>) -> Option<Effect> {
+        let job = work.job;
+        let name = Name::new(job.submitted_at(), job.id);
+        let received = tokio::select! {
+            received = self.receive(work, name) => received,
+            () = work.handle.cancel.cancelled() => return None,
+        };
+        let (received, events) = match received {
+            Ok(received) => received,
+            Err(outcome) => return Some(outcome.into()),
+        };
+        let stop = work.handle.cancel.child_token();
+        let (engine, config, job) = (self.clone(), work.config.clone(), job.clone());
+        let source = work.source.name.clone();
+        let comparing = tokio::task::spawn_blocking(move || {
+            engine.compare_now(&config, &source, &job, name, received, &stop)
+        });
+        let outcome = match comparing.await {
+            Ok(outcome) => outcome?,
+            Err(panicked) => Outcome::Panicked(panic_message(panicked)),
+        };
+        if self.fails_at(Point::VerifyCompared) {
+            return None;
+        }
+        Some(Effect { outcome, events })
+    }
+
+    /// `None` when it was stopped.
+    fn compare_now(
+        &self,
+        config: &EngineConfig,
+        source: &str,
+        job: &Job,
+        name: Name,
+        received: Received,
+        stop: &CancellationToken,
+    ) -> Option<Outcome> {
+        let compared = match &received.validation {
+            Err(error) => Err((ErrorKind::Corrupt, error.to_string())),
+            Ok(summary) => match job::wrong_number(summary.entities, job.expected()) {
+                Some(message) => Err((ErrorKind::Incomplete, message)),
+                None => Ok(summary.entities),
+            },
+        };
+        let entities = match compared {
+            Ok(entities) => entities,
+            Err((kind, message)) => {
+                let message = self.kept_aside(source, job, name, received, message);
+                return Some(Outcome::Unproven { kind, message });
+            }
+        };
+        let Some(restore) = &job.restore else { return None };
+        let document = match self.document(restore) {
+            Ok(document) => document,
+            Err(outcome) => return Some(outcome),
+        };
+        let folder = &config.settings.state_dir;
+        let compared = self.differences(job, restore, &document, &received, folder, stop);
+        if stop.is_cancelled() {
+            return None;
+        }
+        match compared {
+            Ok(None) => {
+                let what = match (restore.only.is_empty(), &job.snapshot) {
+                    (true, _) => "is equal to the snapshot".to_owned(),
+                    (false, Some(_)) => "has the chosen entities of the snapshot, and the others \
+                                         as they were published"
+                        .to_owned(),
+                    (false, None) => "has the chosen entities of the snapshot; the others were \
+                                      not compared, because there is no safety backup"
+                        .to_owned(),
+                };
+                let message = format!("the staged version of {entities} entities {what}");
+                Some(Outcome::Verified { message })
+            }
+            Ok(Some(difference)) => {
+                let message = format!("the staged version is not what was loaded: {difference}");
+                let message = self.kept_aside(source, job, name, received, message);
+                Some(refused(ErrorKind::Corrupt, message))
+            }
+            Err(error @ DiffError::Spill(_)) => Some(Outcome::Storage(error.to_string())),
+            Err(error) => {
+                let message = format!("the staged version cannot be compared: {error}");
+                let message = self.kept_aside(source, job, name, received, message);
+                Some(refused(ErrorKind::Corrupt, message))
+            }
+        }
+    }
+
+    fn kept_aside(
+        &self,
+        source: &str,
+        job: &Job,
+        name: Name,
+        received: Received,
+        message: String,
+    ) -> String {
+        let archive = &self.shared.archive;
+        match archive.quarantine(source, name, job.attempts, false, received) {
+            Ok(path) => format!("{message} (kept aside as {})", path.display()),
+            Err(error) => format!("{message} (it could not be kept aside: {error})"),
+        }
+    }
+
+    /// What differs between the staged version and what it should be, in a sentence.
+    fn differences(
+        &self,
+        job: &Job,
+        restore: &Restore,
+        document: &RestoredDocument,
+        received: &Received,
+        folder: &Path,
+        stop: &CancellationToken,
+    ) -> Result<Option<String>, DiffError> {
+        let archive = &self.shared.archive;
+        let compare = |snapshot: &crate::archive::Snapshot, keys: Keys| {
+            let options = Options {
+                ignore: computed(&snapshot.manifest),
+                keys,
+                ..Options::beside_work(folder.to_owned(), EXAMPLES)
+            };
+            let old = Archived::new(archive, snapshot, &|_| {});
+            let compared = diff::compare(
+                &Until { document: old, stop },
+                &Until { document: Unfiled(received), stop },
+                &options,
+            );
+            compared.and_then(
+                |diff| if diff.differs() { difference(&diff).map(Some) } else { Ok(None) },
+            )
+        };
+        let only: Arc<BTreeSet<String>> = Arc::new(restore.only.iter().cloned().collect());
+        if only.is_empty() {
+            return compare(&document.snapshot, Keys::All);
+        }
+        if let Some(found) = compare(&document.snapshot, Keys::Only(Arc::clone(&only)))? {
+            return Ok(Some(found));
+        }
+        let Some(safety) = &job.snapshot else { return Ok(None) };
+        let safety = archive.select(&safety.to_string_lossy()).map_err(|error| {
+            let document = "the safety backup".to_owned();
+            DiffError::Damaged { document, what: error.to_string() }
+        })?;
+        let found = compare(&safety, Keys::Except(only))?;
+        Ok(found.map(|found| format!("entities that were not to be changed differ: {found}")))
+    }
+}
+
+/// The columns that a service computes, if this snapshot lacks them.
+fn computed(manifest: &Manifest) -> BTreeSet<String> {
+    let has = |name: &str| manifest.columns.iter().any(|column| column.name == name);
+    COMPUTED.into_iter().filter(|name| !has(name)).map(str::to_owned).collect()
+}
+
+/// What differs, with the first keys.
+fn difference(diff: &Diff) -> Result<String, DiffError> {
+    let counts = diff.counts();
+    let mut parts = vec![format!(
+        "{} entities added, {} removed, {} changed",
+        counts.added, counts.removed, counts.changed
+    )];
+    let columns = diff.columns();
+    for (names, what) in
+        [(&columns.added, "added"), (&columns.removed, "missing"), (&columns.retyped, "retyped")]
+    {
+        if !names.is_empty() {
+            parts.push(format!("columns {what}: {}", names.join(", ")));
+        }
+    }
+    let mut keys = Vec::new();
+    let mut changes = diff.changes()?;
+    while let Some(change) = changes.next_change()? {
+        keys.push(change.entity().key().unwrap_or("without a key").to_owned());
+    }
+    if !keys.is_empty() {
+        parts.push(format!("the first: {}", keys.join(", ")));
+    }
+    Ok(parts.join("; "))
+}
