@@ -43,7 +43,7 @@ pub use entity::{Element, Entity};
 pub use error::{Location, ValidationError};
 pub(crate) use keys::{Digests, digest};
 pub use points::{Point, points};
-pub use reader::{Outline, Reader};
+pub use reader::Reader;
 pub use schema::{EntityType, Field, Schema};
 pub use typed::{Instant, Value};
 pub use validate::validate;

@@ -3,7 +3,7 @@
 use super::entity::{Element, Head, Sink};
 use super::error::{Location, ValidationError};
 use super::keys::{Digests, NO_KEY, digest};
-use super::reader::{Outline, Reader};
+use super::reader::Reader;
 use super::schema::Schema;
 use super::warnings::{Unproven, Unreadable, Warning, Warnings, first_bytes};
 use super::{DocumentLimits, Summary};
@@ -32,22 +32,12 @@ impl<R: BufRead> Reader<R> {
         self.read_all(&mut validation)?;
         let end = Location::at(self.offset());
         let unreadable = validation.unreadable(self.schema());
-        let Outline { root, entity_type, primary_key, columns, entities, bytes, mut warnings } =
-            self.finish();
+        let mut summary = Summary { unreadable, ..self.finish() };
         // what the schema says about keys comes before what the entities do
-        if !warnings.iter().any(|warning| warning.unproven == Unproven::Keys) {
-            warnings.splice(..0, validation.bad_keys(end));
+        if !summary.warnings.iter().any(|warning| warning.unproven == Unproven::Keys) {
+            summary.warnings.splice(..0, validation.bad_keys(end));
         }
-        Ok(Summary {
-            root,
-            entity_type,
-            primary_key,
-            columns,
-            entities,
-            bytes,
-            unreadable,
-            warnings,
-        })
+        Ok(summary)
     }
 }
 

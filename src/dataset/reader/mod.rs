@@ -15,8 +15,7 @@ use super::entity::{Entity, Sink, Stored};
 use super::error::ValidationError;
 use super::schema::{self, Schema};
 use super::strict::XmlSource;
-use super::warnings::Warning;
-use super::{Column, DocumentLimits};
+use super::{DocumentLimits, Summary};
 use general::{Counted, General};
 use outer::Before;
 use predict::{NotRead, Prediction, Read};
@@ -51,25 +50,6 @@ pub struct Reader<R> {
     stored: Stored,
     /// Whether the document's end has been read.
     ended: bool,
-}
-
-/// What a reader found around the entities, once it has read the document to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outline {
-    /// The root element's name, as written.
-    pub root: String,
-    /// The entity type's name, see [`Summary::entity_type`](super::Summary::entity_type).
-    pub entity_type: String,
-    /// The primary key's column of the first type; empty where the schema names none.
-    pub primary_key: String,
-    /// The columns of the first type, in the schema's order.
-    pub columns: Vec<Column>,
-    /// Entities of all types, see [`Summary::entities`](super::Summary::entities).
-    pub entities: u64,
-    /// Bytes of the document, a byte order mark included.
-    pub bytes: u64,
-    /// What contradicts the schema, and what the schema itself lacks; at most one of each kind.
-    pub warnings: Vec<Warning>,
 }
 
 impl<R: BufRead> Reader<R> {
@@ -166,8 +146,10 @@ impl<R: BufRead> Reader<R> {
         &self.schema
     }
 
-    /// What was found. Everything is counted once [`Reader::next_entity`] has said `None`.
-    pub fn finish(self) -> Outline {
+    /// What was found. Everything is counted once [`Reader::next_entity`] has said `None`, but
+    /// values and keys are not checked: no value is unreadable, and the warnings are those about
+    /// the schema and what contradicts it. [`Reader::validate`] checks them too.
+    pub fn finish(self) -> Summary {
         let Counted { declared, others, bytes, warnings } = self.general.finish();
         let (mut entity_type, key, columns) = self.schema.into_first();
         let mut entities = declared;
@@ -176,13 +158,14 @@ impl<R: BufRead> Reader<R> {
             entity_type = others.first.unwrap_or(entity_type);
         }
         let primary_key = key.and_then(|key| columns.get(key)).map(|column| column.name.clone());
-        Outline {
+        Summary {
             root: self.root,
             entity_type,
             primary_key: primary_key.unwrap_or_default(),
             columns,
             entities,
             bytes,
+            unreadable: Vec::new(),
             warnings: warnings.into_vec(),
         }
     }

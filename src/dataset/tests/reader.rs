@@ -86,9 +86,9 @@ fn what_the_schema_does_not_declare_is_marked() {
     let ship = reader.next_entity().unwrap().unwrap();
     assert!(ship.entity_type().is_none() && ship.type_index().is_none() && ship.get(0).is_none());
     while reader.next_entity().unwrap().is_some() {}
-    let outline = reader.finish();
-    assert_eq!((outline.entities, &*outline.entity_type), (2, "Shop"));
-    assert_eq!(outline.warnings.len(), 1);
+    let summary = reader.finish();
+    assert_eq!((summary.entities, &*summary.entity_type), (2, "Shop"));
+    assert_eq!(summary.warnings.len(), 1);
 }
 
 #[test]

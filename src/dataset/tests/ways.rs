@@ -10,7 +10,7 @@ fn read(
     with_prediction: bool,
 ) -> Result<String, String> {
     let mut given = String::new();
-    let go = || -> Result<Outline, ValidationError> {
+    let go = || -> Result<Summary, ValidationError> {
         let mut reader = Reader::open(input, limits)?;
         if !with_prediction {
             reader = reader.without_prediction();
@@ -33,7 +33,7 @@ fn read(
         Ok(reader.finish())
     };
     match go() {
-        Ok(outline) => Ok(format!("{given}{outline:?}")),
+        Ok(summary) => Ok(format!("{given}{summary:?}")),
         Err(error) => Err(format!("{given}{error:?}")),
     }
 }
