@@ -4,7 +4,8 @@ use super::output;
 use super::{Common, Problem, archive, exit};
 use crate::archive::SelectError;
 use crate::export::{
-    self, Change, Export, ExportError, ExportFormat, GeometryFrom, HiddenFile, Options, Written,
+    self, Change, Choices, Export, ExportError, ExportFormat, GeometryFrom, HiddenFile, Options,
+    Written,
 };
 use crate::settings::Settings;
 use clap::Args;
@@ -74,6 +75,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem>
             format.name
         )));
     }
+    check_choices(arguments, format)?;
     let settings = common.settings()?;
     output::clean_up_on_signals()?;
     let path = match to_stdout {
@@ -131,6 +133,27 @@ fn format_of(arguments: &Arguments) -> Result<&'static ExportFormat, Problem> {
             "the ending of {file} gives no format: add --format, one of {names}"
         ))
     })
+}
+
+/// An option that the format does not have is a mistake.
+fn check_choices(arguments: &Arguments, format: &ExportFormat) -> Result<(), Problem> {
+    for (option, is_given, choices) in [
+        ("--table", arguments.table.is_some(), Choices::Table),
+        ("--replace", arguments.replace, Choices::Table),
+        ("--csv-excel", arguments.csv_excel, Choices::Excel),
+    ] {
+        if is_given && format.choices != choices {
+            let formats = export::EXPORT_FORMATS.iter();
+            let names = formats.filter(|format| format.choices == choices);
+            let names: Vec<_> = names.map(|format| format.name).collect();
+            return Err(Problem::usage(format!(
+                "{option} is for {}, and this export is {}",
+                names.join(" and "),
+                format.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn options(arguments: &Arguments) -> Options {

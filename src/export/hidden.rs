@@ -1,12 +1,17 @@
 //! A file that has its name only once it is complete and on disk.
 
-use super::ExportError;
-use std::ffi::OsString;
+use super::{ExportError, names};
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+
+/// Bytes that a file's name has at most (NAME_MAX of Linux).
+const LONGEST_NAME: usize = 255;
+/// What makes a hidden name its own, and how it ends.
+const RANDOM: usize = 6;
+const SUFFIX: &str = ".partial";
 
 /// The hidden files of this process that are being written.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -42,12 +47,13 @@ impl HiddenFile {
         let name = path
             .file_name()
             .ok_or_else(|| ExportError::Choice(format!("{} names no file", path.display())))?;
-        let mut prefix = OsString::from(".");
-        prefix.push(name);
-        prefix.push(".");
+        // The name itself may be as long as names can be.
+        let most = LONGEST_NAME - "..".len() - RANDOM - SUFFIX.len();
+        let prefix = format!(".{}.", names::cut(&name.to_string_lossy(), most));
         let hidden = tempfile::Builder::new()
             .prefix(&prefix)
-            .suffix(".partial")
+            .rand_bytes(RANDOM)
+            .suffix(SUFFIX)
             // The file is the user's own: their umask decides who may read it.
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(folder)
@@ -84,4 +90,26 @@ impl HiddenFile {
 
 fn within(folder: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    #[test]
+    fn the_longest_names_are_possible() {
+        let folder = tempfile::tempdir().unwrap();
+        let odd = [b"\xff".repeat(255), "é".repeat(127).into_bytes(), vec![b'x'; 255], vec![b'y']];
+        for name in odd {
+            let path = folder.path().join(OsStr::from_bytes(&name));
+            let file = HiddenFile::create(&path).unwrap();
+            let hidden = file.path().file_name().unwrap().to_string_lossy().into_owned();
+            assert!(hidden.starts_with('.') && hidden.ends_with(SUFFIX), "{hidden}");
+            file.finish(false).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+    }
 }

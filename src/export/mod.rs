@@ -8,6 +8,7 @@
 //!
 //! A format is a file of this module and a line in [`EXPORT_FORMATS`].
 
+mod ahead;
 mod cell;
 mod changes;
 mod cosmos;
@@ -51,10 +52,23 @@ pub struct ExportFormat {
     pub streams: bool,
     /// Whether it holds one table only.
     pub one_table: bool,
+    /// Which choices beyond those of every format it has.
+    pub choices: Choices,
     /// What the format must know before the first row: a first pass over the document finds it.
     pub scan: Option<Scan>,
     /// How rows are written; `None` for the document itself.
     pub open: Option<Open>,
+}
+
+/// What a user may choose for some formats only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choices {
+    /// Nothing.
+    None,
+    /// The table's name, and whether it replaces one: [`Options::table`], [`Options::replace`].
+    Table,
+    /// Whether it is for spreadsheets: [`Options::excel`].
+    Excel,
 }
 
 /// Begins a file of a format.
@@ -67,6 +81,7 @@ pub static EXPORT_FORMATS: [ExportFormat; 9] = [
         endings: &[".xml"],
         streams: true,
         one_table: false,
+        choices: Choices::None,
         scan: None,
         open: None,
     },
@@ -75,6 +90,7 @@ pub static EXPORT_FORMATS: [ExportFormat; 9] = [
         endings: &[".geojson"],
         streams: true,
         one_table: false,
+        choices: Choices::None,
         scan: None,
         open: Some(geojson::collection),
     },
@@ -83,6 +99,7 @@ pub static EXPORT_FORMATS: [ExportFormat; 9] = [
         endings: &[".geojsonl", ".geojsons"],
         streams: true,
         one_table: false,
+        choices: Choices::None,
         scan: None,
         open: Some(geojson::sequence),
     },
@@ -91,6 +108,7 @@ pub static EXPORT_FORMATS: [ExportFormat; 9] = [
         endings: &[".csv"],
         streams: true,
         one_table: true,
+        choices: Choices::Excel,
         scan: None,
         open: Some(csv::open),
     },
@@ -99,6 +117,7 @@ pub static EXPORT_FORMATS: [ExportFormat; 9] = [
         endings: &[],
         streams: true,
         one_table: false,
+        choices: Choices::Table,
         scan: Some(sql::postgis::SCAN),
         open: Some(sql::postgis::open),
     },
@@ -107,6 +126,7 @@ pub static EXPORT_FORMATS: [ExportFormat; 9] = [
         endings: &[],
         streams: true,
         one_table: false,
+        choices: Choices::Table,
         scan: Some(sql::azure::SCAN),
         open: Some(sql::azure::open),
     },
@@ -115,6 +135,7 @@ pub static EXPORT_FORMATS: [ExportFormat; 9] = [
         endings: &[],
         streams: true,
         one_table: false,
+        choices: Choices::None,
         scan: Some(cosmos::SCAN),
         open: Some(cosmos::open),
     },
@@ -123,6 +144,7 @@ pub static EXPORT_FORMATS: [ExportFormat; 9] = [
         endings: &[".gpkg"],
         streams: false,
         one_table: false,
+        choices: Choices::None,
         scan: None,
         open: Some(geopackage::open),
     },
@@ -131,6 +153,7 @@ pub static EXPORT_FORMATS: [ExportFormat; 9] = [
         endings: &[".parquet"],
         streams: true,
         one_table: true,
+        choices: Choices::None,
         scan: None,
         open: Some(geoparquet::open),
     },

@@ -1,5 +1,6 @@
 //! Exports an archived snapshot: checks it in the same pass, and gives the file its name last.
 
+use super::ahead::{Ahead, read_ahead};
 use super::hidden::HiddenFile;
 use super::{ExportError, ExportFormat, Facts, Options, Target, Written, scan, write};
 use crate::archive::{Archive, ProvenContent, Snapshot};
@@ -85,14 +86,15 @@ impl Export<'_> {
         if self.format.scan.is_some() {
             (before, share) = (manifest.content.bytes / 2, 2);
             let progress = |bytes| (self.progress)(bytes / share);
-            let mut content = self.content(archive, &progress)?;
-            facts = scan(&mut content, &limits, self.format, &self.options)?;
-            content.finish().map_err(ExportError::Damaged)?;
+            let content = self.content(archive, &progress)?;
+            facts = read_ahead(content, |content| {
+                Ok(scan(content, &limits, self.format, &self.options)?)
+            })?;
         }
         let progress = |bytes| (self.progress)(before + bytes / share);
-        let mut content = self.content(archive, &progress)?;
-        let written = match self.format.open {
-            None => self.copy(&mut content, target)?,
+        let content = self.content(archive, &progress)?;
+        let written = read_ahead(content, |content| match self.format.open {
+            None => self.copy(content, target),
             Some(_) => {
                 let snapshot = super::Snapshot {
                     source: manifest.source.clone(),
@@ -101,10 +103,9 @@ impl Export<'_> {
                     keys_are_proven: !manifest.unproven.contains(&crate::dataset::Unproven::Keys),
                 };
                 let (format, options) = (self.format, &self.options);
-                write(&mut content, &limits, &snapshot, format, options, facts, target)?
+                write(content, &limits, &snapshot, format, options, facts, target)
             }
-        };
-        content.finish().map_err(ExportError::Damaged)?;
+        })?;
         if self.strict && written.changes.iter().any(|change| change.lossy) {
             return Err(ExportError::Lossy(written.changes));
         }
@@ -123,11 +124,7 @@ impl Export<'_> {
     }
 
     /// The document itself.
-    fn copy(
-        &self,
-        content: &mut ProvenContent<'_>,
-        target: Target<'_>,
-    ) -> Result<Written, ExportError> {
+    fn copy(&self, content: &mut Ahead, target: Target<'_>) -> Result<Written, ExportError> {
         let out = target.stream()?;
         // More than the manifest's own number is damage, however long it goes on.
         let mut left = self.snapshot.manifest.content.bytes;
