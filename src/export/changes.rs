@@ -14,8 +14,6 @@ const EXAMPLE_BYTES: usize = 256;
 pub enum Kind {
     /// INF, -INF or NaN where the format does not have it: null.
     NotFinite,
-    /// Minus zero was written as zero, which is equal.
-    NegativeZero,
     /// A ring was reversed, as the format demands.
     RingOrientation,
     /// Text in a geography column is no well-known text: no geometry; the text is kept.
@@ -56,7 +54,6 @@ impl Kind {
         !matches!(
             self,
             Kind::RingOrientation
-                | Kind::NegativeZero
                 | Kind::ZoneAssumed
                 | Kind::IdEncoded
                 | Kind::NumberAsText
@@ -68,7 +65,6 @@ impl Kind {
     pub fn explanation(self) -> &'static str {
         match self {
             Kind::NotFinite => "INF or NaN, which this format does not have; null was written",
-            Kind::NegativeZero => "minus zero was written as zero",
             Kind::RingOrientation => "rings were reversed, as this format demands",
             Kind::GeometryUnreadable => "the text is no well-known text; it was kept as text",
             Kind::GeometryUnsupported => {

@@ -162,10 +162,6 @@ def expected_rows(snapshot, changes):
                 cell = int(cell)
             elif isinstance(cell, float) and math.isnan(cell):
                 cell = count(changes, name, "not_finite")
-            elif isinstance(cell, float) and cell == 0:
-                if math.copysign(1, cell) < 0:
-                    count(changes, name, "negative_zero")
-                cell = 0.0
             cells.append(cell)
         rows[entity.type.name].append((shape, cells))
     return rows

@@ -11,8 +11,8 @@ const LITTLE_ENDIAN: u8 = 1;
 const ENVELOPE_XY: u8 = 1 << 1;
 const EMPTY: u8 = 1 << 4;
 
-/// A geometry whose bounds are known; `None` when it is empty. A point needs no envelope.
-pub(super) fn geometry(geometry: &Geometry, bounds: Option<Bounds>) -> Vec<u8> {
+/// Adds a geometry whose bounds are known; `None` when it is empty. A point needs no envelope.
+pub(super) fn geometry(geometry: &Geometry, bounds: Option<Bounds>, out: &mut Vec<u8>) {
     let envelope = bounds.filter(|_| !matches!(geometry, Geometry::Point(_)));
     let mut flags = LITTLE_ENDIAN;
     if envelope.is_some() {
@@ -22,15 +22,14 @@ pub(super) fn geometry(geometry: &Geometry, bounds: Option<Bounds>) -> Vec<u8> {
         flags |= EMPTY;
     }
     // The version, 0, is that of the form.
-    let mut out = vec![b'G', b'P', 0, flags];
+    out.extend_from_slice(&[b'G', b'P', 0, flags]);
     out.extend_from_slice(&SRS_ID.to_le_bytes());
     if let Some(Bounds { west, south, east, north }) = envelope {
         for number in [west, east, south, north] {
             out.extend_from_slice(&number.to_le_bytes());
         }
     }
-    geometry::wkb(geometry, &mut out);
-    out
+    geometry::wkb(geometry, out);
 }
 
 #[cfg(test)]
@@ -39,7 +38,9 @@ mod tests {
 
     fn bytes(text: &str) -> Vec<u8> {
         let parsed = crate::geometry::parse(text).unwrap().geometry;
-        geometry(&parsed, parsed.bounds())
+        let mut out = Vec::new();
+        geometry(&parsed, parsed.bounds(), &mut out);
+        out
     }
 
     #[test]

@@ -4,14 +4,11 @@ use super::super::names::{self, Rules};
 use super::super::table::{Table, Typed};
 use super::super::{ExportError, Start};
 use super::binary::SRS_ID;
+use super::database::Filled;
 use crate::geometry::Bounds;
 
 /// Columns that SQLite allows in a table (SQLITE_MAX_COLUMN).
 const MOST_COLUMNS: usize = 2000;
-/// Values in one statement, at most. SQLite allows 32,766.
-const BATCH_VALUES: usize = 4096;
-/// Rows in one statement, at most.
-const BATCH_ROWS: usize = 128;
 /// What names of feature tables must not begin with: SQLite's own tables, the standard's, and those
 /// of the spatial indexes.
 const RESERVED: [&str; 3] = ["sqlite_", "gpkg_", "rtree_"];
@@ -70,10 +67,10 @@ impl Layout {
     }
 
     /// Says what the tables hold, and makes what keeps their spatial indexes right.
-    pub(super) fn end(&self, extents: &[Option<Bounds>]) -> String {
+    pub(super) fn end(&self, filled: &[Filled]) -> String {
         let mut sql = String::new();
-        for (table, extent) in self.tables.iter().zip(extents) {
-            sql.push_str(&table.register(&self.last_change, *extent));
+        for (table, filled) in self.tables.iter().zip(filled) {
+            sql.push_str(&table.register(&self.last_change, filled));
             sql.push_str(&table.triggers());
         }
         sql
@@ -118,12 +115,8 @@ impl FeatureTable {
         2 + self.columns.len()
     }
 
-    /// Rows of a full batch.
-    pub(super) fn batch_rows(&self) -> usize {
-        (BATCH_VALUES / self.width()).clamp(1, BATCH_ROWS)
-    }
-
-    fn spatial_index(&self) -> String {
+    /// The name of its spatial index.
+    pub(super) fn spatial_index(&self) -> String {
         format!("rtree_{}_{GEOMETRY}", self.name)
     }
 
@@ -141,14 +134,10 @@ impl FeatureTable {
         sql + &format!("CREATE VIRTUAL TABLE {index} USING rtree(id, minx, maxx, miny, maxy);\n")
     }
 
-    /// Inserts this many rows.
-    pub(super) fn insert(&self, rows: usize) -> String {
-        insert(&self.name, self.width(), rows)
-    }
-
-    /// Inserts the bounds of this many rows.
-    pub(super) fn insert_bounds(&self, rows: usize) -> String {
-        insert(&self.spatial_index(), 5, rows)
+    /// Writes the root node of the spatial index.
+    pub(super) fn set_root(&self) -> String {
+        let nodes = quoted(&format!("{}_node", self.spatial_index()));
+        format!("UPDATE {nodes} SET data = ? WHERE nodeno = 1")
     }
 
     /// The index on the primary key; `None` without one.
@@ -165,9 +154,10 @@ impl FeatureTable {
         self.keys_are_proven
     }
 
-    fn register(&self, last_change: &str, extent: Option<Bounds>) -> String {
+    fn register(&self, last_change: &str, filled: &Filled) -> String {
         let table = literal(&self.name);
-        let extent = match extent {
+        let rows = filled.rows;
+        let extent = match filled.extent {
             Some(Bounds { west, south, east, north }) => {
                 format!("{west:e}, {south:e}, {east:e}, {north:e}")
             }
@@ -179,7 +169,8 @@ impl FeatureTable {
              INSERT INTO gpkg_geometry_columns VALUES \
              ({table}, '{GEOMETRY}', 'GEOMETRY', {SRS_ID}, 0, 0);\n\
              INSERT INTO gpkg_extensions VALUES ({table}, '{GEOMETRY}', 'gpkg_rtree_index', \
-             'http://www.geopackage.org/spec120/#extension_rtree', 'write-only');\n"
+             'http://www.geopackage.org/spec120/#extension_rtree', 'write-only');\n\
+             INSERT INTO sqlite_sequence VALUES ({table}, {rows});\n"
         )
     }
 
@@ -218,11 +209,6 @@ BEGIN {take} END;
 "
         )
     }
-}
-
-fn insert(table: &str, width: usize, rows: usize) -> String {
-    let row = format!("({})", vec!["?"; width].join(","));
-    format!("INSERT INTO {} VALUES {}", quoted(table), vec![row; rows].join(","))
 }
 
 /// A name as an identifier.
