@@ -4,7 +4,6 @@ Every value is read back and compared with the document's; the functions are com
 of geographiclib for every row.
 """
 
-import atexit
 import glob
 import json
 import math
@@ -14,13 +13,13 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 
 import shapely
 from geographiclib.geodesic import Geodesic
 
 import documents
 from documents import Instant, UNREADABLE, kind_of
+from cluster import Cluster
 from checking import Exporter, changes_of, common_changes, count, same, typed, unique_names
 
 TYPES = {
@@ -34,35 +33,7 @@ TYPES = {
 RESERVED = ["geom", "distance_km", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"]
 
 
-class Cluster:
-    """A PostgreSQL of its own, on a Unix socket, as another user than root."""
-
-    def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="nightjar-pg-", dir="/tmp")
-        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
-        servers = glob.glob("/usr/lib/postgresql/*/bin")
-        self.bin = max(servers, key=lambda folder: int(folder.split("/")[4]))
-        if os.getuid() == 0:
-            shutil.chown(self.folder, "postgres", "postgres")
-        self.own("initdb", "-D", f"{self.folder}/data", "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8")
-        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off"
-        self.own("pg_ctl", "-D", f"{self.folder}/data", "-l", f"{self.folder}/log", "-o", options, "-w", "start")
-        atexit.register(self.own, "pg_ctl", "-D", f"{self.folder}/data", "-m", "immediate", "stop")
-
-    def own(self, command, *arguments):
-        line = [f"{self.bin}/{command}", *arguments]
-        if os.getuid() == 0:
-            line = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *line]
-        subprocess.run(line, check=True, stdout=subprocess.DEVNULL, cwd="/")
-
-    def psql(self, *arguments, database="postgres", codes=(0,), input=None):
-        line = ["psql", "-X", "-h", self.folder, "-U", "postgres", "-d", database, *arguments]
-        # PostGIS notes each coordinate beyond 180 and 90 degrees that a distance meets.
-        environment = {**os.environ, "PGOPTIONS": "-c client_min_messages=warning"}
-        done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, input=input, env=environment)
-        assert done.returncode in codes, (arguments, done.returncode, done.stderr.decode()[:2000])
-        return done
-
+class Database(Cluster):
     def fresh(self):
         self.psql("-qc", "DROP DATABASE IF EXISTS checked", "-c", "CREATE DATABASE checked TEMPLATE prepared")
 
@@ -475,7 +446,7 @@ def check_requirements():
 def main():
     check_requirements()
     exporter, checked = Exporter(), 0
-    cluster = Cluster()
+    cluster = Database()
     cluster.prepare()
     check_documentation(exporter, cluster)
     check_rules(exporter, cluster)

@@ -14,6 +14,8 @@ from documents import UNREADABLE
 from checking import Exporter, changes_of, common_changes, count, unique_names
 
 EXACT = 2**53
+# Bytes of a document that Cosmos DB accepts.
+LARGEST = 2 << 20
 
 
 def parse(text):
@@ -166,6 +168,8 @@ def check_cosmos(exporter, snapshot):
     assert len(lines) == len(snapshot.entities)
     for entity, line in zip(snapshot.entities, lines):
         document = parse(line)
+        if len(line.encode()) > LARGEST:
+            count(changes, entity.type.key, "too_large")
         shape, source = documents.chosen(entity, snapshot.known, changes)
         encoded = "".join(f"%{ord(c):02X}" if c in "/\\?#%" else c for c in entity.key)
         assert document.pop("id") == encoded

@@ -35,10 +35,13 @@ class Exporter:
         self.config = f"{self.archive.folder}/config.toml"
 
     def snapshots(self):
-        """The demo's, then random ones."""
+        """The demo's, one as large and odd as the service allows, then random ones."""
         xml = self.run("export", "places", "--format", "xml", "--output", "-", config=f"{self.demo}/config.toml")
         manifest = os.path.realpath(f"{self.demo}/archive/places/latest.json")
         yield Snapshot("places", xml, manifest, documents.Known())
+        maker = documents.Maker(0)
+        xml = maker.hostile()
+        yield Snapshot("hostile", xml, self.archive.add("hostile", xml), maker.known)
         for seed in range(SEEDS):
             maker = documents.Maker(seed)
             xml = maker.document(types=1 + seed % 3 // 2 * 2, entities=seed * 7, odd=seed % 2 == 1)

@@ -299,7 +299,7 @@ def unnamed_nan(binary):
     return binary.replace(odd, struct.pack("<d", math.nan))
 
 
-# Documents at random.
+# Documents at random, and one that is as large and as odd as the service allows.
 
 COLUMN_NAMES = (
     "Name fid FID geom Geom geometry bbox id ID location ttl _ts _rid entity_type name NAME Größe 名前 "
@@ -316,6 +316,12 @@ PIECES = [
     "line\nbreak", "tab\t", "=1+1", "+1", "-1", "@x", "NULL", "null", "{}", "<b>", "&amp;", "]]>", "  ", "0",
     "\u0085", "\u2028", "\ufffd", "x" * 300,
 ]
+
+
+# Characters that XML allows and that programs trip over: controls, blanks, marks, the last of each plane.
+ODD = "\t\n\r\x7f\x80\x85\x9f\xa0\xad\u0300\u180e\u200b\u200d\u2028\u2029\u202e\ud7ff\ue000\ufdd0\ufeff\ufffc\ufffd\U0001f989\U0010fffd"
+# The limits of the service: columns of an entity, characters of a string, points of a geography.
+COLUMNS, CHARACTERS, POINTS = 350, 2560, 100_000
 
 
 class Maker:
@@ -510,17 +516,8 @@ class Maker:
             return f'<{name} xsi:nil="true"/>'
         return f"<{name}>{self.escaped(self.value(type))}</{name}>"
 
-    def document(self, types, entities, odd):
-        """`odd`: repeated, undeclared elements too, and keys that are missing or not unique."""
-        names = self.random.sample(["Place", "Shop", "Größe", "place_2", "A-b"], types)
-        declared = []
-        for name in names:
-            columns = self.random.sample(COLUMN_NAMES, self.random.randrange(4, 14))
-            columns = [(column, self.pick(*TYPES)) for column in columns]
-            columns = [(n, "double" if n in ("Latitude", "Longitude") else t) for n, t in columns]
-            key = self.pick(*[name for name in KEY_NAMES if name not in dict(columns)])
-            columns.insert(self.random.randrange(len(columns)), (key, self.pick("string", "string", "long")))
-            declared.append((name, columns, key))
+    def head(self, declared):
+        """All before the entities, of types that are given as (name, columns, key)."""
         schema = "".join(
             f'<xs:element name="{name}"><xs:complexType><xs:sequence>'
             + "".join(f'<xs:element name="{n}" type="xs:{t}" minOccurs="0"/>' for n, t in columns)
@@ -532,13 +529,65 @@ class Maker:
             f'<xs:field xpath="{key}"/></xs:unique>'
             for name, _, key in declared
         )
-        parts = [
+        return (
             '<?xml version="1.0" encoding="UTF-8"?>\n<Data xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
             '<xs:schema id="Data" xmlns:xs="http://www.w3.org/2001/XMLSchema" '
             'xmlns:msdata="urn:schemas-microsoft-com:xml-msdata"><xs:element name="Data" msdata:IsDataSet="true">'
             f'<xs:complexType><xs:choice maxOccurs="unbounded">{schema}</xs:choice></xs:complexType>{keys}'
             "</xs:element></xs:schema>\n"
+        )
+
+    def hostile(self):
+        """350 columns whose names differ in case or end like replacements, and the longest values."""
+        columns = {"Key": "string", "Shape": "anyType", "shape": "anyType"}
+        words = ["Name", "geom", "fid", "location", "ttl", "bbox", "geometry", "entity_type", "ctid", "Größe", "ИМЯ"]
+        while len(columns) < COLUMNS:
+            word = "".join(self.pick(letter.upper(), letter.lower()) for letter in self.pick(*words))
+            columns.setdefault(word + self.pick("", "", "_2", "_3", "_2_2"), self.pick(*TYPES))
+        head = self.head([("Place", list(columns.items()), "Key")])
+        strings = [
+            "x" * CHARACTERS,
+            "\U0010fffd" * CHARACTERS,
+            (ODD * CHARACTERS)[:CHARACTERS],
+            "'" * CHARACTERS,
+            '"' * CHARACTERS,
+            "\\" * CHARACTERS,
+            "\r\n" * (CHARACTERS // 2),
+            " " * CHARACTERS,
+            ",;\t" * (CHARACTERS // 3),
+            "$(x)\nGO\n" * (CHARACTERS // 8),
         ]
+        self.string = lambda: self.pick(*strings, *ODD, "")
+        circle = [(170 * math.cos(i / POINTS * math.tau), 80 * math.sin(i / POINTS * math.tau)) for i in range(POINTS)]
+        circle.append(circle[0])
+        polygon = shapely.Polygon(circle)
+        long_text = "POLYGON ((" + ", ".join(f"{x!r} {y!r}" for x, y in circle) + "))"
+        self.known.texts[long_text] = polygon, None
+        parts = [head]
+        for number in range(12):
+            elements = []
+            for column, type in columns.items():
+                if column == "Key":
+                    elements.append(f"<Key>{'k' * (number * 20)}{number}</Key>")
+                elif column == "Shape" and number == 5:
+                    elements.append(f"<Shape>{long_text}</Shape>")
+                elif number < 3 or self.chance(0.1):
+                    elements.append(self.element(column, type))
+            parts.append(f"<Place>{''.join(elements)}</Place>")
+        return "".join([*parts, "</Data>"]).encode()
+
+    def document(self, types, entities, odd):
+        """`odd`: repeated, undeclared elements too, and keys that are missing or not unique."""
+        names = self.random.sample(["Place", "Shop", "Größe", "place_2", "A-b"], types)
+        declared = []
+        for name in names:
+            columns = self.random.sample(COLUMN_NAMES, self.random.randrange(4, 14))
+            columns = [(column, self.pick(*TYPES)) for column in columns]
+            columns = [(n, "double" if n in ("Latitude", "Longitude") else t) for n, t in columns]
+            key = self.pick(*[name for name in KEY_NAMES if name not in dict(columns)])
+            columns.insert(self.random.randrange(len(columns)), (key, self.pick("string", "string", "long")))
+            declared.append((name, columns, key))
+        parts = [self.head(declared)]
         for number in range(entities):
             name, columns, key = self.pick(*declared)
             elements = []
