@@ -2,12 +2,14 @@
 //! tested beside the formats, and checked with other programs in `tests/interop`.
 
 use crate::harness::{ACCESS_ID, KEY, Setup, names, read_json, until};
+use nightjar::export::EXPORT_FORMATS;
 use nightjar::simulator::{Data, SimSource};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 /// A source of twenty places, backed up once.
@@ -18,7 +20,7 @@ fn backed_up() -> Setup {
 }
 
 /// A new empty folder for exports.
-fn folder(setup: &Setup) -> std::path::PathBuf {
+fn folder(setup: &Setup) -> PathBuf {
     let folder = setup.path("exports");
     fs::create_dir(&folder).unwrap();
     folder
@@ -47,6 +49,20 @@ fn the_ending_chooses_the_format_and_an_existing_file_is_kept() {
 }
 
 #[test]
+fn a_file_may_have_the_longest_name() {
+    let setup = backed_up();
+    let folder = folder(&setup);
+    for ending in [".csv", ".gpkg"] {
+        let name = "n".repeat(255 - ending.len()) + ending;
+        let file = folder.join(&name);
+        let done = setup.run(&["export", "stores", "--output", file.to_str().unwrap()]);
+        assert_eq!(done.code, 0, "{done:?}");
+        assert_eq!(names(&folder), [name.as_str()]);
+        fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
 fn xml_is_the_document_as_it_was_sent() {
     let setup = backed_up();
     let done = setup.run(&["export", "stores", "--format", "xml", "--output", "-"]);
@@ -66,7 +82,8 @@ fn a_damaged_snapshot_leaves_no_file() {
         let mut damaged = whole.clone();
         damaged[place] ^= 1;
         fs::write(&data, damaged).unwrap();
-        for format in ["xml", "geojson", "geojsonseq", "csv", "cosmos"] {
+        for format in &EXPORT_FORMATS {
+            let (format, streams) = (format.name, format.streams);
             let file = folder.join("out");
             let arguments =
                 ["export", "stores", "--format", format, "--output", file.to_str().unwrap()];
@@ -75,7 +92,7 @@ fn a_damaged_snapshot_leaves_no_file() {
             assert!(done.stderr.contains("the snapshot is damaged"), "{done:?}");
             assert_eq!(names(&folder), Vec::<String>::new());
             let streamed = setup.run(&["export", "stores", "--format", format, "--output", "-"]);
-            assert_eq!(streamed.code, 1, "{format}, byte {place}");
+            assert_eq!(streamed.code, if streams { 1 } else { 2 }, "{format}, byte {place}");
         }
     }
     fs::write(&data, &whole[..whole.len() - 1]).unwrap();
@@ -90,6 +107,9 @@ fn wrong_usage_is_explained() {
         (&["--output", "x.json"], "gives no format: add --format"),
         (&["--output", "x.csv", "--geometry", "Shop"], "has no column \"Shop\""),
         (&["--output", "x.csv", "--entity", "Shop"], "has no entity type \"Shop\""),
+        (&["--output", "x.csv", "--table", "t"], "--table is for postgis and azure-sql"),
+        (&["--output", "x.gpkg", "--replace"], "--replace is for postgis and azure-sql"),
+        (&["--format", "postgis", "--output", "x", "--csv-excel"], "--csv-excel is for csv"),
     ] {
         let done = setup.run(&[&["export", "stores"], arguments].concat());
         assert_eq!(done.code, 2, "{done:?}");
@@ -146,12 +166,14 @@ fn a_snapshot_is_exported_by_its_manifests_path_without_its_source_in_the_config
 #[test]
 fn the_umask_decides_who_may_read_an_export() {
     let setup = backed_up();
-    let file = setup.path("stores.csv");
-    assert_eq!(setup.run(&["export", "stores", "--output", file.to_str().unwrap()]).code, 0);
-    let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+    let mode = |file: &Path| fs::metadata(file).unwrap().permissions().mode() & 0o777;
     let other = setup.path("other");
     fs::write(&other, "").unwrap();
-    assert_eq!(mode, fs::metadata(&other).unwrap().permissions().mode() & 0o777);
+    for name in ["stores.csv", "stores.gpkg"] {
+        let file = setup.path(name);
+        assert_eq!(setup.run(&["export", "stores", "--output", file.to_str().unwrap()]).code, 0);
+        assert_eq!(mode(&file), mode(&other), "{name}");
+    }
 }
 
 #[test]

@@ -4,7 +4,6 @@
 use crate::harness::{Setup, names, read_json};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 /// A source of twenty places, backed up once, and an empty folder.
@@ -60,36 +59,4 @@ fn only_formats_that_are_written_front_to_back_go_to_standard_output() {
     let streamed = setup.command(&arguments).output().unwrap();
     assert_eq!(streamed.status.code(), Some(0));
     assert!(streamed.stdout == fs::read(&file).unwrap(), "the same bytes");
-}
-
-#[test]
-fn a_damaged_snapshot_leaves_no_file() {
-    let (setup, folder) = backed_up();
-    let manifest = setup.manifests("stores").pop().unwrap();
-    let name = read_json(&manifest)["stored"]["file"].as_str().unwrap().to_owned();
-    let data = setup.archive("stores").join(name);
-    let whole = fs::read(&data).unwrap();
-    for place in [0, whole.len() / 2, whole.len() - 1] {
-        let mut damaged = whole.clone();
-        damaged[place] ^= 1;
-        fs::write(&data, damaged).unwrap();
-        for name in ["a.gpkg", "a.parquet"] {
-            let file = folder.join(name);
-            let done = setup.run(&["export", "stores", "--output", file.to_str().unwrap()]);
-            assert_eq!(done.code, 1, "{name}, byte {place}: {done:?}");
-            assert!(done.stderr.contains("the snapshot is damaged"), "{done:?}");
-            assert_eq!(names(&folder), Vec::<String>::new());
-        }
-    }
-}
-
-#[test]
-fn the_umask_decides_who_may_read_a_geopackage() {
-    let (setup, folder) = backed_up();
-    let file = folder.join("a.gpkg");
-    assert_eq!(setup.run(&["export", "stores", "--output", file.to_str().unwrap()]).code, 0);
-    let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o777;
-    let other = setup.path("other");
-    fs::write(&other, "").unwrap();
-    assert_eq!(mode, fs::metadata(&other).unwrap().permissions().mode() & 0o777);
 }
