@@ -87,9 +87,8 @@ impl Export<'_> {
             (before, share) = (manifest.content.bytes / 2, 2);
             let progress = |bytes| (self.progress)(bytes / share);
             let content = self.content(archive, &progress)?;
-            facts = read_ahead(content, |content| {
-                Ok(scan(content, &limits, self.format, &self.options)?)
-            })?;
+            facts =
+                read_ahead(content, |content| scan(content, &limits, self.format, &self.options))?;
         }
         let progress = |bytes| (self.progress)(before + bytes / share);
         let content = self.content(archive, &progress)?;
