@@ -4,6 +4,7 @@
 //! `docs/notifications.md` describes it.
 
 use super::Situation;
+use crate::discovery::AccountLook;
 use crate::job::{ErrorKind, JobError, WaitReason};
 use crate::report::{Health, SourceStatus};
 use crate::timestamp::rfc3339;
@@ -28,6 +29,8 @@ pub enum AlertKind {
     Overdue,
     /// The newest snapshot is suspicious.
     Suspicious,
+    /// The account has data sources that nothing backs up.
+    Unprotected,
     /// A job waits for the account's quota.
     Quota,
     /// A disk is nearly full.
@@ -47,11 +50,18 @@ impl AlertKind {
             AlertKind::Vanished => "vanished",
             AlertKind::Overdue => "overdue",
             AlertKind::Suspicious => "suspicious",
+            AlertKind::Unprotected => "unprotected",
             AlertKind::Quota => "quota",
             AlertKind::Disk => "disk",
             AlertKind::Database => "database",
             AlertKind::ServiceEnd => "service_end",
         }
+    }
+
+    /// Whether the problem is another one as soon as its message is: then that is announced like a
+    /// new one.
+    pub(super) fn is_its_message(self) -> bool {
+        matches!(self, AlertKind::Unprotected | AlertKind::ServiceEnd)
     }
 
     /// Every kind that a check can find.
@@ -63,8 +73,8 @@ impl AlertKind {
 /// A current problem, as it would be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// Identifies the problem; one alert at a time for each key: `source/NAME`, `quota/ACCOUNT`,
-    /// `disk/FOLDER`, `database`, `end/SERVICE`.
+    /// Identifies the problem; one alert at a time for each key: `source/NAME`,
+    /// `unprotected/ACCOUNT`, `quota/ACCOUNT`, `disk/FOLDER`, `database`, `end/SERVICE`.
     pub key: String,
     /// What kind of problem it is.
     pub kind: AlertKind,
@@ -81,7 +91,7 @@ pub(super) struct Check {
 }
 
 /// Every check. Each finds at most one problem for a key.
-pub(super) const CHECKS: [Check; 5] = [
+pub(super) const CHECKS: [Check; 6] = [
     Check {
         kinds: &[
             AlertKind::Failed,
@@ -92,6 +102,7 @@ pub(super) const CHECKS: [Check; 5] = [
         ],
         find: of_sources,
     },
+    Check { kinds: &[AlertKind::Unprotected], find: of_looks },
     Check { kinds: &[AlertKind::Quota], find: of_accounts },
     Check { kinds: &[AlertKind::Disk], find: of_disks },
     Check { kinds: &[AlertKind::Database], find: of_database },
@@ -130,6 +141,10 @@ fn of_source(source: &SourceStatus) -> Option<Alert> {
         (Some(JobError { kind, message }), _) => {
             (AlertKind::Failed, format!("the last job failed: {kind}: {message}"))
         }
+        (None, _) if source.unlisted_at.is_some() => (
+            AlertKind::Vanished,
+            "the service no longer lists its data source; what is archived of it stays".to_owned(),
+        ),
         (None, Health::Overdue) => {
             (AlertKind::Overdue, "a scheduled backup is missing beyond its grace".to_owned())
         }
@@ -145,6 +160,19 @@ fn of_source(source: &SourceStatus) -> Option<Alert> {
         about: source.source.clone(),
         message: format!("{what}; {last}"),
     })
+}
+
+/// What nothing backs up: one problem for each account.
+fn of_looks(situation: &Situation) -> Vec<Alert> {
+    let unprotected = |look: &AccountLook| {
+        Some(Alert {
+            key: format!("unprotected/{}", look.account),
+            kind: AlertKind::Unprotected,
+            about: look.account.clone(),
+            message: look.unprotected_message()?,
+        })
+    };
+    situation.looks.iter().filter_map(unprotected).collect()
 }
 
 /// One problem for each account, however many of its sources wait.

@@ -48,9 +48,15 @@ pub fn changes(
         let (change, since) = match before {
             None => (Change::Broke, now),
             Some(before) if before.kind != alert.kind.as_str() => (Change::Broke, now),
+            Some(before)
+                if alert.kind.is_its_message()
+                    && before.acknowledged
+                    && before.message != alert.message =>
+            {
+                (Change::Broke, now)
+            }
             Some(before) if alert.kind == AlertKind::ServiceEnd && before.acknowledged => {
-                // The next step has other words.
-                (before.message != alert.message).then_some((Change::Broke, now))?
+                return None;
             }
             Some(before) => {
                 // A clock that was ahead when it was sent must not delay reminders.

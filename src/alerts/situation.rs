@@ -1,5 +1,6 @@
 //! What alerts depend on, read from the reports and the disks.
 
+use crate::discovery::{self, AccountLook};
 use crate::files;
 use crate::report::{ReportError, Reporter, SourceStatus};
 use crate::service;
@@ -24,6 +25,8 @@ pub struct Situation {
     pub damaged_database: Option<PathBuf>,
     /// The last days of the services in use.
     pub ends: Vec<ServiceEnd>,
+    /// What the accounts' last looks say.
+    pub looks: Vec<AccountLook>,
 }
 
 /// What is left on a disk.
@@ -63,6 +66,7 @@ impl Situation {
             disk_low: settings.notify.disk_low,
             damaged_database: copies::moved_aside(&settings.state_dir).into_iter().next(),
             ends: ends(settings),
+            looks: discovery::looks(settings),
         })
     }
 }

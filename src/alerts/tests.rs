@@ -1,5 +1,6 @@
 use super::current::CHECKS;
 use super::*;
+use crate::discovery::AccountLook;
 use crate::job::{ErrorKind, JobError, Operation, State, Trigger, Wait, WaitReason};
 use crate::report::{Health, JobView, Reporter, SourceStatus};
 use crate::tests::fixtures;
@@ -23,6 +24,7 @@ fn healthy() -> Situation {
         disk_low: 1 << 30,
         damaged_database: None,
         ends: Vec::new(),
+        looks: Vec::new(),
     }
 }
 
@@ -103,7 +105,70 @@ fn source() -> SourceStatus {
         live_job: None,
         last_error: None,
         vanished: false,
+        unlisted_at: None,
     }
+}
+
+/// A look at an account with these data sources that nothing backs up.
+fn look(unprotected: &[&str]) -> AccountLook {
+    AccountLook {
+        account: "contoso".into(),
+        read_at: noon(),
+        unprotected: unprotected.iter().map(|name| (*name).to_owned()).collect(),
+        gone: Vec::new(),
+    }
+}
+
+#[test]
+fn a_source_that_is_not_listed_has_vanished_unless_its_last_error_says_more() {
+    let kind = |status: SourceStatus| {
+        let alerts = current(&Situation { sources: vec![status], ..healthy() });
+        alerts.first().map(|alert| alert.kind)
+    };
+    let unlisted = SourceStatus { unlisted_at: Some(noon()), ..source() };
+    assert_eq!(kind(unlisted.clone()), Some(AlertKind::Vanished));
+    let overdue = SourceStatus { health: Health::Overdue, ..unlisted.clone() };
+    assert_eq!(kind(overdue), Some(AlertKind::Vanished));
+    let error = JobError { kind: ErrorKind::Credentials, message: "m".into() };
+    let refused = SourceStatus { last_error: Some(error), ..unlisted };
+    assert_eq!(kind(refused), Some(AlertKind::Credentials));
+}
+
+#[test]
+fn data_sources_that_nothing_backs_up_are_announced_when_they_change() {
+    let (mut sent, mut announced) = (Vec::new(), Vec::new());
+    let days: [&[&str]; 6] = [&["A"], &["A"], &["A", "B"], &["A", "B"], &["B"], &[]];
+    for (day, unprotected) in (0..).zip(days) {
+        let now = noon() + TimeDelta::days(day);
+        let alerts = current(&Situation { looks: vec![look(unprotected)], ..healthy() });
+        let week = Duration::from_hours(7 * 24);
+        for change in changes(&alerts, &sent, now, week) {
+            announced.push((day, change.change));
+            sent = match change.change {
+                Change::Recovered => Vec::new(),
+                _ => vec![crate::store::SentAlert { acknowledged: true, ..change.alert }],
+            };
+        }
+    }
+    let broke = |day| (day, Change::Broke);
+    assert_eq!(announced, [broke(0), broke(2), broke(4), (5, Change::Recovered)]);
+}
+
+#[test]
+fn a_message_names_a_few_data_sources_whatever_they_are_called() {
+    let message = |names: &[&str]| look(names).unprotected_message();
+    assert_eq!(message(&[]), None);
+    assert_eq!(
+        message(&["Depots"]).unwrap(),
+        "1 data source is not backed up: \"Depots\"; `nightjar discover --account contoso` prints \
+         the configuration"
+    );
+    let long = "x\n\u{1b}[2J".repeat(1000);
+    let many = vec![long.as_str(); 10_000];
+    let text = message(&many).unwrap();
+    assert!(text.starts_with("10000 data sources are not backed up: "), "{text}");
+    assert!(text.contains(" and 9990 more; "), "{text}");
+    assert!(text.len() < 3000 && !text.contains(char::is_control), "{text}");
 }
 
 /// A job that waits for quota until the next day.
@@ -148,6 +213,7 @@ fn problem(kind: AlertKind) -> Situation {
         }
         AlertKind::Overdue => of(SourceStatus { health: Health::Overdue, ..source() }),
         AlertKind::Suspicious => of(SourceStatus { health: Health::Suspicious, ..source() }),
+        AlertKind::Unprotected => Situation { looks: vec![look(&["Depots"])], ..healthy() },
         AlertKind::Quota => of(SourceStatus { live_job: Some(waits()), ..source() }),
         AlertKind::Disk => {
             let full = DiskSpace { holds: "archive", folder: "/a".into(), free: 0 };
@@ -182,6 +248,7 @@ fn rule(kind: AlertKind) -> Option<&'static str> {
             Some("NightjarSourceUnhealthy")
         }
         AlertKind::Suspicious => Some("NightjarSnapshotSuspicious"),
+        AlertKind::Unprotected => Some("NightjarSourcesUnprotected"),
         AlertKind::Quota => Some("NightjarQuotaExhausted"),
         AlertKind::Disk => Some("NightjarDiskNearlyFull"),
         AlertKind::Database | AlertKind::ServiceEnd => None,

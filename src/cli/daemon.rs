@@ -5,7 +5,7 @@ use crate::alerts::{self, Dispatcher};
 use crate::config;
 use crate::engine::{Engine, EngineConfig, Notice, Observer, Scope, remove_leftovers};
 use crate::files;
-use crate::maintenance::Maintenance;
+use crate::maintenance::{Maintenance, Services};
 use crate::recovery::{Check, Recovery};
 use crate::report::Reporter;
 use crate::settings::{Listen, Settings};
@@ -118,7 +118,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
                 reload_on_hangup(hangup, common, &engine, &reader, &dispatcher, &changes),
                 dispatcher.run_pings(backups),
                 dispatcher.run_alerts(),
-                maintenance.keep_running(shown, &stop),
+                maintenance.keep_running(shown, || Services(engine.services()), &stop),
                 systemd::keep_alive(&engine),
                 systemd::keep_status(&store, shown, &clock, &changes),
                 async {

@@ -2,6 +2,7 @@
 
 use super::output::{self, Lines, Table, or_dash};
 use super::{Common, Problem, clock, exit, reading};
+use crate::discovery::{self, AccountLook};
 use crate::report::SourceStatus;
 use crate::timestamp::{rfc3339, rounded};
 use chrono::{DateTime, Utc};
@@ -26,14 +27,14 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     } else if sources.is_empty() {
         output::line(format!("{} has no [[sources]] yet.", settings.file.display()))?;
     } else {
-        text(&sources, now).print()?;
+        text(&sources, &discovery::looks(&settings), now).print()?;
     }
     let is_unhealthy =
         arguments.check && sources.iter().any(|source| source.health.needs_attention());
     Ok(if is_unhealthy { exit::UNHEALTHY } else { exit::DONE })
 }
 
-fn text(sources: &[SourceStatus], now: DateTime<Utc>) -> Lines {
+fn text(sources: &[SourceStatus], looks: &[AccountLook], now: DateTime<Utc>) -> Lines {
     let mut table = Table::new(&[
         "SOURCE",
         "HEALTH",
@@ -67,6 +68,12 @@ fn text(sources: &[SourceStatus], now: DateTime<Utc>) -> Lines {
         if let Some(error) = &source.last_error {
             text.push(format!("{name}: the last job failed: {}: {}", error.kind, error.message));
         }
+        if let Some(at) = source.unlisted_at {
+            text.push(format!(
+                "{name}: the service no longer lists its data source (looked at {})",
+                rfc3339(at)
+            ));
+        }
         for reason in &source.suspicious {
             text.push(format!("{name}: the newest snapshot is suspicious: {reason}"));
         }
@@ -79,6 +86,11 @@ fn text(sources: &[SourceStatus], now: DateTime<Utc>) -> Lines {
                 rfc3339(due),
                 hold.message
             ));
+        }
+    }
+    for look in looks {
+        if let Some(message) = look.unprotected_message() {
+            text.push(format!("{}: {message}", look.account));
         }
     }
     text

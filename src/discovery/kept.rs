@@ -17,6 +17,11 @@ const PARTIAL: &str = ".listings.json.partial";
 /// More than any account lists.
 const LARGEST: u64 = 64 << 20;
 
+/// At most this many data sources are named in a message.
+const NAMED: usize = 10;
+/// At most this many characters of a name are in a message.
+const LONGEST_NAME: usize = 60;
+
 /// What an account listed at its last look that succeeded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptListing {
@@ -39,6 +44,36 @@ pub struct AccountLook {
     pub unprotected: Vec<String>,
     /// The configured sources that are no longer listed.
     pub gone: Vec<String>,
+}
+
+impl AccountLook {
+    /// A sentence about the data sources that nothing backs up; `None` if everything is.
+    pub fn unprotected_message(&self) -> Option<String> {
+        let count = match self.unprotected.len() {
+            0 => return None,
+            1 => "1 data source is".to_owned(),
+            count => format!("{count} data sources are"),
+        };
+        let named: Vec<String> = self.unprotected.iter().take(NAMED).map(quoted).collect();
+        let more = match self.unprotected.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(format!(
+            "{count} not backed up: {}{more}; `nightjar discover --account {}` prints the \
+             configuration",
+            named.join(", "),
+            self.account
+        ))
+    }
+}
+
+/// A name from outside, cut to the length that a message may quote.
+fn quoted(name: &String) -> String {
+    match name.char_indices().nth(LONGEST_NAME) {
+        Some((at, _)) => format!("{:?}…", name.get(..at).unwrap_or_default()),
+        None => format!("{name:?}"),
+    }
 }
 
 /// Keeps new listings, by account, and forgets those of accounts that the configuration lacks.

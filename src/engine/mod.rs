@@ -38,9 +38,11 @@ pub use workers::remove_leftovers;
 use crate::archive::Archive;
 use crate::clock::Clock;
 use crate::job::{Job, JobEvent};
+use crate::service::ExportService;
 use crate::store::{Store, lock};
 use chrono::{DateTime, Utc};
 use clock_watch::ClockWatch;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -147,6 +149,11 @@ impl Engine {
     /// Replaces the configuration and the services. Steps in flight still follow the old one.
     pub fn set_config(&self, config: EngineConfig) {
         *self.shared.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// The client of each account, by its name.
+    pub fn services(&self) -> BTreeMap<String, Arc<dyn ExportService>> {
+        self.config().services.clone()
     }
 
     fn config(&self) -> Arc<EngineConfig> {

@@ -7,13 +7,15 @@
 //! retried later. Tasks that remove things wait for a day when the clock may be wrong.
 
 mod caution;
+mod discover;
 mod due;
 mod tasks;
 #[cfg(test)]
 mod tests;
 
+pub use discover::Services;
 pub use due::Rhythm;
-pub use tasks::{COPY, HISTORY, OF_DATABASE, RETENTION, TASKS, Task};
+pub use tasks::{COPY, DISCOVER, HISTORY, OF_DATABASE, RETENTION, TASKS, Task};
 
 use crate::archive::Archive;
 use crate::clock::Clock;
@@ -22,7 +24,7 @@ use crate::store::lock::{self, Held};
 use crate::store::{Filter, LastRun, Store, StoreError};
 use caution::{Caution, Known};
 use chrono::{DateTime, Utc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tasks::Context;
@@ -47,6 +49,10 @@ pub struct Maintenance {
     unsaved: BTreeMap<&'static str, LastRun>,
     /// Whether tasks that remove things wait.
     caution: Caution,
+    /// The clients of the accounts.
+    services: Services,
+    /// The tasks that are due because this process has started, whenever they last ran.
+    at_start: BTreeSet<&'static str>,
     /// Whether the last look failed: then the next failure is not logged again.
     complained: bool,
 }
@@ -55,14 +61,29 @@ impl Maintenance {
     /// Maintenance of this database and this archive.
     pub fn new(store: Store, archive: Archive, clock: Clock) -> Maintenance {
         let caution = Caution::new(&clock);
-        Maintenance { store, archive, clock, unsaved: BTreeMap::new(), caution, complained: false }
+        Maintenance {
+            store,
+            archive,
+            clock,
+            unsaved: BTreeMap::new(),
+            caution,
+            services: Services::default(),
+            at_start: BTreeSet::new(),
+            complained: false,
+        }
     }
 
     /// Runs every task when it is due, by the settings of that moment, until stopped. A running
     /// task is then no longer waited for: it ends with the process at the latest, and keeps the
     /// lock until then. Its next run removes what it has left.
-    pub async fn keep_running(self, settings: impl Fn() -> Settings, stop: &CancellationToken) {
-        self.keep_running_these(&TASKS, AFTER_START, settings, stop).await;
+    pub async fn keep_running(
+        mut self,
+        settings: impl Fn() -> Settings,
+        services: impl Fn() -> Services,
+        stop: &CancellationToken,
+    ) {
+        self.at_start = TASKS.iter().filter(|task| task.at_start).map(|task| task.name).collect();
+        self.keep_running_these(&TASKS, AFTER_START, settings, services, stop).await;
     }
 
     async fn keep_running_these(
@@ -70,10 +91,12 @@ impl Maintenance {
         tasks: &[Task],
         mut wait: Duration,
         settings: impl Fn() -> Settings,
+        services: impl Fn() -> Services,
         stop: &CancellationToken,
     ) {
         while tokio::time::timeout(wait, stop.cancelled()).await.is_err() {
             let settings = settings();
+            self.services = services();
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = self.run_due(&settings, tasks) => {}
@@ -124,6 +147,7 @@ impl Maintenance {
             if let Some(last) = self.due(task, &stored, settings, now) {
                 let run = self.run(task, &last, settings, now, Arc::clone(&lock)).await;
                 self.save(task.name, run).await;
+                self.at_start.remove(task.name);
                 ran.push(task.name);
             }
         }
@@ -190,7 +214,8 @@ impl Maintenance {
     ) -> Option<LastRun> {
         let last = self.unsaved.get(task.name).or(stored.get(task.name));
         let last = last.cloned().unwrap_or_default();
-        let is_due = task.rhythm.next(&last, now, settings.timezone) <= now;
+        let is_due = self.at_start.contains(task.name)
+            || task.rhythm.next(&last, now, settings.timezone) <= now;
         (is_due && !(task.removes && self.caution.waits(task.name, &self.clock))).then_some(last)
     }
 
@@ -207,6 +232,7 @@ impl Maintenance {
             store: self.store.clone(),
             archive: self.archive.clone(),
             settings: settings.clone(),
+            services: self.services.clone(),
             now: begun,
             _lock: lock,
         };

@@ -1,6 +1,7 @@
 //! The tasks. A new one is a constant here and a place in the list.
 
 use super::Rhythm;
+use super::discover::{self, Services};
 use crate::archive::Archive;
 use crate::files::Folder;
 use crate::settings::Settings;
@@ -19,15 +20,20 @@ const NIGHTLY: Rhythm = Rhythm::At("0 4 * * *");
 /// Removes the snapshots that no retention rule keeps. Those of sources that are not configured
 /// stay.
 pub const RETENTION: Task =
-    Task { name: "retention", rhythm: NIGHTLY, removes: true, run: retention };
+    Task { name: "retention", rhythm: NIGHTLY, at_start: false, removes: true, run: retention };
 /// Takes a copy of the database.
-pub const COPY: Task = Task { name: "copy", rhythm: NIGHTLY, removes: false, run: copy };
+pub const COPY: Task =
+    Task { name: "copy", rhythm: NIGHTLY, at_start: false, removes: false, run: copy };
 
 /// Removes old jobs from the history, and old events.
-pub const HISTORY: Task = Task { name: "history", rhythm: NIGHTLY, removes: true, run: history };
+pub const HISTORY: Task =
+    Task { name: "history", rhythm: NIGHTLY, at_start: false, removes: true, run: history };
+/// Looks which data sources the accounts have.
+pub const DISCOVER: Task =
+    Task { name: "discover", rhythm: NIGHTLY, at_start: true, removes: false, run: discover::run };
 
 /// Every task, in the order in which those run that are due together.
-pub const TASKS: [Task; 3] = [RETENTION, HISTORY, COPY];
+pub const TASKS: [Task; 4] = [RETENTION, HISTORY, COPY, DISCOVER];
 /// The tasks that touch nothing but the database.
 pub const OF_DATABASE: [Task; 2] = [HISTORY, COPY];
 
@@ -37,6 +43,7 @@ pub(super) struct Context {
     pub(super) store: Store,
     pub(super) archive: Archive,
     pub(super) settings: Settings,
+    pub(super) services: Services,
     pub(super) now: DateTime<Utc>,
     /// Held for as long as any part of the task goes on, waited for or not.
     pub(super) _lock: Arc<Held>,
@@ -55,6 +62,8 @@ pub struct Task {
     pub name: &'static str,
     /// How often it runs.
     pub rhythm: Rhythm,
+    /// Whether each start of a daemon runs it too.
+    pub at_start: bool,
     /// Whether it removes what cannot be made again. Then it waits while the clock may be wrong.
     pub removes: bool,
     pub(super) run: fn(Context) -> Running,

@@ -50,16 +50,18 @@ impl Machine {
 }
 
 fn task(name: &'static str, run: fn(Context) -> tasks::Running) -> Task {
-    Task { name, rhythm: Rhythm::At("0 4 * * *"), removes: false, run }
+    Task { name, rhythm: Rhythm::At("0 4 * * *"), at_start: false, removes: false, run }
 }
 
+/// The tasks that need no service.
+const TASKS: [Task; 3] = [RETENTION, HISTORY, COPY];
 const ALL: [&str; 3] = ["retention", "history", "copy"];
 
 #[test]
 fn every_task_has_a_unique_name_and_a_valid_schedule() {
-    let names: std::collections::BTreeSet<_> = TASKS.iter().map(|task| task.name).collect();
-    assert_eq!(names.len(), TASKS.len());
-    for Task { name, rhythm: Rhythm::At(schedule), .. } in TASKS {
+    let names: std::collections::BTreeSet<_> = super::TASKS.iter().map(|task| task.name).collect();
+    assert_eq!(names.len(), super::TASKS.len());
+    for Task { name, rhythm: Rhythm::At(schedule), .. } in super::TASKS {
         assert!(crate::policy::schedule::Schedule::parse(schedule).is_ok(), "{name}: {schedule}");
     }
 }
@@ -68,7 +70,7 @@ fn every_task_has_a_unique_name_and_a_valid_schedule() {
 fn every_task_is_documented_once_and_no_other_one() {
     let page = include_str!("../../docs/commands.md");
     let documented = crate::tests::pages::first_column(page, "### Maintenance");
-    assert_eq!(documented, TASKS.map(|task| task.name));
+    assert_eq!(documented, super::TASKS.map(|task| task.name));
 }
 
 #[tokio::test]
@@ -166,6 +168,7 @@ async fn prune_history(machine: &Machine, maintenance: &Maintenance) -> tasks::O
         store: maintenance.store.clone(),
         archive: maintenance.archive.clone(),
         settings: machine.settings(),
+        services: Services::default(),
         now: noon(),
         _lock: Arc::new(lock::try_take(&machine.settings().state_dir.join(LOCK)).unwrap().unwrap()),
     };
@@ -279,8 +282,13 @@ async fn a_stop_ends_the_waiting_for_a_task_and_the_task_keeps_the_lock() {
         stop.cancel();
     };
     let tasks = [slow];
-    let running =
-        maintenance.keep_running_these(&tasks, Duration::ZERO, || settings.clone(), &stop);
+    let running = maintenance.keep_running_these(
+        &tasks,
+        Duration::ZERO,
+        || settings.clone(),
+        Services::default,
+        &stop,
+    );
     tokio::join!(running, stops);
     assert!(store.maintenance_runs().await.unwrap().is_empty());
     let path = settings.state_dir.join(LOCK);
@@ -295,7 +303,7 @@ async fn a_stop_ends_the_waiting_for_the_next_task() {
     let settings = machine.settings();
     let stop = CancellationToken::new();
     stop.cancel();
-    machine.start().await.keep_running(|| settings.clone(), &stop).await;
+    machine.start().await.keep_running(|| settings.clone(), Services::default, &stop).await;
     assert_eq!(machine.copies(), 0);
 }
 

@@ -12,6 +12,7 @@ pub use views::{JobDetail, JobView, SnapshotView, SourceStatus};
 pub use year::{Night, NightState};
 
 use crate::archive::Archive;
+use crate::discovery::{self, AccountLook};
 use crate::job::{ErrorKind, Job, JobError, State};
 use crate::manifest::{Name, Role};
 use crate::settings::{Settings, Source};
@@ -270,9 +271,15 @@ impl Reporter {
             Some(store) => store.live_jobs().await?,
             None => Vec::new(),
         };
+        let looks = discovery::looks(settings);
+        let unlisted_at = |source: &Source| {
+            let gone = |look: &&AccountLook| look.gone.contains(&source.name);
+            looks.iter().find(gone).map(|look| look.read_at)
+        };
         let mut shown = Vec::new();
         for source in &settings.sources {
-            shown.push(self.source(source, &live, now).await?);
+            let status = self.source(source, &live, now).await?;
+            shown.push(SourceStatus { unlisted_at: unlisted_at(source), ..status });
         }
         Ok(shown)
     }
@@ -338,6 +345,7 @@ impl Reporter {
                 .find(|job| job.source == source.name)
                 .map(|job| JobView::from(job.clone())),
             vanished: failed.as_ref().is_some_and(has_vanished),
+            unlisted_at: None,
             last_error: unreadable.or(failed.and_then(|job| job.error)),
         })
     }

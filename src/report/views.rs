@@ -213,6 +213,9 @@ pub struct SourceStatus {
     /// Whether it failed because the service has no such source.
     #[serde(skip)]
     pub vanished: bool,
+    /// When the account was last looked at, if its listing lacked the data source.
+    #[serde(skip)]
+    pub unlisted_at: Option<DateTime<Utc>>,
 }
 
 /// JSON has the id only; programs can ask for the job.

@@ -1,6 +1,7 @@
 //! `/metrics`, for Prometheus.
 
 use super::State;
+use crate::discovery::{self, AccountLook};
 use crate::engine::Engine;
 use crate::files;
 use crate::job;
@@ -56,6 +57,7 @@ struct Scrape {
     sources: Vec<SourceStatus>,
     counts: Counts,
     quotas: Vec<Quota>,
+    looks: Vec<AccountLook>,
 }
 
 impl Scrape {
@@ -68,6 +70,7 @@ impl Scrape {
             sources: state.reporter.sources(&settings, now).await?,
             counts: state.reporter.counts().await?,
             quotas: state.reporter.quotas(&settings, now).await?,
+            looks: discovery::looks(&settings),
             settings,
         })
     }
@@ -175,6 +178,14 @@ impl Scrape {
             "source_suspicious",
             "1 while the source's newest snapshot is suspicious, otherwise 0",
             self.each(|source| Some(f64::from(!source.suspicious.is_empty()))),
+        )?;
+        let unprotected = |look: &AccountLook| {
+            (vec![("account", look.account.clone())], look.unprotected.len() as f64)
+        };
+        out.gauges(
+            "sources_unprotected",
+            "Data sources that the account listed at its last look and nothing backs up",
+            self.looks.iter().map(unprotected),
         )
     }
 

@@ -1,7 +1,9 @@
 //! `discover`, and `init --discover`.
 
-use crate::harness::{ACCESS_ID, Setup, private_file, source};
+use crate::harness::{ACCESS_ID, Setup, private_file, source, until};
+use crate::web::Page;
 use nightjar::simulator::{AccountScenario, Data, Fault, Kind, Scenario, SimSource};
+use rustix::process::Signal;
 use std::fs;
 
 /// A service with three data sources, of which the configuration has the first.
@@ -129,4 +131,51 @@ fn an_account_without_data_sources_makes_no_configuration() {
     let done = setup.run(&["init", "--discover", "--key-file", &key, "--endpoint", &endpoint]);
     assert_eq!((done.code, done.stdout.as_str()), (1, ""), "{done:?}");
     assert!(!setup.path("config.toml").exists());
+}
+
+#[test]
+fn the_daemon_looks_at_its_start_and_a_listing_that_fails_concludes_nothing() {
+    let page = Page::of(setup());
+    let metric = "nightjar_sources_unprotected{account=\"contoso\"} 2";
+    until("the first look", || page.get("/metrics").body.contains(metric).then_some(()));
+    let shown = page.get("/").body;
+    assert!(shown.contains("2 data sources are not backed up"), "{shown}");
+    let Page { setup, daemon, .. } = page;
+    daemon.stop(Signal::TERM);
+    let status = || setup.run(&["status"]).stdout;
+    let message = "contoso: 2 data sources are not backed up: \"Depots\", \"De$pots\"; ";
+    assert!(status().contains(message), "{}", status());
+    assert!(!status().contains("no longer lists"), "{}", status());
+
+    setup.service.delete_source("Stores");
+    setup.service.delete_source("De$pots");
+    let daemon = setup.start(&["daemon"]);
+    until("the second look", || status().contains("1 data source is not").then_some(()));
+    assert!(status().contains("stores: the service no longer lists its data source"));
+    assert_eq!(setup.json(&["status"]).as_array().unwrap().len(), 1);
+    daemon.stop(Signal::TERM);
+
+    setup.service.add_source(source("New", Scenario::default()));
+    let sources = vec![Fault::http(503); 99];
+    setup.service.set_account(AccountScenario { sources, ..AccountScenario::default() });
+    let lists = setup.service.count(Kind::List);
+    let daemon = setup.start(&["daemon"]);
+    until("the failing look", || {
+        daemon.stderr().contains("maintenance failed: contoso").then_some(())
+    });
+    assert_eq!(setup.service.count(Kind::List), lists + 1);
+    assert!(status().contains("1 data source is not backed up: \"Depots\""), "{}", status());
+    assert!(status().contains("stores: the service no longer lists its data source"));
+    daemon.stop(Signal::TERM);
+    assert_eq!(setup.service.count(Kind::Create), 0);
+}
+
+#[test]
+fn an_account_that_is_not_to_be_looked_at_is_not() {
+    let setup = setup().set("accounts.contoso.discover", false);
+    let daemon = setup.start(&["daemon"]);
+    until("the tasks", || daemon.stderr().contains("0 accounts were listed").then_some(()));
+    daemon.stop(Signal::TERM);
+    assert_eq!(setup.service.count(Kind::List), 0);
+    assert!(!setup.run(&["status"]).stdout.contains("not backed up"));
 }

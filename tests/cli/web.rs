@@ -394,7 +394,12 @@ fn labels_in(braces: &str) -> BTreeSet<String> {
 fn the_labels_of_every_metric_are_documented() {
     let setup = Setup::healthy();
     setup.backup();
-    let metrics = Page::of(setup).get("/metrics").body;
+    let page = Page::of(setup);
+    // Only the daemon's first look gives this metric a value.
+    let metrics = until("the first look", || {
+        let metrics = page.get("/metrics").body;
+        metrics.contains("nightjar_sources_unprotected{").then_some(metrics)
+    });
     let mut there: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for line in metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         let series = line.rsplit_once(' ').unwrap().0.trim_end_matches('}');

@@ -1,6 +1,7 @@
 //! The overview: which sources are protected.
 
 use super::{bytes, calendar, count, instant_or_dash, jobs_table, layout, mark, or_dash};
+use crate::discovery::{self, AccountLook};
 use crate::report::{JobView, ReportError, SourceStatus};
 use crate::store::Filter;
 use crate::timestamp::rounded;
@@ -20,12 +21,15 @@ pub(in crate::web) async fn show(Extract(state): Extract<State>) -> Result<Marku
     for source in &settings.sources {
         years.push(calendar::draw(&state.reporter.year(source, now).await?, &source.name));
     }
+    let looks = discovery::looks(&settings);
+    let unprotected: Vec<_> = looks.iter().filter_map(AccountLook::unprotected_message).collect();
     let live: Vec<_> = sources.iter().filter_map(|source| source.live_job.as_ref()).collect();
     Ok(layout(
         "Sources",
         html! {
             h1 { "Sources" }
             (verdict(&sources))
+            @for message in &unprotected { p.verdict.suspicious { (message) } }
             (in_flight(&live, now))
             @for (source, year) in sources.iter().zip(&years) { (card(source, year, now)) }
             (calendar::legend())
