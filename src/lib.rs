@@ -16,6 +16,7 @@ pub mod web;
 // What goes on beside the engine: alerts, periodic tasks, the recovery of the database, and
 // notifications to the service manager.
 pub mod alerts;
+pub mod comparisons;
 pub mod maintenance;
 pub mod recovery;
 pub mod systemd;

@@ -6,7 +6,7 @@
 use super::Situation;
 use crate::discovery::AccountLook;
 use crate::job::{ErrorKind, JobError, WaitReason};
-use crate::report::{Health, SourceStatus};
+use crate::report::{Health, SnapshotChanges, SourceStatus};
 use crate::timestamp::rfc3339;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
@@ -148,10 +148,11 @@ fn of_source(source: &SourceStatus) -> Option<Alert> {
         (None, Health::Overdue) => {
             (AlertKind::Overdue, "a scheduled backup is missing beyond its grace".to_owned())
         }
-        (None, Health::Suspicious) => (
-            AlertKind::Suspicious,
-            format!("the newest snapshot is suspicious: {}", source.suspicious.join("; ")),
-        ),
+        (None, Health::Suspicious) => {
+            let reasons = source.suspicious.join("; ");
+            let since = source.changes.map_or(String::new(), since_before);
+            (AlertKind::Suspicious, format!("the newest snapshot is suspicious: {reasons}{since}"))
+        }
         (None, Health::Ok | Health::Failing | Health::New) => return None,
     };
     Some(Alert {
@@ -173,6 +174,14 @@ fn of_looks(situation: &Situation) -> Vec<Alert> {
         })
     };
     situation.looks.iter().filter_map(unprotected).collect()
+}
+
+/// How much a snapshot changed, as the rest of a sentence.
+fn since_before(changes: SnapshotChanges) -> String {
+    let SnapshotChanges { added, removed, changed } = changes;
+    format!(
+        "; since the snapshot before, entities: {added} added, {removed} removed, {changed} changed"
+    )
 }
 
 /// One problem for each account, however many of its sources wait.

@@ -5,6 +5,7 @@ use super::pings::{self, BackupEvent, BackupEvents};
 use super::{AlertChange, Change, Channels, Situation, changes, channels, current, host};
 use crate::clock::Clock;
 use crate::engine::Notice;
+use crate::job::JobEvent;
 use crate::notify::{Content, Event, Message, Notifier, Phase};
 use crate::report::Reporter;
 use crate::settings::Settings;
@@ -78,13 +79,20 @@ impl Dispatcher {
     /// Observes the engine. Returns immediately.
     pub fn notice(&self, notice: &Notice<'_>) {
         let Notice::Moved { job, events } = notice else { return };
-        if job.state.is_final() {
-            self.ended.notify_one();
+        // What an alert about a suspicious snapshot says has to be counted first.
+        let is_suspicious = events.iter().any(|it| matches!(it, JobEvent::Suspicious { .. }));
+        if job.state.is_final() && !is_suspicious {
+            self.check_now();
         }
         let Some(event) = BackupEvent::of(job, events) else { return };
         if self.events.try_send(event).is_err() {
             tracing::warn!(job = job.id, "too many events at once: a ping was dropped");
         }
+    }
+
+    /// Looks for problems now, not only when it is time.
+    pub fn check_now(&self) {
+        self.ended.notify_one();
     }
 
     /// Pings as backups begin and end, until all senders are gone. Dropping this loses a ping that

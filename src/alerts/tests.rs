@@ -100,6 +100,7 @@ fn source() -> SourceStatus {
         snapshot: None,
         entities: None,
         bytes: None,
+        changes: None,
         suspicious: Vec::new(),
         next_run: None,
         live_job: None,

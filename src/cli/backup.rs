@@ -67,6 +67,9 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
         conclude(foreground.store(), &jobs, limit).await
     };
     let code = code.await;
+    if code.is_ok() {
+        foreground.count_changes(&sources).await;
+    }
     foreground.close(code.is_ok()).await;
     code
 }

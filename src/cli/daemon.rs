@@ -2,6 +2,7 @@
 
 use super::{Common, Problem, archive, clock, stop_signal};
 use crate::alerts::{self, Dispatcher};
+use crate::comparisons::Counting;
 use crate::config;
 use crate::engine::{Engine, EngineConfig, Notice, Observer, Scope, remove_leftovers};
 use crate::files;
@@ -72,6 +73,9 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let changes = Arc::new(Notify::new());
     let moved = Arc::clone(&changes);
     let reporter = Reporter::new(Some(store.clone()), archive.clone());
+    let counting =
+        Counting::new(store.clone(), archive.clone(), reporter.clone(), &settings.state_dir);
+    let counted = counting.observer();
     let (dispatcher, backups) = Dispatcher::new(store.clone(), reporter, clock(), settings.clone());
     // What root alone may read is not read again; a reload says so.
     files::close_kept();
@@ -80,6 +84,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let observer: Observer = Arc::new(move |notice| {
         alerts.notice(&notice);
         shown.notice(&notice);
+        counted(&notice);
         if matches!(notice, Notice::Moved { .. }) {
             moved.notify_one();
         }
@@ -119,6 +124,8 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
                 dispatcher.run_pings(backups),
                 dispatcher.run_alerts(),
                 maintenance.keep_running(shown, || Services(engine.services()), &stop),
+                // Boxed, because it is large.
+                Box::pin(counting.keep_counting(shown, || dispatcher.check_now(), &stop)),
                 systemd::keep_alive(&engine),
                 systemd::keep_status(&store, shown, &clock, &changes),
                 async {

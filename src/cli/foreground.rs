@@ -4,11 +4,12 @@
 use super::watch::Watch;
 use super::{Problem, archive, clock, open_store};
 use crate::alerts::{BackupEvents, Dispatcher};
+use crate::comparisons::Counting;
 use crate::engine::{Engine, EngineConfig, Observer, Scope, remove_leftovers};
 use crate::job::Job;
 use crate::maintenance::{Maintenance, OF_DATABASE};
 use crate::report::Reporter;
-use crate::settings::Settings;
+use crate::settings::{Settings, Source};
 use crate::store::{FILE, Store, StoreError, copies, lock};
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -20,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long they may take where the command was stopped or its time is over.
 const STOPPING: Duration = Duration::from_secs(2);
+/// How long the changes of the new snapshots may be counted.
+const COUNTING: Duration = Duration::from_secs(60);
 
 /// One more worker beside the daemon, for some jobs.
 pub(super) struct Foreground<'s> {
@@ -94,6 +97,17 @@ impl<'s> Foreground<'s> {
         worked?;
         self.watch.refresh(clock().now()).await?;
         Ok(())
+    }
+
+    /// Counts what has changed in these sources, for `status` and alerts. A daemon counts what takes
+    /// longer.
+    pub(super) async fn count_changes(&self, sources: &[&Source]) {
+        let archive = archive(self.settings);
+        let reporter = Reporter::new(Some(self.store.clone()), archive.clone());
+        let folder = &self.settings.state_dir;
+        let mut counting = Counting::new(self.store.clone(), archive, reporter, folder);
+        let names: Vec<_> = sources.iter().map(|source| source.name.clone()).collect();
+        let _ = tokio::time::timeout(COUNTING, counting.count_newest(&names, &self.stop)).await;
     }
 
     /// Sends the last messages, maintains the database if no daemon does, and closes the store.

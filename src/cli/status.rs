@@ -42,6 +42,7 @@ fn text(sources: &[SourceStatus], looks: &[AccountLook], now: DateTime<Utc>) -> 
         "AGE",
         "ENTITIES",
         "SIZE",
+        "CHANGES",
         "NEXT RUN",
         "IN FLIGHT",
     ]);
@@ -53,6 +54,9 @@ fn text(sources: &[SourceStatus], looks: &[AccountLook], now: DateTime<Utc>) -> 
             or_dash(source.last_success.map(|last| rounded(now - last))),
             or_dash(source.entities.map(|count| count.to_string())),
             or_dash(source.bytes.map(output::bytes)),
+            or_dash(
+                source.changes.map(|it| format!("+{} -{} ~{}", it.added, it.removed, it.changed)),
+            ),
             source.next_run.map_or_else(|| "never".to_owned(), rfc3339),
             or_dash(source.live_job.as_ref().map(|job| {
                 let why =

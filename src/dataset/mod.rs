@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
 pub use entity::{Element, Entity};
 pub use error::{Location, ValidationError};
 pub(crate) use keys::{Digests, digest};
-pub use points::{Point, points};
+pub use points::{Point, place, points};
 pub use reader::Reader;
 pub use schema::{EntityType, Field, Schema};
 pub use typed::{Instant, Value};

@@ -16,6 +16,18 @@ pub struct Point {
     pub longitude: f64,
 }
 
+impl Point {
+    fn is_on_globe(self) -> bool {
+        self.latitude.abs() <= 90.0 && self.longitude.abs() <= 180.0
+    }
+}
+
+/// Where an entity is, by its columns `Latitude` and `Longitude`; `None` if they are not both there,
+/// or not on the globe.
+pub fn place(entity: &Entity<'_>) -> Option<Point> {
+    coordinates(entity).filter(|point| point.is_on_globe())
+}
+
 /// The coordinates of each `every`th entity that has some, at most `most` of them: by the columns
 /// `Latitude` and `Longitude` (Geocoded and custom schemas, Load Data Source Dataflow), whether or
 /// not the schema declares them. A document that is cut short gives those before the cut.
@@ -47,7 +59,7 @@ fn collect<R: BufRead>(
         let Some(point) = coordinates(&entity) else { continue };
         let is_wanted = entities.is_multiple_of(every);
         entities += 1;
-        if is_wanted && point.latitude.abs() <= 90.0 && point.longitude.abs() <= 180.0 {
+        if is_wanted && point.is_on_globe() {
             found.push(point);
         }
     }

@@ -1,12 +1,14 @@
 //! The values that commands and the status page show, read from the store and the archive, and
 //! serialised in one way.
 
+mod changes;
 mod health;
 #[cfg(test)]
 mod tests;
 mod views;
 mod year;
 
+pub use changes::{Pair, SnapshotChanges};
 pub use health::{Health, health};
 pub use views::{JobDetail, JobView, SnapshotView, SourceStatus};
 pub use year::{Night, NightState};
@@ -17,6 +19,7 @@ use crate::job::{ErrorKind, Job, JobError, State};
 use crate::manifest::{Name, Role};
 use crate::settings::{Settings, Source};
 use crate::store::{Filter, JobDurations, Store, StoreError};
+use changes::Comparable;
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -77,12 +80,13 @@ pub async fn reading<T>(
     }
 }
 
-/// The facts of a snapshot that health depends on.
-#[derive(Debug, Clone, Copy)]
+/// The facts of a snapshot that health depends on, and what it is compared with.
+#[derive(Debug, Clone)]
 struct SnapshotFacts {
     role: Role,
     suspicious: bool,
     completed_at: DateTime<Utc>,
+    comparable: Comparable,
 }
 
 impl Reporter {
@@ -115,15 +119,16 @@ impl Reporter {
         let key = (source.to_owned(), name);
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(facts) = known().get(&key) {
-            return Some(*facts);
+            return Some(facts.clone());
         }
         let manifest = self.archive.find(source, name)?.manifest;
         let facts = SnapshotFacts {
             role: manifest.role,
             suspicious: !manifest.suspicious.is_empty(),
             completed_at: manifest.completed_at,
+            comparable: Comparable::from(&manifest),
         };
-        known().insert(key, facts);
+        known().insert(key, facts.clone());
         Some(facts)
     }
 
@@ -331,6 +336,7 @@ impl Reporter {
             failed.is_some() || unreadable.is_some(),
             now,
         );
+        let changes = self.newest_changes(&source.name, &names).await?;
         Ok(SourceStatus {
             source: source.name.clone(),
             health,
@@ -338,6 +344,7 @@ impl Reporter {
             snapshot: newest.as_ref().map(|newest| newest.path.clone()),
             entities: newest.as_ref().map(|newest| newest.manifest.entities),
             bytes: newest.as_ref().map(|newest| newest.manifest.content.bytes),
+            changes,
             suspicious: newest.map(|newest| newest.manifest.suspicious).unwrap_or_default(),
             next_run: source.schedule.next_after(now, source.timezone),
             live_job: live

@@ -1,6 +1,6 @@
 //! The values that are shown, as JSON and in tables.
 
-use super::Health;
+use super::{Health, SnapshotChanges};
 use crate::archive::Snapshot;
 use crate::job::{Goal, Job, JobError, Operation, Stage, State, Trigger, Wait};
 use crate::manifest::Role;
@@ -200,6 +200,9 @@ pub struct SourceStatus {
     pub entities: Option<u64>,
     /// How many bytes the service sent for it.
     pub bytes: Option<u64>,
+    /// How much it changed since the one before it; null while that is not known, and where there
+    /// is none before it.
+    pub changes: Option<SnapshotChanges>,
     /// Why the newest snapshot is suspicious; empty if it is good.
     pub suspicious: Vec<String>,
     /// The next time of its schedule.

@@ -58,7 +58,12 @@ pub(crate) fn snapshot_meta(job: i64, at: DateTime<Utc>) -> SnapshotMeta {
 
 /// Files a snapshot of so many entities.
 pub(crate) async fn file_with(archive: &Archive, meta: SnapshotMeta, entities: u64) {
-    let document = Data::first_places(entities).document().to_vec();
+    file_document(archive, meta, &Data::first_places(entities)).await;
+}
+
+/// Files a snapshot with this document.
+pub(crate) async fn file_document(archive: &Archive, meta: SnapshotMeta, data: &Data) {
+    let document = data.document().to_vec();
     let chunks = stream::iter([Ok::<_, ()>(Bytes::from(document))]);
     let name = Name::new(meta.created_at, meta.job);
     let attempt = Attempt::new("1-0123456789abcdef", meta.job.unsigned_abs());

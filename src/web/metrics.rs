@@ -170,6 +170,21 @@ impl Scrape {
             self.each(|source| source.bytes.map(|count| count as f64)),
         )?;
         out.gauges(
+            "snapshot_changes",
+            "Entities that the source's newest snapshot added, removed and changed since the one before",
+            self.sources.iter().flat_map(|source| {
+                let changes = source.changes.into_iter();
+                let kinds = changes.flat_map(|it| {
+                    [("added", it.added), ("removed", it.removed), ("changed", it.changed)]
+                });
+                kinds.map(|(kind, count)| {
+                    let mut labels = of_source(&source.source);
+                    labels.push(("kind", kind.to_owned()));
+                    (labels, count as f64)
+                })
+            }),
+        )?;
+        out.gauges(
             "source_healthy",
             "0 while the source is overdue or its last job failed, otherwise 1",
             self.each(|source| Some(f64::from(!source.health.needs_attention()))),

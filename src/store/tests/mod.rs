@@ -86,6 +86,18 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Lets a job wait for nothing but its result's download.
+    pub(crate) async fn set_ready(&self, job: i64) -> Result<()> {
+        let ready = "UPDATE jobs SET state = 'ready', hold_kind = NULL, hold_message = NULL, \
+                     result_url = 'https://service/result' WHERE id = ?";
+        self.write(move |db| {
+            Box::pin(async move { sqlx::query(ready).bind(job).execute(db).await.map(drop) })
+        })
+        .await
+    }
+}
+
 fn new_job(source: &str) -> NewJob {
     NewJob {
         source: source.into(),
