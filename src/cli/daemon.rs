@@ -2,7 +2,7 @@
 
 use super::{Common, Problem, archive, clock, stop_signal};
 use crate::alerts::{self, Dispatcher};
-use crate::comparisons::Counting;
+use crate::comparisons::{Comparer, Counting};
 use crate::config;
 use crate::engine::{Engine, EngineConfig, Notice, Observer, Scope, remove_leftovers};
 use crate::files;
@@ -93,7 +93,9 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
     let engine = Engine::new(store.clone(), archive.clone(), worker, clock(), whole, observer);
     // The page has its own connections: nothing here waits for it.
     let page_reporter = || Reporter::new(Some(store.for_page()), archive.clone());
-    let reader = web::State::new(page_reporter(), settings.clone(), engine.clone(), live, auth);
+    let comparer = Comparer::new(archive.clone(), &settings.state_dir);
+    let (shown_settings, working) = (settings.clone(), engine.clone());
+    let reader = web::State::new(page_reporter(), shown_settings, working, comparer, live, auth);
     tracing::info!(
         sources = settings.sources.len(),
         state_dir = %settings.state_dir.display(),

@@ -2,6 +2,7 @@
 //! by content: only the archive says which two contents belong together.
 
 use super::{ReportError, Reporter, SnapshotFacts};
+use crate::archive::Snapshot;
 use crate::diff;
 use crate::manifest::{ChangeCounts, Manifest, Name};
 use crate::store::{ContentPair, StoredComparison};
@@ -178,6 +179,14 @@ impl Reporter {
             (!is_known).then_some(pair)
         });
         Ok(unknown.collect())
+    }
+
+    /// What a snapshot is compared with: the newest earlier one with other content.
+    ///
+    /// # Errors
+    /// The archive cannot be read.
+    pub fn earlier(&self, new: &Snapshot) -> Result<Option<Snapshot>, ReportError> {
+        self.archive.earlier(new).map_err(|error| self.unreadable(error))
     }
 
     /// The contents of a source's snapshots, each as its SHA-256.

@@ -3,7 +3,7 @@
 use super::{Health, SnapshotChanges};
 use crate::archive::Snapshot;
 use crate::job::{Goal, Job, JobError, Operation, Stage, State, Trigger, Wait};
-use crate::manifest::Role;
+use crate::manifest::{Name, Role};
 use crate::store::TimelineEvent;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
@@ -174,6 +174,11 @@ impl SnapshotView {
     }
 
     /// The name that its files share.
+    pub fn id(&self) -> Name {
+        Name::new(self.created_at, self.job)
+    }
+
+    /// The same as text.
     pub fn name(&self) -> String {
         format!("{}-{}", self.timestamp, self.job)
     }

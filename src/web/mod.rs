@@ -3,7 +3,9 @@
 mod answer;
 mod api;
 mod auth;
+mod changes;
 mod connections;
+mod export;
 mod listener;
 mod live;
 mod metrics;
@@ -20,6 +22,7 @@ pub use restart::Served;
 
 use crate::archive::Snapshot;
 use crate::clock::Clock;
+use crate::comparisons::Comparer;
 use crate::engine::Engine;
 use crate::manifest::Name;
 use crate::report::{JobView, ReportError, Reporter};
@@ -47,6 +50,8 @@ pub struct State {
     auth: Arc<Auth>,
     work: Work,
     maps: page::Maps,
+    changes: changes::Changes,
+    exports: export::Exports,
 }
 
 impl State {
@@ -56,6 +61,7 @@ impl State {
         reporter: Reporter,
         settings: Settings,
         engine: Engine,
+        comparer: Comparer,
         live: Live,
         auth: Auth,
     ) -> State {
@@ -71,6 +77,8 @@ impl State {
             auth: Arc::new(auth),
             work: Work::default(),
             maps: page::Maps::default(),
+            changes: changes::Changes::new(comparer),
+            exports: export::Exports::default(),
         }
     }
 
@@ -118,6 +126,7 @@ pub fn router(state: State) -> Router {
         .route("/snapshots/{source}/{name}", get(page::snapshot))
         .route("/snapshots/{source}/{name}/data", get(raw::data))
         .route("/snapshots/{source}/{name}/manifest", get(raw::manifest))
+        .route("/snapshots/{source}/{name}/export/{format}", get(export::show))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics::show))
         .route("/api/jobs", get(api::jobs))

@@ -38,15 +38,21 @@ pub(super) async fn manifest(
     send(snapshot.path, "application/json", &headers)
 }
 
-fn missing() -> Response {
+pub(super) fn missing() -> Response {
     (StatusCode::NOT_FOUND, "there is no such snapshot\n").into_response()
 }
 
-/// Sends a file, unless another site's page has made the browser request it.
-fn send(path: PathBuf, kind: &'static str, headers: &HeaderMap) -> Response {
+/// The refusal of a request that another site's page has made the browser send.
+pub(super) fn refusal(headers: &HeaderMap) -> Option<Response> {
     let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
-    if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
-        return (StatusCode::FORBIDDEN, "not for other sites\n").into_response();
+    let is_foreign = site.is_some_and(|site| site != b"same-origin" && site != b"none");
+    is_foreign.then(|| (StatusCode::FORBIDDEN, "not for other sites\n").into_response())
+}
+
+/// Sends a file.
+fn send(path: PathBuf, kind: &'static str, headers: &HeaderMap) -> Response {
+    if let Some(refusal) = refusal(headers) {
+        return refusal;
     }
     let opened = files::read(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
     let (length, file) = match opened {

@@ -1,5 +1,6 @@
 //! The overview: which sources are protected.
 
+use super::changes::sentence;
 use super::{bytes, calendar, count, instant_or_dash, jobs_table, layout, mark, or_dash};
 use crate::discovery::{self, AccountLook};
 use crate::report::{JobView, ReportError, SourceStatus};
@@ -94,6 +95,7 @@ fn card(source: &SourceStatus, year: &Markup, now: DateTime<Utc>) -> Markup {
                 } }
                 div { dt { "Entities" } dd { (or_dash(source.entities.map(count))) } }
                 div { dt { "Size" } dd { (or_dash(source.bytes.map(bytes))) } }
+                div { dt { "Changes" } dd { (or_dash(source.changes.map(sentence))) } }
                 div { dt { "Next run" } dd { (instant_or_dash(source.next_run)) } }
             }
         }

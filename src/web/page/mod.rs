@@ -1,6 +1,7 @@
 //! The pages: rendered here, complete without a script, and without outside assets.
 
 mod calendar;
+mod changes;
 mod home;
 mod jobs;
 mod map;
@@ -41,6 +42,11 @@ fn not_found(what: &str) -> Response {
 
 /// A whole page around its content.
 fn layout(title: &str, content: Markup) -> Markup {
+    layout_with(title, None, content)
+}
+
+/// The same for a page that has more to show after this many seconds.
+fn layout_with(title: &str, refresh: Option<u32>, content: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -51,7 +57,10 @@ fn layout(title: &str, content: Markup) -> Markup {
                 title { (title) " · Nightjar" }
                 link rel="stylesheet" href="/style.css";
                 script src="/live.js" defer {}
-                noscript { meta http-equiv="refresh" content="60"; }
+                @match refresh {
+                    Some(seconds) => meta http-equiv="refresh" content=(seconds);,
+                    None => noscript { meta http-equiv="refresh" content="60"; },
+                }
             }
             body {
                 a.skip href="#content" { "Skip to the content" }

@@ -1,5 +1,8 @@
-//! A quantity over time as a line.
+//! A quantity over time as a line, and the changes of each night as bars.
 
+use super::changes::sentence;
+use super::count;
+use crate::report::SnapshotChanges;
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
@@ -67,9 +70,102 @@ pub(super) fn draw(series: &Series) -> Markup {
     }
 }
 
+/// The widest bar.
+const WIDEST: f64 = 8.0;
+
+/// One part of a bar: its kind, its upper edge, and its height.
+#[derive(Debug, PartialEq)]
+struct Part {
+    kind: &'static str,
+    top: f64,
+    height: f64,
+}
+
+/// The parts of the bar of one night: what was added and changed upwards from the line of nothing,
+/// what was removed downwards. `most` is the largest value upwards and downwards together.
+fn parts(changes: &SnapshotChanges, line: f64, most: f64) -> [Part; 3] {
+    let scale = (HEIGHT - TOP - BOTTOM) / most;
+    let [added, changed, removed] =
+        [changes.added, changes.changed, changes.removed].map(|count| count as f64 * scale);
+    [
+        Part { kind: "added", top: line - added, height: added },
+        Part { kind: "changed", top: line - added - changed, height: changed },
+        Part { kind: "removed", top: line, height: removed },
+    ]
+}
+
+/// The changes of each night, oldest first, as bars.
+pub(super) fn bars(nights: &[(DateTime<Utc>, SnapshotChanges)]) -> Markup {
+    let (Some((first, _)), Some((last, newest))) = (nights.first(), nights.last()) else {
+        return html! { p { "Changes: none counted yet." } };
+    };
+    let highest = |of: fn(&SnapshotChanges) -> u64| {
+        nights.iter().map(|(_, changes)| of(changes)).max().unwrap_or(0)
+    };
+    let (up, down) = (highest(|it| it.added.saturating_add(it.changed)), highest(|it| it.removed));
+    let most = (up as f64 + down as f64).max(1.0);
+    let line =
+        TOP + (HEIGHT - TOP - BOTTOM) * if up == 0 && down == 0 { 1.0 } else { up as f64 / most };
+    let along: Vec<_> = places(&nights.iter().map(|(at, _)| (*at, 0)).collect::<Vec<_>>());
+    let width = ((WIDTH - LEFT) / nights.len() as f64 * 0.7).clamp(1.0, WIDEST);
+    let label = format!("Changes: {} in the newest", sentence(*newest));
+    html! {
+        figure {
+            figcaption { (label) }
+            svg.plot viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" aria-label=(label) {
+                line.axis x1=(LEFT) y1=(format!("{line:.1}")) x2=(WIDTH) y2=(format!("{line:.1}")) {}
+                text.right x=(LEFT - 6.0) y=(TOP + 4.0) { (count(up)) }
+                @if down > 0 { text.right x=(LEFT - 6.0) y=(HEIGHT - BOTTOM) { (count(down)) } }
+                text x=(LEFT) y=(HEIGHT - 4.0) { (first.format("%F")) }
+                text.right x=(WIDTH) y=(HEIGHT - 4.0) { (last.format("%F")) }
+                @for ((x, _), (at, changes)) in along.iter().zip(nights) {
+                    g {
+                        title { (at.format("%F %H:%M")) ": " (sentence(*changes)) }
+                        @for part in parts(changes, line, most) {
+                            @if part.height > 0.0 {
+                                rect.(part.kind) x=(format!("{:.1}", (x - width).max(LEFT)))
+                                    y=(format!("{:.2}", part.top)) width=(format!("{width:.1}"))
+                                    height=(format!("{:.2}", part.height)) {}
+                            }
+                        }
+                    }
+                }
+            }
+            p.legend {
+                @for (kind, what) in
+                    [("added", "added, up"), ("changed", "changed, above"), ("removed", "removed, down")]
+                {
+                    span {
+                        svg.plot.key width="12" height="12" aria-hidden="true" {
+                            rect.(kind) width="12" height="12" rx="2" {}
+                        }
+                        " " (what)
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bars_lie_between_the_edges_and_meet_at_the_line() {
+        let (most, line) = (10.0, TOP + (HEIGHT - TOP - BOTTOM) * 0.7);
+        let changes = SnapshotChanges { added: 2, removed: 3, changed: 5 };
+        let [added, changed, removed] = parts(&changes, line, most);
+        assert!((changed.top - TOP).abs() < 1e-9, "{changed:?}");
+        assert!((changed.top + changed.height - added.top).abs() < 1e-9);
+        assert!((added.top + added.height - line).abs() < 1e-9 && removed.top == line);
+        assert!((removed.top + removed.height - (HEIGHT - BOTTOM)).abs() < 1e-9, "{removed:?}");
+        let now = Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap();
+        for nights in [vec![], vec![(now, SnapshotChanges::default())], vec![(now, changes); 3]] {
+            let text = bars(&nights).into_string();
+            assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+        }
+    }
     use chrono::{TimeDelta, TimeZone};
 
     #[test]

@@ -1,12 +1,15 @@
-//! One snapshot: its manifest, its schema, and a map of its places.
+//! One snapshot: its manifest, what changed since the one before it, a map of its places, and its
+//! schema.
 
+use super::changes::{self, Section};
 use super::map;
-use super::{bytes, count, instant, instant_or_dash, layout, mark, not_found, or_dash};
+use super::{bytes, count, instant, instant_or_dash, layout_with, mark, not_found, or_dash};
 use crate::archive::{Archive, Snapshot};
 use crate::background::Stoppable;
 use crate::dataset::{self, Column};
 use crate::report::ReportError;
 use crate::web::State;
+use crate::web::export::FORMATS;
 use crate::web::work::ClientGone;
 use axum::extract::{Extension, Path, State as Extract};
 use axum::response::{IntoResponse, Response};
@@ -33,6 +36,17 @@ pub(in crate::web) async fn show(
     let Some(snapshot) = state.snapshot(&source, &name) else {
         return Ok(not_found("There is no such snapshot in the archive."));
     };
+    let old = state.reporter.earlier(&snapshot)?;
+    let section = match &old {
+        None => None,
+        Some(old) => Some((
+            state.reporter.counts_between(&old.manifest, &snapshot.manifest).await?,
+            state.changes.between(old, &snapshot).await,
+        )),
+    };
+    let section = old.as_ref().zip(section.as_ref());
+    let section =
+        section.map(|(old, (counts, comparison))| Section { old, counts: *counts, comparison });
     let drawn = state.maps.places(state.reporter.archive(), &snapshot, &gone);
     let manifest = &snapshot.manifest;
     let href = format!("/snapshots/{source}/{name}");
@@ -64,7 +78,12 @@ pub(in crate::web) async fn show(
         p {
             a href={ (href) "/manifest" } { "The manifest (JSON)" } " · "
             a href={ (href) "/data" } { "The data (" (bytes(manifest.stored.bytes)) ", " (manifest.stored.encoding) ")" }
+            @for (format, _) in FORMATS {
+                " · " a href={ (href) "/export/" (format) } download { "As " (format) }
+            }
         }
+        h2 { "Changes" }
+        (changes::draw(manifest, section.as_ref(), &href))
         h2 { "Places" }
         @match drawn {
             Some(Ok(places)) => (map::draw(&places)),
@@ -74,7 +93,8 @@ pub(in crate::web) async fn show(
         h2 { "Columns" }
         (columns(&manifest.columns, &manifest.primary_key))
     };
-    Ok(layout(&name, content).into_response())
+    let refresh = section.as_ref().and_then(Section::refresh);
+    Ok(layout_with(&name, refresh, content).into_response())
 }
 
 /// A cache of the places of recent snapshots. A snapshot never changes, and reading one may take

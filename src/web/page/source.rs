@@ -1,17 +1,19 @@
 //! One source: its year, its size over time, its snapshots and jobs.
 
+use super::changes::sentence;
 use super::plot::{self, Series};
 use super::{
-    bytes, calendar, count, instant, instant_or_dash, jobs_table, layout, mark, not_found,
+    bytes, calendar, count, instant, instant_or_dash, jobs_table, layout, mark, not_found, or_dash,
 };
-use crate::manifest::Role;
-use crate::report::{ReportError, SnapshotView};
+use crate::manifest::{Name, Role};
+use crate::report::{ReportError, SnapshotChanges, SnapshotView};
 use crate::store::Filter;
 use crate::web::State;
 use crate::web::work::ClientGone;
 use axum::extract::{Extension, Path, State as Extract};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
+use std::collections::BTreeMap;
 
 const SNAPSHOTS: usize = 100;
 /// The most snapshots whose manifests are read for the plots, the newest.
@@ -41,6 +43,9 @@ pub(in crate::web) async fn show(
         let ordinary = snapshots.iter().rev().filter(|it| it.role.is_ordinary());
         ordinary.map(|it| (it.created_at, value(it))).collect::<Vec<_>>()
     };
+    let changes = state.reporter.changes(&name, PLOTTED).await?;
+    let nights: Vec<_> =
+        changes.iter().map(|(night, changes)| (night.created_at(), *changes)).collect();
     let page = layout(
         &name,
         html! {
@@ -60,9 +65,10 @@ pub(in crate::web) async fn show(
             div.plots {
                 (plot::draw(&Series { title: "Entities", points: points(|it| it.entities), shown: count }))
                 (plot::draw(&Series { title: "Size", points: points(|it| it.content_bytes), shown: bytes }))
+                (plot::bars(&nights))
             }
             h2 { "Snapshots" }
-            (table(&snapshots, all))
+            (table(&snapshots, &changes, all))
             h2 { "Jobs" }
             (jobs_table(&jobs))
         },
@@ -71,7 +77,11 @@ pub(in crate::web) async fn show(
 }
 
 /// The newest of all these snapshots.
-fn table(snapshots: &[SnapshotView], all: usize) -> Markup {
+fn table(
+    snapshots: &[SnapshotView],
+    changes: &BTreeMap<Name, SnapshotChanges>,
+    all: usize,
+) -> Markup {
     html! {
         div.scroll tabindex="0" {
             table {
@@ -81,6 +91,7 @@ fn table(snapshots: &[SnapshotView], all: usize) -> Markup {
                     th.n scope="col" { "Entities" }
                     th.n scope="col" { "Content" }
                     th.n scope="col" { "Stored" }
+                    th scope="col" { "Changes" }
                     th scope="col" { "Remarks" }
                 } }
                 tbody {
@@ -91,6 +102,7 @@ fn table(snapshots: &[SnapshotView], all: usize) -> Markup {
                             td.n { (count(snapshot.entities)) }
                             td.n { (bytes(snapshot.content_bytes)) }
                             td.n { (bytes(snapshot.stored_bytes)) }
+                            td { (or_dash(changes.get(&snapshot.id()).copied().map(sentence))) }
                             td {
                                 @if snapshot.same_content_as.is_some() { "same as the one before. " }
                                 @if snapshot.safety { "safety backup. " }
