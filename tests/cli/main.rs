@@ -11,6 +11,7 @@
 
 mod archive;
 mod canary;
+mod changes;
 mod check;
 mod daemon;
 mod deaths;
