@@ -1,8 +1,8 @@
 //! Counting against a real archive and a real database.
 
 use super::*;
-use crate::archive::Archive;
-use crate::manifest::ChangeCounts;
+use crate::archive::{Archive, SnapshotMeta};
+use crate::manifest::{ChangeCounts, Role};
 use crate::report::{Reporter, SnapshotChanges};
 use crate::simulator::Data;
 use crate::store::{NewJob, Store, StoredComparison};
@@ -94,6 +94,20 @@ async fn each_night_is_compared_with_the_one_before_it() {
     assert_eq!(reporter.changes("stores", 400).await.unwrap().len(), 4);
     assert_eq!(reporter.changes("stores", 1).await.unwrap().len(), 1);
     assert_eq!(reporter.uncompared("stores", 400).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn safety_backups_and_other_versions_are_no_nights() {
+    let ten = Data::first_places(10);
+    let fixture = Fixture::nights(&[Data::first_places(8), ten.clone()]).await;
+    for (job, role) in [(3, Role::Safety), (4, Role::Version)] {
+        let meta = SnapshotMeta { role, ..fixtures::snapshot_meta(job, night(job)) };
+        fixtures::file_document(&fixture.archive, meta, &Data::first_places(5)).await;
+    }
+    let meta = fixtures::snapshot_meta(5, night(5));
+    fixtures::file_document(&fixture.archive, meta, &renamed(&ten, 1)).await;
+    fixture.count().await;
+    assert_eq!(fixture.known().await, [(2, [2, 0, 0]), (5, [0, 0, 1])]);
 }
 
 #[tokio::test]
