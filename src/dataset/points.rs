@@ -22,8 +22,8 @@ impl Point {
     }
 }
 
-/// Where an entity is, by its columns `Latitude` and `Longitude`; `None` if they are not both there,
-/// or not on the globe.
+/// Where an entity is, by its columns `Latitude` and `Longitude`; `None` if they are not both
+/// there, or not on the globe.
 pub fn place(entity: &Entity<'_>) -> Option<Point> {
     coordinates(entity).filter(|point| point.is_on_globe())
 }

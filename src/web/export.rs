@@ -1,5 +1,5 @@
-//! A snapshot in other formats, made while it is sent: on a background thread, a few pieces ahead of
-//! the client.
+//! A snapshot in other formats, made while it is sent: on a background thread, a few pieces ahead
+//! of the client.
 
 use super::State;
 use super::raw;
