@@ -99,8 +99,8 @@ impl<'s> Foreground<'s> {
         Ok(())
     }
 
-    /// Counts what has changed in these sources, for `status` and alerts. A daemon counts what takes
-    /// longer.
+    /// Counts what has changed in these sources, for `status` and alerts. A daemon counts what
+    /// takes longer.
     pub(super) async fn count_changes(&self, sources: &[&Source]) {
         let archive = archive(self.settings);
         let reporter = Reporter::new(Some(self.store.clone()), archive.clone());
