@@ -126,8 +126,7 @@ pub(super) async fn run(common: &Common) -> Result<u8, Problem> {
                 dispatcher.run_pings(backups),
                 dispatcher.run_alerts(),
                 maintenance.keep_running(shown, || Services(engine.services()), &stop),
-                // Boxed, because it is large.
-                Box::pin(counting.keep_counting(shown, || dispatcher.check_now(), &stop)),
+                counting.keep_counting(shown, || dispatcher.check_now(), &stop),
                 systemd::keep_alive(&engine),
                 systemd::keep_status(&store, shown, &clock, &changes),
                 async {

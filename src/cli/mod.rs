@@ -194,7 +194,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<u8, Problem> {
     let common = &cli.common;
     match &cli.command {
-        Command::Daemon => daemon::run(common).await,
+        Command::Daemon => Box::pin(daemon::run(common)).await,
         Command::Backup(arguments) => backup::run(common, arguments).await,
         Command::Init(arguments) => init::run(common, arguments).await,
         Command::Check(arguments) => check::run(common, arguments).await,
