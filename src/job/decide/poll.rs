@@ -21,7 +21,8 @@ impl Next<'_> {
         if let Some(remote) = &mut job.remote {
             remote.missing_since = None;
         }
-        if job.polls == 1 {
+        // Once: every pending answer may say the same.
+        if job.polls == 1 || matches!(answer.progress, Progress::Applied { .. }) {
             self.notes(&answer.notes);
         }
         if let Some(other) = &answer.other {

@@ -72,8 +72,8 @@ impl Restoring for Bing {
         now: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Polled, Failure>> {
         Box::pin(async move {
-            data_source(target)?;
-            self.change_status(remote_id, status_url, now).await
+            let source = data_source(target)?;
+            self.change_status(source, remote_id, status_url, now).await
         })
     }
 

@@ -3,7 +3,7 @@
 use super::address::as_json;
 use super::classify::RequestKind;
 use super::wire::{Answer, Count, DataflowJob};
-use super::{Bing, CONTROL_LIMIT, JSON};
+use super::{Bing, CONTROL_LIMIT, DataSource, JSON};
 use crate::service::http::{Connection, host_and_port};
 use crate::service::{Failure, FailureKind, OtherJob, Polled, Progress};
 use chrono::{DateTime, Utc};
@@ -18,10 +18,11 @@ impl Bing {
         now: DateTime<Utc>,
     ) -> Result<Polled, Failure> {
         let completed = |job: &DataflowJob, base: &Url| {
-            Ok(Progress::Completed {
+            let progress = Progress::Completed {
                 result_url: job.result_link().and_then(|text| self.link_text(text, base)),
                 expected: job.total.filter(|total| *total > 0),
-            })
+            };
+            Ok((progress, None))
         };
         self.ask_status(remote_id, status_url, now, completed).await
     }
@@ -30,6 +31,7 @@ impl Bing {
     /// Data Source Dataflow Response Description"): the entities that failed are counted.
     pub(super) async fn change_status(
         &self,
+        source: &DataSource,
         remote_id: Option<&str>,
         status_url: &str,
         now: DateTime<Utc>,
@@ -48,13 +50,29 @@ impl Bing {
                     ));
                 }
             };
-            Ok(Progress::Applied {
+            let progress = Progress::Applied {
                 processed: job.processed.filter(|processed| *processed > 0),
                 failed,
                 error_log_url: job.error_log_link().and_then(|text| self.link_text(text, base)),
-            })
+            };
+            Ok((progress, self.other_access_id(source, job)))
         };
         self.ask_status(remote_id, status_url, now, completed).await
+    }
+
+    /// A note if the data source that was changed has another access id than the configured one, as
+    /// one that is made again may have.
+    fn other_access_id(&self, source: &DataSource, job: &DataflowJob) -> Option<String> {
+        let mut changed =
+            job.data_source_links().filter_map(|text| self.addresses.data_source_at(text));
+        let access_id = changed.next().map(|changed| changed.access_id)?;
+        (!access_id.eq_ignore_ascii_case(&source.access_id)).then(|| {
+            self.tidy(&format!(
+                "the service has changed a data source {} whose access_id is {access_id}, not the \
+                 configured one: put it into the configuration",
+                source.data_source
+            ))
+        })
     }
 
     fn link_text(&self, text: &str, base: &Url) -> Option<String> {
@@ -66,7 +84,7 @@ impl Bing {
         remote_id: Option<&str>,
         status_url: &str,
         now: DateTime<Utc>,
-        completed: impl Fn(&DataflowJob, &Url) -> Result<Progress, Failure>,
+        completed: impl Fn(&DataflowJob, &Url) -> Result<(Progress, Option<String>), Failure>,
     ) -> Result<Polled, Failure> {
         let url = Url::parse(status_url)
             .map_err(|_| Failure::new(FailureKind::Protocol, "the stored status URL is invalid"))?;
@@ -94,9 +112,14 @@ impl Bing {
             }
             _ => None,
         };
+        let mut notes = Vec::new();
         let word = job.status.as_deref().unwrap_or_default();
         let progress = match word.to_ascii_lowercase().as_str() {
-            "completed" => completed(job, &reply.url)?,
+            "completed" => {
+                let (progress, noted) = completed(job, &reply.url)?;
+                notes.extend(noted);
+                progress
+            }
             "aborted" | "failed" | "cancelled" | "canceled" => Progress::Aborted {
                 message: match answer.errors.as_slice() {
                     [] => "without saying why".to_owned(),
@@ -115,6 +138,6 @@ impl Bing {
                 retry_after: classifier.requested_delay(&reply),
             },
         };
-        Ok(Polled { progress, other, notes: Vec::new() })
+        Ok(Polled { progress, other, notes })
     }
 }

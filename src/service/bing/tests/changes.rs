@@ -280,3 +280,21 @@ async fn a_change_s_status_is_read_as_an_export_s() {
     let odd = polled(&about("")).await.unwrap_err();
     assert_eq!(odd.kind, FailureKind::Protocol);
 }
+
+#[tokio::test]
+async fn another_access_id_of_what_was_loaded_is_noted() {
+    let service = |url: &str| {
+        let links = link("dataSource", "service", url);
+        about(&format!(r#""id":"8ccf2a5b","status":"Completed","links":[{links}]"#))
+    };
+    let notes = async |url| polled(&service(url)).await.unwrap().notes;
+    let none = Vec::<String>::new();
+    assert_eq!(notes("https://h.example/REST/v1/data/20181F26/Stores").await, none);
+    assert_eq!(notes("https://h.example/REST/v1/dataflows/x").await, none);
+    let [note] = &*notes("https://h.example/REST/v1/data/0edf86ad/Stores").await else { panic!() };
+    assert!(note.contains("access_id is 0edf86ad"), "{note}");
+    let [note] = &*notes("http://h.example/data/CANARY%2F0123456789%2Babcdef/S").await else {
+        panic!()
+    };
+    assert_clean(note);
+}
