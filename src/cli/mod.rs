@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod daemon;
 mod demo;
+mod destination;
 mod diff;
 mod discover;
 mod doctor;
@@ -18,11 +19,14 @@ mod notify;
 mod output;
 mod problem;
 mod prune;
+mod publish;
 mod reindex;
+mod restore;
 mod root;
 mod snapshots;
 mod status;
 mod verify;
+mod versions;
 mod watch;
 
 use crate::archive::Archive;
@@ -129,6 +133,14 @@ enum Command {
     Diff(diff::Arguments),
     /// Show the life of one entity over all snapshots
     Log(log::Arguments),
+    /// Load a snapshot back into its service, as a staged or as the published version
+    Restore(restore::Arguments),
+    /// Publish the staged version of a source
+    Publish(publish::PublishArguments),
+    /// List the versions that the service has of a source
+    Versions(versions::Arguments),
+    /// Publish an older version of a source again
+    Rollback(publish::RollbackArguments),
     /// Apply retention now: remove the snapshots that no rule keeps
     Prune(prune::Arguments),
     /// Exempt a snapshot from retention
@@ -147,7 +159,11 @@ impl Command {
     fn default_log(&self) -> &'static str {
         match self {
             Command::Daemon => "info",
-            Command::Backup(_) | Command::Demo(_) => "warn,nightjar::engine::step=off",
+            Command::Backup(_)
+            | Command::Restore(_)
+            | Command::Publish(_)
+            | Command::Rollback(_)
+            | Command::Demo(_) => "warn,nightjar::engine::step=off",
             _ => "warn",
         }
     }
@@ -211,6 +227,10 @@ async fn run(cli: Cli) -> Result<u8, Problem> {
         Command::Export(arguments) => export::run(common, arguments),
         Command::Diff(arguments) => diff::run(common, arguments),
         Command::Log(arguments) => log::run(common, arguments),
+        Command::Restore(arguments) => restore::run(common, arguments).await,
+        Command::Publish(arguments) => publish::publish(common, arguments).await,
+        Command::Versions(arguments) => versions::run(common, arguments).await,
+        Command::Rollback(arguments) => publish::rollback(common, arguments).await,
         Command::Prune(arguments) => prune::run(common, arguments),
         Command::Hold(arguments) => hold::hold(common, arguments),
         Command::Unhold(arguments) => hold::unhold(common, arguments),

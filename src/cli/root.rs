@@ -62,6 +62,9 @@ fn writes_archive(command: &Command) -> bool {
         command,
         Command::Daemon
             | Command::Backup(_)
+            | Command::Restore(_)
+            | Command::Publish(_)
+            | Command::Rollback(_)
             | Command::Prune(_)
             | Command::Hold(_)
             | Command::Unhold(_)

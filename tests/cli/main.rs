@@ -35,6 +35,7 @@ mod notify;
 mod oddities;
 mod quota;
 mod recovery;
+mod restore;
 mod retention;
 mod shapes;
 mod stops;
