@@ -31,6 +31,7 @@ mod links;
 mod looking;
 mod maintenance;
 mod many;
+mod mornings;
 mod notify;
 mod oddities;
 mod quota;
