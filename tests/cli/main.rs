@@ -37,6 +37,7 @@ mod oddities;
 mod quota;
 mod recovery;
 mod restore;
+mod restore_attacks;
 mod retention;
 mod shapes;
 mod stops;

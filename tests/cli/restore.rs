@@ -1,48 +1,47 @@
 //! `restore`, `publish`, `versions` and `rollback`: what they show, ask, do and print.
 
-use crate::harness::{ACCESS_ID, Done, KEY, Setup, read_json, source, until};
+use crate::harness::{ACCESS_ID, KEY, Setup, read_json, source};
 use nightjar::simulator::{
-    AccountScenario, Alteration, ChangeKind, Changes, Data, Fault, Kind, LoadOperation, Outcome,
+    AccountScenario, Alteration, ChangeKind, Changes, Data, Fault, LoadOperation, Outcome,
     Scenario, SimSource,
 };
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 
-fn good() -> Data {
+pub(crate) fn good() -> Data {
     Data::first_places(20)
 }
 
-fn wrong() -> Data {
+pub(crate) fn wrong() -> Data {
     Data::first_places(7)
 }
 
 /// A source with a good night, then a wrong load by a colleague.
-fn wrong_load() -> Setup {
+pub(crate) fn wrong_load() -> Setup {
     wrong_load_with(Changes::default())
 }
 
-fn wrong_load_with(changes: Changes) -> Setup {
+pub(crate) fn wrong_load_with(changes: Changes) -> Setup {
     let setup = Setup::with(Scenario { changes, ..Scenario::default() });
     setup.backup();
     setup.service.set_data("Stores", wrong());
     setup
 }
 
-fn published(setup: &Setup) -> Data {
+pub(crate) fn published(setup: &Setup) -> Data {
     setup.service.versions("Stores").published.unwrap().data
 }
 
-fn staged(setup: &Setup) -> Option<Data> {
+pub(crate) fn staged(setup: &Setup) -> Option<Data> {
     setup.service.versions("Stores").staged.map(|version| version.data)
 }
 
-fn is(data: &Data, other: &Data) -> bool {
+pub(crate) fn is(data: &Data, other: &Data) -> bool {
     data.document() == other.document()
 }
 
-fn loads(setup: &Setup) -> usize {
+pub(crate) fn loads(setup: &Setup) -> usize {
     let changes = setup.service.changes();
     changes
         .iter()
@@ -53,7 +52,7 @@ fn loads(setup: &Setup) -> usize {
         .count()
 }
 
-fn safety_backups(setup: &Setup) -> Vec<PathBuf> {
+pub(crate) fn safety_backups(setup: &Setup) -> Vec<PathBuf> {
     let manifests = setup.manifests("stores").into_iter();
     manifests.filter(|path| read_json(path)["safety"] == json!(true)).collect()
 }
@@ -281,40 +280,6 @@ fn a_wrong_key_or_a_service_that_is_down_ends_before_a_job() {
     assert_eq!(setup.jobs().len(), jobs);
 }
 
-/// The command while the service does not end its load.
-fn restoring(setup: &Setup) -> crate::harness::Process {
-    let process = setup.start(&["restore", "stores@1", "--to", "stores", "--publish", "--yes"]);
-    until("a load", || (loads(setup) == 1).then_some(()));
-    process
-}
-
-#[test]
-fn a_stopped_restore_goes_on_with_the_same_command() {
-    let setup = wrong_load_with(Changes { pending_polls: 60, ..Changes::default() });
-    let done = restoring(&setup).stop(Signal::INT);
-    assert_eq!(done.code, 1, "{done:?}");
-    assert!(done.stdout.contains("this command, typed again"), "{done:?}");
-    let again = setup.run(&["restore", "stores@1", "--to", "stores", "--publish", "--yes"]);
-    assert_eq!(again.code, 0, "{again:?}");
-    assert!(again.stderr.contains("joins job"), "{again:?}");
-    assert_eq!(loads(&setup), 1);
-    assert!(is(&published(&setup), &good()));
-}
-
-#[test]
-fn a_source_has_one_live_job() {
-    let setup = wrong_load_with(Changes { pending_polls: 60, ..Changes::default() });
-    let first = restoring(&setup);
-    let other = setup.run(&["restore", "stores@1", "--to", "stores", "--yes"]);
-    assert_eq!(other.code, 1, "{other:?}");
-    assert!(other.stderr.contains("nightjar cancel"), "{other:?}");
-    let rollback = setup.run(&["rollback", "stores", "--yes"]);
-    assert_eq!(rollback.code, 1, "{rollback:?}");
-    let done: Done = first.end();
-    assert_eq!(done.code, 0, "{done:?}");
-    assert_eq!(loads(&setup), 1);
-}
-
 #[test]
 fn a_restore_waits_for_no_live_backup_but_names_it() {
     let setup = wrong_load();
@@ -340,18 +305,24 @@ fn a_deleted_source_is_made_again_without_a_safety_backup() {
 }
 
 #[test]
-fn the_snapshot_must_be_in_the_archive() {
+fn a_snapshot_is_restored_from_a_copy_of_the_archive() {
     let setup = wrong_load();
     let manifest = setup.manifests("stores").remove(0);
-    let elsewhere = setup.path("elsewhere");
-    fs::create_dir(&elsewhere).unwrap();
+    let data = manifest.with_extension("xml.zst");
+    let elsewhere = setup.path("elsewhere/stores");
+    fs::create_dir_all(&elsewhere).unwrap();
+    for file in [&manifest, &data] {
+        fs::copy(file, elsewhere.join(file.file_name().unwrap())).unwrap();
+    }
+    fs::remove_dir_all(setup.archive("stores")).unwrap();
     let copied = elsewhere.join(manifest.file_name().unwrap());
-    fs::copy(&manifest, &copied).unwrap();
-    fs::remove_file(&manifest).unwrap();
     let done = setup.run(&["restore", copied.to_str().unwrap(), "--to", "stores", "--yes"]);
-    assert_eq!(done.code, 2, "{done:?}");
-    assert!(done.stderr.contains("is not in the archive"), "{done:?}");
-    assert_eq!(setup.service.count(Kind::Load), 0);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(is(&staged(&setup).unwrap(), &good()));
+    fs::remove_file(&copied).unwrap();
+    let gone = setup.run(&["restore", copied.to_str().unwrap(), "--to", "stores", "--yes"]);
+    assert_eq!(gone.code, 2, "{gone:?}");
+    assert_eq!(loads(&setup), 1);
 }
 
 #[test]

@@ -7,7 +7,6 @@ mod plan;
 use super::destination::{Destination, confirm, failed, outcome};
 use super::output::{self, Lines, count};
 use super::{Common, Problem, archive, exit};
-use crate::archive::{Archive, Snapshot};
 use crate::job::{Goal, Job, Restore, RestoredSnapshot};
 use clap::Args;
 use plan::{Asked, Chosen, Plan, Refusal, Target};
@@ -56,7 +55,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     let destination = Destination::connect(&settings, &arguments.to)?;
     let limits = destination.restoring()?.limits();
     let archive = archive(&settings);
-    let snapshot = filed(&archive, &arguments.snapshot)?;
+    let snapshot = archive.select(&arguments.snapshot)?;
     let only: BTreeSet<&str> = arguments.only.iter().map(String::as_str).collect();
     let document = document::read(&archive, &snapshot, &only)?;
     let versions = destination.versions().await?;
@@ -107,20 +106,6 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     let job =
         destination.carry_out(restore, &format!("restore of {name} asked for by hand")).await?;
     conclude(&job, arguments.publish)
-}
-
-/// The snapshot that an argument names, which must be in this archive: it is held there.
-fn filed(archive: &Archive, text: &str) -> Result<Snapshot, Problem> {
-    let named = archive.select(text)?.manifest;
-    let found = archive.find(&named.source, named.name());
-    found.filter(|snapshot| snapshot.manifest.content == named.content).ok_or_else(|| {
-        Problem::usage(format!(
-            "{text} is not in the archive {}: copy its files there, into the folder {}, and type \
-             `nightjar reindex`",
-            archive.root().display(),
-            named.source
-        ))
-    })
 }
 
 fn show(plan: &Plan, destination: &Destination<'_>) -> Result<(), Problem> {
