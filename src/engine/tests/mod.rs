@@ -4,6 +4,7 @@ mod clocks;
 mod compare;
 mod jobs;
 mod quotas;
+mod restores;
 mod results;
 mod schedules;
 mod workers;

@@ -244,7 +244,7 @@ impl Next<'_> {
             if restore.unsettled.is_some() {
                 self.change.remote = RemoteEffect::Ended;
             }
-            return self.published(&id);
+            return self.published(id);
         }
         let Some(unsettled) = restore.unsettled else {
             if listed == Some(wanted) {
@@ -273,20 +273,27 @@ impl Next<'_> {
 
     fn after_move(&mut self, looked: &Looked) {
         let id = self.state_of_restore().version.unwrap_or_default();
-        if looked.version(&id).is_some_and(|it| it.state == VersionState::Published) {
-            return self.published(&id);
+        let published = looked.first(VersionState::Published).map(|it| it.id.clone());
+        // A service may give the version the identifier of the job that published it.
+        let names = [Some(id.as_str()), self.change.job.remote_id()];
+        let is_ours = |published: &String| {
+            names.iter().flatten().any(|name| name.eq_ignore_ascii_case(published))
+        };
+        if let Some(published) = published.filter(is_ours) {
+            return self.published(published);
         }
         if !self.look_again("the service does not list the version as published yet") {
             self.fail(ErrorKind::Protocol, &never_published(&id, &self.patience()));
         }
     }
 
-    fn published(&mut self, id: &str) {
+    fn published(&mut self, id: String) {
         let before = self.state_of_restore().published_before;
-        let message = match before.filter(|before| !before.eq_ignore_ascii_case(id)) {
+        let message = match before.filter(|before| !before.eq_ignore_ascii_case(&id)) {
             Some(before) => format!("version {id} is published; before that it was {before}"),
             None => format!("version {id} is published"),
         };
+        self.restore(|it| it.version = Some(id));
         self.restored(message);
     }
 }
@@ -297,7 +304,8 @@ fn trace(seen: &Seen, looked: &Looked, kind: ActivityKind) -> Trace {
         let is_kind = it.kind == kind || it.kind == ActivityKind::Other;
         let name = it.name.as_ref();
         let is_name = name.is_none_or(|name| name.eq_ignore_ascii_case(&looked.name));
-        is_kind && is_name && !seen.has_activity(&it.id)
+        // A version that was there before has its own load, however late that is listed.
+        is_kind && is_name && !seen.has_activity(&it.id) && !seen.has_version(&it.id)
     };
     let mut activities = looked.activities.iter().filter(may_be_ours);
     let staged = looked.first(VersionState::Staged).filter(|_| kind == ActivityKind::Load);

@@ -1,0 +1,560 @@
+//! Restores against the simulated service, which lies, loses answers and has other users.
+
+use super::*;
+use crate::failpoint::{self, Point};
+use crate::job::{ErrorKind, Goal, Restore, RestoredSnapshot, VersionState};
+use crate::manifest::Role;
+use crate::simulator::{
+    AccountScenario, Act, Alteration, Changes, Interference, JobLinks, LoadOperation, Moment,
+    Outcome, Versions,
+};
+use crate::store::Creation;
+
+/// What the source had when it was backed up, and what another user published since.
+fn good() -> Data {
+    Data::first_places(20)
+}
+
+fn wrong() -> Data {
+    Data::first_places(5)
+}
+
+/// A machine with one snapshot of good data, whose source publishes wrong data now.
+struct Morning {
+    machine: Machine,
+    engine: Engine,
+    store: Store,
+    snapshot: crate::archive::Snapshot,
+}
+
+impl Morning {
+    async fn new() -> Morning {
+        let quick = Scenario { pending_polls: 0, ..Scenario::default() };
+        let mut machine = Machine::new(quick).await;
+        let (engine, store) = machine.start().await;
+        store.job_for(by_hand(), night()).await.unwrap();
+        let job = machine.until_quiet(&engine, &store).await;
+        assert_eq!(job.state, State::Archived, "{job:?}");
+        let archive = engine.shared.archive.clone();
+        let snapshot = archive.newest("one").unwrap().unwrap();
+        machine.simulator.set_data("One", wrong());
+        machine.mock.advance(TimeDelta::minutes(1));
+        Morning { machine, engine, store, snapshot }
+    }
+
+    fn service(&self, changes: Changes) {
+        let scenario = Scenario { pending_polls: 0, changes, ..Scenario::default() };
+        self.machine.simulator.set_scenario("One", scenario);
+    }
+
+    fn restore(&self) -> Restore {
+        let settings = self.machine.settings();
+        let manifest = &self.snapshot.manifest;
+        Restore {
+            snapshot: Some(RestoredSnapshot {
+                manifest: self.snapshot.path.clone(),
+                source: manifest.source.clone(),
+                sha256: manifest.content.sha256.clone(),
+                bytes: manifest.content.bytes,
+                entities: manifest.entities,
+            }),
+            publish: true,
+            ..Restore::new(Goal::Load, settings.requested(&settings.sources[0]))
+        }
+    }
+
+    async fn create(&self, restore: Restore) -> Job {
+        let now = self.machine.clock.now();
+        match self.store.create_restore(by_hand(), restore, now).await.unwrap() {
+            Creation::Created(job) => *job,
+            Creation::Busy(job) => panic!("{job:?}"),
+        }
+    }
+
+    /// The job once it has ended.
+    async fn run(&self, restore: Restore) -> Job {
+        let id = self.create(restore).await.id;
+        self.machine.until_quiet(&self.engine, &self.store).await;
+        let job = self.store.job(id).await.unwrap().unwrap();
+        assert!(job.state.is_final(), "{job:?}");
+        job
+    }
+
+    fn versions(&self) -> Versions {
+        self.machine.simulator.versions("One")
+    }
+
+    fn publishes(&self, data: &Data) -> bool {
+        self.versions().published.is_some_and(|it| it.data.document() == data.document())
+    }
+
+    fn posts(&self, kind: Kind) -> usize {
+        self.machine.simulator.count(kind)
+    }
+
+    fn archive(&self) -> Archive {
+        self.engine.shared.archive.clone()
+    }
+
+    fn is_held(&self, manifest: &Path) -> bool {
+        let name = manifest.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        self.archive().hold_of("one", name).is_some()
+    }
+
+    async fn timeline(&self, job: &Job) -> Vec<String> {
+        let timeline = self.store.timeline(job.id).await.unwrap();
+        timeline.into_iter().map(|it| format!("{}: {}", it.kind, it.message)).collect()
+    }
+}
+
+fn error_of(job: &Job) -> Option<ErrorKind> {
+    job.error.as_ref().map(|error| error.kind)
+}
+
+#[tokio::test]
+async fn a_restore_backs_up_loads_compares_and_publishes_the_exact_bytes() {
+    let morning = Morning::new().await;
+    let job = morning.run(morning.restore()).await;
+    assert_eq!(job.state, State::Archived, "{:?}", morning.timeline(&job).await);
+    assert!(morning.publishes(&good()));
+    assert_eq!((morning.posts(Kind::Load), morning.posts(Kind::Commit)), (1, 1));
+    let loads = morning.machine.simulator.changes();
+    let load = loads.iter().find(|it| !it.body.is_empty() && !it.is_elsewhere).unwrap();
+    assert_eq!(load.body, good().document());
+    // What was published before is a snapshot with a role of its own, and nothing is held any more.
+    let safety = job.snapshot.clone().unwrap();
+    let safety = morning.archive().select(safety.to_str().unwrap()).unwrap();
+    assert_eq!((safety.manifest.role, safety.manifest.entities), (Role::Safety, 5));
+    assert!(!morning.is_held(&safety.path) && !morning.is_held(&morning.snapshot.path));
+    assert_eq!(morning.archive().newest("one").unwrap().unwrap().path, morning.snapshot.path);
+    let kinds = kinds(&morning.store, job.id).await;
+    for kind in ["queued", "checked", "safety", "looked", "verified", "restored"] {
+        assert!(kinds.iter().any(|it| it == kind), "{kind}: {kinds:?}");
+    }
+    assert_eq!(kinds.last().unwrap(), "restored");
+    // Four remote jobs: two exports, a load, a publication.
+    assert_eq!(job.attempts, 4);
+    assert_eq!(
+        morning.store.quota_used("contoso", morning.machine.clock.now()).await.unwrap().0,
+        0
+    );
+}
+
+#[tokio::test]
+async fn without_publish_it_stays_staged_and_can_be_published_and_rolled_back_later() {
+    let morning = Morning::new().await;
+    let restore = Restore { publish: false, ..morning.restore() };
+    let job = morning.run(restore).await;
+    assert_eq!(job.state, State::Archived);
+    assert!(morning.publishes(&wrong()));
+    let version = job.restore.as_ref().unwrap().version.clone().unwrap();
+    assert_eq!(morning.versions().staged.unwrap().job_id, version);
+    let last = morning.timeline(&job).await.pop().unwrap();
+    assert!(last.ends_with(&format!("`nightjar publish one {version}` publishes it")), "{last}");
+    let destination = morning.restore().destination;
+    let goal = |goal, version| Restore { version, ..Restore::new(goal, destination.clone()) };
+    let other = morning.run(goal(Goal::Publish, Some("another".into()))).await;
+    assert_eq!(error_of(&other), Some(ErrorKind::Rejected));
+    let before = morning.versions().published.unwrap().job_id;
+    let published = morning.run(goal(Goal::Publish, Some(version.clone()))).await;
+    assert_eq!(published.state, State::Archived, "{:?}", morning.timeline(&published).await);
+    assert!(morning.publishes(&good()));
+    assert_eq!((published.snapshot, published.attempts), (None, 1));
+    let back = morning.run(goal(Goal::RollBack, Some(before.clone()))).await;
+    assert_eq!(back.state, State::Archived, "{:?}", morning.timeline(&back).await);
+    assert!(morning.publishes(&wrong()));
+    let restore = back.restore.unwrap();
+    assert_eq!((restore.version, restore.published_before), (Some(before), Some(version)));
+}
+
+/// How a service misbehaves, and what becomes of a restore that is to publish.
+struct Case {
+    name: &'static str,
+    changes: Changes,
+    account: AccountScenario,
+    /// `None` where it ends well.
+    error: Option<ErrorKind>,
+    loads: usize,
+    commits: usize,
+}
+
+fn case(name: &'static str, error: Option<ErrorKind>, loads: usize, commits: usize) -> Case {
+    let (changes, account) = (Changes::default(), AccountScenario::default());
+    Case { name, changes, account, error, loads, commits }
+}
+
+fn cases() -> Vec<Case> {
+    use ErrorKind::{Aborted, Corrupt, Protocol, Rejected, Unavailable};
+    let load = |name, fault: Fault, error, loads, commits| {
+        let mut case = case(name, error, loads, commits);
+        case.changes.load = vec![fault];
+        case
+    };
+    let commit = |name, fault: Fault, error, commits| {
+        let mut case = case(name, error, 1, commits);
+        case.changes.commit = vec![fault];
+        case
+    };
+    let kept = |name, alteration, error, commits| {
+        let mut case = case(name, error, 1, commits);
+        case.changes.kept = Some(alteration);
+        case
+    };
+    let ends = |name, load: Outcome, commit: Outcome, error, commits| {
+        let mut case = case(name, error, 1, commits);
+        case.changes.load_outcomes = vec![load];
+        case.changes.commit_outcomes = vec![commit];
+        case
+    };
+    let meanwhile = |name, at, act, error, commits| {
+        let mut case = case(name, error, 1, commits);
+        case.changes.interference = vec![Interference { at, act }];
+        case
+    };
+    let (fine, none) = (Outcome::completed, Outcome::completed_without_effect);
+    vec![
+        load("lost after the effect", Fault::LostAnswer, None, 1, 1),
+        load("lost before the effect", Fault::Refused, None, 2, 1),
+        load("broken in its middle", Fault::BrokenUpload(100), None, 2, 1),
+        load("over its limit", Fault::Quota(429), None, 2, 1),
+        load("over its limit, as 403", Fault::Quota(403), None, 2, 1),
+        load("too many sources", Fault::SourceLimit, Some(Rejected), 1, 0),
+        load("an error, and no effect", Fault::http(500), Some(Unavailable), 1, 0),
+        load("an error after the effect", Fault::ErrorAfter(500), None, 1, 1),
+        load("refused", Fault::http(400), Some(Rejected), 1, 0),
+        load("an answer cut in its middle", Fault::EndsHalfway, None, 1, 1),
+        Case {
+            account: AccountScenario { no_jobs: true, ..AccountScenario::default() },
+            ..load("lost, and no jobs are listed", Fault::LostAnswer, None, 1, 1)
+        },
+        Case {
+            account: AccountScenario { jobs_lag: 2, ..AccountScenario::default() },
+            ..load("lost, and listed late", Fault::LostAnswer, None, 1, 1)
+        },
+        Case {
+            account: AccountScenario {
+                job_links: JobLinks::None,
+                without_names: true,
+                ..AccountScenario::default()
+            },
+            ..load("lost, and listed without links", Fault::LostAnswer, None, 1, 1)
+        },
+        commit("lost after the effect", Fault::LostAnswer, None, 1),
+        commit("lost before the effect", Fault::Refused, None, 2),
+        commit("over its limit", Fault::Quota(429), None, 2),
+        commit("refused", Fault::http(400), Some(Rejected), 1),
+        kept("written in another way", Alteration::Reserialised, None, 1),
+        kept("with computed locations", Alteration::ComputedLocation, None, 1),
+        kept("with another value", Alteration::ChangedValue, Some(Corrupt), 0),
+        kept("without an entity", Alteration::DroppedEntity, Some(Corrupt), 0),
+        kept("with one entity more", Alteration::AddedEntity, Some(Corrupt), 0),
+        ends("failed entities", Outcome::with_failed_entities(2), fine(), Some(Rejected), 0),
+        ends("an aborted load", Outcome::aborted("no"), fine(), Some(Aborted), 0),
+        ends("a load without effect", none(), fine(), Some(Protocol), 0),
+        ends("an aborted publication", fine(), Outcome::aborted("no"), Some(Aborted), 1),
+        ends("a publication without effect", fine(), none(), Some(Protocol), 1),
+        meanwhile(
+            "another load before ours is compared",
+            Moment::Loaded,
+            Act::Stage(wrong()),
+            Some(Rejected),
+            0,
+        ),
+        meanwhile(
+            "another load before ours is published",
+            Moment::StagedFetched,
+            Act::Stage(wrong()),
+            Some(Rejected),
+            0,
+        ),
+        Case {
+            changes: Changes { versions_lag: 2, ..Changes::default() },
+            ..case("versions listed late", None, 1, 1)
+        },
+        Case {
+            changes: Changes { new_id_on_publish: true, ..Changes::default() },
+            ..case("another id when published", None, 1, 1)
+        },
+    ]
+}
+
+#[tokio::test]
+async fn whatever_the_service_does_nothing_unequal_is_published_and_nothing_is_sent_twice() {
+    for Case { name, changes, account, error, loads, commits } in cases() {
+        let morning = Morning::new().await;
+        morning.service(changes);
+        morning.machine.simulator.set_account(account);
+        let job = morning.run(morning.restore()).await;
+        let timeline = morning.timeline(&job).await;
+        let shown = format!("{name}: {}", timeline.join("\n"));
+        assert_eq!(error_of(&job), error, "{shown}");
+        assert_eq!(
+            (morning.posts(Kind::Load), morning.posts(Kind::Commit)),
+            (loads, commits),
+            "{shown}"
+        );
+        let published = morning.versions().published.unwrap().data.document();
+        match error {
+            None => assert!(published != wrong().document(), "{shown}"),
+            Some(_) => assert!(published == wrong().document(), "{shown}"),
+        }
+        // A failed restore keeps what was published before.
+        let safety = job.snapshot.clone().unwrap();
+        assert_eq!(morning.is_held(&safety), error.is_some(), "{shown}");
+        assert!(!morning.is_held(&morning.snapshot.path), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn chosen_entities_are_loaded_beside_what_is_published() {
+    let morning = Morning::new().await;
+    let reader = |data: Data| {
+        let document = data.document();
+        let limits = crate::dataset::DocumentLimits::default();
+        let mut reader = crate::dataset::Reader::open(&document[..], &limits).unwrap();
+        let mut keys = Vec::new();
+        while let Some(entity) = reader.next_entity().unwrap() {
+            keys.push(entity.key().unwrap().to_owned());
+        }
+        keys
+    };
+    let keys = reader(good());
+    let only = vec![keys[3].clone(), keys[17].clone()];
+    let job = morning.run(Restore { only: only.clone(), ..morning.restore() }).await;
+    assert_eq!(job.state, State::Archived, "{:?}", morning.timeline(&job).await);
+    let mut expected = reader(wrong());
+    expected.push(keys[17].clone());
+    let published = morning.versions().published.unwrap().data;
+    let mut found = reader(published);
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    let loads = morning.machine.simulator.changes();
+    let load = loads.iter().find(|it| !it.body.is_empty() && !it.is_elsewhere).unwrap();
+    assert_eq!(reader(Data::raw(load.body.clone())), only);
+    let unknown = Restore { only: vec!["no such key".into()], ..morning.restore() };
+    let job = morning.run(unknown).await;
+    assert_eq!((error_of(&job), job.attempts), (Some(ErrorKind::Corrupt), 0));
+}
+
+#[tokio::test]
+async fn a_damaged_or_removed_snapshot_is_never_sent() {
+    for is_removed in [false, true] {
+        let morning = Morning::new().await;
+        let data = morning.snapshot.data();
+        if is_removed {
+            std::fs::remove_file(&data).unwrap();
+        } else {
+            let mut bytes = std::fs::read(&data).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&data, bytes).unwrap();
+        }
+        let job = morning.run(morning.restore()).await;
+        assert_eq!(error_of(&job), Some(ErrorKind::Corrupt));
+        assert_eq!((morning.posts(Kind::Load), job.attempts), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_publishes_nothing_needs_no_safety_backup() {
+    let morning = Morning::new().await;
+    morning.machine.simulator.delete_source("One");
+    let job = morning.run(morning.restore()).await;
+    assert_eq!(error_of(&job), Some(ErrorKind::NotFound));
+    assert!(job.error.unwrap().message.contains("--no-safety"));
+    assert_eq!(morning.posts(Kind::Load), 0);
+    let job = morning.run(Restore { safety: false, ..morning.restore() }).await;
+    assert_eq!(job.state, State::Archived, "{:?}", morning.timeline(&job).await);
+    assert!(morning.publishes(&good()));
+    assert_eq!(job.snapshot, None);
+}
+
+#[tokio::test]
+async fn a_lost_load_is_compared_even_where_no_comparison_was_asked_for() {
+    let morning = Morning::new().await;
+    morning.service(Changes { load: vec![Fault::LostAnswer], ..Changes::default() });
+    let job = morning.run(Restore { verify: false, ..morning.restore() }).await;
+    assert_eq!(job.state, State::Archived);
+    assert!(kinds(&morning.store, job.id).await.iter().any(|kind| kind == "verified"));
+    let job = morning.run(Restore { verify: false, ..morning.restore() }).await;
+    assert!(kinds(&morning.store, job.id).await.iter().all(|kind| kind != "verified"));
+    let timeline = morning.timeline(&job).await;
+    assert!(timeline.iter().any(|line| line.contains("not compared, as was asked for")));
+}
+
+#[tokio::test]
+async fn a_restore_ends_when_its_destination_changes_in_the_configuration() {
+    let morning = Morning::new().await;
+    let job = morning.create(morning.restore()).await;
+    for _ in 0..3 {
+        morning.engine.tick().await.unwrap();
+        morning.machine.mock.advance(TimeDelta::minutes(1));
+    }
+    let mut config = (*morning.engine.config()).clone();
+    config.settings.sources[0].target = data_source("Two");
+    morning.engine.set_config(config);
+    morning.machine.until_quiet(&morning.engine, &morning.store).await;
+    let job = morning.store.job(job.id).await.unwrap().unwrap();
+    assert_eq!(error_of(&job), Some(ErrorKind::Rejected));
+    let two = morning.machine.simulator.versions("Two");
+    assert!(two.staged.is_none() && morning.posts(Kind::Load) == 0);
+}
+
+#[tokio::test]
+async fn a_backup_whose_target_changes_begins_again_and_files_nothing_under_a_wrong_name() {
+    let mut machine = Machine::new(Scenario { pending_polls: 3, ..Scenario::default() }).await;
+    machine.extra = "[retry]\njob_attempts = 1".to_owned();
+    machine.simulator.set_data("Two", wrong());
+    let (engine, store) = machine.start().await;
+    store.job_for(by_hand(), night()).await.unwrap();
+    engine.tick().await.unwrap();
+    assert_eq!(newest(&store).await.state, State::Waiting);
+    let mut config = (*engine.config()).clone();
+    config.settings.sources[0].target = data_source("Two");
+    config.settings.retry.job_attempts = 3;
+    config.settings.accounts.get_mut("contoso").unwrap().max_in_process = 2;
+    engine.set_config(config);
+    let job = machine.until_quiet(&engine, &store).await;
+    assert_eq!((job.state, job.attempts), (State::Archived, 2));
+    let snapshot = engine.shared.archive.newest("one").unwrap().unwrap();
+    assert_eq!(snapshot.manifest.origin.name(), "Two");
+    assert_eq!(snapshot.manifest.entities, 5);
+}
+
+#[tokio::test]
+async fn a_cancelled_restore_keeps_its_safety_backup_held_and_releases_its_snapshot() {
+    let morning = Morning::new().await;
+    let id = morning.create(morning.restore()).await.id;
+    loop {
+        morning.engine.tick().await.unwrap();
+        let job = morning.store.job(id).await.unwrap().unwrap();
+        if job.stage() == crate::job::Stage::Verify {
+            break;
+        }
+        morning.machine.mock.set(job.due_at.max(morning.machine.clock.now()));
+    }
+    assert!(morning.is_held(&morning.snapshot.path));
+    let now = morning.machine.clock.now();
+    assert_eq!(morning.store.cancel(id, now).await.unwrap(), crate::store::Cancelled::Now);
+    // The next daemon releases what the process that cancelled it could not.
+    let mut ticking = morning.engine.ticking().await.unwrap();
+    ticking.sweep_now().await.unwrap();
+    let job = morning.store.job(id).await.unwrap().unwrap();
+    assert!(!morning.is_held(&morning.snapshot.path));
+    assert!(morning.is_held(&job.snapshot.clone().unwrap()));
+    assert!(morning.publishes(&wrong()));
+    let timeline = morning.timeline(&job).await;
+    assert!(timeline.iter().any(|line| line.contains("stays staged; nothing was published")));
+}
+
+#[tokio::test]
+async fn a_user_s_hold_stays_and_a_restore_s_own_is_there_before_anything_is_sent() {
+    let morning = Morning::new().await;
+    let name = morning.snapshot.manifest.name();
+    let hold = crate::archive::Hold { reason: "mine".into(), since: night() };
+    morning.archive().hold("one", name, &hold).unwrap();
+    let job = morning.run(morning.restore()).await;
+    assert_eq!(job.state, State::Archived);
+    assert_eq!(morning.archive().hold_of("one", name).unwrap().reason, "mine");
+}
+
+/// Deaths at the points of a restore: the next process goes on, nothing is sent twice for one
+/// attempt, and in the end the snapshot is what is published.
+#[tokio::test]
+async fn a_restore_survives_a_death_between_any_two_steps() {
+    for point in [
+        Point::RestoreChecked,
+        Point::Submit,
+        Point::Submitted,
+        Point::Polled,
+        Point::Fetch,
+        Point::Settle,
+        Point::RestoreLook,
+        Point::RestoreLooked,
+        Point::LoadSubmit,
+        Point::LoadSubmitted,
+        Point::VerifyCompared,
+        Point::PublishSubmit,
+        Point::PublishSubmitted,
+    ] {
+        let morning = Morning::new().await;
+        let id = morning.create(morning.restore()).await.id;
+        let folder = morning.machine.folder.path().to_owned();
+        let dead = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let watching = {
+            let dead = Arc::clone(&dead);
+            failpoint::watch(&folder, move |at, _| {
+                match at == point && !dead.swap(true, Ordering::SeqCst) {
+                    true => Err(std::io::Error::other("dead")),
+                    false => Ok(()),
+                }
+            })
+        };
+        for _ in 0..60 {
+            morning.engine.tick().await.unwrap();
+            if dead.load(Ordering::SeqCst) {
+                break;
+            }
+            let due = morning.store.job(id).await.unwrap().unwrap().due_at;
+            morning.machine.mock.set(due.max(morning.machine.clock.now()));
+        }
+        assert!(dead.load(Ordering::SeqCst), "{point:?} is never reached");
+        drop(watching);
+        let Morning { mut machine, engine, store, snapshot } = morning;
+        drop((engine, store));
+        let (engine, store) = machine.start().await;
+        let morning = Morning { machine, engine, store, snapshot };
+        morning.machine.until_quiet(&morning.engine, &morning.store).await;
+        let job = morning.store.job(id).await.unwrap().unwrap();
+        let timeline = morning.timeline(&job).await.join("\n");
+        assert_eq!(job.state, State::Archived, "{point:?}: {timeline}");
+        assert!(morning.publishes(&good()), "{point:?}");
+        let happened = |it: &crate::simulator::RemoteChange| it.happened && !it.is_elsewhere;
+        let changes = morning.machine.simulator.changes();
+        assert_eq!(changes.iter().filter(|it| happened(it)).count(), 2, "{point:?}: {timeline}");
+        assert!(!morning.is_held(&morning.snapshot.path), "{point:?}");
+        let mut ticking = morning.engine.ticking().await.unwrap();
+        ticking.sweep_now().await.unwrap();
+        assert_eq!(morning.store.unreleased().await.unwrap(), [], "{point:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_backup_of_a_version_is_filed_apart_and_gives_way_to_the_ordinary_one() {
+    let morning = Morning::new().await;
+    let older = morning.versions().older[0].job_id.clone();
+    let now = morning.machine.clock.now();
+    let created = morning.store.create_version(by_hand(), older.clone(), now).await.unwrap();
+    let Creation::Created(job) = created else { panic!("{created:?}") };
+    assert_eq!(job.version.as_ref(), Some(&older));
+    // It is queued, and the source's time comes.
+    let new = NewJob { trigger: Trigger::Schedule, ..by_hand() };
+    morning.store.start_schedule("one", "x", night() - TimeDelta::days(1)).await.unwrap();
+    let made = morning.store.account_for(new, now, 0, now).await.unwrap();
+    assert!(matches!(made, crate::store::Accounted::Job(_)), "{made:?}");
+    let ended = morning.store.job(job.id).await.unwrap().unwrap();
+    assert_eq!(ended.state, State::Cancelled);
+    morning.machine.until_quiet(&morning.engine, &morning.store).await;
+    let now = morning.machine.clock.now();
+    morning.store.create_version(by_hand(), older.clone(), now).await.unwrap();
+    let job = morning.machine.until_quiet(&morning.engine, &morning.store).await;
+    assert_eq!(job.state, State::Archived, "{:?}", morning.timeline(&job).await);
+    let made = morning.archive().select(job.snapshot.unwrap().to_str().unwrap()).unwrap();
+    assert_eq!((made.manifest.role, made.manifest.entities), (Role::Version, 20));
+    assert_eq!(made.manifest.origin.version, Some(older));
+    let newest = morning.archive().newest("one").unwrap().unwrap();
+    assert_eq!((newest.manifest.role, newest.manifest.entities), (Role::Ordinary, 5));
+}
+
+#[tokio::test]
+async fn versions_are_listed_for_what_they_are() {
+    let morning = Morning::new().await;
+    morning.machine.simulator.load_elsewhere("One", LoadOperation::CompleteStaging, good());
+    let config = morning.engine.config();
+    let listing = config.services["contoso"].listing().unwrap();
+    let target = &config.settings.sources[0].target;
+    let versions = listing.versions(target, night()).await.unwrap();
+    let states: Vec<_> = versions.iter().map(|it| it.state).collect();
+    assert_eq!(states, [VersionState::Published, VersionState::Staged, VersionState::Older]);
+}
