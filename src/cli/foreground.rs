@@ -70,6 +70,11 @@ impl<'s> Foreground<'s> {
         &self.store
     }
 
+    /// What ends the work.
+    pub(super) fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
     /// Begins to show a job.
     pub(super) fn show(&self, job: &Job) {
         self.watch.add(job);

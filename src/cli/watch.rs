@@ -3,7 +3,7 @@
 
 use super::output;
 use crate::engine::{Notice, Observer};
-use crate::job::{EventKind, Job, State};
+use crate::job::{EventKind, Job, Stage, State};
 use crate::printable::one_line;
 use crate::store::{Store, StoreError, TimelineEvent};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -182,6 +182,9 @@ fn sentence(job: &Job, now: DateTime<Utc>) -> String {
         1 => "1 poll".to_owned(),
         polls => format!("{polls} polls"),
     };
+    if let Some(restore) = job.restore.as_ref().filter(|_| !job.state.is_final()) {
+        return format!("{} ({polls}{next})", doing(restore.stage));
+    }
     match job.state {
         State::Queued => "queued".to_owned(),
         State::Waiting => format!("the service is working ({polls}{next})"),
@@ -189,6 +192,21 @@ fn sentence(job: &Job, now: DateTime<Utc>) -> String {
         State::Archived => format!("archived after {polls}"),
         State::Failed => "failed".to_owned(),
         State::Cancelled => "cancelled".to_owned(),
+    }
+}
+
+/// What a restore is doing in a stage.
+fn doing(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Backup => "backing up",
+        Stage::Check => "reading the snapshot",
+        Stage::Safety => "backing up what is published",
+        Stage::BeforeLoad => "looking at what the service has",
+        Stage::Load => "loading",
+        Stage::Verify => "comparing the staged version",
+        Stage::BeforePublish | Stage::BeforeRollBack => "looking at what is published",
+        Stage::Publish => "publishing",
+        Stage::RollBack => "rolling back",
     }
 }
 
