@@ -303,6 +303,9 @@ pub struct Source {
     /// If more than this part of the entities were added, removed or changed since the last good
     /// snapshot, that is suspicious; 0 to 1. `None` compares nothing.
     pub max_change: Option<f64>,
+    /// No remote job while the service lists the version that the newest snapshot came from, for no
+    /// longer than this since the last download; above zero. `None`: always one.
+    pub skip_unchanged: Option<Duration>,
     /// How long after a scheduled time a good snapshot may still be missing.
     pub grace: Duration,
     /// The file's default, overridden key by key.

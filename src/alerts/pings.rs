@@ -57,7 +57,10 @@ pub(super) fn queue() -> (mpsc::Sender<BackupEvent>, BackupEvents) {
 fn phase(job: &Job, events: &[JobEvent]) -> Option<(Phase, String)> {
     let message = |kind| events.iter().find(|event| event.kind() == kind).map(JobEvent::message);
     match job.state {
-        State::Archived => Some((Phase::Success, message(EventKind::Archived)?)),
+        State::Archived => {
+            let how = message(EventKind::Archived).or(message(EventKind::Unchanged));
+            Some((Phase::Success, how?))
+        }
         State::Failed => {
             let error = job.error.as_ref()?;
             Some((Phase::Fail, format!("job {}: {}: {}", job.id, error.kind, error.message)))

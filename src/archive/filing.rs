@@ -8,7 +8,9 @@ use crate::digest::Digesting;
 use crate::failpoint::{self, Point};
 use crate::files::{self, Folder};
 use crate::job::wrong_number;
-use crate::manifest::{LATEST, Manifest, ManifestFormat, Name, Origin, Role, Stored};
+use crate::manifest::{
+    LATEST, Manifest, ManifestFormat, Name, Origin, PublishedVersion, Role, Stored,
+};
 use chrono::{DateTime, Utc};
 use std::io::{self, BufReader, Write};
 use std::path::Path;
@@ -22,6 +24,8 @@ pub struct SnapshotMeta {
     pub origin: Origin,
     /// What the snapshot is for.
     pub role: Role,
+    /// The version that it came from, where that is known.
+    pub published_version: Option<PublishedVersion>,
     /// The job's number.
     pub job: i64,
     /// The remote job's identifier.
@@ -53,6 +57,7 @@ impl SnapshotMeta {
             source: source.to_owned(),
             origin: origin.clone(),
             role: Role::Ordinary,
+            published_version: None,
             job,
             remote_id: None,
             scheduled_for: None,
@@ -119,6 +124,7 @@ impl Archive {
             source: meta.source,
             origin: meta.origin,
             role: meta.role,
+            published_version: meta.published_version,
             job: meta.job,
             remote_id: meta.remote_id,
             scheduled_for: meta.scheduled_for,

@@ -67,6 +67,7 @@ pub(super) static SOURCE: Section = Section::new(
         "min_entities",
         "max_shrink",
         "max_change",
+        "skip_unchanged",
         "grace",
         "ping",
         "retention",

@@ -33,6 +33,7 @@ impl Engine {
             fetches: free(FETCHES, in_flight.fetches),
             only: run.scope.only().map(<[i64]>::to_vec),
             unconfigured: run.unconfigured.iter().cloned().collect(),
+            looked: self.shared.looks.recent(now),
             limits: Arc::clone(&run.limits),
         };
         let claimed = self.shared.store.claim(claim, now).await?;

@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::archive::{Archive, Received};
 use crate::diff::{self, Archived, DiffError, Options, Unfiled, Until};
-use crate::manifest::ChangeCounts;
+use crate::manifest::{ChangeCounts, PublishedVersion};
 use crate::printable;
 use crate::settings::Source;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,6 +24,8 @@ pub(super) type Compared = Option<Result<ChangeCounts, String>>;
 pub(super) struct Candidate {
     pub(super) received: Received,
     pub(super) compared: Compared,
+    /// The version that it came from, where that is known.
+    pub(super) came_from: Option<PublishedVersion>,
 }
 
 impl Engine {
@@ -38,7 +40,7 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Option<Candidate> {
         if source.max_change.is_none() || received.validation.is_err() {
-            return Some(Candidate { received, compared: None });
+            return Some(Candidate { received, compared: None, came_from: None });
         }
         let _one = tokio::select! {
             one = self.shared.comparing.lock() => one,
@@ -52,7 +54,7 @@ impl Engine {
             let compare = || compare(&archive, &source, &received, &folder, &stopped);
             let compared = catch_unwind(AssertUnwindSafe(compare))
                 .unwrap_or_else(|panic| Some(Err(printable::panic_message(&*panic))));
-            Candidate { received, compared }
+            Candidate { received, compared, came_from: None }
         });
         let ended = match tokio::time::timeout(DEADLINE, &mut work).await {
             Ok(ended) => ended,

@@ -107,6 +107,7 @@ impl EngineConfig {
             },
             policy: policy.clone(),
             requested: self.settings.requested(source),
+            looks_first: source.skip_unchanged.is_some(),
         };
         let served = |source: &&Source| self.services.contains_key(&source.account);
         self.settings

@@ -57,8 +57,13 @@ impl Engine {
         let folder = &config.settings.state_dir;
         let candidate = match job.is_ordinary_backup() {
             true => self.compare(source, received, folder, &handle.cancel).await?,
-            false => Candidate { received, compared: None },
+            false => Candidate { received, compared: None, came_from: None },
         };
+        let came_from = tokio::select! {
+            came_from = self.came_from(work) => came_from,
+            () = handle.cancel.cancelled() => return None,
+        };
+        let candidate = Candidate { came_from, ..candidate };
         if self.fails_at(Point::Settle) {
             return None;
         }
@@ -223,7 +228,7 @@ impl Engine {
         job: &Job,
         candidate: Candidate,
     ) -> io::Result<Outcome> {
-        let Candidate { mut received, compared } = candidate;
+        let Candidate { mut received, compared, came_from } = candidate;
         let summary = match &mut received.validation {
             Ok(summary) => summary,
             Err(error) => return Err(io::Error::other(error.to_string())),
@@ -258,6 +263,7 @@ impl Engine {
             source: source.name.clone(),
             origin: source.target.origin().clone(),
             role: role_of(job),
+            published_version: came_from,
             job: job.id,
             remote_id: job.remote_id().map(str::to_owned),
             scheduled_for: job.scheduled_for,

@@ -28,6 +28,7 @@ mod step;
 mod tests;
 mod ticking;
 mod timers;
+mod unchanged;
 mod workers;
 
 pub use config::{ConnectError, EngineConfig};
@@ -94,6 +95,8 @@ struct Shared {
     /// Attempts to make a snapshot so far.
     attempts: AtomicU64,
     clock_watch: tokio::sync::Mutex<ClockWatch>,
+    /// What was listed before live jobs were submitted.
+    looks: unchanged::Looks,
     /// Held while a download is compared: one at a time, because it takes memory.
     comparing: tokio::sync::Mutex<()>,
 }
@@ -131,6 +134,7 @@ impl Engine {
                 received: AtomicU64::new(0),
                 attempts: AtomicU64::new(0),
                 clock_watch,
+                looks: unchanged::Looks::default(),
                 comparing: tokio::sync::Mutex::default(),
             }),
         }

@@ -3,6 +3,7 @@
 use super::fetch::impossible_name;
 use super::in_flight::StepHandle;
 use super::restore::{is_retargeted, target_of};
+use super::unchanged::is_look;
 use super::{Engine, EngineConfig, Notice};
 use crate::failpoint::{self, Point};
 use crate::job::{
@@ -159,6 +160,9 @@ impl Engine {
             }
         };
         if let Some(change) = change {
+            if change.job().state.is_final() {
+                self.shared.looks.forget(job.id);
+            }
             self.publish(change.job(), change.events());
             if change.job().state.is_final() && !is_backup {
                 self.release_holds().await?;
@@ -176,6 +180,7 @@ impl Engine {
     /// The effect; `None` when it was cancelled.
     async fn perform(&self, work: &Work<'_>, step: JobStep) -> Option<Effect> {
         match step {
+            JobStep::Submit if is_look(work.job) => self.look_for_change(work).await,
             JobStep::Submit => self.submit(work).await,
             JobStep::Poll => tokio::select! {
                 effect = self.poll(work) => (!self.fails_at(Point::Polled)).then_some(effect),
@@ -311,6 +316,7 @@ fn severity(event: &JobEvent) -> Severity {
         | JobEvent::Completed { .. }
         | JobEvent::ErrorLog(_)
         | JobEvent::Archived { .. }
+        | JobEvent::Unchanged { .. }
         | JobEvent::ArchivedBeforeCancel
         | JobEvent::Imported
         | JobEvent::ArchivedInstead(_)

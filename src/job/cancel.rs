@@ -80,6 +80,8 @@ fn end(job: &Job, now: DateTime<Utc>) -> Change {
 pub fn late(stored: &Job, decided: &Change) -> Option<Change> {
     let mut change = Change { record: decided.record, ..Change::of(stored, Mover::Late) };
     if stored.operation == Operation::Backup
+        // A look before a backup archives nothing of the job's own.
+        && decided.by != Mover::Look
         && let Some(snapshot) = &decided.job.snapshot
     {
         // What is archived stays archived, and the job says so.

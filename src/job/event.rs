@@ -106,6 +106,11 @@ pub enum JobEvent {
         /// What was archived.
         message: String,
     },
+    /// The service has what the newest snapshot has: nothing was exported.
+    Unchanged {
+        /// Which snapshot that is.
+        message: String,
+    },
     /// The snapshot was in the archive before its job was cancelled.
     ArchivedBeforeCancel,
     /// The job's snapshot was found in the archive, and the history did not know of it.
@@ -156,6 +161,7 @@ impl JobEvent {
             JobEvent::Archived { .. } | JobEvent::ArchivedBeforeCancel | JobEvent::Imported => {
                 EventKind::Archived
             }
+            JobEvent::Unchanged { .. } => EventKind::Unchanged,
             JobEvent::Suspicious { .. } => EventKind::Suspicious,
             JobEvent::Failed(_) => EventKind::Failed,
             JobEvent::Cancelled | JobEvent::Superseded => EventKind::Cancelled,
@@ -230,6 +236,7 @@ impl JobEvent {
             }
             JobEvent::SafetyBackup { message } => format!("safety backup: {message}"),
             JobEvent::Archived { message }
+            | JobEvent::Unchanged { message }
             | JobEvent::Checked { message }
             | JobEvent::Looked { message }
             | JobEvent::Verified { message }
@@ -262,6 +269,7 @@ impl JobEvent {
             | JobEvent::Queued { note: text, .. }
             | JobEvent::Waits { reason: text, .. }
             | JobEvent::Archived { message: text }
+            | JobEvent::Unchanged { message: text }
             | JobEvent::Checked { message: text }
             | JobEvent::SafetyBackup { message: text }
             | JobEvent::Looked { message: text }

@@ -133,6 +133,8 @@ words! {
         Completed = "completed",
         /// The snapshot is in the archive.
         Archived = "archived",
+        /// The service has what the newest snapshot has: nothing was exported.
+        Unchanged = "unchanged",
         /// The snapshot is archived with a warning.
         Suspicious = "suspicious",
         /// A snapshot that is to be restored was checked.

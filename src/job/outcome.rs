@@ -137,6 +137,18 @@ pub enum Outcome {
     },
     /// Look: what the service lists.
     Looked(Looked),
+    /// Look before a backup: a download would bring what the newest snapshot has.
+    Unchanged {
+        /// Its manifest.
+        manifest: PathBuf,
+        /// A line for the timeline.
+        message: String,
+    },
+    /// Look before a backup: it is to be exported.
+    NotUnchanged {
+        /// A line for the timeline, if there is something to say.
+        note: Option<String>,
+    },
     /// Compare: the staged version is what was to be restored.
     Verified {
         /// A line for the timeline.

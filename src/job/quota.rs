@@ -23,6 +23,13 @@ pub struct AccountLimits {
     /// What submissions of the source are for, by the configuration
     /// ([`Settings::requested`](crate::settings::Settings::requested)).
     pub requested: String,
+    /// Whether what the service has is looked at before the source's first submission of a job.
+    pub looks_first: bool,
+}
+
+/// Whether a due job is looked at before its intent to submit is written.
+pub fn looks_first(job: &Job, limits: &AccountLimits) -> bool {
+    limits.looks_first && job.is_ordinary_backup() && job.attempts == 0 && job.remote.is_none()
 }
 
 /// What an account has running and has started, by the records of its remote jobs.

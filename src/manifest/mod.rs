@@ -4,6 +4,7 @@ mod changes;
 mod format;
 mod name;
 mod origin;
+mod published;
 mod role;
 mod suspicion;
 mod text;
@@ -12,6 +13,7 @@ pub use changes::ChangeCounts;
 pub use format::ManifestFormat;
 pub use name::Name;
 pub use origin::Origin;
+pub use published::{PublishedVersion, is_unchanged};
 pub use role::Role;
 pub use suspicion::{changed_much, newly_unreadable, suspicions};
 pub use text::{ManifestError, ReadManifest};
@@ -47,6 +49,9 @@ pub struct Manifest {
     /// What it is for.
     #[serde(flatten)]
     pub role: Role,
+    /// The version that it came from, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub published_version: Option<PublishedVersion>,
     /// The job that made it.
     pub job: i64,
     /// The remote job's identifier, where the service gave one.

@@ -1,7 +1,7 @@
 //! Where a manifest says that the data came from, and the members of its file, which name that.
 
 use super::role::RoleMembers;
-use super::{Content, Manifest, ManifestFormat, Role, Stored};
+use super::{Content, Manifest, ManifestFormat, PublishedVersion, Role, Stored};
 use crate::dataset::{Column, Unproven, Unreadable};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -40,6 +40,8 @@ pub(super) struct ManifestMembers {
     safety: bool,
     #[serde(default)]
     other_version: bool,
+    #[serde(default)]
+    published_version: Option<PublishedVersion>,
     job: i64,
     #[serde(deserialize_with = "promised")]
     remote_id: Option<String>,
@@ -78,6 +80,7 @@ impl From<ManifestMembers> for Manifest {
                 version: it.version,
             },
             role: Role::of(RoleMembers { safety: it.safety, other_version: it.other_version }),
+            published_version: it.published_version,
             job: it.job,
             remote_id: it.remote_id,
             scheduled_for: it.scheduled_for,

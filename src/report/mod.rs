@@ -308,10 +308,12 @@ impl Reporter {
         let newest = names.iter().filter(ordinary).find_map(found);
         let good = names
             .iter()
-            .filter_map(|name| self.facts(&source.name, *name))
-            .filter(|facts| facts.role.is_ordinary() && !facts.suspicious)
-            .map(|facts| facts.completed_at);
-        let last_success = health::last_success(good, now);
+            .filter_map(|name| Some((name, self.facts(&source.name, *name)?)))
+            .filter(|(_, facts)| facts.role.is_ordinary() && !facts.suspicious);
+        let newest_good = good.clone().next().map(|(name, _)| name.job());
+        let still_good = self.unchanged_at(source, newest_good).await?;
+        let completed = good.map(|(_, facts)| facts.completed_at);
+        let last_success = health::last_success(still_good.into_iter().chain(completed), now);
         if unreadable.is_none() {
             self.forget_others(&source.name, &names);
         }
@@ -355,6 +357,19 @@ impl Reporter {
             unlisted_at: None,
             last_error: unreadable.or(failed.and_then(|job| job.error)),
         })
+    }
+
+    /// When the source's last archived backup found that the service still has what this snapshot
+    /// has, if that is how it ended.
+    async fn unchanged_at(
+        &self,
+        source: &Source,
+        newest_good: Option<i64>,
+    ) -> Result<Option<DateTime<Utc>>, ReportError> {
+        let (Some(store), Some(newest_good)) = (&self.store, newest_good) else { return Ok(None) };
+        let Some(job) = store.last_archived(&source.name).await? else { return Ok(None) };
+        // It has made no snapshot of its own.
+        Ok(job.finished_at.filter(|_| job.attempts == 0 && job.id > newest_good))
     }
 
     fn unreadable(&self, error: io::Error) -> ReportError {

@@ -196,7 +196,8 @@ pub struct SourceStatus {
     pub source: String,
     /// Its health.
     pub health: Health,
-    /// When its newest good snapshot was completed. One dated in the future does not count.
+    /// When its newest good snapshot was completed, or found to be what the service still has. A
+    /// time in the future does not count.
     #[serde(serialize_with = "instant_or_null")]
     pub last_success: Option<DateTime<Utc>>,
     /// The newest snapshot's manifest, suspicious or not.

@@ -10,7 +10,7 @@ use crate::policy::quota::WINDOW;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a worker asks for.
@@ -26,6 +26,8 @@ pub struct Claim {
     pub only: Option<Vec<i64>>,
     /// No job of these sources: they are not in the worker's configuration.
     pub unconfigured: Vec<String>,
+    /// Jobs that need no look before their submission.
+    pub looked: BTreeSet<i64>,
     /// What the accounts of the sources allow, by source; a job of another source is left free.
     pub limits: Arc<BTreeMap<String, AccountLimits>>,
 }
@@ -33,7 +35,8 @@ pub struct Claim {
 /// What a worker has claimed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claimed {
-    /// To be worked on now. A queued one among these has its intent to submit written.
+    /// To be worked on now. A queued one among these has its intent to submit written, unless it is
+    /// looked at first.
     pub jobs: Vec<Job>,
     /// Jobs of sources that are not in the worker's configuration; left free.
     pub unconfigured: Vec<Job>,
@@ -57,7 +60,8 @@ impl Store {
                         claimed.unconfigured.push(job);
                         continue;
                     };
-                    if job.step() == Some(JobStep::Submit) {
+                    let looks = job::looks_first(&job, limits) && !claim.looked.contains(&job.id);
+                    if job.step() == Some(JobStep::Submit) && !looks {
                         prepare(db, job, limits, &claim.owner, &mut known, &mut claimed, now)
                             .await?;
                     } else {

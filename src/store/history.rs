@@ -145,6 +145,21 @@ impl Store {
         Ok(row.as_ref().map(row::job).transpose()?)
     }
 
+    /// A source's newest ordinary backup that is archived.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn last_archived(&self, source: &str) -> Result<Option<Job>> {
+        let row = sqlx::query(
+            "SELECT * FROM jobs WHERE source = ? AND state = 'archived' \
+               AND operation = 'backup' AND version IS NULL ORDER BY id DESC LIMIT 1",
+        )
+        .bind(source)
+        .fetch_optional(&self.readers)
+        .await?;
+        Ok(row.as_ref().map(row::job).transpose()?)
+    }
+
     /// When a source's first job was made.
     pub async fn first_job(&self, source: &str) -> Result<Option<DateTime<Utc>>> {
         let row = sqlx::query("SELECT created_at FROM jobs WHERE source = ? ORDER BY id LIMIT 1")

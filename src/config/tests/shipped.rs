@@ -60,6 +60,7 @@ fn settings_missing_in_the_shipped_file_are_shown_with_their_defaults() {
     assert_eq!(source.min_entities, Source::MIN_ENTITIES);
     assert_eq!(source.max_shrink, Source::MAX_SHRINK);
     assert_eq!(source.max_change, Some(0.3), "an example, not the default");
+    assert_eq!(source.skip_unchanged, Some(std::time::Duration::from_hours(7 * 24)), "an example");
     assert_eq!(source.grace, Source::GRACE);
     assert_eq!(source.ping.as_ref().unwrap().place(), "hc-ping.com");
     let Notify { remind_every, disk_low, try_timeout, webhooks, email, .. } = settings.notify;
@@ -259,6 +260,7 @@ fn the_reference_has_every_default() {
         (&schema::SOURCE, "min_entities", plain(&Source::MIN_ENTITIES)),
         (&schema::SOURCE, "max_shrink", plain(&Source::MAX_SHRINK)),
         (&schema::SOURCE, "max_change", "none".into()),
+        (&schema::SOURCE, "skip_unchanged", "none".into()),
         (&schema::SOURCE, "grace", time(Source::GRACE)),
     ];
     let of_bing = [

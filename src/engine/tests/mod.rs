@@ -7,6 +7,7 @@ mod quotas;
 mod restores;
 mod results;
 mod schedules;
+mod unchanged;
 mod workers;
 
 use super::*;
@@ -26,7 +27,7 @@ use crate::simulator::{
 };
 use crate::store::{Claim, Filter, NewJob};
 use chrono::{TimeDelta, TimeZone};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -157,6 +158,7 @@ fn claim(engine: &Engine) -> Claim {
         fetches: 9,
         only: None,
         unconfigured: Vec::new(),
+        looked: BTreeSet::new(),
         limits: Arc::new(engine.config().limits()),
     }
 }

@@ -31,6 +31,10 @@ pub fn decide(
     random: f64,
 ) -> Change {
     let by = match job.step() {
+        // The look before a backup stands in for its first submission.
+        _ if matches!(outcome, Outcome::Unchanged { .. } | Outcome::NotUnchanged { .. }) => {
+            Mover::Look
+        }
         Some(JobStep::Submit) => Mover::Submit,
         Some(JobStep::Poll) => Mover::Poll,
         Some(JobStep::Check) => Mover::Check,
@@ -64,6 +68,15 @@ pub fn decide(
             next.begin_stage(if safety { Stage::Safety } else { Stage::BeforeLoad });
         }
         Outcome::Looked(looked) => next.looked(looked),
+        Outcome::Unchanged { manifest, message } => {
+            next.event(JobEvent::Unchanged { message: message.clone() });
+            next.change.job.snapshot = Some(manifest.clone());
+            next.end(State::Archived);
+        }
+        Outcome::NotUnchanged { note } => {
+            next.change.events.extend(note.clone().map(JobEvent::Note));
+            next.due_in(Duration::ZERO);
+        }
         Outcome::Verified { message } => {
             next.event(JobEvent::Verified { message: message.clone() });
             next.after_verify();

@@ -103,7 +103,7 @@ fn accepted() -> Outcome {
 
 fn limits(max_in_process: u32) -> AccountLimits {
     let quota = Quota { max_in_process, max_jobs_per_day: 9 };
-    AccountLimits { quota, policy: policy(), requested: "stores".into() }
+    AccountLimits { quota, policy: policy(), requested: "stores".into(), looks_first: false }
 }
 
 /// The job as it is once its intent to submit is stored.

@@ -99,3 +99,55 @@ fn a_crash_between_intent_and_answer_is_charged() {
     let last = Job { attempts: 3, ..job(State::Queued) };
     assert_eq!(ended_as(&unanswered(&last, &policy(), start())), Some(ErrorKind::Unavailable));
 }
+
+/// A job that is due for the first time.
+fn new_job() -> Job {
+    Job { attempts: 0, remote: None, ..job(State::Queued) }
+}
+
+fn unchanged() -> Outcome {
+    Outcome::Unchanged { manifest: "/a/old.json".into(), message: "unchanged: so it is".into() }
+}
+
+#[test]
+fn a_night_without_a_change_ends_with_the_older_snapshot_and_no_remote_job() {
+    let change = after(&new_job(), unchanged(), 3);
+    assert!(change.is_legal());
+    assert_eq!((change.by, &change.remote), (Mover::Look, &RemoteEffect::Keep));
+    let ended = change.job;
+    assert_eq!((ended.state, ended.attempts, ended.polls), (State::Archived, 0, 0));
+    assert_eq!(ended.snapshot, Some("/a/old.json".into()));
+    assert_eq!(ended.finished_at, Some(start() + TimeDelta::seconds(3)));
+}
+
+#[test]
+fn after_a_look_that_finds_a_change_the_job_is_submitted_at_once() {
+    let note = Some("what is published is not known".to_owned());
+    let change = after(&new_job(), Outcome::NotUnchanged { note }, 3);
+    assert!(change.is_legal());
+    assert_eq!(change.events.len(), 1);
+    let next = change.job;
+    assert_eq!((next.state, next.due_at), (State::Queued, start() + TimeDelta::seconds(3)));
+    assert_eq!((next.attempts, next.remote), (0, None));
+}
+
+#[test]
+fn a_job_that_is_cancelled_during_a_look_stays_cancelled() {
+    let cancelled = cancel(&new_job(), start()).unwrap().into_job();
+    assert_eq!(cancelled.state, State::Cancelled);
+    assert_eq!(late(&cancelled, &after(&new_job(), unchanged(), 3)), None);
+}
+
+#[test]
+fn only_the_first_submission_of_an_ordinary_backup_is_looked_at_first() {
+    let looking = AccountLimits { looks_first: true, ..limits(1) };
+    assert!(looks_first(&new_job(), &looking));
+    assert!(!looks_first(&new_job(), &limits(1)));
+    for other in [
+        job(State::Queued),
+        Job { attempts: 1, ..new_job() },
+        Job { version: Some("v1".into()), ..new_job() },
+    ] {
+        assert!(!looks_first(&other, &looking));
+    }
+}

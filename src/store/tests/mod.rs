@@ -15,6 +15,7 @@ use crate::job::{ErrorKind, Job, JobError, JobEvent, Policy, ScheduledTime, Stat
 use crate::policy::backoff::Backoff;
 use crate::policy::quota::Quota;
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -131,12 +132,18 @@ fn claim_with(owner: &str, quota: Quota) -> Claim {
         fetches: 10,
         only: None,
         unconfigured: Vec::new(),
+        looked: BTreeSet::new(),
         limits: Arc::new(
             ["stores", "one", "two", "three"]
                 .map(|source| {
                     (
                         source.to_owned(),
-                        AccountLimits { quota, policy: policy(), requested: source.to_owned() },
+                        AccountLimits {
+                            quota,
+                            policy: policy(),
+                            requested: source.to_owned(),
+                            looks_first: false,
+                        },
                     )
                 })
                 .into(),
