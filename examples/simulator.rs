@@ -1,6 +1,6 @@
 //! The simulated service as a standalone program, to try Nightjar with:
 //! `cargo run --example simulator -- 127.0.0.1:8088`. It prints a configuration for itself and
-//! serves until it is stopped.
+//! serves until it is stopped. A number after the address makes it serve only so many places.
 #![allow(clippy::print_stdout, reason = "that is what it is for")]
 
 use nightjar::simulator::{Data, Scenario, SimSource, Simulator};
@@ -13,7 +13,11 @@ const KEY: &str = "key-of-the-simulated-service";
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
     let address: SocketAddr = address.parse()?;
-    let source = SimSource::new(ACCESS_ID, "WorldPlaces", KEY, Data::Places)
+    let data = match std::env::args().nth(2) {
+        Some(places) => Data::first_places(places.parse()?),
+        None => Data::Places,
+    };
+    let source = SimSource::new(ACCESS_ID, "WorldPlaces", KEY, data)
         .scenario(Scenario { pending_polls: 2, ..Scenario::default() });
     let simulator = Simulator::start_on(address, vec![source]).await?;
     println!(

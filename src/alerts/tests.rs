@@ -2,7 +2,7 @@ use super::current::CHECKS;
 use super::*;
 use crate::discovery::AccountLook;
 use crate::job::{ErrorKind, JobError, Operation, State, Trigger, Wait, WaitReason};
-use crate::report::{Health, JobView, Reporter, SourceStatus};
+use crate::report::{Health, JobView, Reporter, SnapshotChanges, SourceStatus};
 use crate::tests::fixtures;
 use crate::tests::pages::first_column;
 use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
@@ -228,6 +228,24 @@ fn problem(kind: AlertKind) -> Situation {
             Situation { ends: vec![end], ..healthy() }
         }
     }
+}
+
+#[test]
+fn an_alert_about_a_suspicious_snapshot_says_how_much_changed() {
+    let changes = Some(SnapshotChanges { added: 1, removed: 30, changed: 2 });
+    let suspicious = vec!["too few".to_owned()];
+    let source = SourceStatus { health: Health::Suspicious, suspicious, changes, ..source() };
+    let known = current(&Situation { sources: vec![source.clone()], ..healthy() });
+    assert!(
+        known[0].message.starts_with(
+            "the newest snapshot is suspicious: too few; since the snapshot before, entities: 1 \
+             added, 30 removed, 2 changed; "
+        ),
+        "{known:?}"
+    );
+    let source = SourceStatus { changes: None, ..source };
+    let unknown = current(&Situation { sources: vec![source], ..healthy() });
+    assert!(!unknown[0].message.contains("since the snapshot"), "{unknown:?}");
 }
 
 #[test]

@@ -17,9 +17,20 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// The formats, each with its media type.
-pub(super) const FORMATS: [(&str, &str); 2] =
-    [("geojson", "application/geo+json"), ("csv", "text/csv; charset=utf-8")];
+/// A format that the page exports.
+pub(super) struct PageFormat {
+    /// Its name in addresses, and as that of an export.
+    pub(super) name: &'static str,
+    /// How the page calls it.
+    pub(super) title: &'static str,
+    media_type: &'static str,
+}
+
+/// The formats.
+pub(super) const FORMATS: [PageFormat; 2] = [
+    PageFormat { name: "geojson", title: "GeoJSON", media_type: "application/geo+json" },
+    PageFormat { name: "csv", title: "CSV", media_type: "text/csv; charset=utf-8" },
+];
 /// Exports at once.
 const AT_ONCE: usize = 2;
 /// Pieces that wait for the client; an export writes at most 256 KiB at once.
@@ -52,7 +63,7 @@ pub(super) async fn show(
     if let Some(refusal) = raw::refusal(&headers) {
         return refusal;
     }
-    let media = FORMATS.iter().find(|(name, _)| *name == format).map(|(_, media)| *media);
+    let media = FORMATS.iter().find(|it| it.name == format).map(|it| it.media_type);
     let (Some(media), Some(format)) = (media, ExportFormat::named(&format)) else {
         return (StatusCode::NOT_FOUND, "there is no such format\n").into_response();
     };

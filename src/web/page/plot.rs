@@ -94,9 +94,10 @@ fn parts(changes: &SnapshotChanges, line: f64, most: f64) -> [Part; 3] {
     ]
 }
 
-/// The changes of each night, oldest first, as bars.
-pub(super) fn bars(nights: &[(DateTime<Utc>, SnapshotChanges)]) -> Markup {
-    let (Some((first, _)), Some((last, newest))) = (nights.first(), nights.last()) else {
+/// The changes of the nights of which they are known, oldest first, as bars. `begin` is the first
+/// instant of the plots beside it.
+pub(super) fn bars(begin: DateTime<Utc>, nights: &[(DateTime<Utc>, SnapshotChanges)]) -> Markup {
+    let Some((last, newest)) = nights.last() else {
         return html! { p { "Changes: none counted yet." } };
     };
     let highest = |of: fn(&SnapshotChanges) -> u64| {
@@ -106,7 +107,8 @@ pub(super) fn bars(nights: &[(DateTime<Utc>, SnapshotChanges)]) -> Markup {
     let most = (up as f64 + down as f64).max(1.0);
     let line =
         TOP + (HEIGHT - TOP - BOTTOM) * if up == 0 && down == 0 { 1.0 } else { up as f64 / most };
-    let along: Vec<_> = places(&nights.iter().map(|(at, _)| (*at, 0)).collect::<Vec<_>>());
+    let times = std::iter::once(begin).chain(nights.iter().map(|(at, _)| *at));
+    let along = places(&times.map(|at| (at, 0)).collect::<Vec<_>>());
     let width = ((WIDTH - LEFT) / nights.len() as f64 * 0.7).clamp(1.0, WIDEST);
     let label = format!("Changes: {} in the newest", sentence(*newest));
     html! {
@@ -116,9 +118,9 @@ pub(super) fn bars(nights: &[(DateTime<Utc>, SnapshotChanges)]) -> Markup {
                 line.axis x1=(LEFT) y1=(format!("{line:.1}")) x2=(WIDTH) y2=(format!("{line:.1}")) {}
                 text.right x=(LEFT - 6.0) y=(TOP + 4.0) { (count(up)) }
                 @if down > 0 { text.right x=(LEFT - 6.0) y=(HEIGHT - BOTTOM) { (count(down)) } }
-                text x=(LEFT) y=(HEIGHT - 4.0) { (first.format("%F")) }
+                text x=(LEFT) y=(HEIGHT - 4.0) { (begin.format("%F")) }
                 text.right x=(WIDTH) y=(HEIGHT - 4.0) { (last.format("%F")) }
-                @for ((x, _), (at, changes)) in along.iter().zip(nights) {
+                @for ((x, _), (at, changes)) in along.iter().skip(1).zip(nights) {
                     g {
                         title { (at.format("%F %H:%M")) ": " (sentence(*changes)) }
                         @for part in parts(changes, line, most) {
@@ -162,7 +164,7 @@ mod tests {
         assert!((removed.top + removed.height - (HEIGHT - BOTTOM)).abs() < 1e-9, "{removed:?}");
         let now = Utc.with_ymd_and_hms(2026, 1, 1, 0, 0, 0).unwrap();
         for nights in [vec![], vec![(now, SnapshotChanges::default())], vec![(now, changes); 3]] {
-            let text = bars(&nights).into_string();
+            let text = bars(now, &nights).into_string();
             assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
         }
     }

@@ -78,8 +78,8 @@ pub(in crate::web) async fn show(
         p {
             a href={ (href) "/manifest" } { "The manifest (JSON)" } " · "
             a href={ (href) "/data" } { "The data (" (bytes(manifest.stored.bytes)) ", " (manifest.stored.encoding) ")" }
-            @for (format, _) in FORMATS {
-                " · " a href={ (href) "/export/" (format) } download { "As " (format) }
+            @for format in FORMATS {
+                " · " a href={ (href) "/export/" (format.name) } download { "As " (format.title) }
             }
         }
         h2 { "Changes" }

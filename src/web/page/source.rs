@@ -46,6 +46,7 @@ pub(in crate::web) async fn show(
     let changes = state.reporter.changes(&name, PLOTTED).await?;
     let nights: Vec<_> =
         changes.iter().map(|(night, changes)| (night.created_at(), *changes)).collect();
+    let begin = snapshots.iter().rev().find(|it| it.role.is_ordinary()).map(|it| it.created_at);
     let page = layout(
         &name,
         html! {
@@ -65,7 +66,7 @@ pub(in crate::web) async fn show(
             div.plots {
                 (plot::draw(&Series { title: "Entities", points: points(|it| it.entities), shown: count }))
                 (plot::draw(&Series { title: "Size", points: points(|it| it.content_bytes), shown: bytes }))
-                (plot::bars(&nights))
+                (plot::bars(begin.unwrap_or(now), &nights))
             }
             h2 { "Snapshots" }
             (table(&snapshots, &changes, all))
