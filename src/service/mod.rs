@@ -14,7 +14,9 @@
 //! 3. A line in [`KINDS`].
 //! 4. If its results have a new format: a [`Format`], and a line in [`crate::format::FORMATS`].
 //! 5. A test that runs `conformance` against a simulated form of the service.
-//! 6. Its keys in `docs/configuration.md`, under headings of its own, and in `config.example.toml`;
+//! 6. Where it lists what an account has, or takes data back: [`Listing`] and [`Restoring`], which
+//!    `conformance` tests too.
+//! 7. Its keys in `docs/configuration.md`, under headings of its own, and in `config.example.toml`;
 //!    a test compares them.
 
 pub mod bing;

@@ -1,6 +1,6 @@
 //! `restore`, `publish`, `versions` and `rollback`: what they show, ask, do and print.
 
-use crate::harness::{ACCESS_ID, KEY, Setup, read_json, source};
+use crate::harness::{ACCESS_ID, KEY, Setup, names, read_json, source};
 use nightjar::simulator::{
     AccountScenario, Alteration, ChangeKind, Changes, Data, Fault, LoadOperation, Outcome,
     Scenario, SimSource,
@@ -89,7 +89,10 @@ fn a_restore_publishes_at_once_when_asked_to() {
     let done = setup.run(&["restore", "stores", "--to", "stores", "--publish", "--yes"]);
     assert_eq!(done.code, 0, "{done:?}");
     assert!(done.stdout.contains("is published"), "{done:?}");
+    assert!(done.stdout.ends_with("to undo it: nightjar rollback stores\n"), "{done:?}");
     assert!(is(&published(&setup), &good()));
+    let held = names(&setup.archive("stores")).into_iter().filter(|name| name.ends_with(".hold"));
+    assert_eq!(held.collect::<Vec<_>>(), Vec::<String>::new(), "nothing stays held");
     let after = setup.run(&["backup", "stores"]);
     assert_eq!(after.code, 0, "{after:?}");
     let diff = setup.run(&["diff", "stores@1", "stores", "--exit-code"]);
@@ -124,7 +127,7 @@ fn a_plan_is_shown_and_nothing_is_started_without_consent() {
     let staged = setup.service.versions("Stores").staged.unwrap().job_id;
     for (arguments, code) in [
         (vec!["restore", "stores", "--to", "stores", "--dry-run"], 0),
-        (vec!["restore", "stores", "--to", "stores", "--dry-run", "--publish"], 0),
+        (vec!["restore", "stores", "--to", "stores", "--dry-run", "--publish", "--yes"], 0),
         (vec!["restore", "stores", "--to", "stores"], 2),
         (vec!["publish", "stores", &staged], 2),
         (vec!["rollback", "stores"], 2),

@@ -97,6 +97,20 @@ fn a_signal_in_each_phase_leaves_a_job_that_can_be_finished() {
 }
 
 #[test]
+fn beside_a_daemon_a_restore_is_one_job_that_is_followed() {
+    let setup = wrong_load();
+    let daemon = setup.start(&["daemon"]);
+    let done = setup.run(&RESTORE);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(is(&published(&setup), &good()));
+    assert_eq!((loads(&setup), setup.service.count(Kind::Commit)), (1, 1));
+    let done = setup.run(&["rollback", "stores", "--yes"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(is(&published(&setup), &wrong()));
+    assert_eq!(daemon.stop(Signal::TERM).code, 0);
+}
+
+#[test]
 fn a_cancelled_restore_says_so_and_publishes_nothing() {
     let setup = wrong_load_with(Changes { pending_polls: 60, ..Changes::default() });
     let process = restoring(&setup);

@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     yes: bool,
     /// Show what would be done, and start nothing
-    #[arg(long, conflicts_with = "yes")]
+    #[arg(long)]
     dry_run: bool,
     /// Do not back up first what is published now
     #[arg(long)]
@@ -143,7 +143,10 @@ fn conclude(job: &Job, publishes: bool) -> Result<u8, Problem> {
     let version = job.restore.as_ref().and_then(|restore| restore.version.clone());
     let version = version.unwrap_or_else(|| "JOB_ID".to_owned());
     match (&ended, publishes) {
-        (Ok(()), true) => text.push(format!("{source}: version {version} is published")),
+        (Ok(()), true) => {
+            text.push(format!("{source}: version {version} is published"));
+            text.push(format!("{source}: to undo it: nightjar rollback {source}"));
+        }
         (Ok(()), false) => {
             text.push(format!("{source}: version {version} is staged; nothing is published yet"));
             text.push(format!("{source}: to publish it: nightjar publish {source} {version}"));

@@ -298,3 +298,38 @@ async fn another_access_id_of_what_was_loaded_is_noted() {
     };
     assert_clean(note);
 }
+
+/// A host that answers a request after its head, and then does this with what still comes.
+async fn early(answer: Vec<u8>, reads_on: bool) -> Bing {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}/REST/v1", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(&answer).await.unwrap();
+        if reads_on {
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        }
+    });
+    client(&endpoint)
+}
+
+#[tokio::test]
+async fn an_answer_amid_a_large_document_counts_if_the_service_reads_on() {
+    let large = || {
+        let chunks = (0..64).map(|_| Ok(Bytes::from(vec![b'x'; 1 << 20]))).collect();
+        document(chunks, 64 << 20)
+    };
+    let too_large = answer(413, &[], "<html>Request Entity Too Large</html>");
+    let bing = early(too_large.clone(), true).await;
+    let failure = bing.load(&target(), LoadMode::Whole, large(), noon()).await.unwrap_err();
+    assert_eq!((failure.kind, failure.maybe_started), (FailureKind::Rejected, false), "{failure}");
+    // Otherwise the system may drop the answer with the connection.
+    let bing = early(too_large, false).await;
+    let failure = bing.load(&target(), LoadMode::Whole, large(), noon()).await.unwrap_err();
+    let is_lost = (failure.kind, failure.maybe_started) == (FailureKind::Lost, true);
+    assert!(is_lost || failure.kind == FailureKind::Rejected, "{failure}");
+}
