@@ -1,6 +1,6 @@
 //! Command-line usage, and where the program looks for its configuration.
 
-use crate::harness::{KEY, Setup, bare_command, files, private_file, until};
+use crate::harness::{KEY, Setup, bare_command, files, private_file, read_json, until};
 use std::os::unix::fs::PermissionsExt as _;
 use std::{fs, process::Output};
 
@@ -196,6 +196,26 @@ fn a_demo_makes_one_backup_without_any_configuration() {
     let data = data.expect("an archived document").parent().unwrap();
     let folder = data.file_name().unwrap().to_string_lossy().into_owned();
     assert!(said.contains(&folder), "it does not say where to look: {said}");
+}
+
+#[test]
+fn a_demo_restores_what_a_wrong_load_has_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = bare_command();
+    command.args(["demo", "--restore"]).current_dir(folder.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    // What the wrong load did, and that nothing of it is left.
+    assert!(said.contains(": 0 added, 3 removed, 2 changed, 2995 unchanged"), "{said}");
+    assert!(said.contains(": 0 added, 0 removed, 0 changed, 3000 unchanged"), "{said}");
+    let manifests = files(folder.path()).into_iter().filter(|path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.ends_with(".json") && !name.starts_with("latest")
+    });
+    let first = manifests.into_iter().min().expect("the manifest of the first backup");
+    let sha256 = read_json(&first)["content"]["sha256"].as_str().unwrap().to_owned();
+    assert!(said.contains(&format!("again: sha256 {sha256}.")), "{said}");
 }
 
 #[test]

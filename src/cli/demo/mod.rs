@@ -1,6 +1,9 @@
 //! `nightjar demo`: a complete backup with nothing to set up. A simulated service in this process,
 //! a real schedule, real HTTP, a real database and a real archive.
 
+mod circle;
+
+use self::circle::Circle;
 use super::output::{self, Lines, bytes};
 use super::watch::Watch;
 use super::{Common, Problem, archive, clock, exit, open_store, stop_signal};
@@ -9,7 +12,7 @@ use crate::engine::{Engine, EngineConfig, Scope};
 use crate::files;
 use crate::job::{Job, State};
 use crate::manifest::Manifest;
-use crate::simulator::{Data, Scenario, SimSource, Simulator};
+use crate::simulator::{Changes, Data, Scenario, SimSource, Simulator};
 use crate::store::{Filter, Store, lock};
 use chrono::{TimeDelta, Timelike};
 use clap::Args;
@@ -33,12 +36,15 @@ pub(super) struct Arguments {
     /// The folder to create everything in
     #[arg(long, value_name = "FOLDER", default_value = "nightjar-demo")]
     dir: PathBuf,
+    /// Also show the way back: damage the source, see it, restore the snapshot, publish it
+    #[arg(long)]
+    restore: bool,
 }
 
 pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
     let folder = std::path::absolute(&arguments.dir).map_err(Problem::failed)?;
     let source = SimSource::new(ACCESS_ID, DATA_SOURCE, KEY, Data::Places)
-        .scenario(Scenario { pending_polls: 3, ..Scenario::default() });
+        .scenario(scenario(arguments.restore));
     let simulator = Simulator::start(vec![source])
         .await
         .map_err(|error| Problem::failed(format!("cannot listen on loopback: {error}")))?;
@@ -50,7 +56,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
     let settings = common.settings()?;
     let engine_config = EngineConfig::connect_all(&settings)?;
     let store = open_store(&settings).await?;
-    let _only = lock::daemon(&settings.state_dir).map_err(Problem::failed)?.map_err(|process| {
+    let only = lock::daemon(&settings.state_dir).map_err(Problem::failed)?.map_err(|process| {
         Problem::failed(format!("process {process} already uses {}", folder.display()))
     })?;
     let worker = lock::Worker::register(&settings.state_dir, fastrand::u64(..))
@@ -80,8 +86,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
         ended
     });
     worked?;
-    let code = match ended? {
-        Some(job) if job.state == State::Archived => conclude(&config, &job)?,
+    let snapshot = match ended? {
+        Some(job) if job.state == State::Archived => snapshot(&job)?,
         Some(job) => {
             let error = job.error.map_or(String::new(), |error| error.message);
             return Err(Problem::failed(format!("the demo's job {} failed: {error}", job.id)));
@@ -89,7 +95,31 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
         None => return Err(Problem::failed("stopped before the backup was complete")),
     };
     store.close().await;
-    Ok(code)
+    drop(only);
+    let typed = typed(&config);
+    if arguments.restore {
+        let circle = Circle { simulator: &simulator, config: &config, typed: &typed };
+        return circle.go_round(&snapshot).await;
+    }
+    conclude(&typed, &snapshot)
+}
+
+/// With the way back there are more remote jobs to wait for.
+fn scenario(restores: bool) -> Scenario {
+    let pending_polls = if restores { 1 } else { 3 };
+    let changes = Changes { pending_polls, ..Changes::default() };
+    Scenario { pending_polls, changes, ..Scenario::default() }
+}
+
+/// The program and the configuration as one would type them from here.
+fn typed(config: &Path) -> String {
+    let nightjar = std::env::args().next().unwrap_or_else(|| "nightjar".to_owned());
+    format!("{nightjar} --config {}", relative(config).display())
+}
+
+fn relative(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(path).to_owned()
 }
 
 /// Writes the configuration and the key; the schedule fires in one to two seconds.
@@ -165,36 +195,39 @@ async fn follow(
     }
 }
 
-/// Prints the results and where they are.
-fn conclude(config: &Path, job: &Job) -> Result<u8, Problem> {
+/// The job's snapshot.
+fn snapshot(job: &Job) -> Result<Snapshot, Problem> {
     let Some(path) = &job.snapshot else {
         return Err(Problem::failed("the job is archived, but names no snapshot"));
     };
-    let unreadable =
-        |error: &dyn std::fmt::Display| Problem::failed(format!("{}: {error}", path.display()));
-    let text = fs::read(path).map_err(|error| unreadable(&error))?;
-    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| unreadable(&error))?;
-    let snapshot = Snapshot { path: path.clone(), manifest };
-    let (data, manifest) = (snapshot.data(), &snapshot.manifest);
-    let links = fs::metadata(&data).map_err(|error| unreadable(&error))?.nlink();
+    let text = fs::read(path).map_err(|error| unreadable(path, &error))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&text).map_err(|error| unreadable(path, &error))?;
+    Ok(Snapshot { path: path.clone(), manifest })
+}
+
+fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Problem {
+    Problem::failed(format!("{}: {error}", path.display()))
+}
+
+/// Prints the results and where they are.
+fn conclude(typed: &str, snapshot: &Snapshot) -> Result<u8, Problem> {
+    let (path, data, manifest) = (&snapshot.path, snapshot.data(), &snapshot.manifest);
+    let links = fs::metadata(&data).map_err(|error| unreadable(path, &error))?.nlink();
     let cost = match &manifest.same_content_as {
         Some(_) => {
             format!("identical to the previous one: a hard link ({links} names), no extra space")
         }
         None => format!("stored in {}", bytes(manifest.stored.bytes)),
     };
-    // The program and the configuration as one would type them from here.
-    let nightjar = std::env::args().next().unwrap_or_else(|| "nightjar".to_owned());
-    let here = std::env::current_dir().unwrap_or_default();
-    let typed = config.strip_prefix(&here).unwrap_or(config).display();
     let text = format!(
         "\nOne full backup: {} entities, {}, validated; {cost}.\n\
          \x20 data      {}\n\
          \x20 manifest  {}\n\n\
          Look at it:\n\
-         \x20 {nightjar} --config {typed} verify      # re-read and verify every byte\n\
-         \x20 {nightjar} --config {typed} snapshots   # what is in the archive\n\
-         \x20 {nightjar} --config {typed} job {}       # the job's whole timeline\n\
+         \x20 {typed} verify      # re-read and verify every byte\n\
+         \x20 {typed} snapshots   # what is in the archive\n\
+         \x20 {typed} job {}       # the job's whole timeline\n\
          \x20 zstd -dc {} | head -c 2000\n\n\
          Run the demo again to see that an identical night costs nothing. The folder may be \
          deleted.\n",
@@ -202,8 +235,8 @@ fn conclude(config: &Path, job: &Job) -> Result<u8, Problem> {
         bytes(manifest.content.bytes),
         data.display(),
         path.display(),
-        job.id,
-        data.strip_prefix(&here).unwrap_or(&data).display(),
+        manifest.job,
+        relative(&data).display(),
     );
     let mut lines = Lines::default();
     text.lines().for_each(|line| lines.push(line));
