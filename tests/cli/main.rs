@@ -38,6 +38,7 @@ mod quota;
 mod recovery;
 mod restore;
 mod restore_attacks;
+mod restore_deaths;
 mod retention;
 mod shapes;
 mod stops;
