@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
+use super::alteration::Alteration;
 use super::damage::{Damage, Parts};
 use super::places;
 use super::synthetic::{self, Synthetic};
@@ -113,6 +114,11 @@ impl Data {
         let text = String::from_utf8_lossy(&document);
         let damaged = Parts::of(&text).damaged(damage);
         Self::Raw { document: damaged.into(), entities: self.entities() }
+    }
+
+    /// The document as a service keeps it that does not keep the bytes of what is loaded.
+    pub fn altered(&self, alteration: &Alteration) -> Self {
+        alteration.apply(self)
     }
 
     /// The name of the entities, as the list of sources gives it.

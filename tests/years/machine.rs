@@ -1,5 +1,7 @@
 //! A machine: a clock, a disk, a folder that outlives its processes, and the processes.
 
+mod restoring;
+
 use crate::maintenance::is_off;
 use crate::promises::{Promises, thoroughly};
 use crate::service::{Pause, Service};
@@ -55,6 +57,8 @@ pub(crate) struct Plan {
     bad_disk: bool,
     /// What retention keeps, if it is not everything.
     pub(crate) pruning: Option<&'static str>,
+    /// Whether sources have versions, and users restore.
+    restores: bool,
     /// Whether the machine is off every night while maintenance is due.
     is_off_at_four: bool,
     zone: &'static str,
@@ -93,6 +97,7 @@ impl Plan {
             },
             bad_disk: chance("disk") < 0.5,
             pruning: (chance("pruning") < 0.5).then(|| POLICIES[(chance("policy") * 4.0) as usize]),
+            restores: chance("restores") < 0.5,
             is_off_at_four: chance("off") < 0.2,
             zone: zones[(chance("zone") * zones.len() as f64) as usize],
             max_in_process: 1 + (chance("in_process") * 5.0) as usize,
@@ -113,6 +118,7 @@ impl Plan {
             jumps: Jumps::Never,
             bad_disk: true,
             pruning: None,
+            restores: true,
             is_off_at_four: false,
             max_in_process: 10,
             max_jobs_per_day: 50,
@@ -134,6 +140,10 @@ pub(crate) struct Tally {
     pub(crate) stops: u64,
     pub(crate) jumps: u64,
     pub(crate) pruned: u64,
+    /// Loads, publications and rollbacks.
+    pub(crate) changes: u64,
+    /// Restores that ended well.
+    pub(crate) restored: u64,
 }
 
 impl Tally {
@@ -148,18 +158,21 @@ impl Tally {
         self.stops += other.stops;
         self.jumps += other.jumps;
         self.pruned += other.pruned;
+        self.changes += other.changes;
+        self.restored += other.restored;
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Tally { nights, ticks, jobs, deaths, requests, faults, disk_faults, .. } = self;
-        let Tally { stops, jumps, pruned, .. } = self;
+        let Tally { stops, jumps, pruned, changes, restored, .. } = self;
         write!(
             f,
             "{nights} nights of a source, {jobs} jobs, {ticks} ticks, {requests} requests; {faults} \
              faults of the service, {disk_faults} of the disk; {deaths} deaths, {stops} stops, \
-             {jumps} jumps of the clock; {pruned} snapshots pruned"
+             {jumps} jumps of the clock; {pruned} snapshots pruned; {changes} loads, publications \
+             and rollbacks, {restored} restores that ended well"
         )
     }
 }
@@ -260,6 +273,7 @@ impl Machine {
             (plan.max_in_process, plan.max_jobs_per_day);
         let (clock, mock) = Clock::manual(begin);
         world.mock = Some(mock.clone());
+        world.changes.has_versions = plan.restores;
         world.is_clock_wrong = plan.jumps != Jumps::Never;
         let (faults, died) = (Arc::new(Mutex::new(Faults::default())), Arc::new(Notify::new()));
         let world = Arc::new(Mutex::new(world));
@@ -340,6 +354,9 @@ impl Machine {
         }
         if self.chance("hand") < 0.05 {
             self.by_hand();
+        }
+        if self.plan.restores && self.chance("restore") < 0.1 {
+            self.restore_by_hand();
         }
         if self.chance("cancel in the middle") < 0.25 {
             self.cancel_in_the_middle();
@@ -534,7 +551,8 @@ impl Machine {
         let until = self.now() + TimeDelta::seconds((minutes * 60.0) as i64);
         let Some(process) = &mut self.processes[which] else { return };
         // Remote jobs that it has started by now belong to its job, even if another job is created.
-        let started = self.promises.check_remote_jobs(&process.store, &self.service);
+        let archive = &process.archive;
+        let started = self.promises.check_effects(&process.store, archive, &self.service);
         drop(process.runtime.block_on(started));
         let jobs =
             process.runtime.block_on(process.store.held(&process.worker)).unwrap_or_default();
@@ -732,6 +750,8 @@ impl Machine {
             stops,
             jumps,
             pruned,
+            changes: world.changes.count() as u64,
+            restored: self.promises.restored,
         };
         drop(world);
         (0..self.processes.len()).for_each(|which| self.end(which));
@@ -777,7 +797,21 @@ fn meet(
     }
     let of_disk = !matches!(
         point,
-        Point::Submit | Point::Submitted | Point::Polled | Point::Fetch | Point::Settle
+        Point::Submit
+            | Point::Submitted
+            | Point::Polled
+            | Point::Fetch
+            | Point::Settle
+            | Point::RestoreChecked
+            | Point::RestoreLook
+            | Point::RestoreLooked
+            | Point::LoadSubmit
+            | Point::LoadSubmitted
+            | Point::VerifyCompared
+            | Point::PublishSubmit
+            | Point::PublishSubmitted
+            | Point::RollBackSubmit
+            | Point::RollBackSubmitted
     );
     let of_archive = of_disk && !path.to_string_lossy().contains("nightjar.db");
     if of_archive && faults.failing > 0 {

@@ -29,7 +29,9 @@ mod documents;
 mod machine;
 mod maintenance;
 mod promises;
+mod restores;
 mod service;
+mod versions;
 mod world;
 
 use machine::{Machine, Plan};

@@ -5,6 +5,7 @@ use chrono::{DateTime, Datelike as _, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use nightjar::archive::Archive;
 use nightjar::manifest::Name;
+use nightjar::manifest::Role;
 use nightjar::policy::retention::Rules;
 use nightjar::settings::Settings;
 use nightjar::store::{Store, copies};
@@ -62,6 +63,7 @@ impl MaintenanceChecks {
             for name in &names {
                 if !seen.contains_key(name)
                     && let Some(snapshot) = archive.find(&source.name, *name)
+                    && snapshot.manifest.role == Role::Ordinary
                 {
                     let day = truth.date_naive();
                     let is_good = snapshot.manifest.suspicious.is_empty();

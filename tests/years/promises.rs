@@ -7,7 +7,7 @@ use crate::service::Service;
 use crate::world::Ending;
 use chrono::{DateTime, TimeDelta, Utc};
 use nightjar::archive::{Archive, Severity, Verification};
-use nightjar::job::{ErrorKind, Job, JobError, State, WaitReason};
+use nightjar::job::{ErrorKind, Job, JobError, Operation, State, WaitReason};
 use nightjar::settings::{Settings, Source};
 use nightjar::store::{Filter, LONGEST_REMOTE_JOB, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +35,10 @@ pub(crate) struct Promises {
     answered: Vec<usize>,
     /// Quota refusals that have been checked.
     refusals: u64,
+    /// Publications that have been checked.
+    pub(crate) publications: usize,
+    /// Restores that ended well.
+    pub(crate) restored: u64,
 }
 
 impl Promises {
@@ -49,6 +53,8 @@ impl Promises {
             started: BTreeMap::new(),
             answered: Vec::new(),
             refusals: 0,
+            publications: 0,
+            restored: 0,
         }
     }
 
@@ -81,7 +87,7 @@ impl Promises {
         let live = store.live_jobs().await?;
         let sources: BTreeSet<_> = live.iter().map(|job| &job.source).collect();
         self.expect(sources.len() == live.len(), || "a source has two live jobs".to_owned());
-        self.check_remote_jobs(store, service).await?;
+        self.check_effects(store, archive, service).await?;
         self.check_answered(store, service, &live).await?;
         for job in live.iter().filter(|_| is_right) {
             self.check_due(job, now, settings);
@@ -186,16 +192,27 @@ impl Promises {
         }
     }
 
+    /// What was started at the service, and what was published there.
+    pub(crate) async fn check_effects(
+        &mut self,
+        store: &Store,
+        archive: &Archive,
+        service: &Service,
+    ) -> Result<(), StoreError> {
+        self.check_remote_jobs(store, service).await?;
+        self.check_publications(store, archive, service).await
+    }
+
     /// No job has more remote jobs than allowed and recorded, and the service never had to refuse
     /// one for its limits.
-    pub(crate) async fn check_remote_jobs(
+    async fn check_remote_jobs(
         &mut self,
         store: &Store,
         service: &Service,
     ) -> Result<(), StoreError> {
         let (fresh, refusals): (Vec<String>, u64) = {
             let world = service.world();
-            let fresh = world.remotes.iter().skip(self.seen).map(|it| it.source.clone()).collect();
+            let fresh = world.started.iter().skip(self.seen).cloned().collect();
             (fresh, world.refusals)
         };
         self.seen += fresh.len();
@@ -213,8 +230,9 @@ impl Promises {
             self.expect(started <= attempts, || {
                 format!("job {} has {started} remote jobs and knows {attempts}", job.id)
             });
-            self.expect(attempts <= JOB_ATTEMPTS, || {
-                format!("job {} has {attempts} attempts", job.id)
+            let of_stage = job.attempts_of_stage();
+            self.expect(of_stage <= JOB_ATTEMPTS, || {
+                format!("job {} has {of_stage} attempts", job.id)
             });
         }
         // A clock that jumps makes a day of 24 hours shorter than the service's.
@@ -259,6 +277,7 @@ pub(crate) async fn thoroughly(
     let is_clock_right = promises.jumps == Jumps::Never;
     maintenance.finish(store, settings, is_clock_right, promises).await;
     promises.maintenance = maintenance;
+    promises.check_restores(store, &jobs, service).await.unwrap();
     for source in &settings.sources {
         let name = &source.name;
         let of_source: Vec<_> = jobs.iter().filter(|job| job.source == *name).collect();
@@ -272,7 +291,9 @@ pub(crate) async fn thoroughly(
             let path = job.snapshot.as_ref();
             let is_kept = path.is_some_and(|path| path.is_file());
             let is_archived = job.state == State::Archived;
-            promises.expect(!is_archived || is_kept || promises.pruning, || {
+            // A restore without a safety backup has none.
+            let is_restore = job.operation == Operation::Restore && path.is_none();
+            promises.expect(!is_archived || is_kept || is_restore || promises.pruning, || {
                 format!("job {} is archived, and its snapshot {path:?} is not there", job.id)
             });
             // A failing disk costs no attempt: only data that was read and found invalid may cost
@@ -283,13 +304,15 @@ pub(crate) async fn thoroughly(
             promises.expect(job.error.as_ref().is_none_or(is_legitimate), || {
                 format!("job {} failed because of the disk: {:?}", job.id, job.error)
             });
-            promises.expect(job.attempts <= JOB_ATTEMPTS, || {
-                format!("job {} has {} attempts", job.id, job.attempts)
+            promises.expect(job.attempts_of_stage() <= JOB_ATTEMPTS, || {
+                format!("job {} has {} attempts", job.id, job.attempts_of_stage())
             });
             let remote = job.remote_id().and_then(|id| id.parse::<usize>().ok());
             let remote = remote.and_then(|remote| remotes.get(remote));
             let is_whole = remote.is_some_and(|it| it.ending == Ending::Good);
-            let is_lost = job.error.as_ref().is_some_and(|it| it.kind == ErrorKind::Corrupt);
+            let is_backup = job.operation == Operation::Backup;
+            let is_corrupt = job.error.as_ref().is_some_and(|it| it.kind == ErrorKind::Corrupt);
+            let is_lost = is_backup && is_corrupt;
             promises.expect(!(is_whole && is_lost), || {
                 format!("job {} lost what the service holds: {:?}", job.id, job.error)
             });

@@ -5,7 +5,11 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _};
 use nightjar::format::{DATASET, Format};
-use nightjar::service::{Download, ExportService, Failure, Polled, Submitted, Target};
+use nightjar::manifest::Origin;
+use nightjar::service::{
+    Download, ExportService, Failure, FailureKind, ListedSource, ListedVersion, Listing,
+    LoadDocument, LoadLimits, LoadMode, Polled, RemoteActivity, Restoring, Submitted, Target,
+};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
@@ -84,7 +88,8 @@ impl ExportService for Service {
         _: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<Submitted, Failure>> {
         async {
-            let answer = self.world().submit(target.origin().name());
+            let origin = target.origin();
+            let answer = self.world().submit(origin.name(), origin.version.as_deref());
             self.pause.pass().await;
             if let Ok(Submitted { remote_id: Some(id), .. }) = &answer {
                 self.world().answered.push((self.worker, id.parse().unwrap()));
@@ -144,5 +149,116 @@ impl ExportService for Service {
         _: DateTime<Utc>,
     ) -> BoxFuture<'a, Result<(), Failure>> {
         async { Ok(()) }.boxed()
+    }
+
+    fn listing(&self) -> Option<&dyn Listing> {
+        Some(self)
+    }
+
+    fn restoring(&self) -> Option<&dyn Restoring> {
+        Some(self)
+    }
+}
+
+impl Listing for Service {
+    fn sources(&self, _: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<ListedSource>, Failure>> {
+        async { Err(Failure::new(FailureKind::Unavailable, "no list of sources")) }.boxed()
+    }
+
+    fn versions<'a>(
+        &'a self,
+        target: &'a Target,
+        _: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Vec<ListedVersion>, Failure>> {
+        async {
+            let answer = self.world().list_versions(target.origin().name());
+            self.pause.pass().await;
+            answer
+        }
+        .boxed()
+    }
+
+    fn at_version(&self, target: &Target, version: &str) -> Result<Target, Failure> {
+        let origin = Origin { version: Some(version.to_owned()), ..target.origin().clone() };
+        Ok(Target::new(origin, ()))
+    }
+}
+
+impl Restoring for Service {
+    fn limits(&self) -> LoadLimits {
+        LoadLimits { bytes: 300_000_000, entities: 200_000 }
+    }
+
+    fn load<'a>(
+        &'a self,
+        target: &'a Target,
+        _: LoadMode,
+        document: LoadDocument,
+        _: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Submitted, Failure>> {
+        async {
+            let chunks: Vec<_> = document.chunks.collect().await;
+            let chunks: Result<Vec<_>, _> = chunks.into_iter().collect();
+            let Ok(chunks) = chunks else {
+                // Without its end the request has no effect.
+                let lost = Failure::new(FailureKind::Lost, "the document could not be read");
+                return Err(Failure { maybe_started: true, ..lost });
+            };
+            let answer = self.world().load(target.origin().name(), &chunks.concat());
+            self.pause.pass().await;
+            answer
+        }
+        .boxed()
+    }
+
+    fn publish<'a>(
+        &'a self,
+        target: &'a Target,
+        _: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Submitted, Failure>> {
+        async {
+            let answer = self.world().publish(target.origin().name());
+            self.pause.pass().await;
+            answer
+        }
+        .boxed()
+    }
+
+    fn roll_back<'a>(
+        &'a self,
+        target: &'a Target,
+        version: &'a str,
+        _: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Submitted, Failure>> {
+        async {
+            let answer = self.world().roll_back(target.origin().name(), version);
+            self.pause.pass().await;
+            answer
+        }
+        .boxed()
+    }
+
+    fn poll_change<'a>(
+        &'a self,
+        _: &'a Target,
+        _: Option<&'a str>,
+        status_url: &'a str,
+        _: DateTime<Utc>,
+    ) -> BoxFuture<'a, Result<Polled, Failure>> {
+        async {
+            let answer = self.world().poll_change(status_url);
+            self.pause.pass().await;
+            answer
+        }
+        .boxed()
+    }
+
+    fn activities(&self, _: DateTime<Utc>) -> BoxFuture<'_, Result<Vec<RemoteActivity>, Failure>> {
+        async {
+            let answer = self.world().list_activities();
+            self.pause.pass().await;
+            answer
+        }
+        .boxed()
     }
 }

@@ -1,7 +1,8 @@
 //! The simulated service with its faults. Its state is the truth that the promises are checked
 //! against.
 
-use crate::documents::{Oddity, document};
+use crate::documents::{Document, Oddity, document};
+use crate::versions::Changes;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, stream};
@@ -44,9 +45,7 @@ pub(crate) struct Remote {
     pub(crate) started: DateTime<Utc>,
     pub(crate) ends: DateTime<Utc>,
     pub(crate) ending: Ending,
-    /// How many entities.
-    size: usize,
-    pub(crate) oddity: Oddity,
+    document: &'static Document,
     polls: u64,
     fetches: u64,
 }
@@ -61,7 +60,7 @@ struct Traffic {
 
 #[derive(Debug)]
 pub(crate) struct World {
-    seed: u64,
+    pub(crate) seed: u64,
     /// True time; the machine's clock may differ.
     pub(crate) now: DateTime<Utc>,
     /// From 0, when all is well, to 1.
@@ -87,6 +86,10 @@ pub(crate) struct World {
     pub(crate) stale: u64,
     /// How often a refused submission was repeated within seconds.
     pub(crate) hasty: u64,
+    /// The source of each remote job that counts as an attempt of one of ours, in order.
+    pub(crate) started: Vec<String>,
+    /// The versions of the sources, and the jobs that change them.
+    pub(crate) changes: Changes,
 }
 
 impl World {
@@ -109,18 +112,20 @@ impl World {
             answered: Vec::new(),
             stale: 0,
             hasty: 0,
+            started: Vec::new(),
+            changes: Changes::default(),
         }
     }
 
     /// Whether this goes wrong, with this probability in percent when there is trouble.
-    fn fails(&mut self, what: &str, who: &str, nth: u64, percent: f64) -> bool {
+    pub(crate) fn fails(&mut self, what: &str, who: &str, nth: u64, percent: f64) -> bool {
         let fails = draw(self.seed, what, who, nth) * 100.0 < percent * self.trouble;
         self.faults += u64::from(fails);
         fails
     }
 
     /// Some hours of some days: this percentage of days when there is trouble.
-    fn is_hour_of(&self, what: &str, percent: f64) -> bool {
+    pub(crate) fn is_hour_of(&self, what: &str, percent: f64) -> bool {
         let hour = self.now.timestamp() / 3600;
         let day = hour / 24;
         let begins = (draw(self.seed, what, "begin", day as u64) * 24.0) as i64;
@@ -129,7 +134,7 @@ impl World {
         comes && (begins..begins + lasts).contains(&(hour % 24))
     }
 
-    fn reach(&mut self) -> Result<(), Failure> {
+    pub(crate) fn reach(&mut self) -> Result<(), Failure> {
         self.requests += 1;
         if let (Some(mock), Some(jump)) = (&self.mock, self.jump.take()) {
             mock.jump(jump);
@@ -149,16 +154,33 @@ impl World {
     pub(crate) fn used(&self) -> (usize, usize) {
         let unfinished = self.remotes.iter().filter(|it| it.ends > self.now).count();
         let day = self.now - TimeDelta::hours(24);
-        (unfinished, self.remotes.iter().rev().take_while(|it| it.started > day).count())
+        let started = self.remotes.iter().rev().take_while(|it| it.started > day).count();
+        let (changing, changed) = self.changes.used(self.now, day);
+        (unfinished + changing, started + changed)
+    }
+
+    /// Refuses what the account's limits do not allow.
+    pub(crate) fn within_limits(&mut self) -> Result<(), Failure> {
+        let (unfinished, started) = self.used();
+        if unfinished >= self.max_in_process || started >= self.max_jobs_per_day {
+            self.refusals += 1;
+            let text = "the limits of the account are reached";
+            return Err(Failure::new(FailureKind::Quota, text));
+        }
+        Ok(())
     }
 
     /// As services say it: at once, in a while, or tomorrow.
-    fn retry_after(&self, what: &str, who: &str, nth: u64) -> Duration {
+    pub(crate) fn retry_after(&self, what: &str, who: &str, nth: u64) -> Duration {
         let waits = [0, 0, 90, 18_000];
         Duration::from_secs(waits[(draw(self.seed, what, who, nth) * 4.0) as usize])
     }
 
-    pub(crate) fn submit(&mut self, source: &str) -> Result<Submitted, Failure> {
+    pub(crate) fn submit(
+        &mut self,
+        source: &str,
+        version: Option<&str>,
+    ) -> Result<Submitted, Failure> {
         self.reach()?;
         let traffic = self.traffic.entry(source.to_owned()).or_default();
         traffic.submits += 1;
@@ -206,11 +228,7 @@ impl World {
         if self.fails("submit.unheard", source, nth, 3.0) {
             return Err(lost("the answer was lost; nothing was started"));
         }
-        let (unfinished, started) = self.used();
-        if unfinished >= self.max_in_process || started >= self.max_jobs_per_day {
-            self.refusals += 1;
-            return failure(FailureKind::Quota, "the limits of the account are reached");
-        }
+        self.within_limits()?;
         let ending = match draw(self.seed, "ending", source, nth) * 100.0 / self.trouble.max(1e-9) {
             0.0..5.0 => Ending::Aborted,
             5.0..8.0 => Ending::Stuck,
@@ -235,13 +253,14 @@ impl World {
             8.0..16.0 => Oddity::Unproven,
             _ => Oddity::None,
         };
+        let document = self.exported(source, version, nth / 3, document(size, oddity))?;
+        self.started.push(source.to_owned());
         self.remotes.push(Remote {
-            oddity,
+            document,
             source: source.to_owned(),
             started: self.now,
             ends: self.now + takes,
             ending,
-            size,
             polls: 0,
             fetches: 0,
         });
@@ -258,7 +277,7 @@ impl World {
         let remote = &mut self.remotes[number];
         remote.polls += 1;
         let (id, nth, is_over) = (number.to_string(), remote.polls, remote.ends <= self.now);
-        let (ending, size, started) = (remote.ending, remote.size, remote.started);
+        let (ending, size, started) = (remote.ending, remote.document.entities, remote.started);
         for (what, kind) in [
             ("poll.lost", FailureKind::Lost),
             ("poll.not_sent", FailureKind::NotSent),
@@ -290,7 +309,7 @@ impl World {
             (true, Ending::Linkless) => Progress::Completed { result_url: None, expected: None },
             (true, _) => Progress::Completed {
                 result_url: Some(format!("result/{id}")),
-                expected: Some(size as u64 + u64::from(ending == Ending::Incomplete)),
+                expected: Some(size + u64::from(ending == Ending::Incomplete)),
             },
         };
         if !self.is_clock_wrong && self.fails("poll.other", &id, nth, 4.0) {
@@ -309,7 +328,7 @@ impl World {
         let (id, created_at, progress) = match old {
             Some((old, it)) if nth.is_multiple_of(2) && it.started < started - TOLERANCE => {
                 let result_url = Some(format!("result/{old}?stale"));
-                let expected = Some(it.size as u64);
+                let expected = Some(it.document.entities);
                 (old.to_string(), it.started, Progress::Completed { result_url, expected })
             }
             _ => (format!("{number}-as-well"), started, progress),
@@ -326,7 +345,7 @@ impl World {
         let remote = &mut self.remotes[number];
         remote.fetches += 1;
         let (id, nth, ending) = (number.to_string(), remote.fetches, remote.ending);
-        let whole = document(remote.size, remote.oddity).bytes.clone();
+        let whole = remote.document.bytes.clone();
         if self.fails("fetch.busy", &id, nth, 3.0) {
             return Err(Failure::new(FailureKind::Unavailable, "busy"));
         }
