@@ -7,11 +7,8 @@ of geographiclib for every row.
 import glob
 import json
 import math
-import os
 import random
-import re
 import shutil
-import subprocess
 import sys
 
 import shapely
@@ -398,44 +395,6 @@ def check_rules(exporter, cluster):
         assert found == [["true" if is_key else "false"]], source
 
 
-# The documentation.
-
-
-def check_documentation(exporter, cluster):
-    """The part about PostGIS of docs/leaving.md, line by line, with the demo."""
-    page = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/leaving.md")
-    with open(page) as text:
-        section = text.read().split("\n## PostgreSQL with PostGIS\n")[1].split("\n## ")[0]
-    commands = re.search(r"```sh\n(.*?)```", section, re.S)[1].splitlines()
-    queries = re.search(r"```sql\n(.*?)```", section, re.S)[1].splitlines()
-    environment = {
-        **os.environ,
-        "PATH": f"{os.path.dirname(exporter.program)}:{os.environ['PATH']}",
-        "NIGHTJAR_CONFIG": f"{exporter.demo}/config.toml",
-        "PGHOST": cluster.folder,
-        "PGUSER": "postgres",
-    }
-    for command in commands:
-        subprocess.run(command, shell=True, check=True, cwd=exporter.folder, env=environment, stdout=subprocess.DEVNULL)
-    xml = exporter.run("export", "places", "--format", "xml", "--output", "-", config=f"{exporter.demo}/config.toml")
-    _, entities, _ = documents.read(xml)
-    found = []
-    for query in queries:
-        assert query.endswith(";")
-        sql = f"SELECT to_json(r) FROM ({query[:-1]}) AS r"
-        rows = cluster.psql("-qAtc", sql, database="places").stdout.decode().splitlines()
-        found.append([json.loads(row) for row in rows])
-    filtered, nearby, box, intersecting, both = found
-    dutch = [entity.values for entity in entities if entity.values["CountryCode"] == "NL"]
-    dutch.sort(key=lambda values: -int(values["Population"]))
-    assert [row["EntityID"] for row in filtered] == [values["EntityID"] for values in dutch[:3]]
-    assert "Amsterdam" in [row["Name"] for row in nearby] and all(row["distance_km"] <= 50 for row in nearby)
-    assert box and all(abs(row["Latitude"]) < 20 for row in box if row["Shape"] is None or row["Shape"]["type"] == "Point")
-    assert "Rotterdam" in [row["Name"] for row in intersecting]
-    large = [(row["Name"], row["distance_km"]) for row in nearby if row["Population"] > 100_000]
-    assert [(row["Name"], row["distance_km"]) for row in both] == large != []
-
-
 def check_requirements():
     """Ends with 77 where the machine cannot run this."""
     if shutil.which("psql") is None or not glob.glob("/usr/lib/postgresql/*/bin/initdb"):
@@ -448,7 +407,6 @@ def main():
     exporter, checked = Exporter(), 0
     cluster = Database()
     cluster.prepare()
-    check_documentation(exporter, cluster)
     check_rules(exporter, cluster)
     compared = check_functions(exporter, cluster)
     for snapshot in exporter.snapshots():

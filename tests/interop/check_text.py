@@ -13,6 +13,7 @@ import documents
 from documents import UNREADABLE
 from checking import Exporter, changes_of, common_changes, count, unique_names
 
+csv.field_size_limit(1 << 30)
 EXACT = 2**53
 # Bytes of a document that Cosmos DB accepts.
 LARGEST = 2 << 20
