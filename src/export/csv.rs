@@ -86,10 +86,12 @@ fn is_text(value: Value<'_>) -> bool {
 
 /// One field that is no null, quoted where it must be.
 fn field(text: &str, line: &mut Vec<u8>) {
+    let bytes = text.as_bytes();
     let must_be_quoted = text.is_empty()
         // The end of the data for PostgreSQL before version 17.
         || text == "\\."
-        || text.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n'));
+        || memchr::memchr3(b'"', b',', b'\n', bytes).is_some()
+        || memchr::memchr(b'\r', bytes).is_some();
     if !must_be_quoted {
         return line.extend_from_slice(text.as_bytes());
     }

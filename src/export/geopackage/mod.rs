@@ -23,7 +23,7 @@ use super::changes::{Changes, Kind};
 use super::row::Row;
 use super::{ExportError, Start, Target, Writer};
 use crate::geometry::Bounds;
-use chrono::{DateTime, Datelike};
+use chrono::{DateTime, Datelike, SecondsFormat};
 use std::path::PathBuf;
 
 struct Package {
@@ -137,5 +137,5 @@ fn put(row: &Row<'_>, column: usize, record: &mut Record, changes: &mut Changes)
 fn instant(millis: i64) -> Option<String> {
     let instant = DateTime::from_timestamp_millis(millis)?;
     let has_form = (0..=9999).contains(&instant.year());
-    has_form.then(|| instant.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+    has_form.then(|| instant.to_rfc3339_opts(SecondsFormat::Millis, true))
 }

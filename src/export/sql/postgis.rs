@@ -222,21 +222,40 @@ fn field(value: &SqlValue<'_>, line: &mut Vec<u8>, geometry: &mut Vec<u8>) {
         SqlValue::Geometry(value) => {
             geometry.clear();
             geometry::ewkb(value, geometry);
-            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-            let digits = geometry.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-            line.extend(digits.filter_map(|digit| DIGITS.get(usize::from(digit)).copied()));
+            hexadecimal(geometry, line);
         }
     }
 }
 
 fn escaped(text: &str, line: &mut Vec<u8>) {
-    for byte in text.bytes() {
-        match byte {
-            b'\\' => line.extend_from_slice(b"\\\\"),
-            b'\n' => line.extend_from_slice(b"\\n"),
-            b'\r' => line.extend_from_slice(b"\\r"),
-            b'\t' => line.extend_from_slice(b"\\t"),
-            other => line.push(other),
-        }
+    let mut rest = text.as_bytes();
+    while let Some(at) = next_escaped(rest)
+        && let Some((before, [byte, behind @ ..])) = rest.split_at_checked(at)
+    {
+        line.extend_from_slice(before);
+        line.push(b'\\');
+        line.push(match byte {
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            other => *other,
+        });
+        rest = behind;
+    }
+    line.extend_from_slice(rest);
+}
+
+/// Where the next byte is that has a meaning in COPY's text.
+fn next_escaped(bytes: &[u8]) -> Option<usize> {
+    let first = memchr::memchr3(b'\\', b'\n', b'\r', bytes);
+    let before = bytes.get(..first.unwrap_or(bytes.len())).unwrap_or_default();
+    memchr::memchr(b'\t', before).or(first)
+}
+
+fn hexadecimal(bytes: &[u8], line: &mut Vec<u8>) {
+    let digit = |number: u8| number + if number < 10 { b'0' } else { b'A' - 10 };
+    line.reserve(2 * bytes.len());
+    for byte in bytes {
+        line.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
 }

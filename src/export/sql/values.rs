@@ -7,6 +7,7 @@ use crate::export::row::{self, Row};
 use crate::export::table::Typed;
 use crate::geometry::{self, Geometry, Surface};
 use chrono::{DateTime, Datelike, Utc};
+use std::borrow::Cow;
 
 /// What a destination does with geometries.
 pub(super) struct Geometries {
@@ -30,10 +31,10 @@ pub(super) enum SqlValue<'r> {
 }
 
 /// A geography column of a row.
-struct Placed {
+struct Placed<'r> {
     /// The column's position in the export's table.
     column: usize,
-    geometry: Option<Geometry>,
+    geometry: Option<Cow<'r, Geometry>>,
 }
 
 /// Calls `each` with the values of a row in the order of the table's columns, the value of `geom`
@@ -52,7 +53,7 @@ pub(super) fn each<E>(
         .collect();
     let find = |column: usize| placed.iter().find(|it| it.column == column);
     for column in &table.columns {
-        let geometry = find(column.source).and_then(|it| it.geometry.as_ref());
+        let geometry = find(column.source).and_then(|it| it.geometry.as_deref());
         let value = match (column.content, geometry) {
             (Content::Values(Typed::Geography), Some(geometry)) => SqlValue::Geometry(geometry),
             (Content::Values(Typed::Geography), None) | (Content::OtherText, Some(_)) => {
@@ -70,13 +71,13 @@ pub(super) fn each<E>(
     }
     let other;
     let geometry = match row.chosen.column.map(find) {
-        Some(Some(placed)) => placed.geometry.as_ref(),
+        Some(Some(placed)) => placed.geometry.as_deref(),
         // Latitude and longitude, or a column of another type that the user named.
         _ => {
             let name = row.geometry_column();
-            other =
-                row.chosen.geometry.clone().and_then(|it| fitted(it, name, row, rules, changes));
-            other.as_ref()
+            let chosen = row.chosen.geometry.as_ref().map(Cow::Borrowed);
+            other = chosen.and_then(|it| fitted(it, name, row, rules, changes));
+            other.as_deref()
         }
     };
     // A key that is a geography is kept as text, and its geometry is here.
@@ -106,47 +107,47 @@ fn typed<'r>(row: &Row<'r>, column: usize, changes: &mut Changes) -> SqlValue<'r
     }
 }
 
-fn of_column(
-    row: &Row<'_>,
+fn of_column<'r>(
+    row: &'r Row<'_>,
     column: usize,
     rules: &Geometries,
     changes: &mut Changes,
-) -> Option<Geometry> {
+) -> Option<Cow<'r, Geometry>> {
     let geometry = if row.chosen.column == Some(column) {
         // Read already, and counted if it is not a geometry.
-        row.chosen.geometry.clone()
+        row.chosen.geometry.as_ref().map(Cow::Borrowed)
     } else {
-        row::of_column(row.table, column, &row.entity, row.key, changes)
+        row::of_column(row.table, column, &row.entity, row.key, changes).map(Cow::Owned)
     };
     fitted(geometry?, row.column_name(column), row, rules, changes)
 }
 
 /// The geometry as the destination takes it; `None` when it does not.
-fn fitted(
-    geometry: Geometry,
+fn fitted<'g>(
+    geometry: Cow<'g, Geometry>,
     column: &str,
     row: &Row<'_>,
     rules: &Geometries,
     changes: &mut Changes,
-) -> Option<Geometry> {
+) -> Option<Cow<'g, Geometry>> {
     if !(rules.holds)(&geometry) {
         changes.add(column, Kind::OutOfRange, row.key);
         return None;
     }
     let Some(surface) = rules.orientation else { return Some(geometry) };
     match geometry::oriented(&geometry, surface) {
-        std::borrow::Cow::Borrowed(_) => Some(geometry),
-        std::borrow::Cow::Owned(turned) => {
+        Cow::Borrowed(_) => Some(geometry),
+        Cow::Owned(turned) => {
             changes.add(column, Kind::RingOrientation, row.key);
-            Some(turned)
+            Some(Cow::Owned(turned))
         }
     }
 }
 
 /// The same positions without members that have none: PostGIS 3.3 fails when it measures distances
 /// to a collection with an empty member ("lwgeom_distance_spheroid returned negative!").
-fn without_empty_members(geometry: &Geometry) -> Geometry {
-    match geometry {
+fn without_empty_members(geometry: &Geometry) -> Cow<'_, Geometry> {
+    Cow::Owned(match geometry {
         Geometry::MultiLineString(paths) => Geometry::MultiLineString(
             paths.iter().filter(|path| !path.is_empty()).cloned().collect(),
         ),
@@ -155,8 +156,9 @@ fn without_empty_members(geometry: &Geometry) -> Geometry {
         ),
         Geometry::Collection(members) => {
             let members = members.iter().filter(|member| !member.is_empty());
-            Geometry::Collection(members.map(without_empty_members).collect())
+            let members = members.map(|member| without_empty_members(member).into_owned());
+            Geometry::Collection(members.collect())
         }
-        other => other.clone(),
-    }
+        other => return Cow::Borrowed(other),
+    })
 }
