@@ -6,7 +6,7 @@
 use super::Situation;
 use crate::discovery::AccountLook;
 use crate::job::{ErrorKind, JobError, WaitReason};
-use crate::report::{Health, SnapshotChanges, SourceStatus};
+use crate::report::{FailedRestore, Health, SnapshotChanges, SourceStatus};
 use crate::timestamp::rfc3339;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
@@ -21,6 +21,8 @@ const DAYS_BEFORE_END: [i64; 5] = [0, 30, 90, 180, 365];
 pub enum AlertKind {
     /// A source's last job failed.
     Failed,
+    /// A source's last restore failed, not long ago.
+    RestoreFailed,
     /// The service refuses the account's key.
     Credentials,
     /// The service no longer has the source.
@@ -46,6 +48,7 @@ impl AlertKind {
     pub fn as_str(self) -> &'static str {
         match self {
             AlertKind::Failed => "failed",
+            AlertKind::RestoreFailed => "restore_failed",
             AlertKind::Credentials => "credentials",
             AlertKind::Vanished => "vanished",
             AlertKind::Overdue => "overdue",
@@ -64,6 +67,11 @@ impl AlertKind {
         matches!(self, AlertKind::Unprotected | AlertKind::ServiceEnd)
     }
 
+    /// Whether its end is not announced: nothing has recovered then.
+    pub(super) fn ends_silently(word: &str) -> bool {
+        [AlertKind::RestoreFailed, AlertKind::ServiceEnd].iter().any(|kind| kind.as_str() == word)
+    }
+
     /// Every kind that a check can find.
     pub fn all() -> impl Iterator<Item = AlertKind> {
         CHECKS.iter().flat_map(|check| check.kinds).copied()
@@ -73,7 +81,7 @@ impl AlertKind {
 /// A current problem, as it would be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// Identifies the problem; one alert at a time for each key: `source/NAME`,
+    /// Identifies the problem; one alert at a time for each key: `source/NAME`, `restore/NAME`,
     /// `unprotected/ACCOUNT`, `quota/ACCOUNT`, `disk/FOLDER`, `database`, `end/SERVICE`.
     pub key: String,
     /// What kind of problem it is.
@@ -91,7 +99,7 @@ pub(super) struct Check {
 }
 
 /// Every check. Each finds at most one problem for a key.
-pub(super) const CHECKS: [Check; 6] = [
+pub(super) const CHECKS: [Check; 7] = [
     Check {
         kinds: &[
             AlertKind::Failed,
@@ -102,6 +110,7 @@ pub(super) const CHECKS: [Check; 6] = [
         ],
         find: of_sources,
     },
+    Check { kinds: &[AlertKind::RestoreFailed], find: of_restores },
     Check { kinds: &[AlertKind::Unprotected], find: of_looks },
     Check { kinds: &[AlertKind::Quota], find: of_accounts },
     Check { kinds: &[AlertKind::Disk], find: of_disks },
@@ -124,6 +133,24 @@ pub fn current(situation: &Situation) -> Vec<Alert> {
 /// from it.
 fn of_sources(situation: &Situation) -> Vec<Alert> {
     situation.sources.iter().filter_map(of_source).collect()
+}
+
+/// Restores that failed. They say nothing about the health of backups.
+fn of_restores(situation: &Situation) -> Vec<Alert> {
+    let failed = |source: &SourceStatus| {
+        let FailedRestore { job, error } = source.failed_restore.as_ref()?;
+        Some(Alert {
+            key: format!("restore/{}", source.source),
+            kind: AlertKind::RestoreFailed,
+            about: source.source.clone(),
+            message: format!(
+                "a restore failed: {error}; `nightjar job {job}` shows what it has done, and \
+                 `nightjar versions {}` what is published",
+                source.source
+            ),
+        })
+    };
+    situation.sources.iter().filter_map(failed).collect()
 }
 
 fn of_source(source: &SourceStatus) -> Option<Alert> {

@@ -86,7 +86,7 @@ pub fn changes(
             change: Change::Recovered,
             alert: before.clone(),
             replaces: Some(before.sent_at),
-            silent: !before.acknowledged || before.kind == AlertKind::ServiceEnd.as_str(),
+            silent: !before.acknowledged || AlertKind::ends_silently(&before.kind),
         });
     broken.chain(recovered).collect()
 }

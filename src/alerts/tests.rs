@@ -2,7 +2,7 @@ use super::current::CHECKS;
 use super::*;
 use crate::discovery::AccountLook;
 use crate::job::{ErrorKind, JobError, Operation, State, Trigger, Wait, WaitReason};
-use crate::report::{Health, JobView, Reporter, SnapshotChanges, SourceStatus};
+use crate::report::{FailedRestore, Health, JobView, Reporter, SnapshotChanges, SourceStatus};
 use crate::tests::fixtures;
 use crate::tests::pages::first_column;
 use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
@@ -106,6 +106,7 @@ fn source() -> SourceStatus {
         live_job: None,
         last_error: None,
         vanished: false,
+        failed_restore: None,
         unlisted_at: None,
     }
 }
@@ -205,6 +206,11 @@ fn problem(kind: AlertKind) -> Situation {
         AlertKind::Failed => {
             of(SourceStatus { last_error: failed(ErrorKind::Aborted), ..source() })
         }
+        AlertKind::RestoreFailed => {
+            let error = JobError { kind: ErrorKind::Corrupt, message: "m".into() };
+            let failed_restore = Some(FailedRestore { job: 7, error });
+            of(SourceStatus { failed_restore, ..source() })
+        }
         AlertKind::Credentials => {
             of(SourceStatus { last_error: failed(ErrorKind::Credentials), ..source() })
         }
@@ -270,7 +276,7 @@ fn rule(kind: AlertKind) -> Option<&'static str> {
         AlertKind::Unprotected => Some("NightjarSourcesUnprotected"),
         AlertKind::Quota => Some("NightjarQuotaExhausted"),
         AlertKind::Disk => Some("NightjarDiskNearlyFull"),
-        AlertKind::Database | AlertKind::ServiceEnd => None,
+        AlertKind::RestoreFailed | AlertKind::Database | AlertKind::ServiceEnd => None,
     }
 }
 

@@ -10,7 +10,7 @@ mod year;
 
 pub use changes::{Pair, SnapshotChanges};
 pub use health::{Health, health};
-pub use views::{JobDetail, JobView, SnapshotView, SourceStatus};
+pub use views::{FailedRestore, JobDetail, JobView, SnapshotView, SourceStatus};
 pub use year::{Night, NightState};
 
 use crate::archive::Archive;
@@ -20,7 +20,7 @@ use crate::manifest::{Name, Role};
 use crate::settings::{Settings, Source};
 use crate::store::{Filter, JobDurations, Store, StoreError};
 use changes::Comparable;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -318,7 +318,7 @@ impl Reporter {
             self.forget_others(&source.name, &names);
         }
         let mut since = names.iter().map(|name| name.created_at()).min();
-        let mut last_ended = None;
+        let (mut last_ended, mut restore) = (None, None);
         if let Some(store) = &self.store {
             let first = store.first_job(&source.name).await?;
             since = match store.cursor(&source.name).await? {
@@ -328,6 +328,7 @@ impl Reporter {
                 None => since.into_iter().chain(first).min(),
             };
             last_ended = store.last_ended(&source.name).await?;
+            restore = store.newest_restore(&source.name).await?;
         }
         let failed = last_ended.filter(|job| job.state == State::Failed);
         let health = health(
@@ -354,6 +355,7 @@ impl Reporter {
                 .find(|job| job.source == source.name)
                 .map(|job| JobView::from(job.clone())),
             vanished: failed.as_ref().is_some_and(has_vanished),
+            failed_restore: restore.and_then(|job| failed_restore(job, now)),
             unlisted_at: None,
             last_error: unreadable.or(failed.and_then(|job| job.error)),
         })
@@ -375,6 +377,16 @@ impl Reporter {
     fn unreadable(&self, error: io::Error) -> ReportError {
         ReportError::Archive { folder: self.archive.root().to_owned(), error }
     }
+}
+
+/// How long a failed restore is announced as a problem.
+const RESTORE_FAILED: TimeDelta = TimeDelta::days(7);
+
+/// A restore that failed not long ago.
+fn failed_restore(job: Job, now: DateTime<Utc>) -> Option<FailedRestore> {
+    let is_recent = job.finished_at.is_some_and(|at| now - at < RESTORE_FAILED);
+    let failed = Some(job).filter(|job| is_recent && job.state == State::Failed)?;
+    Some(FailedRestore { job: failed.id, error: failed.error? })
 }
 
 /// Whether the service has no such source: it said so before any remote job was started.

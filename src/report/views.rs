@@ -189,6 +189,15 @@ impl SnapshotView {
     }
 }
 
+/// A restore that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedRestore {
+    /// Its job's number.
+    pub job: i64,
+    /// Why.
+    pub error: JobError,
+}
+
 /// The status of a source.
 #[derive(Debug, Clone, Serialize)]
 pub struct SourceStatus {
@@ -222,6 +231,9 @@ pub struct SourceStatus {
     /// Whether it failed because the service has no such source.
     #[serde(skip)]
     pub vanished: bool,
+    /// Its last restore, if that failed not long ago. It says nothing about the source's health.
+    #[serde(skip)]
+    pub failed_restore: Option<FailedRestore>,
     /// When the account was last looked at, if its listing lacked the data source.
     #[serde(skip)]
     pub unlisted_at: Option<DateTime<Utc>>,
