@@ -2,7 +2,8 @@
 
 use crate::harness::{Done, Process, Setup, files, free_port, until};
 use nightjar::simulator::{
-    Damage, Data, Ending, ErrorBody, Fault, Host, OutputUrl, Scenario, SimSource,
+    AccountScenario, Changes, Damage, Data, Ending, ErrorBody, Fault, Host, JobLinks, Outcome,
+    OutputUrl, Scenario, SimSource,
 };
 use rustix::process::Signal;
 use std::fs;
@@ -228,4 +229,75 @@ fn a_key_in_the_services_links_is_neither_stored_nor_sent_to_other_hosts() {
     assert_eq!(archived.as_array().unwrap().len(), 3, "{archived}");
     assert_nowhere_on_disk(&setup);
     assert_sent_only_to_the_account(&setup);
+}
+
+/// Loads that are refused, fail, and are aborted, by a service that repeats its input.
+fn changed_sources() -> Vec<SimSource> {
+    let changed = |name, changes| source(name, Scenario { changes, ..Scenario::default() });
+    let log = || Some(format!("POST /REST/v1/x?key={KEY}\n2 entities failed for {KEY}"));
+    let mut aborted = Ending::aborted(&format!("Cannot load for {KEY}"));
+    if let Ending::Aborted { error_log, .. } = &mut aborted {
+        *error_log = log();
+    }
+    let aborted = Outcome { says: aborted, happens: false, ..Outcome::completed() };
+    let failed = Outcome { failed_entities: 2, error_log: log(), ..Outcome::completed() };
+    let default = Changes::default;
+    vec![
+        changed("Well", default()),
+        changed("Refused", Changes { load: vec![repeating(400)], ..default() }),
+        changed("Forbidden", Changes { load: vec![echo(401)], ..default() }),
+        changed(
+            "Patient",
+            Changes {
+                load: vec![Fault::LostAnswer],
+                status: vec![echo(500), repeating(404), Fault::Refused],
+                commit: vec![Fault::LostAnswer],
+                ..default()
+            },
+        ),
+        changed("Aborted", Changes { load_outcomes: vec![aborted], ..default() }),
+        changed("Failed", Changes { load_outcomes: vec![failed], ..default() }),
+        changed("Unlisted", Changes { versions: vec![repeating(500)], ..default() }),
+    ]
+}
+
+#[test]
+fn the_key_leaks_nowhere_when_data_is_put_back() {
+    let setup = Setup::of(changed_sources())
+        .set("accounts.contoso.max_in_process", 50)
+        .set("accounts.contoso.max_jobs_per_day", 500)
+        .set("http.lost_after", "1s");
+    assert_eq!(setup.run(&["backup"]).code, 0);
+    let account = AccountScenario { job_links: JobLinks::WithKey, ..AccountScenario::default() };
+    setup.service.set_account(account);
+    let run = |arguments: &[&str]| {
+        let done = traced(&setup, arguments).end();
+        assert_unmarked(&format!("standard output of {arguments:?}"), &done.stdout);
+        assert_unmarked(&format!("standard error of {arguments:?}"), &done.stderr);
+        done.code
+    };
+    for (source, code) in [
+        ("well", 0),
+        ("refused", 1),
+        ("forbidden", 1),
+        ("patient", 0),
+        ("aborted", 1),
+        ("failed", 1),
+        ("unlisted", 1),
+    ] {
+        let arguments = ["restore", source, "--to", source, "--publish", "--yes"];
+        assert_eq!(run(&arguments), code, "{source}");
+        run(&["versions", source]);
+        run(&["publish", source, "0123", "--yes"]);
+    }
+    assert_eq!(run(&["rollback", "well", "--yes"]), 0);
+    for job in setup.jobs() {
+        assert_unmarked("a job", &job.to_string());
+        assert_unmarked("a timeline", &setup.timeline(&job["id"]));
+    }
+    assert_nowhere_on_disk(&setup);
+    for request in setup.service.requests() {
+        let headers = format!("{:?}", request.headers);
+        assert!(!request.path.contains(MARK) && !headers.contains(MARK), "{request:?}");
+    }
 }

@@ -46,7 +46,7 @@ impl Bing {
     }
 
     /// `None` if it has no usable id: then it cannot be distinguished from another one.
-    fn activity(&self, job: &DataflowJob, base: &Url) -> Option<RemoteActivity> {
+    pub(super) fn activity(&self, job: &DataflowJob, base: &Url) -> Option<RemoteActivity> {
         let id = job.id.as_deref()?;
         let id = Some(self.tidy(id)).filter(|tidy| tidy == id)?;
         let status = job.status_link().filter(|text| self.addresses.data_source_at(text).is_none());

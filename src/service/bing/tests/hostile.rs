@@ -1,4 +1,5 @@
 use super::*;
+use crate::service::bing::wire::JobList;
 use crate::tests::hostile::attack;
 
 #[test]
@@ -29,6 +30,12 @@ fn any_answer_is_read_or_refused_and_gives_no_foreign_status_address() {
     let bing = client("https://spatial.virtualearth.net/REST/v1");
     let base = Url::parse("https://spatial.virtualearth.net/REST/v1/dataflows").unwrap();
     attack("answer", &words, |input| {
+        if let Ok((_, JobList::Jobs(jobs))) = Answer::parse_list(input) {
+            for activity in jobs.iter().filter_map(|job| bing.activity(job, &base)) {
+                let url = activity.status_url.map(|url| Url::parse(&url).unwrap());
+                assert!(url.is_none_or(|url| bing.addresses.owns(&url)));
+            }
+        }
         let Ok(answer) = Answer::parse(input) else { return };
         let Some(job) = answer.job else { return };
         for link in
