@@ -41,6 +41,7 @@ mod restore_attacks;
 mod restore_deaths;
 mod retention;
 mod shapes;
+mod sharing;
 mod stops;
 mod systemd;
 mod takeover;
