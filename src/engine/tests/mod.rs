@@ -3,6 +3,7 @@
 mod clocks;
 mod compare;
 mod jobs;
+mod lies;
 mod quotas;
 mod restores;
 mod results;

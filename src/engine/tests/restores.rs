@@ -4,31 +4,28 @@ use super::*;
 use crate::failpoint::{self, Point};
 use crate::job::{ErrorKind, Goal, Restore, RestoredSnapshot, VersionState};
 use crate::manifest::Role;
-use crate::simulator::{
-    AccountScenario, Act, Alteration, Changes, Interference, JobLinks, LoadOperation, Moment,
-    Outcome, Versions,
-};
+use crate::simulator::{Changes, LoadOperation, Versions};
 use crate::store::Creation;
 
 /// What the source had when it was backed up, and what another user published since.
-fn good() -> Data {
+pub(super) fn good() -> Data {
     Data::first_places(20)
 }
 
-fn wrong() -> Data {
+pub(super) fn wrong() -> Data {
     Data::first_places(5)
 }
 
 /// A machine with one snapshot of good data, whose source publishes wrong data now.
-struct Morning {
-    machine: Machine,
+pub(super) struct Morning {
+    pub(super) machine: Machine,
     engine: Engine,
     store: Store,
-    snapshot: crate::archive::Snapshot,
+    pub(super) snapshot: crate::archive::Snapshot,
 }
 
 impl Morning {
-    async fn new() -> Morning {
+    pub(super) async fn new() -> Morning {
         let quick = Scenario { pending_polls: 0, ..Scenario::default() };
         let mut machine = Machine::new(quick).await;
         let (engine, store) = machine.start().await;
@@ -42,12 +39,12 @@ impl Morning {
         Morning { machine, engine, store, snapshot }
     }
 
-    fn service(&self, changes: Changes) {
+    pub(super) fn service(&self, changes: Changes) {
         let scenario = Scenario { pending_polls: 0, changes, ..Scenario::default() };
         self.machine.simulator.set_scenario("One", scenario);
     }
 
-    fn restore(&self) -> Restore {
+    pub(super) fn restore(&self) -> Restore {
         let settings = self.machine.settings();
         let manifest = &self.snapshot.manifest;
         Restore {
@@ -72,7 +69,7 @@ impl Morning {
     }
 
     /// The job once it has ended.
-    async fn run(&self, restore: Restore) -> Job {
+    pub(super) async fn run(&self, restore: Restore) -> Job {
         let id = self.create(restore).await.id;
         self.machine.until_quiet(&self.engine, &self.store).await;
         let job = self.store.job(id).await.unwrap().unwrap();
@@ -80,7 +77,7 @@ impl Morning {
         job
     }
 
-    fn versions(&self) -> Versions {
+    pub(super) fn versions(&self) -> Versions {
         self.machine.simulator.versions("One")
     }
 
@@ -88,7 +85,7 @@ impl Morning {
         self.versions().published.is_some_and(|it| it.data.document() == data.document())
     }
 
-    fn posts(&self, kind: Kind) -> usize {
+    pub(super) fn posts(&self, kind: Kind) -> usize {
         self.machine.simulator.count(kind)
     }
 
@@ -96,18 +93,18 @@ impl Morning {
         self.engine.shared.archive.clone()
     }
 
-    fn is_held(&self, manifest: &Path) -> bool {
+    pub(super) fn is_held(&self, manifest: &Path) -> bool {
         let name = manifest.file_stem().unwrap().to_str().unwrap().parse().unwrap();
         self.archive().hold_of("one", name).is_some()
     }
 
-    async fn timeline(&self, job: &Job) -> Vec<String> {
+    pub(super) async fn timeline(&self, job: &Job) -> Vec<String> {
         let timeline = self.store.timeline(job.id).await.unwrap();
         timeline.into_iter().map(|it| format!("{}: {}", it.kind, it.message)).collect()
     }
 }
 
-fn error_of(job: &Job) -> Option<ErrorKind> {
+pub(super) fn error_of(job: &Job) -> Option<ErrorKind> {
     job.error.as_ref().map(|error| error.kind)
 }
 
@@ -165,144 +162,6 @@ async fn without_publish_it_stays_staged_and_can_be_published_and_rolled_back_la
     assert!(morning.publishes(&wrong()));
     let restore = back.restore.unwrap();
     assert_eq!((restore.version, restore.published_before), (Some(before), Some(version)));
-}
-
-/// How a service misbehaves, and what becomes of a restore that is to publish.
-struct Case {
-    name: &'static str,
-    changes: Changes,
-    account: AccountScenario,
-    /// `None` where it ends well.
-    error: Option<ErrorKind>,
-    loads: usize,
-    commits: usize,
-}
-
-fn case(name: &'static str, error: Option<ErrorKind>, loads: usize, commits: usize) -> Case {
-    let (changes, account) = (Changes::default(), AccountScenario::default());
-    Case { name, changes, account, error, loads, commits }
-}
-
-fn cases() -> Vec<Case> {
-    use ErrorKind::{Aborted, Corrupt, Protocol, Rejected, Unavailable};
-    let load = |name, fault: Fault, error, loads, commits| {
-        let mut case = case(name, error, loads, commits);
-        case.changes.load = vec![fault];
-        case
-    };
-    let commit = |name, fault: Fault, error, commits| {
-        let mut case = case(name, error, 1, commits);
-        case.changes.commit = vec![fault];
-        case
-    };
-    let kept = |name, alteration, error, commits| {
-        let mut case = case(name, error, 1, commits);
-        case.changes.kept = Some(alteration);
-        case
-    };
-    let ends = |name, load: Outcome, commit: Outcome, error, commits| {
-        let mut case = case(name, error, 1, commits);
-        case.changes.load_outcomes = vec![load];
-        case.changes.commit_outcomes = vec![commit];
-        case
-    };
-    let meanwhile = |name, at, act, error, commits| {
-        let mut case = case(name, error, 1, commits);
-        case.changes.interference = vec![Interference { at, act }];
-        case
-    };
-    let (fine, none) = (Outcome::completed, Outcome::completed_without_effect);
-    vec![
-        load("lost after the effect", Fault::LostAnswer, None, 1, 1),
-        load("lost before the effect", Fault::Refused, None, 2, 1),
-        load("broken in its middle", Fault::BrokenUpload(100), None, 2, 1),
-        load("over its limit", Fault::Quota(429), None, 2, 1),
-        load("over its limit, as 403", Fault::Quota(403), None, 2, 1),
-        load("too many sources", Fault::SourceLimit, Some(Rejected), 1, 0),
-        load("an error, and no effect", Fault::http(500), Some(Unavailable), 1, 0),
-        load("an error after the effect", Fault::ErrorAfter(500), None, 1, 1),
-        load("refused", Fault::http(400), Some(Rejected), 1, 0),
-        load("an answer cut in its middle", Fault::EndsHalfway, None, 1, 1),
-        Case {
-            account: AccountScenario { no_jobs: true, ..AccountScenario::default() },
-            ..load("lost, and no jobs are listed", Fault::LostAnswer, None, 1, 1)
-        },
-        Case {
-            account: AccountScenario { jobs_lag: 2, ..AccountScenario::default() },
-            ..load("lost, and listed late", Fault::LostAnswer, None, 1, 1)
-        },
-        Case {
-            account: AccountScenario {
-                job_links: JobLinks::None,
-                without_names: true,
-                ..AccountScenario::default()
-            },
-            ..load("lost, and listed without links", Fault::LostAnswer, None, 1, 1)
-        },
-        commit("lost after the effect", Fault::LostAnswer, None, 1),
-        commit("lost before the effect", Fault::Refused, None, 2),
-        commit("over its limit", Fault::Quota(429), None, 2),
-        commit("refused", Fault::http(400), Some(Rejected), 1),
-        kept("written in another way", Alteration::Reserialised, None, 1),
-        kept("with computed locations", Alteration::ComputedLocation, None, 1),
-        kept("with another value", Alteration::ChangedValue, Some(Corrupt), 0),
-        kept("without an entity", Alteration::DroppedEntity, Some(Corrupt), 0),
-        kept("with one entity more", Alteration::AddedEntity, Some(Corrupt), 0),
-        ends("failed entities", Outcome::with_failed_entities(2), fine(), Some(Rejected), 0),
-        ends("an aborted load", Outcome::aborted("no"), fine(), Some(Aborted), 0),
-        ends("a load without effect", none(), fine(), Some(Protocol), 0),
-        ends("an aborted publication", fine(), Outcome::aborted("no"), Some(Aborted), 1),
-        ends("a publication without effect", fine(), none(), Some(Protocol), 1),
-        meanwhile(
-            "another load before ours is compared",
-            Moment::Loaded,
-            Act::Stage(wrong()),
-            Some(Rejected),
-            0,
-        ),
-        meanwhile(
-            "another load before ours is published",
-            Moment::StagedFetched,
-            Act::Stage(wrong()),
-            Some(Rejected),
-            0,
-        ),
-        Case {
-            changes: Changes { versions_lag: 2, ..Changes::default() },
-            ..case("versions listed late", None, 1, 1)
-        },
-        Case {
-            changes: Changes { new_id_on_publish: true, ..Changes::default() },
-            ..case("another id when published", None, 1, 1)
-        },
-    ]
-}
-
-#[tokio::test]
-async fn whatever_the_service_does_nothing_unequal_is_published_and_nothing_is_sent_twice() {
-    for Case { name, changes, account, error, loads, commits } in cases() {
-        let morning = Morning::new().await;
-        morning.service(changes);
-        morning.machine.simulator.set_account(account);
-        let job = morning.run(morning.restore()).await;
-        let timeline = morning.timeline(&job).await;
-        let shown = format!("{name}: {}", timeline.join("\n"));
-        assert_eq!(error_of(&job), error, "{shown}");
-        assert_eq!(
-            (morning.posts(Kind::Load), morning.posts(Kind::Commit)),
-            (loads, commits),
-            "{shown}"
-        );
-        let published = morning.versions().published.unwrap().data.document();
-        match error {
-            None => assert!(published != wrong().document(), "{shown}"),
-            Some(_) => assert!(published == wrong().document(), "{shown}"),
-        }
-        // A failed restore keeps what was published before.
-        let safety = job.snapshot.clone().unwrap();
-        assert_eq!(morning.is_held(&safety), error.is_some(), "{shown}");
-        assert!(!morning.is_held(&morning.snapshot.path), "{shown}");
-    }
 }
 
 #[tokio::test]
