@@ -303,6 +303,8 @@ pub struct Source {
     /// If more than this part of the entities were added, removed or changed since the last good
     /// snapshot, that is suspicious; 0 to 1. `None` compares nothing.
     pub max_change: Option<f64>,
+    /// Whether the staged and older versions are backed up too, each once.
+    pub all_versions: bool,
     /// No remote job while the service lists the version that the newest snapshot came from, for no
     /// longer than this since the last download; above zero. `None`: always one.
     pub skip_unchanged: Option<Duration>,

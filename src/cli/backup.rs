@@ -56,6 +56,10 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     let code = code.await;
     if code.is_ok() {
         foreground.count_changes(&sources).await;
+        // Beside what was asked for: it does not change how the command ends.
+        if let Err(problem) = foreground.work_on_versions(&sources).await {
+            problem.print();
+        }
     }
     foreground.close(code.is_ok()).await;
     code

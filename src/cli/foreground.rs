@@ -2,11 +2,12 @@
 //! until they have ended.
 
 use super::watch::Watch;
-use super::{Problem, archive, clock, open_store};
+use super::{Problem, archive, clock as system_clock, open_store};
 use crate::alerts::{BackupEvents, Dispatcher};
+use crate::clock;
 use crate::comparisons::Counting;
 use crate::engine::{Engine, EngineConfig, Observer, Scope, remove_leftovers};
-use crate::job::Job;
+use crate::job::{Job, WaitReason};
 use crate::maintenance::{Maintenance, OF_DATABASE};
 use crate::report::Reporter;
 use crate::settings::{Settings, Source};
@@ -23,6 +24,23 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 const STOPPING: Duration = Duration::from_secs(2);
 /// How long the changes of the new snapshots may be counted.
 const COUNTING: Duration = Duration::from_secs(60);
+
+/// How often to look whether jobs wait for quota.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Whether a job waits for quota, which may take a day.
+fn waits_for_quota(job: &Job) -> bool {
+    let is_quota = |why| matches!(why, WaitReason::Quota | WaitReason::Limit);
+    job.waiting.as_ref().is_some_and(|wait| is_quota(wait.why))
+}
+
+/// Whether those of these jobs that are live wait for quota, and some are. What cannot be read is
+/// left to the work itself.
+async fn all_wait(store: &Store, ids: &[i64]) -> bool {
+    let Ok(live) = store.live_jobs().await else { return false };
+    let mut live = live.iter().filter(|job| ids.contains(&job.id)).peekable();
+    live.peek().is_some() && live.all(waits_for_quota)
+}
 
 /// One more worker beside the daemon, for some jobs.
 pub(super) struct Foreground<'s> {
@@ -55,14 +73,20 @@ impl<'s> Foreground<'s> {
         let watch = Watch::new(store.clone());
         let reporter = Reporter::new(Some(store.clone()), archive(settings));
         let (dispatcher, backups) =
-            Dispatcher::new(store.clone(), reporter, clock(), settings.clone());
+            Dispatcher::new(store.clone(), reporter, system_clock(), settings.clone());
         let (shown, alerts) = (watch.observer(), dispatcher.clone());
         let observer: Observer = Arc::new(move |notice| {
             alerts.notice(&notice);
             shown(notice);
         });
-        let engine =
-            Engine::new(store.clone(), archive(settings), worker, clock(), engine_config, observer);
+        let engine = Engine::new(
+            store.clone(),
+            archive(settings),
+            worker,
+            system_clock(),
+            engine_config,
+            observer,
+        );
         Ok(Foreground { settings, store, watch, engine, dispatcher, backups, stop })
     }
 
@@ -83,11 +107,52 @@ impl<'s> Foreground<'s> {
     /// Works on these jobs until they have ended, or a stop is requested. Those that another
     /// process holds are followed.
     pub(super) async fn work(&mut self, ids: Vec<i64>) -> Result<(), Problem> {
+        let stop = self.stop.clone();
+        self.work_until(ids, stop).await
+    }
+
+    /// Works on the backups of other versions that these sources have now, one after another, as
+    /// long as one of them does not wait for quota.
+    pub(super) async fn work_on_versions(&mut self, sources: &[&Source]) -> Result<(), Problem> {
+        if !sources.iter().any(|source| source.all_versions) {
+            return Ok(());
+        }
+        while !self.stop.is_cancelled() {
+            let store = self.store.clone();
+            let of_sources = |job: &Job| sources.iter().any(|source| source.name == job.source);
+            let mut live = store.live_jobs().await?;
+            live.retain(|job| job.version.is_some() && of_sources(job) && !waits_for_quota(job));
+            if live.is_empty() {
+                break;
+            }
+            for job in &live {
+                self.show(job);
+            }
+            let ids: Vec<i64> = live.iter().map(|job| job.id).collect();
+            let (stop, watched) = (self.stop.child_token(), ids.clone());
+            let waits = stop.clone();
+            let watching = async move {
+                while !all_wait(&store, &watched).await {
+                    clock::pause(LOOK_AGAIN).await;
+                }
+                waits.cancel();
+                // The work ends now.
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                worked = self.work_until(ids, stop) => worked?,
+                () = watching => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn work_until(&mut self, ids: Vec<i64>, stop: CancellationToken) -> Result<(), Problem> {
         // A task of its own, so that no output and no ping delays it.
-        let (engine, stop) = (self.engine.clone(), self.stop.clone());
+        let engine = self.engine.clone();
         let mut working = tokio::spawn(async move { engine.run(Scope::Jobs(ids), stop).await });
         let worked = {
-            let mut showing = pin!(self.watch.keep_showing(|| clock().now()));
+            let mut showing = pin!(self.watch.keep_showing(|| system_clock().now()));
             loop {
                 tokio::select! {
                     worked = &mut working => break worked.map_err(Problem::failed)?,
@@ -100,7 +165,7 @@ impl<'s> Foreground<'s> {
             copies::mark_suspect(&self.settings.state_dir.join(FILE));
         }
         worked?;
-        self.watch.refresh(clock().now()).await?;
+        self.watch.refresh(system_clock().now()).await?;
         Ok(())
     }
 
@@ -123,7 +188,7 @@ impl<'s> Foreground<'s> {
         // Retention is left to `prune` and the daemon: adding a backup never removes one.
         if is_well && !self.stop.is_cancelled() {
             let mut maintenance =
-                Maintenance::new(self.store.clone(), archive(self.settings), clock());
+                Maintenance::new(self.store.clone(), archive(self.settings), system_clock());
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 _ = maintenance.run_due(self.settings, &OF_DATABASE) => {}

@@ -478,6 +478,7 @@ fn source(table: &Table<'_>, kinds: &Kinds<'_>, settings: &Settings) -> Option<S
     };
     let max_shrink = part("max_shrink").unwrap_or(Source::MAX_SHRINK);
     let max_change = part("max_change");
+    let all_versions = table.get("versions", values::all_versions).unwrap_or(false);
     let skip_unchanged = table.get("skip_unchanged", values::positive_duration);
     let grace = table.get("grace", values::duration).unwrap_or(Source::GRACE);
     let ping = table.get("ping", values::private_url);
@@ -493,6 +494,7 @@ fn source(table: &Table<'_>, kinds: &Kinds<'_>, settings: &Settings) -> Option<S
         min_entities,
         max_shrink,
         max_change,
+        all_versions,
         skip_unchanged,
         grace,
         retention,

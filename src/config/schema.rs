@@ -68,6 +68,7 @@ pub(super) static SOURCE: Section = Section::new(
         "max_shrink",
         "max_change",
         "skip_unchanged",
+        "versions",
         "grace",
         "ping",
         "retention",

@@ -218,3 +218,12 @@ pub(super) fn schedule(value: &DeValue<'_>) -> Result<Schedule, String> {
     let text = text(value)?;
     Schedule::parse(text).map_err(|problem| format!("found {}: {problem}", quoted(text)))
 }
+
+/// Which versions of a source are backed up: all of them, or the published one alone.
+pub(super) fn all_versions(value: &DeValue<'_>) -> Result<bool, String> {
+    match text(value)? {
+        "all" => Ok(true),
+        "published" => Ok(false),
+        other => Err(format!("found {}, expected \"all\" or \"published\"", quoted(other))),
+    }
+}

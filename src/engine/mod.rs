@@ -29,6 +29,7 @@ mod tests;
 mod ticking;
 mod timers;
 mod unchanged;
+mod versions;
 mod workers;
 
 pub use config::{ConnectError, EngineConfig};

@@ -167,6 +167,12 @@ impl Engine {
             if change.job().state.is_final() && !is_backup {
                 self.release_holds().await?;
             }
+            if change.job().state.is_final() {
+                tokio::select! {
+                    () = self.begin_next_version(config, change.job()) => {}
+                    () = handle.cancel.cancelled() => {}
+                }
+            }
         }
         Ok(())
     }

@@ -179,3 +179,38 @@ fn an_account_that_is_not_to_be_looked_at_is_not() {
     assert_eq!(setup.service.count(Kind::List), 0);
     assert!(!setup.run(&["status"]).stdout.contains("not backed up"));
 }
+
+#[test]
+fn every_version_is_backed_up_once_and_is_not_the_source_s_newest() {
+    let stores = source("Stores", Scenario::default())
+        .older(vec![Data::first_places(3), Data::first_places(4)])
+        .staged(Data::first_places(5));
+    let setup = Setup::of(vec![stores]).set("sources.stores.versions", "all");
+    let first = setup.backup();
+    assert!(first.stdout.contains("stores: archived as"), "{first:?}");
+    let snapshots = setup.json(&["snapshots"]);
+    let shown: Vec<_> = snapshots.as_array().unwrap().iter().collect();
+    let entities: Vec<_> = shown.iter().map(|it| it["entities"].as_u64().unwrap()).collect();
+    assert_eq!((entities[3], entities.len()), (20, 4), "{snapshots}");
+    assert_eq!(entities.iter().sum::<u64>(), 20 + 3 + 4 + 5, "{snapshots}");
+    let versions = shown.iter().filter(|it| it["version"].is_string()).count();
+    assert_eq!(versions, 3, "{snapshots}");
+    assert_eq!(setup.json(&["status"])[0]["entities"], 20);
+    assert_eq!(setup.run(&["verify"]).code, 0);
+    // Each once.
+    setup.backup();
+    assert_eq!(setup.service.count(Kind::Create), 5);
+    assert_eq!(setup.json(&["snapshots"]).as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn the_day_s_last_exports_are_left_for_ordinary_backups() {
+    let stores = source("Stores", Scenario::default()).older(vec![Data::first_places(3)]);
+    let setup = Setup::of(vec![stores])
+        .set("sources.stores.versions", "all")
+        .set("accounts.contoso.max_jobs_per_day", 2);
+    setup.backup();
+    assert_eq!(setup.service.count(Kind::Create), 1);
+    setup.backup();
+    assert_eq!(setup.service.count(Kind::Create), 2);
+}

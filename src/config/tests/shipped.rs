@@ -261,6 +261,7 @@ fn the_reference_has_every_default() {
         (&schema::SOURCE, "max_shrink", plain(&Source::MAX_SHRINK)),
         (&schema::SOURCE, "max_change", "none".into()),
         (&schema::SOURCE, "skip_unchanged", "none".into()),
+        (&schema::SOURCE, "versions", quoted("published".into())),
         (&schema::SOURCE, "grace", time(Source::GRACE)),
     ];
     let of_bing = [
