@@ -107,7 +107,7 @@ pub use orphan::orphan_has_ended;
 pub use outcome::{Failure, OtherJob, Outcome, Polled, Progress, Submitted};
 pub use policy::{Policy, is_last_attempt, is_past_deadline};
 pub use quota::{
-    AccountLimits, LONGEST_REMOTE_JOB, Usage, claim, looks_first, move_to_account, wake,
+    AccountLimits, LONGEST_REMOTE_JOB, Usage, claim, goes_first, looks_first, move_to_account, wake,
 };
 pub use refusal::{refusal, wrong_number};
 pub use remote::{RemoteEffect, RemoteJob};

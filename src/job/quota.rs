@@ -40,14 +40,30 @@ pub struct Usage {
     pub running: Vec<DateTime<Utc>>,
     /// When each one of the last 24 hours was started.
     pub started: Vec<DateTime<Utc>>,
+    /// The jobs that go before younger ones: see [`goes_first`].
+    pub first: Vec<i64>,
 }
 
 impl Usage {
-    /// Counts a remote job that is started now.
-    pub fn start(&mut self, now: DateTime<Utc>) {
+    /// Counts a remote job that this job starts now.
+    pub fn start(&mut self, job: i64, now: DateTime<Utc>) {
         self.running.push(now);
         self.started.push(now);
+        self.first.retain(|id| *id != job);
     }
+
+    fn check(&self, quota: &Quota, now: DateTime<Utc>) -> QuotaCheck {
+        let ends: Vec<_> = self.running.iter().map(|start| *start + LONGEST_REMOTE_JOB).collect();
+        check(quota, &ends, &self.started, now)
+    }
+}
+
+/// Whether the next free place is this job's, and not a younger one's: it looks at what the service
+/// lists before it submits, and others, which submit at once, would take each place meanwhile.
+pub fn goes_first(job: &Job) -> bool {
+    let waits = job.waiting.as_ref().is_some_and(|wait| wait.why == WaitReason::Quota);
+    let is_change = job.stage().is_change() && !job.is_submitting();
+    job.state == State::Queued && (is_change || waits && job.stage().change().is_some())
 }
 
 /// What a worker does with a due job that it has claimed: submit it, if the quota allows it; handle
@@ -65,11 +81,18 @@ pub fn claim(
     if job.is_submitting() {
         return Some(super::unanswered(job, &limits.policy, now));
     }
-    let ends: Vec<_> = usage.running.iter().map(|start| *start + LONGEST_REMOTE_JOB).collect();
-    Some(match check(&limits.quota, &ends, &usage.started, now) {
-        QuotaCheck::Free => intend(job, limits, now),
-        QuotaCheck::Full { until, limit } => wait_for_quota(job, until, &limit.to_string(), now),
-    })
+    let mut usage = usage.clone();
+    if let QuotaCheck::Full { until, limit } = usage.check(&limits.quota, now) {
+        return Some(wait_for_quota(job, until, &limit.to_string(), now));
+    }
+    let older: Vec<i64> = usage.first.iter().copied().filter(|id| *id < job.id).collect();
+    older.iter().for_each(|id| usage.start(*id, now));
+    if let (QuotaCheck::Full { until, .. }, Some(id)) =
+        (usage.check(&limits.quota, now), older.first())
+    {
+        return Some(wait_for_quota(job, until, &format!("job {id} goes first"), now));
+    }
+    Some(intend(job, limits, now))
 }
 
 /// The intent to submit: stored before the request is sent, so that the database shows that a

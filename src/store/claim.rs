@@ -260,7 +260,16 @@ pub(super) async fn usage(
     let instants = |rows: &[sqlx::sqlite::SqliteRow]| -> sqlx::Result<Vec<DateTime<Utc>>> {
         rows.iter().map(|row| Ok(instant(row.try_get(0)?))).collect()
     };
-    Ok(Usage { running: instants(&running)?, started: instants(&started)? })
+    let restores = sqlx::query(
+        "SELECT * FROM jobs INDEXED BY jobs_due \
+         WHERE finished_at IS NULL AND operation = 'restore' AND account = ? ORDER BY id",
+    )
+    .bind(account)
+    .fetch_all(&mut *db)
+    .await?;
+    let restores = restores.iter().map(row::job).collect::<sqlx::Result<Vec<Job>>>()?;
+    let first = restores.iter().filter(|job| job::goes_first(job)).map(|job| job.id).collect();
+    Ok(Usage { running: instants(&running)?, started: instants(&started)?, first })
 }
 
 /// A queued job, leased: writes the intent to submit, or why the job is not submitted now, by
@@ -281,7 +290,7 @@ async fn prepare(
     let Some(change) = job::claim(&job, limits, usage, now) else { return Ok(()) };
     let Some(change) = persist(db, change, Some(owner), now).await? else { return Ok(()) };
     if change.intends_to_submit() {
-        usage.start(now);
+        usage.start(job.id, now);
         claimed.jobs.push(change.into_job());
     } else if !change.events().is_empty() {
         claimed.changes.push(change);

@@ -67,11 +67,14 @@ fn dies(setup: &Setup, command: &[&str], point: Point, nth: u32) -> bool {
     }
 }
 
-/// The next command works on what is left of the restore; then a backup succeeds.
+/// A backup finishes what is left of the restore first, and then makes a snapshot of its own.
 fn finish(setup: &Setup, what: &str) {
-    setup.run(&["backup", "stores"]);
     let done = setup.run(&["backup", "stores"]);
     assert_eq!(done.code, 0, "{what}: {done:?}");
+    let newest = setup.job();
+    assert_eq!((&newest["operation"], &newest["state"]), (&"backup".into(), &"archived".into()));
+    let entities = read_json(newest["snapshot"].as_str().unwrap().as_ref())["entities"].clone();
+    assert_eq!(entities, published(setup), "{what}: it is of what is published then");
 }
 
 /// No request of this kind was sent twice for one attempt, and a death costs one attempt at most.

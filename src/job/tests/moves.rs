@@ -226,7 +226,7 @@ fn happen(job: &Job, incident: &Incident, now: DateTime<Utc>) -> Vec<Change> {
         }
         Incident::Claim(running) => {
             let limits = AccountLimits { policy, ..limits(1) };
-            let usage = Usage { running: vec![now; *running], started: Vec::new() };
+            let usage = Usage { running: vec![now; *running], ..Usage::default() };
             claim(job, &limits, &usage, now).into_iter().collect()
         }
         Incident::Death if job.step() == Some(JobStep::Submit) => {

@@ -136,10 +136,32 @@ fn a_load_is_sent_only_after_a_look_that_is_stored_with_it() {
     assert!(intended.intends_to_submit());
     assert_eq!(restore(&intended).seen, Some(found.seen()));
     // A wait for quota makes the look stale.
-    let usage = Usage { running: vec![start()], started: vec![start()] };
+    let usage = Usage { running: vec![start()], started: vec![start()], first: Vec::new() };
     let waits = claim(&change.job, &limits(1), &usage, start()).unwrap();
     assert_eq!(place(&waits), (Stage::BeforeLoad, State::Queued));
     assert!(waits.is_legal() && !waits.keeps_lease());
+}
+
+#[test]
+fn a_restore_that_looks_first_keeps_the_next_free_place() {
+    let job = Job { remote: None, attempts: 0, ..at(Goal::Load, Stage::Load, State::Queued) };
+    let full = Usage { running: vec![start()], started: vec![start()], first: Vec::new() };
+    let waits = claim(&job, &limits(1), &full, start()).unwrap().job;
+    assert!(goes_first(&job) && goes_first(&waits));
+    let not_waiting = Job { waiting: None, ..waits.clone() };
+    assert!(!goes_first(&not_waiting), "it has not asked for a place yet");
+    let intended = claim(&job, &limits(1), &Usage::default(), start()).unwrap().job;
+    assert!(!goes_first(&intended), "its place is counted");
+
+    let usage = Usage { first: vec![waits.id], ..Usage::default() };
+    let backup = super::job(State::Queued);
+    let other = |id| Job { id, remote: None, attempts: 0, ..backup.clone() };
+    let younger = claim(&other(waits.id + 1), &limits(1), &usage, start()).unwrap();
+    let message = format!("waits for quota: job {} goes first", waits.id);
+    assert_eq!(younger.job.waiting.as_ref().map(|wait| wait.message.clone()), Some(message));
+    assert!(claim(&other(waits.id + 1), &limits(2), &usage, start()).unwrap().intends_to_submit());
+    assert!(claim(&other(waits.id - 1), &limits(1), &usage, start()).unwrap().intends_to_submit());
+    assert!(claim(&job, &limits(1), &usage, start()).unwrap().intends_to_submit());
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn the_intent_to_submit_is_charged_before_anything_is_sent() {
 
 #[test]
 fn a_job_without_quota_waits_until_it_may_be_free_and_says_so_once() {
-    let usage = Usage { running: vec![start()], started: vec![start()] };
+    let usage = Usage { running: vec![start()], started: vec![start()], first: Vec::new() };
     let change = claim(&queued(), &limits(1), &usage, now()).unwrap();
     assert!(!change.intends_to_submit() && !change.keeps_lease());
     let next = change.job();
@@ -93,9 +93,10 @@ fn only_a_submission_needs_more_than_a_lease() {
 
 #[test]
 fn a_started_remote_job_counts_twice_against_its_account() {
-    let mut usage = Usage::default();
-    usage.start(start());
-    assert_eq!(usage, Usage { running: vec![start()], started: vec![start()] });
+    let mut usage = Usage { first: vec![7, 8], ..Usage::default() };
+    usage.start(7, start());
+    let first = vec![8];
+    assert_eq!(usage, Usage { running: vec![start()], started: vec![start()], first });
 }
 
 #[test]
