@@ -101,6 +101,8 @@ fn intend(job: &Job, limits: &AccountLimits, now: DateTime<Utc>) -> Change {
     let mut change = Change::of(job, Mover::Claim);
     change.job.attempts += 1;
     change.job.waiting = None;
+    // If the worker dies and the clock is set back, the wait that is over must not begin again.
+    (change.job.due_at, change.job.wait) = (now, TimeDelta::zero());
     let requested = Some(limits.requested.clone());
     change.job.remote = Some(RemoteJob { requested, ..RemoteJob::intended(now) });
     change.remote = RemoteEffect::Started;

@@ -144,7 +144,8 @@ impl Promises {
         // Up to five seconds more do not indicate a wrong clock.
         let longest = if quota { TimeDelta::hours(24) } else { longest } + TimeDelta::seconds(5);
         self.expect(job.due_at - now <= longest, || {
-            format!("job {} is put off by {}: {:?}", job.id, job.due_at - now, job.waiting)
+            let stage = job.stage();
+            format!("job {} ({stage:?}) is put off by {}: {job:?}", job.id, job.due_at - now)
         });
         // Whatever the service says, it is not polled earlier than the policy allows.
         let least = settings.poll.initial.mul_f64(1.0 - settings.poll.jitter).as_secs();

@@ -50,9 +50,11 @@ fn a_scheduled_time_is_skipped_while_a_job_is_live() {
 #[test]
 fn the_intent_to_submit_is_charged_before_anything_is_sent() {
     let waiting = Some(Wait { why: WaitReason::Quota, message: "waits for quota: x".into() });
-    let change = claim(&Job { waiting, ..queued() }, &limits(1), &Usage::default(), now()).unwrap();
+    let waited = Job { waiting, wait: TimeDelta::hours(9), ..queued() };
+    let change = claim(&waited, &limits(1), &Usage::default(), now()).unwrap();
     assert!(change.intends_to_submit() && change.keeps_lease());
     let next = change.job();
+    assert_eq!((next.due_at, next.wait), (now(), TimeDelta::zero()), "the wait is over");
     assert_eq!((next.state, next.attempts, &next.waiting), (State::Queued, 1, &None));
     let requested = Some("stores".to_owned());
     assert_eq!(next.remote, Some(RemoteJob { requested, ..RemoteJob::intended(now()) }));
