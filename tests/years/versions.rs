@@ -338,7 +338,7 @@ impl World {
         };
         self.start_change(source, ActivityKind::Load, |world, id| {
             let nth = world.changes.state(source).requests;
-            let document = if world.fails("load.altered", source, nth, 5.0) {
+            let document = if world.fails("load.altered", source, nth, 15.0) {
                 document.altered(nth.is_multiple_of(2))
             } else if world.fails("load.rewritten", source, nth, 20.0) {
                 document.rewritten()
