@@ -36,8 +36,10 @@ words! {
         Publish = "publish",
         /// It publishes an older version again.
         RollBack = "roll_back",
-        /// Anything else.
+        /// Something else that is known, like geocoding.
         Other = "other",
+        /// The service does not say what, or in a word that is not known.
+        Unknown = "unknown",
     }
 }
 

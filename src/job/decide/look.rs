@@ -301,7 +301,7 @@ impl Next<'_> {
 /// What the lists show of a request of this kind that was sent after `seen` was read.
 fn trace(seen: &Seen, looked: &Looked, kind: ActivityKind) -> Trace {
     let may_be_ours = |it: &&RemoteActivity| {
-        let is_kind = it.kind == kind || it.kind == ActivityKind::Other;
+        let is_kind = it.kind == kind || it.kind == ActivityKind::Unknown;
         let name = it.name.as_ref();
         let is_name = name.is_none_or(|name| name.eq_ignore_ascii_case(&looked.name));
         // A version that was there before has its own load, however late that is listed.

@@ -275,7 +275,8 @@ fn a_job_of_another_data_source_is_not_taken_for_ours() {
         (named("Depots"), false),
         (named("STORES"), true),
         (RemoteActivity { kind: ActivityKind::Publish, ..activity("new") }, false),
-        (RemoteActivity { kind: ActivityKind::Other, ..activity("new") }, true),
+        (RemoteActivity { kind: ActivityKind::Other, ..activity("new") }, false),
+        (RemoteActivity { kind: ActivityKind::Unknown, ..activity("new") }, true),
     ] {
         let found = Looked { activities: vec![activity], ..looked(&[], &[]) };
         let change = after(&unsettled(false), Outcome::Looked(found), 60);

@@ -93,7 +93,7 @@ fn kind(job: &DataflowJob) -> ActivityKind {
             } else if address.contains("/datasourcerollback/") {
                 ActivityKind::RollBack
             } else {
-                ActivityKind::Other
+                ActivityKind::Unknown
             }
         }
     }
