@@ -72,6 +72,7 @@ async fn change(
     };
     let mut restore = Restore::new(goal, destination.settings.requested(destination.source));
     restore.version = Some(version.id.clone());
+    restore.published_before = first(versions, VersionState::Published).map(|it| it.id.clone());
     let job = destination.carry_out(restore, note).await?;
     if let Err(line) = outcome(&job) {
         return failed(&line);

@@ -82,7 +82,8 @@ pub struct Restore {
     /// The version that it is about: the one that was loaded, or that is to be published.
     #[serde(default)]
     pub version: Option<String>,
-    /// The version that was published before.
+    /// The version that is published when the restore is asked for; where that is not known, when
+    /// it first looked. If another one is published later, nothing is sent any more.
     #[serde(default)]
     pub published_before: Option<String>,
     /// Whether its holds are released. Only an ended job's are.

@@ -4,10 +4,10 @@ mod document;
 mod head;
 mod plan;
 
-use super::destination::{Destination, confirm, failed, outcome};
+use super::destination::{Destination, confirm, failed, first, outcome};
 use super::output::{self, Lines, count};
 use super::{Common, Problem, archive, exit};
-use crate::job::{Goal, Job, Restore, RestoredSnapshot};
+use crate::job::{Goal, Job, Restore, RestoredSnapshot, VersionState};
 use clap::Args;
 use plan::{Asked, Chosen, Plan, Refusal, Target};
 use std::collections::BTreeSet;
@@ -88,6 +88,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     let question = if arguments.publish { "Restore and publish it?" } else { "Restore it?" };
     confirm(question, arguments.yes)?;
     let content = &snapshot.manifest.content;
+    let published = versions.as_deref().and_then(|it| first(it, VersionState::Published));
     let restore = Restore {
         snapshot: Some(RestoredSnapshot {
             manifest: snapshot.path.clone(),
@@ -100,6 +101,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
         safety: !arguments.no_safety,
         verify: !arguments.no_verify,
         publish: arguments.publish,
+        published_before: published.map(|version| version.id.clone()),
         ..Restore::new(Goal::Load, settings.requested(destination.source))
     };
     let name = format!("{}@{}", snapshot.manifest.source, snapshot.manifest.name());

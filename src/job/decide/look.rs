@@ -65,8 +65,18 @@ impl Next<'_> {
 
     /// Sends the request that this stage decides upon, as a new attempt.
     fn send(&mut self, looked: &Looked, change: Stage) {
-        let first = self.state_of_restore().seen.is_none();
+        let restore = self.state_of_restore();
+        let first = restore.seen.is_none();
         let published = looked.first(VersionState::Published).map(|it| it.id.clone());
+        if let (Some(expected), Some(published)) = (&restore.published_before, &published)
+            && !expected.eq_ignore_ascii_case(published)
+        {
+            let message = format!(
+                "version {published} is published now, not {expected} as when this was asked for: \
+                 nothing is overwritten that was not shown"
+            );
+            return self.fail(ErrorKind::Rejected, &message);
+        }
         if first {
             let staged = looked.first(VersionState::Staged).map(|it| it.id.as_str());
             let message = listed(change, published.as_deref(), staged);
@@ -75,9 +85,7 @@ impl Next<'_> {
         self.restore(|it| {
             it.seen = Some(looked.seen());
             it.unsettled = None;
-            if first {
-                it.published_before = published;
-            }
+            it.published_before = it.published_before.take().or(published);
         });
         self.change.job.remote = None;
         self.go_on_in(change, State::Queued);

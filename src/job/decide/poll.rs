@@ -28,7 +28,7 @@ impl Next<'_> {
         if let Some(other) = &answer.other {
             match &answer.progress {
                 Progress::Completed { result_url, .. }
-                    if !self.stage().is_change() && self.is_as_new(other) =>
+                    if self.change.job.is_ordinary_backup() && self.is_as_new(other) =>
                 {
                     if result_url.is_some() {
                         let ours = self.remote_id();
@@ -97,7 +97,8 @@ impl Next<'_> {
     }
 
     /// Whether another remote job was created no earlier than ours was submitted: then its result
-    /// is as new as ours. One without a date may be older.
+    /// is as new as ours. One without a date may be older. It may be an export of any version, so
+    /// only a backup of what is published takes it: a restore compares, and backs up, one version.
     fn is_as_new(&self, other: &OtherJob) -> bool {
         let submitted_at = self.change.job.submitted_at();
         other.created_at.is_some_and(|at| at >= submitted_at - CLOCK_TOLERANCE)

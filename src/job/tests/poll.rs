@@ -48,6 +48,23 @@ fn the_result_of_another_job_is_taken_when_it_is_no_older_than_the_submission() 
 }
 
 #[test]
+fn only_a_backup_of_what_is_published_takes_the_result_of_another_job() {
+    let backup = job(State::Waiting);
+    let version = Job { version: Some("v".into()), ..backup.clone() };
+    let of_stage = |stage| {
+        let restore = Restore { stage, ..restores::restore_for(Goal::Load) };
+        let operation = Operation::Restore;
+        Job { operation, restore: Some(Box::new(restore)), ..backup.clone() }
+    };
+    for waiting in [version, of_stage(Stage::Safety), of_stage(Stage::Verify)] {
+        let decision = after(&waiting, about_another(completed(), Some(60)), 60);
+        assert_eq!(decision.job.state, State::Waiting, "{waiting:?}");
+        let why = decision.job.waiting.map(|wait| wait.why);
+        assert_eq!(why, Some(WaitReason::OtherJob));
+    }
+}
+
+#[test]
 fn any_other_answer_about_another_job_counts_as_pending_and_is_noted_once() {
     let aborted = Progress::Aborted { message: "no".into(), error_log_url: None };
     let pending = Progress::Pending { word: "?".into(), known: false, retry_after: None };

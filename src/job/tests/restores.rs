@@ -269,6 +269,29 @@ fn only_a_load_that_no_list_shows_for_long_is_sent_again() {
 }
 
 #[test]
+fn nothing_is_sent_once_another_version_is_published_than_was_shown() {
+    for (goal, stage) in [(Goal::Load, Stage::BeforeLoad), (Goal::Load, Stage::BeforePublish)] {
+        let shown = |shown: Option<&str>| {
+            with(at(goal, stage, State::Queued), |it| {
+                it.version = Some("ours".into());
+                it.published_before = shown.map(str::to_owned);
+            })
+        };
+        let versions = [("now", VersionState::Published), ("ours", VersionState::Staged)];
+        let look = || Outcome::Looked(looked(&[], &versions));
+        for known in [None, Some("NOW")] {
+            let sent = after(&shown(known), look(), 0);
+            assert_eq!(place(&sent), (stage.change().unwrap(), State::Queued));
+            let before = restore(&sent).published_before.as_deref();
+            assert_eq!(before, Some(known.unwrap_or("now")));
+        }
+        let refused = after(&shown(Some("then")), look(), 0);
+        assert_eq!(refused.job.state, State::Failed);
+        assert_eq!(refused.job.error.map(|error| error.kind), Some(ErrorKind::Rejected));
+    }
+}
+
+#[test]
 fn a_job_of_another_data_source_is_not_taken_for_ours() {
     let named = |name: &str| RemoteActivity { name: Some(name.into()), ..activity("new") };
     for (activity, taken) in [
