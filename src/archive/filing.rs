@@ -187,26 +187,27 @@ impl Archive {
             // Any of them may be the version that this one is.
             Role::Safety | Role::Version => earlier.find(is_same),
         };
-        let Some(same) = same else { return Ok(None) };
-        match digest(&same.data()) {
-            Ok(found) if found == same.manifest.stored.sha256 => Ok(Some(same)),
-            Ok(_) => {
-                tracing::error!(
-                    file = %same.data().display(),
-                    "an archived file is damaged; the new snapshot is stored in full. \
-                     Run `nightjar verify {source}`"
-                );
-                Ok(None)
-            }
-            Err(error) => {
-                tracing::error!(
-                    file = %same.data().display(), %error,
-                    "an archived file cannot be read; the new snapshot is stored in full. \
-                     Run `nightjar verify {source}`"
-                );
-                Ok(None)
-            }
+        Ok(same.filter(|one| self.is_intact(one)))
+    }
+
+    /// Whether a snapshot's data is what its manifest says: all of it is read. A damaged one is
+    /// logged; what the service has is then stored in full.
+    pub fn is_intact(&self, snapshot: &Snapshot) -> bool {
+        let (path, source) = (snapshot.data(), &snapshot.manifest.source);
+        match digest(&path) {
+            Ok(found) if found == snapshot.manifest.stored.sha256 => return true,
+            Ok(_) => tracing::error!(
+                file = %path.display(),
+                "an archived file is damaged; the new snapshot is stored in full. \
+                 Run `nightjar verify {source}`"
+            ),
+            Err(error) => tracing::error!(
+                file = %path.display(), %error,
+                "an archived file cannot be read; the new snapshot is stored in full. \
+                 Run `nightjar verify {source}`"
+            ),
         }
+        false
     }
 }
 

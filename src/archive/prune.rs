@@ -88,12 +88,6 @@ impl Archive {
         Ok(listed.into_iter().map(decide).collect())
     }
 
-    /// Whether a snapshot's data is there, as long as its manifest says.
-    pub fn has_data(&self, snapshot: &Snapshot) -> bool {
-        let folder = self.open_source(&snapshot.manifest.source).ok().flatten();
-        folder.is_some_and(|folder| has_data(&folder, snapshot))
-    }
-
     /// Removes the snapshots of a plan that have no reason to stay, and returns how many. A
     /// snapshot held since the plan was made stays.
     ///

@@ -88,7 +88,8 @@ impl Engine {
             let newest = archive.newest(&source.name).ok()??;
             let origin = source.target.origin();
             let is_same = is_unchanged(&newest.manifest, origin, &version?, every, now);
-            (is_same && archive.has_data(&newest)).then_some(newest)
+            // A damaged snapshot stands for nothing: the service still has what it held.
+            (is_same && archive.is_intact(&newest)).then_some(newest)
         });
         if let Some(same) = same.await.ok().flatten() {
             let message = format!(

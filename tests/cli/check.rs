@@ -158,7 +158,7 @@ fn very_many_mistakes_are_found_soon_and_the_first_are_shown() {
         let done = setup.run(&["check"]);
         assert_eq!(done.code, 2, "{:?}", done.took);
         // With one scan of the text for each mistake it takes minutes.
-        assert!(done.took < std::time::Duration::from_secs(20), "{:?}", done.took);
+        assert!(done.took < std::time::Duration::from_secs(60), "{:?}", done.took);
         let lines: Vec<_> = done.stderr.lines().collect();
         assert_eq!(lines.len(), 101, "{lines:?}");
         let last = lines[100];

@@ -119,6 +119,12 @@ async fn whatever_is_not_known_is_exported() {
     let newest = nights.engine.shared.archive.newest("one").unwrap().unwrap();
     std::fs::write(newest.data(), "").unwrap();
     assert_eq!(nights.night().await.attempts, 1);
+    assert_eq!(nights.night().await.attempts, 0);
+    let newest = nights.engine.shared.archive.newest("one").unwrap().unwrap();
+    let mut data = std::fs::read(newest.data()).unwrap();
+    data[100] ^= 1;
+    std::fs::write(newest.data(), data).unwrap();
+    assert_eq!(nights.night().await.attempts, 1);
 }
 
 #[tokio::test]
