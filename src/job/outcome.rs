@@ -93,12 +93,22 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// Whether a remote job may have come to exist all the same (submissions only).
     pub maybe_started: bool,
+    /// Whether the service answered, however badly or incompletely (submissions only). A change
+    /// that was answered is never sent again.
+    pub answered: bool,
 }
 
 impl Failure {
-    /// A failure without a `Retry-After` and without a remote job that may exist.
+    /// A failure without a `Retry-After`, without a remote job that may exist, and without an
+    /// answer to a submission.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
-        Failure { kind, message: message.into(), retry_after: None, maybe_started: false }
+        Failure {
+            kind,
+            message: message.into(),
+            retry_after: None,
+            maybe_started: false,
+            answered: false,
+        }
     }
 }
 

@@ -303,7 +303,8 @@ impl World {
             return Err(lost(FailureKind::Lost, "the answer was lost; a job was started"));
         }
         if self.fails("change.error", source, nth, 2.0) {
-            return Err(lost(FailureKind::Unavailable, "an error, and a job was started"));
+            let failure = lost(FailureKind::Unavailable, "an error, and a job was started");
+            return Err(Failure { answered: true, ..failure });
         }
         Ok(Submitted {
             status_url: format!("change/{id}"),

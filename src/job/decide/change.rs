@@ -91,8 +91,8 @@ impl Next<'_> {
         let submitted_at = job.remote.as_ref().map(|remote| remote.submitted_at);
         job.first_submitted_at = job.first_submitted_at.or(submitted_at);
         self.go_on_in(before, State::Queued);
-        let answered = failure.kind != FailureKind::Lost;
-        self.restore(|it| it.unsettled = Some(Unsettled { answered }));
+        let unsettled = Unsettled { answered: failure.answered };
+        self.restore(|it| it.unsettled = Some(unsettled));
         let message = format!(
             "{}; whether it took effect is looked up before anything is sent again",
             failure.message

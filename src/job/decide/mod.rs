@@ -298,6 +298,8 @@ impl<'a> Next<'a> {
     fn panicked(&mut self, message: &str) {
         let failure = Failure {
             maybe_started: self.change.by == Mover::Submit,
+            // An answer may have come before it.
+            answered: true,
             ..Failure::new(
                 FailureKind::Protocol,
                 format!("{message}; this is a bug in nightjar; please report it"),

@@ -178,6 +178,11 @@ fn a_lost_answer_is_looked_up_and_costs_an_attempt() {
         assert_eq!(restore(&change).unsettled, Some(Unsettled { answered: false }));
         assert_eq!((change.job.attempts, &change.remote), (1, &RemoteEffect::Unanswered));
         assert_eq!(change.job.remote.as_ref().unwrap().missing_since, Some(start()));
+        // The answer broke off after its head.
+        let broken = Failure { answered: true, ..lost.clone() };
+        let broken = after(&job, Outcome::Failed(broken), 0);
+        assert_eq!(place(&broken), (before, State::Queued));
+        assert_eq!(restore(&broken).unsettled, Some(Unsettled { answered: true }));
         // The same after a dead worker.
         let taken = unanswered(&job, &policy(), start());
         assert_eq!(place(&taken), (before, State::Queued));
@@ -188,7 +193,11 @@ fn a_lost_answer_is_looked_up_and_costs_an_attempt() {
 
 #[test]
 fn what_follows_from_an_answer_that_is_no_success() {
-    let failure = |kind, maybe_started| Failure { maybe_started, ..Failure::new(kind, "no") };
+    let failure = |kind, maybe_started| Failure {
+        maybe_started,
+        answered: true,
+        ..Failure::new(kind, "no")
+    };
     for (kind, maybe_started, expected) in [
         (FailureKind::Quota, false, Ok((Stage::BeforeLoad, 0))),
         (FailureKind::Local, false, Ok((Stage::BeforeLoad, 0))),

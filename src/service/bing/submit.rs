@@ -35,6 +35,16 @@ impl Bing {
         request: RequestKind,
         now: DateTime<Utc>,
     ) -> Result<Submitted, Failure> {
+        let answered = |failure| Failure { answered: true, ..failure };
+        self.outcome_of(reply, request, now).map_err(answered)
+    }
+
+    fn outcome_of(
+        &self,
+        reply: &Reply,
+        request: RequestKind,
+        now: DateTime<Utc>,
+    ) -> Result<Submitted, Failure> {
         let classifier = self.classifier(request, now);
         if !reply.is_success() {
             let failure = classifier.failure(reply);

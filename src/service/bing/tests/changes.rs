@@ -130,9 +130,9 @@ async fn refusals_of_changes_are_classified() {
         for change in CHANGES {
             let (_, result) = made(change, Say::Bytes(answer(status, &[], &body))).await;
             let failure = result.unwrap_err();
-            let expected = (kind, maybe_started);
+            let expected = (kind, maybe_started, true);
             assert_eq!(
-                (failure.kind, failure.maybe_started),
+                (failure.kind, failure.maybe_started, failure.answered),
                 expected,
                 "{status} {body}: {failure}"
             );
@@ -148,12 +148,18 @@ async fn refusals_of_changes_are_classified() {
 #[tokio::test]
 async fn a_change_is_sent_only_once() {
     let cut = b"HTTP/1.1 201 Created\r\ncontent-length: 999\r\n\r\n{\"statusCode\"".to_vec();
-    for say in [Say::Nothing, Say::Silence, Say::Bytes(cut), Say::Bytes(b"HTTP/1.1 2".to_vec())] {
+    for (say, answered) in [
+        (Say::Nothing, false),
+        (Say::Silence, false),
+        (Say::Bytes(cut), true),
+        (Say::Bytes(b"HTTP/1.1 2".to_vec()), false),
+    ] {
         for change in CHANGES {
             let (host, result) = made(change, say.clone()).await;
             let failure = result.unwrap_err();
             let expected = (FailureKind::Lost, true);
             assert_eq!((failure.kind, failure.maybe_started), expected, "{change:?} {say:?}");
+            assert_eq!(failure.answered, answered, "{change:?} {say:?}");
             assert_eq!(host.heads().len(), 1, "{change:?} {say:?}");
             assert_clean(&failure.message);
         }
