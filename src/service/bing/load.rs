@@ -1,11 +1,11 @@
-//! The way back: loads, publications and rollbacks. Each request is sent at most once, on a
+//! Restore support: loads, publications and rollbacks. Each request is sent at most once, on a
 //! connection of its own.
 
 use super::classify::RequestKind;
 use super::kind::version_id;
 use super::submit::sent;
 use super::{Bing, CONTROL_LIMIT, DataSource, JSON, data_source};
-use crate::service::http::{Upload, host_and_port};
+use crate::service::http::Upload;
 use crate::service::{
     Failure, FailureKind, LoadDocument, LoadLimits, LoadMode, Polled, RemoteActivity, Restoring,
     Submitted, Target,
@@ -97,20 +97,6 @@ impl Bing {
         let with_key = self.addresses.with_key(&url, &self.key);
         let upload = Upload { content_type: XML, length: document.length, chunks: document.chunks };
         let response = self.clients.post(with_key, JSON, upload).await.map_err(sent)?;
-        let status = response.status().as_u16();
-        if (300..400).contains(&status) {
-            return Err(Failure {
-                // 303 redirects from what was done to where its result lies (RFC 9110, 15.4.4).
-                maybe_started: status == 303,
-                ..Failure::new(
-                    FailureKind::Protocol,
-                    format!(
-                        "{} redirects the load ({status}); data is not sent elsewhere",
-                        host_and_port(&url)
-                    ),
-                )
-            });
-        }
         let reply = self.read(response, url, CONTROL_LIMIT).await?;
         self.started(&reply, RequestKind::Load, now)
     }

@@ -43,6 +43,20 @@ impl Bing {
         Err(too_many_redirects(&url))
     }
 
+    /// Sends a request to an address of the account's own host and reads the whole response, which
+    /// may be a redirect.
+    pub(super) async fn ask_once(
+        &self,
+        url: Url,
+        connection: Connection,
+        accept: &'static str,
+        limit: usize,
+    ) -> Result<Reply, Failure> {
+        let with_key = self.addresses.with_key(&url, &self.key);
+        let response = self.clients.get(with_key, connection, accept, None).await?;
+        self.read(response, url, limit).await
+    }
+
     pub(super) async fn read(
         &self,
         response: Response,

@@ -17,14 +17,19 @@ impl Bing {
         self.start(self.addresses.create(source), RequestKind::Create, now).await
     }
 
-    /// Sends a GET that starts a remote job, on a connection of its own.
+    /// Sends a GET that starts a remote job, on a connection of its own. A change is sent to one
+    /// address only: each further one might carry it out again.
     pub(super) async fn start(
         &self,
         url: Url,
         request: RequestKind,
         now: DateTime<Utc>,
     ) -> Result<Submitted, Failure> {
-        let reply = self.ask(url, Connection::Fresh, JSON, CONTROL_LIMIT).await;
+        let reply = if request.is_change() {
+            self.ask_once(url, Connection::Fresh, JSON, CONTROL_LIMIT).await
+        } else {
+            self.ask(url, Connection::Fresh, JSON, CONTROL_LIMIT).await
+        };
         self.started(&reply.map_err(sent)?, request, now)
     }
 
@@ -45,6 +50,9 @@ impl Bing {
         request: RequestKind,
         now: DateTime<Utc>,
     ) -> Result<Submitted, Failure> {
+        if request.is_change() && (300..400).contains(&reply.status) {
+            return Err(redirected(reply));
+        }
         let classifier = self.classifier(request, now);
         if !reply.is_success() {
             let failure = classifier.failure(reply);
@@ -144,6 +152,15 @@ impl Bing {
 /// exist.
 pub(super) fn sent(failure: Failure) -> Failure {
     Failure { maybe_started: failure.kind == FailureKind::Lost, ..failure }
+}
+
+/// A change is not sent where a redirect leads.
+fn redirected(reply: &Reply) -> Failure {
+    let (host, status) = (host_and_port(&reply.url), reply.status);
+    let message =
+        format!("{host} redirects the request ({status}); a change is not sent elsewhere");
+    // 303 redirects from what was done to where its result lies (RFC 9110, 15.4.4).
+    Failure { maybe_started: status == 303, ..Failure::new(FailureKind::Protocol, message) }
 }
 
 /// Whether a status says that the service was unable to do it after it had begun: a change may

@@ -176,13 +176,19 @@ async fn what_never_reached_the_service_changed_nothing() {
 }
 
 #[tokio::test]
-async fn data_is_not_sent_where_a_redirect_leads() {
-    for (status, maybe_started) in [(301, false), (303, true), (307, false)] {
-        let to_itself = answer(status, &["location: /REST/v2/there"], "");
-        let (host, result) = made(Change::Load, Say::Bytes(to_itself)).await;
-        let failure = result.unwrap_err();
-        assert_eq!((failure.kind, failure.maybe_started), (FailureKind::Protocol, maybe_started));
-        assert_eq!(host.heads().len(), 1);
+async fn no_change_is_sent_where_a_redirect_leads() {
+    for (status, maybe_started) in
+        [(301, false), (302, false), (303, true), (307, false), (308, false)]
+    {
+        for change in CHANGES {
+            let to_itself = answer(status, &["location: /REST/v2/there"], "");
+            let (host, result) = made(change, Say::Bytes(to_itself)).await;
+            let failure = result.unwrap_err();
+            let expected = (FailureKind::Protocol, maybe_started, true);
+            let found = (failure.kind, failure.maybe_started, failure.answered);
+            assert_eq!(found, expected, "{change:?} {status}");
+            assert_eq!(host.heads().len(), 1, "{change:?} {status}");
+        }
     }
 }
 
