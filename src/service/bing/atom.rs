@@ -1,8 +1,9 @@
 //! The service's AtomPub documents: the data sources of an account, the versions of one ("Get Data
 //! Source Information").
 //!
-//! Names match without their prefixes, because documented examples differ in them. What cannot be
-//! read is an error: an entry that was left out would look like one that is not there.
+//! Names match without their prefixes, because documented examples differ in them. For the same
+//! reason, what a workspace says of itself is read from its attributes and from its elements. What
+//! cannot be read is an error: an entry that was left out would look like one that is not there.
 
 use super::wire::date;
 use chrono::{DateTime, Utc};
@@ -99,8 +100,46 @@ struct Document {
     depth: usize,
     has_root: bool,
     workspaces: Vec<Workspace>,
-    /// The text so far of the job id that is being read.
-    job_id: Option<String>,
+    /// The property of the last workspace that is being read, and its text so far.
+    reading: Option<(Property, String)>,
+    /// Whether the element of the second level that is open is a workspace.
+    in_workspace: bool,
+    /// `updated` and `uploaded` of the last workspace.
+    updated: Option<DateTime<Utc>>,
+    uploaded: Option<DateTime<Utc>>,
+}
+
+/// What a workspace says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Property {
+    JobId,
+    IsActive,
+    IsStaging,
+    Updated,
+    Uploaded,
+}
+
+impl Property {
+    /// The property of this local name.
+    fn named(name: &str) -> Option<Property> {
+        let names = [
+            ("jobId", Property::JobId),
+            ("isActive", Property::IsActive),
+            ("isStagingDataSource", Property::IsStaging),
+            ("updated", Property::Updated),
+            ("uploaded", Property::Uploaded),
+        ];
+        names.into_iter().find(|(it, _)| name.eq_ignore_ascii_case(it)).map(|(_, it)| it)
+    }
+
+    /// What cannot be read where its value cannot.
+    fn unreadable(self) -> AtomError {
+        AtomError::Unreadable(match self {
+            Property::JobId => "job ids",
+            Property::IsActive | Property::IsStaging => "states",
+            Property::Updated | Property::Uploaded => "dates",
+        })
+    }
 }
 
 impl Document {
@@ -115,10 +154,17 @@ impl Document {
             1 if self.has_root || !is("service") => return Err(AtomError::Foreign),
             1 => self.has_root = true,
             2 if is("workspace") => {
+                self.in_workspace = true;
                 if self.workspaces.len() >= MAX_WORKSPACES {
                     return Err(AtomError::TooLarge);
                 }
-                self.workspaces.push(workspace(tag)?);
+                self.workspaces.push(Workspace::default());
+                (self.updated, self.uploaded) = (None, None);
+                attributes(tag, |name, value| match Property::named(name) {
+                    // It is documented as an element only.
+                    Some(Property::JobId) | None => Ok(()),
+                    Some(property) => self.set(property, value.trim()),
+                })?;
             }
             3 if is("collection") => {
                 let workspace = self.workspaces.last_mut();
@@ -128,17 +174,23 @@ impl Document {
                 }
                 workspace.addresses.push(address(tag)?);
             }
-            3 if is("jobId") => self.job_id = Some(String::new()),
             _ if is("workspace") => return Err(AtomError::Unreadable("workspaces")),
             _ if is("collection") => return Err(AtomError::Unreadable("collections")),
-            _ if self.job_id.is_some() => return Err(AtomError::Unreadable("job ids")),
-            _ => {}
+            2 => self.in_workspace = false,
+            3 if self.in_workspace => {
+                self.reading = Property::named(name.as_ref()).map(|it| (it, String::new()));
+            }
+            _ => {
+                if let Some((property, _)) = self.reading {
+                    return Err(property.unreadable());
+                }
+            }
         }
         Ok(())
     }
 
     fn text(&mut self, text: &str) -> Result<(), AtomError> {
-        if let Some(kept) = &mut self.job_id {
+        if let Some((_, kept)) = &mut self.reading {
             if kept.len() + text.len() > MAX_TEXT_BYTES {
                 return Err(AtomError::TooLarge);
             }
@@ -149,19 +201,36 @@ impl Document {
 
     fn close(&mut self) -> Result<(), AtomError> {
         self.depth = self.depth.saturating_sub(1);
-        let Some(text) = self.job_id.take() else { return Ok(()) };
-        let workspace = self.workspaces.last_mut().ok_or(AtomError::Unreadable("job ids"))?;
-        let id = Some(text.trim().to_owned()).filter(|id| !id.is_empty());
-        match (&workspace.job_id, id) {
-            (Some(first), Some(second)) if *first != second => {
-                Err(AtomError::Unreadable("job ids"))
-            }
-            (_, Some(id)) => {
-                workspace.job_id = Some(id);
-                Ok(())
-            }
-            (_, None) => Ok(()),
+        match self.reading.take() {
+            Some((property, text)) => self.set(property, text.trim()),
+            None => Ok(()),
         }
+    }
+
+    /// Sets a property of the last workspace. An empty value says nothing; two different ones
+    /// cannot be read.
+    fn set(&mut self, property: Property, text: &str) -> Result<(), AtomError> {
+        let Document { workspaces, updated, uploaded, .. } = self;
+        let workspace = workspaces.last_mut().ok_or(property.unreadable())?;
+        let is_one = match property {
+            Property::JobId => {
+                let id = Some(text.to_owned()).filter(|id| !id.is_empty());
+                agree(&mut workspace.job_id, id)
+            }
+            Property::IsActive => agree(&mut workspace.is_active, truth(text)?),
+            Property::IsStaging => agree(&mut workspace.is_staging, truth(text)?),
+            // Information only: the first one that is an instant will do.
+            Property::Updated => {
+                *updated = updated.or(date(text));
+                true
+            }
+            Property::Uploaded => {
+                *uploaded = uploaded.or(date(text));
+                true
+            }
+        };
+        workspace.date = updated.or(*uploaded);
+        if is_one { Ok(()) } else { Err(property.unreadable()) }
     }
 
     fn end(self) -> Result<Vec<Workspace>, AtomError> {
@@ -173,24 +242,16 @@ impl Document {
     }
 }
 
-fn workspace(tag: &BytesStart<'_>) -> Result<Workspace, AtomError> {
-    let (mut updated, mut uploaded) = (None, None);
-    let mut workspace = Workspace::default();
-    attributes(tag, |name, value| {
-        let is = |expected: &str| name.eq_ignore_ascii_case(expected);
-        if is("isActive") {
-            workspace.is_active = truth(value)?;
-        } else if is("isStagingDataSource") {
-            workspace.is_staging = truth(value)?;
-        } else if is("updated") {
-            updated = date(value.trim());
-        } else if is("uploaded") {
-            uploaded = date(value.trim());
+/// Sets what is said for the first time; `false` if something else was said before.
+fn agree<T: PartialEq>(known: &mut Option<T>, said: Option<T>) -> bool {
+    match (&*known, said) {
+        (Some(first), Some(second)) => *first == second,
+        (None, said @ Some(_)) => {
+            *known = said;
+            true
         }
-        Ok(())
-    })?;
-    workspace.date = updated.or(uploaded);
-    Ok(workspace)
+        (_, None) => true,
+    }
 }
 
 fn address(tag: &BytesStart<'_>) -> Result<String, AtomError> {
@@ -284,6 +345,25 @@ mod tests {
     }
 
     #[test]
+    fn elements_say_the_same_as_attributes() {
+        let body = "<a:service xmlns:a='x' xmlns:b='y'><a:workspace>\
+            <b:isActive> True </b:isActive><isStagingDataSource>0</isStagingDataSource>\
+            <b:uploaded>2013-02-22T19:51:58Z</b:uploaded><a:title>x</a:title>\
+            <b:updated>2013-02-25T19:44:10Z</b:updated><jobId>1</jobId></a:workspace>\
+            <a:workspace b:isActive='false'><b:isActive>false</b:isActive><isStagingDataSource/>\
+            </a:workspace><a:other><isActive>true</isActive><jobId>2</jobId></a:other>\
+            <workspace updated='2013-02-22T19:51:58Z'><updated>2014-02-22T19:51:58Z</updated>\
+            </workspace></a:service>";
+        let [one, two, three] = &*read(body.as_bytes()).unwrap() else { panic!() };
+        assert_eq!((one.is_active, one.is_staging), (Some(true), Some(false)));
+        assert_eq!(one.date, date("2013-02-25T19:44:10Z"));
+        assert_eq!(one.job_id.as_deref(), Some("1"));
+        let expected = Workspace { is_active: Some(false), ..Workspace::default() };
+        assert_eq!(*two, expected);
+        assert_eq!(three.date, date("2013-02-22T19:51:58Z"));
+    }
+
+    #[test]
     fn dates_that_are_no_instants_are_left_out_and_updated_wins() {
         let body = "<service><workspace updated='yesterday' uploaded='2013-02-22T19:51:58Z'/>\
             <workspace updated='Thu, 17 Nov 2011 20:38:31 GMT' uploaded='2013-02-22T19:51:58Z'/>\
@@ -330,6 +410,13 @@ mod tests {
             (in_workspace("<collection href=' '/>"), AtomError::Unreadable("collections")),
             (in_workspace("<jobId>1<b>2</b></jobId>"), AtomError::Unreadable("job ids")),
             (in_workspace("<jobId>1</jobId><jobId>2</jobId>"), AtomError::Unreadable("job ids")),
+            (in_workspace("<isActive>yes</isActive>"), AtomError::Unreadable("states")),
+            (in_workspace("<isActive>1<b/></isActive>"), AtomError::Unreadable("states")),
+            (
+                "<service><workspace isActive='1'><isActive>0</isActive></workspace></service>"
+                    .into(),
+                AtomError::Unreadable("states"),
+            ),
             (in_workspace("<jobId>&unknown;</jobId>"), AtomError::Unreadable("references")),
         ] {
             assert_eq!(read(body.as_bytes()), Err(error), "{}", body.get(..90).unwrap_or(&body));
@@ -354,6 +441,8 @@ mod tests {
             "/>",
             "<jobId>",
             "</jobId>",
+            "<b:isActive>",
+            "</b:isActive>",
             "<collection",
             " href='",
             "'",
