@@ -34,7 +34,7 @@ fn refused(kind: ErrorKind, message: impl Into<String>) -> Outcome {
 }
 
 fn no_way_back() -> Outcome {
-    refused(ErrorKind::Rejected, "the source's service takes no data back")
+    refused(ErrorKind::Rejected, "the source's service does not support loading data")
 }
 
 /// What a job's exports are of: the source's own target, or a version of it.
@@ -87,6 +87,11 @@ impl Engine {
     }
 
     fn check_now(&self, job: &Job, restore: &Restore, limits: LoadLimits) -> Outcome {
+        if restore.publish && restore.verify && !restore.safety && !restore.only.is_empty() {
+            let message = "without the safety backup, the entities that are not named would be \
+                           published without being compared";
+            return refused(ErrorKind::Rejected, message);
+        }
         let archive = &self.shared.archive;
         if let Some(hold) = hold_of_restored(job)
             && let Err(error) = holds::hold(archive, &hold, self.now())

@@ -127,6 +127,13 @@ fn check(document: &Document, target: &Target<'_>, asked: Asked) -> Result<(), R
             limits.entities, document.entities
         )));
     }
+    if asked.only && asked.publish && asked.verify && !asked.safety {
+        return Err(Refusal::Arguments(
+            "without the safety backup, the entities that are not named would be published without \
+             being compared: leave out --no-safety or --publish, or say --no-verify too"
+                .to_owned(),
+        ));
+    }
     let has_published = target.published().is_some();
     if asked.only && !has_published {
         return Err(Refusal::Arguments(format!(
@@ -420,7 +427,7 @@ mod tests {
         let part = planned(Asked { only: true, ..ALL });
         assert!(part.title.starts_with("Restore a part of "), "{}", part.title);
         assert!(has(&part.steps, "all others with the safety backup"), "{part:?}");
-        let alone = planned(Asked { only: true, safety: false, ..ALL });
+        let alone = planned(Asked { only: true, safety: false, publish: false, ..ALL });
         assert!(has(&alone.warnings, "cannot be compared"), "{alone:?}");
     }
 
@@ -449,12 +456,21 @@ mod tests {
             (document(), fixed, ALL, "arguments", "without a version"),
             (document(), unpublished, ALL, "arguments", "--no-safety"),
             (document(), self::target(None), ALL, "arguments", "--no-safety"),
-            (document(), unpublished, Asked { only: true, ..bare }, "arguments", "--only"),
+            (
+                document(),
+                unpublished,
+                Asked { only: true, publish: false, ..bare },
+                "arguments",
+                "--only",
+            ),
+            (document(), published, Asked { only: true, ..bare }, "arguments", "--no-verify"),
         ] {
             let (found, message) = refused(&document, &target, asked);
             assert_eq!(found, kind, "{message}");
             assert!(message.contains(words), "{message}");
         }
+        let unverified = Asked { only: true, verify: false, ..bare };
+        assert!(plan(&SNAPSHOT, &document(), &published, unverified).is_ok());
         let created = plan(&SNAPSHOT, &document(), &self::target(None), bare).unwrap();
         assert!(has(&created.steps, "creates the data source Stores"), "{created:?}");
         assert!(has(&created.warnings, "another id"), "{created:?}");

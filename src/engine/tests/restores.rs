@@ -191,6 +191,11 @@ async fn chosen_entities_are_loaded_beside_what_is_published() {
     let loads = morning.machine.simulator.changes();
     let load = loads.iter().find(|it| !it.body.is_empty() && !it.is_elsewhere).unwrap();
     assert_eq!(reader(Data::raw(load.body.clone())), only);
+    let bare = Restore { only, safety: false, publish: true, verify: true, ..morning.restore() };
+    let job = morning.run(bare).await;
+    assert_eq!(job.state, State::Failed);
+    let message = job.error.unwrap().message;
+    assert!(message.contains("published without being compared"), "{message}");
     let unknown = Restore { only: vec!["no such key".into()], ..morning.restore() };
     let job = morning.run(unknown).await;
     assert_eq!((error_of(&job), job.attempts), (Some(ErrorKind::Corrupt), 0));
