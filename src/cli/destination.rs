@@ -45,8 +45,12 @@ impl<'s> Destination<'s> {
     }
 
     pub(super) fn restoring(&self) -> Result<&dyn Restoring, Problem> {
-        let none =
-            || Problem::usage(format!("{}: its service takes no data back", self.source.name));
+        let none = || {
+            Problem::usage(format!(
+                "{}: its service does not support loading data",
+                self.source.name
+            ))
+        };
         self.service.restoring().ok_or_else(none)
     }
 
@@ -121,8 +125,8 @@ fn joined(job: Job, restore: &Restore) -> Result<Job, Problem> {
         return Ok(job);
     }
     Err(Problem::failed(format!(
-        "{} has the live job {} ({}, {}), and may have one only: wait for it, or end it with \
-         `nightjar cancel {}`",
+        "{} has the live job {} ({}, {}), and a source can have only one live job: wait for it, or end \
+         it with `nightjar cancel {}`",
         job.source, job.id, job.operation, job.state, job.id
     )))
 }

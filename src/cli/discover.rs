@@ -61,7 +61,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     }
     if proposals.sources.is_empty() {
         let count = output::count(comparison.listed.len(), "data source");
-        output::note(format!("nightjar: {} lists {count}; nothing is to be added", account.name));
+        output::note(format!("nightjar: {} lists {count}; nothing to add", account.name));
     }
     Ok(exit::DONE)
 }

@@ -125,7 +125,7 @@ fn older<'v>(versions: &'v [ListedVersion], id: Option<&str>) -> Result<&'v List
     match versions.iter().find(|version| version.id.eq_ignore_ascii_case(id)) {
         Some(version) if version.state == VersionState::Older => Ok(version),
         Some(version) => {
-            Err(format!("version {id} is no older one: it is {}", phrase(version.state)))
+            Err(format!("version {id} is not an older version: it is {}", phrase(version.state)))
         }
         None => Err(format!("the service has no version {id}")),
     }

@@ -22,7 +22,7 @@ pub fn is_too_late_to_cancel(job: &Job) -> bool {
     !job.state.is_final() && job.restore.as_deref().is_some_and(publishes)
 }
 
-/// What a restore that ends before its end leaves at the service.
+/// What an unfinished restore leaves at the service.
 pub(super) fn left_behind(job: &Job) -> Option<String> {
     let restore = job.restore.as_ref()?;
     match (restore.stage, &restore.version, &restore.unsettled) {

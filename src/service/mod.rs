@@ -177,7 +177,7 @@ pub trait ExportService: Send + Sync {
         None
     }
 
-    /// The way back, if it has one.
+    /// Its restore support, if it has any.
     fn restoring(&self) -> Option<&dyn Restoring> {
         None
     }

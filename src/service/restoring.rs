@@ -1,5 +1,5 @@
-//! What services offer beyond exports: listings of what an account has, and the way back. Both are
-//! optional: see [`ExportService::listing`](super::ExportService::listing) and
+//! What services offer beyond exports: listings of what an account has, and restore support. Both
+//! are optional: see [`ExportService::listing`](super::ExportService::listing) and
 //! [`ExportService::restoring`](super::ExportService::restoring).
 //!
 //! What holds for [`ExportService`](super::ExportService) holds here: one call is one request,
@@ -84,7 +84,7 @@ pub struct LoadLimits {
     pub entities: u64,
 }
 
-/// A service that takes data back.
+/// A service that supports loading data.
 pub trait Restoring: Send + Sync {
     /// What it takes.
     fn limits(&self) -> LoadLimits;

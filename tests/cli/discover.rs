@@ -35,7 +35,7 @@ fn what_is_printed_completes_the_configuration() {
     assert_eq!(setup.json(&["check"])["valid"], true);
     let done = setup.run(&["discover"]);
     assert_eq!((done.code, done.stdout.as_str()), (0, ""), "{done:?}");
-    assert!(done.stderr.contains("lists 3 data sources; nothing is to be added"), "{done:?}");
+    assert!(done.stderr.contains("lists 3 data sources; nothing to add"), "{done:?}");
     assert_eq!(setup.backup().code, 0);
     assert_eq!(setup.service.remote_jobs().len(), 3);
 }

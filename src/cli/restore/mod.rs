@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     /// Load only the entities with these primary keys, beside what is published
     #[arg(long, value_name = "KEY", num_args = 1..)]
     only: Vec<String>,
-    /// Do what is shown without asking
+    /// Skip the confirmation prompt
     #[arg(long)]
     yes: bool,
     /// Show what would be done, and start nothing

@@ -16,7 +16,7 @@ enum Trace {
     Activity(RemoteActivity),
     /// One staged version that was not listed before.
     Staged(String),
-    /// Several: which is ours cannot be said.
+    /// Several: nothing tells which one is ours.
     Several,
 }
 
@@ -101,8 +101,8 @@ impl Next<'_> {
             Trace::Activity(activity) => self.take_over(&activity, Stage::Load),
             Trace::Staged(id) => {
                 let note = format!(
-                    "the service lists a staged version {id} that was not there before: it is \
-                     taken for ours, and compared in any case"
+                    "the service lists a staged version {id} that was not there before; \
+                     assuming it is ours, it is compared in any case"
                 );
                 self.event(JobEvent::Note(note));
                 self.change.remote = RemoteEffect::Ended;
@@ -114,11 +114,11 @@ impl Next<'_> {
                 self.go_on_in(Stage::Load, State::Ready);
             }
             Trace::Several => {
-                let message = "the service lists several loads that were not there before; which \
-                               is ours cannot be said yet";
+                let message = "the service lists several loads that were not there before; it \
+                               is not clear yet which one is ours";
                 if !self.look_again(message) {
                     let message = "the load's answer was lost, and the service lists several new \
-                                   loads: which is ours cannot be said, so nothing is sent again";
+                                   loads: cannot tell which one is ours, so nothing is sent again";
                     self.fail(ErrorKind::Protocol, message);
                 }
             }
@@ -157,8 +157,8 @@ impl Next<'_> {
     fn take_over(&mut self, activity: &RemoteActivity, change: Stage) {
         let id = activity.id.clone();
         let note = format!(
-            "the service lists remote job {id}, which was not there before: it is \
-                            taken for ours"
+            "the service lists remote job {id}, which was not there before; \
+             assuming it is ours"
         );
         self.event(JobEvent::Note(note));
         self.restore(|it| {

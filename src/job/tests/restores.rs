@@ -193,11 +193,8 @@ fn a_lost_answer_is_looked_up_and_costs_an_attempt() {
 
 #[test]
 fn what_follows_from_an_answer_that_is_no_success() {
-    let failure = |kind, maybe_started| Failure {
-        maybe_started,
-        answered: true,
-        ..Failure::new(kind, "no")
-    };
+    let failure =
+        |kind, maybe_started| Failure { maybe_started, answered: true, ..Failure::new(kind, "no") };
     for (kind, maybe_started, expected) in [
         (FailureKind::Quota, false, Ok((Stage::BeforeLoad, 0))),
         (FailureKind::Local, false, Ok((Stage::BeforeLoad, 0))),

@@ -1,5 +1,5 @@
 //! Bing Maps Spatial Data Services: the DataSourceDownload dataflow (create, status, result), what
-//! an account has (AtomPub), and the way back (LoadDataSource, publication, rollback).
+//! an account has (AtomPub), and restore support (LoadDataSource, publication, rollback).
 
 mod activities;
 mod address;
