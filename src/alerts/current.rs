@@ -162,13 +162,13 @@ fn of_source(source: &SourceStatus) -> Option<Alert> {
         (Some(JobError { kind: ErrorKind::Credentials, message }), _) => {
             (AlertKind::Credentials, message.clone())
         }
-        (Some(JobError { message, .. }), _) if source.vanished => {
+        (Some(JobError { message, .. }), _) if source.not_found => {
             (AlertKind::Vanished, message.clone())
         }
         (Some(JobError { kind, message }), _) => {
             (AlertKind::Failed, format!("the last job failed: {kind}: {message}"))
         }
-        (None, _) if source.unlisted_at.is_some() => (
+        (None, _) if source.unlisted_at().is_some() => (
             AlertKind::Vanished,
             "the service no longer lists its data source; what is archived of it stays".to_owned(),
         ),

@@ -2,7 +2,9 @@ use super::current::CHECKS;
 use super::*;
 use crate::discovery::AccountLook;
 use crate::job::{ErrorKind, JobError, Operation, State, Trigger, Wait, WaitReason};
-use crate::report::{FailedRestore, Health, JobView, Reporter, SnapshotChanges, SourceStatus};
+use crate::report::{
+    FailedRestore, Health, JobView, Reporter, SnapshotChanges, SourceLook, SourceStatus,
+};
 use crate::tests::fixtures;
 use crate::tests::pages::first_column;
 use chrono::{DateTime, NaiveDate, TimeDelta, TimeZone, Utc};
@@ -105,9 +107,9 @@ fn source() -> SourceStatus {
         next_run: None,
         live_job: None,
         last_error: None,
-        vanished: false,
+        look: None,
+        not_found: false,
         failed_restore: None,
-        unlisted_at: None,
     }
 }
 
@@ -127,7 +129,9 @@ fn a_source_that_is_not_listed_has_vanished_unless_its_last_error_says_more() {
         let alerts = current(&Situation { sources: vec![status], ..healthy() });
         alerts.first().map(|alert| alert.kind)
     };
-    let unlisted = SourceStatus { unlisted_at: Some(noon()), ..source() };
+    let look = |is_listed| Some(SourceLook { at: noon(), is_listed });
+    assert_eq!(kind(SourceStatus { look: look(true), ..source() }), None);
+    let unlisted = SourceStatus { look: look(false), ..source() };
     assert_eq!(kind(unlisted.clone()), Some(AlertKind::Vanished));
     let overdue = SourceStatus { health: Health::Overdue, ..unlisted.clone() };
     assert_eq!(kind(overdue), Some(AlertKind::Vanished));
@@ -216,7 +220,7 @@ fn problem(kind: AlertKind) -> Situation {
         }
         AlertKind::Vanished => {
             let last_error = failed(ErrorKind::NotFound);
-            of(SourceStatus { last_error, vanished: true, ..source() })
+            of(SourceStatus { last_error, not_found: true, ..source() })
         }
         AlertKind::Overdue => of(SourceStatus { health: Health::Overdue, ..source() }),
         AlertKind::Suspicious => of(SourceStatus { health: Health::Suspicious, ..source() }),

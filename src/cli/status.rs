@@ -72,7 +72,7 @@ fn text(sources: &[SourceStatus], looks: &[AccountLook], now: DateTime<Utc>) -> 
         if let Some(error) = &source.last_error {
             text.push(format!("{name}: the last job failed: {}: {}", error.kind, error.message));
         }
-        if let Some(at) = source.unlisted_at {
+        if let Some(at) = source.unlisted_at() {
             text.push(format!(
                 "{name}: the service no longer lists its data source (looked at {})",
                 rfc3339(at)

@@ -10,11 +10,11 @@ mod year;
 
 pub use changes::{Pair, SnapshotChanges};
 pub use health::{Health, health};
-pub use views::{FailedRestore, JobDetail, JobView, SnapshotView, SourceStatus};
+pub use views::{FailedRestore, JobDetail, JobView, SnapshotView, SourceLook, SourceStatus};
 pub use year::{Night, NightState};
 
 use crate::archive::Archive;
-use crate::discovery::{self, AccountLook};
+use crate::discovery;
 use crate::job::{ErrorKind, Job, JobError, State};
 use crate::manifest::{Name, Role};
 use crate::settings::{Settings, Source};
@@ -277,14 +277,14 @@ impl Reporter {
             None => Vec::new(),
         };
         let looks = discovery::looks(settings);
-        let unlisted_at = |source: &Source| {
-            let gone = |look: &&AccountLook| look.gone.contains(&source.name);
-            looks.iter().find(gone).map(|look| look.read_at)
+        let look_at = |source: &Source| {
+            let look = looks.iter().find(|look| look.account == source.account)?;
+            Some(SourceLook { at: look.read_at, is_listed: !look.gone.contains(&source.name) })
         };
         let mut shown = Vec::new();
         for source in &settings.sources {
             let status = self.source(source, &live, now).await?;
-            shown.push(SourceStatus { unlisted_at: unlisted_at(source), ..status });
+            shown.push(SourceStatus { look: look_at(source), ..status });
         }
         Ok(shown)
     }
@@ -354,9 +354,9 @@ impl Reporter {
                 .iter()
                 .find(|job| job.source == source.name)
                 .map(|job| JobView::from(job.clone())),
-            vanished: failed.as_ref().is_some_and(has_vanished),
+            look: None,
+            not_found: failed.as_ref().is_some_and(is_not_found),
             failed_restore: restore.and_then(|job| failed_restore(job, now)),
-            unlisted_at: None,
             last_error: unreadable.or(failed.and_then(|job| job.error)),
         })
     }
@@ -390,7 +390,7 @@ fn failed_restore(job: Job, now: DateTime<Utc>) -> Option<FailedRestore> {
 }
 
 /// Whether the service has no such source: it said so before any remote job was started.
-fn has_vanished(failed: &Job) -> bool {
+fn is_not_found(failed: &Job) -> bool {
     let not_found = |error: &JobError| error.kind == ErrorKind::NotFound;
     failed.attempts == 0 && failed.error.as_ref().is_some_and(not_found)
 }

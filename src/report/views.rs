@@ -228,15 +228,39 @@ pub struct SourceStatus {
     pub live_job: Option<JobView>,
     /// Why its last job failed; null if it did not.
     pub last_error: Option<JobError>,
-    /// Whether it failed because the service has no such source.
+    /// What the last look at its account has found of it; `None` for an account that was not looked
+    /// at. JSON has only whether it has vanished.
+    #[serde(rename = "vanished", serialize_with = "has_vanished")]
+    pub look: Option<SourceLook>,
+    /// Whether its last job failed because the service has no such source.
     #[serde(skip)]
-    pub vanished: bool,
+    pub not_found: bool,
     /// Its last restore, if that failed not long ago. It says nothing about the source's health.
     #[serde(skip)]
     pub failed_restore: Option<FailedRestore>,
-    /// When the account was last looked at, if its listing lacked the data source.
-    #[serde(skip)]
-    pub unlisted_at: Option<DateTime<Utc>>,
+}
+
+impl SourceStatus {
+    /// When its account was last looked at, if the listing lacked its data source.
+    pub fn unlisted_at(&self) -> Option<DateTime<Utc>> {
+        self.look.filter(|look| !look.is_listed).map(|look| look.at)
+    }
+}
+
+/// What the last look at an account has found of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceLook {
+    /// When the service was asked.
+    pub at: DateTime<Utc>,
+    /// Whether the listing has the source's data source.
+    pub is_listed: bool,
+}
+
+fn has_vanished<S: Serializer>(
+    look: &Option<SourceLook>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    look.map(|look| !look.is_listed).serialize(serializer)
 }
 
 /// JSON has the id only; programs can ask for the job.

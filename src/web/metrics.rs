@@ -194,6 +194,11 @@ impl Scrape {
             "1 while the source's newest snapshot is suspicious, otherwise 0",
             self.each(|source| Some(f64::from(!source.suspicious.is_empty()))),
         )?;
+        out.gauges(
+            "source_vanished",
+            "1 while the account's last listing lacks the source's data source, otherwise 0",
+            self.each(|source| source.look.map(|look| f64::from(!look.is_listed))),
+        )?;
         let unprotected = |look: &AccountLook| {
             (vec![("account", look.account.clone())], look.unprotected.len() as f64)
         };

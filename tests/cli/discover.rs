@@ -171,6 +171,36 @@ fn the_daemon_looks_at_its_start_and_a_listing_that_fails_concludes_nothing() {
 }
 
 #[test]
+fn a_source_that_is_no_longer_listed_is_not_shown_as_protected() {
+    let setup = setup();
+    assert_eq!(setup.backup().code, 0);
+    let vanished = |setup: &Setup| setup.json(&["status"])[0]["vanished"].clone();
+    assert!(vanished(&setup).is_null());
+    let page = Page::of(setup);
+    let listed = "nightjar_source_vanished{source=\"stores\"} 0";
+    until("the first look", || page.get("/metrics").body.contains(listed).then_some(()));
+    assert!(page.get("/").body.contains("The source is protected."));
+    let Page { setup, daemon, .. } = page;
+    daemon.stop(Signal::TERM);
+    assert_eq!(vanished(&setup), false);
+
+    setup.service.delete_source("Stores");
+    let page = Page::of(setup);
+    let gone = "nightjar_source_vanished{source=\"stores\"} 1";
+    until("the second look", || page.get("/metrics").body.contains(gone).then_some(()));
+    let home = page.get("/").body;
+    assert!(home.contains("The source has vanished from its service."), "{home}");
+    assert!(!home.contains("protected") && !home.contains("verdict ok"), "{home}");
+    for shown in [home, page.get("/sources/stores").body] {
+        assert!(shown.contains("The service no longer lists its data source"), "{shown}");
+        assert!(!shown.contains("mark ok"), "{shown}");
+    }
+    let sources: serde_json::Value = serde_json::from_str(&page.get("/api/sources").body).unwrap();
+    assert_eq!((&sources[0]["vanished"], &sources[0]["health"]), (&true.into(), &"ok".into()));
+    assert_eq!(vanished(&page.setup), true);
+}
+
+#[test]
 fn an_account_that_is_not_to_be_looked_at_is_not() {
     let setup = setup().set("accounts.contoso.discover", false);
     let daemon = setup.start(&["daemon"]);

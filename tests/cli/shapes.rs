@@ -170,6 +170,7 @@ fn only_status(setup: &Setup) -> Value {
             "next_run",
             "live_job",
             "last_error",
+            "vanished",
         ],
     );
     status.clone()

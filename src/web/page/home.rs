@@ -1,7 +1,9 @@
 //! The overview: which sources are protected.
 
 use super::changes::sentence;
-use super::{bytes, calendar, count, instant_or_dash, jobs_table, layout, mark, or_dash};
+use super::{
+    bytes, calendar, count, health, instant_or_dash, jobs_table, layout, mark, or_dash, vanished,
+};
 use crate::discovery::{self, AccountLook};
 use crate::report::{JobView, ReportError, SourceStatus};
 use crate::store::Filter;
@@ -43,14 +45,26 @@ pub(in crate::web) async fn show(Extract(state): Extract<State>) -> Result<Marku
 /// One sentence.
 fn verdict(sources: &[SourceStatus]) -> Markup {
     let bad = sources.iter().filter(|source| source.health.needs_attention()).count();
-    let (class, text) = match (sources.len(), bad) {
-        (0, _) => ("suspicious", "Nothing is backed up: the configuration has no source.".into()),
-        (1, 0) => ("ok", "The source is protected.".to_owned()),
-        (all, 0) => ("ok", format!("All {all} sources are protected.")),
-        (all, 1) => ("failing", format!("1 of {all} sources needs attention.")),
-        (all, bad) => ("failing", format!("{bad} of {all} sources need attention.")),
-    };
+    let gone = sources.iter().filter(|source| source.unlisted_at().is_some()).count();
+    let (class, text) = verdict_of(sources.len(), bad, gone);
     html! { p.verdict.(class) role="status" { (text) } }
+}
+
+/// The class and the text for this many sources, of which so many need attention, and so many are
+/// no longer listed.
+fn verdict_of(all: usize, bad: usize, gone: usize) -> (&'static str, String) {
+    match (all, bad, gone) {
+        (0, ..) => ("suspicious", "Nothing is backed up: the configuration has no source.".into()),
+        (1, 0, 0) => ("ok", "The source is protected.".to_owned()),
+        (all, 0, 0) => ("ok", format!("All {all} sources are protected.")),
+        (1, 0, _) => ("suspicious", "The source has vanished from its service.".to_owned()),
+        (all, 0, 1) => ("suspicious", format!("1 of {all} sources has vanished from its service.")),
+        (all, 0, gone) => {
+            ("suspicious", format!("{gone} of {all} sources have vanished from their services."))
+        }
+        (all, 1, _) => ("failing", format!("1 of {all} sources needs attention.")),
+        (all, bad, _) => ("failing", format!("{bad} of {all} sources need attention.")),
+    }
 }
 
 /// The jobs in flight; the script keeps them up to date.
@@ -81,8 +95,9 @@ fn card(source: &SourceStatus, year: &Markup, now: DateTime<Utc>) -> Markup {
         article.card {
             h3 {
                 a href={ "/sources/" (source.source) } { (source.source) } " "
-                (mark(source.health.as_str()))
+                (health(source))
             }
+            (vanished(source))
             @if let Some(error) = &source.last_error {
                 p.remark { (error.kind.as_str()) ": " (error.message) }
             }
@@ -98,6 +113,27 @@ fn card(source: &SourceStatus, year: &Markup, now: DateTime<Utc>) -> Markup {
                 div { dt { "Changes" } dd { (or_dash(source.changes.map(sentence))) } }
                 div { dt { "Next run" } dd { (instant_or_dash(source.next_run)) } }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sources_that_are_well_and_listed_are_called_protected() {
+        for (all, bad, gone, class, text) in [
+            (0, 0, 0, "suspicious", "Nothing is backed up: the configuration has no source."),
+            (1, 0, 0, "ok", "The source is protected."),
+            (3, 0, 0, "ok", "All 3 sources are protected."),
+            (1, 0, 1, "suspicious", "The source has vanished from its service."),
+            (3, 0, 1, "suspicious", "1 of 3 sources has vanished from its service."),
+            (3, 0, 2, "suspicious", "2 of 3 sources have vanished from their services."),
+            (3, 1, 1, "failing", "1 of 3 sources needs attention."),
+            (3, 2, 0, "failing", "2 of 3 sources need attention."),
+        ] {
+            assert_eq!(verdict_of(all, bad, gone), (class, text.to_owned()));
         }
     }
 }

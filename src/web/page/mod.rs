@@ -14,7 +14,7 @@ pub(super) use jobs::{list as jobs, show as job};
 pub(super) use snapshot::{Maps, show as snapshot};
 pub(super) use source::show as source;
 
-use crate::report::JobView;
+use crate::report::{Health, JobView, SourceStatus};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
@@ -110,6 +110,27 @@ fn count(number: u64) -> String {
 /// A mark with a word: never a colour alone.
 fn mark(word: &str) -> Markup {
     html! { span.mark.(word) { (word) } }
+}
+
+/// The health of a source. One that has vanished is not called `ok`.
+fn health(source: &SourceStatus) -> Markup {
+    let has_vanished = source.unlisted_at().is_some();
+    html! {
+        @if !(has_vanished && source.health == Health::Ok) { (mark(source.health.as_str())) " " }
+        @if has_vanished { (mark("vanished")) }
+    }
+}
+
+/// A sentence about a source that the service no longer lists; empty for any other.
+fn vanished(source: &SourceStatus) -> Markup {
+    html! {
+        @if let Some(at) = source.unlisted_at() {
+            p.remark {
+                "The service no longer lists its data source (looked at " (instant(at))
+                "). What is archived of it stays."
+            }
+        }
+    }
 }
 
 /// Jobs, newest first.

@@ -3,7 +3,8 @@
 use super::changes::sentence;
 use super::plot::{self, Series};
 use super::{
-    bytes, calendar, count, instant, instant_or_dash, jobs_table, layout, mark, not_found, or_dash,
+    bytes, calendar, count, health, instant, instant_or_dash, jobs_table, layout, mark, not_found,
+    or_dash, vanished,
 };
 use crate::manifest::{Name, Role};
 use crate::report::{ReportError, SnapshotChanges, SnapshotView};
@@ -50,7 +51,8 @@ pub(in crate::web) async fn show(
     let page = layout(
         &name,
         html! {
-            h1 { (name) " " (mark(status.health.as_str())) }
+            h1 { (name) " " (health(status)) }
+            (vanished(status))
             @if let Some(error) = &status.last_error {
                 p.remark { (error.kind.as_str()) ": " (error.message) }
             }
