@@ -1,7 +1,10 @@
 //! The import of archived jobs into a history that lacks them: after the database was lost, or
 //! replaced by an older copy.
 
-use super::{Change, Job, JobEvent, Mover, Operation, RemoteEffect, RemoteJob, State, Trigger};
+use super::{
+    Change, ErrorKind, Job, JobError, JobEvent, Mover, Operation, RemoteEffect, RemoteJob, State,
+    Trigger,
+};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::path::PathBuf;
 
@@ -49,6 +52,31 @@ pub fn import_known(known: &Job, archived: &ArchivedJob) -> Option<Change> {
         remote.submitting = false;
     }
     change.events.push(JobEvent::Imported);
+    Some(change)
+}
+
+/// Ends a restore that is live in an older copy of the history: it may have gone on, and ended,
+/// after the copy was made, so it must send nothing more. `None` for every other job.
+pub fn end_of_copied(job: &Job, now: DateTime<Utc>) -> Option<Change> {
+    if job.operation != Operation::Restore || job.state.is_final() {
+        return None;
+    }
+    let message = format!(
+        "the database was rebuilt from an older copy, and what this restore has done since is not \
+         known: `nightjar versions {}` shows what is staged and published",
+        job.source
+    );
+    let error = JobError { kind: ErrorKind::Storage, message };
+    let mut change = Change::of(job, Mover::Import);
+    let next = &mut change.job;
+    next.state = State::Failed;
+    next.finished_at = Some(now);
+    next.waiting = None;
+    next.error = Some(error.clone());
+    if let Some(remote) = &mut next.remote {
+        remote.submitting = false;
+    }
+    change.events.push(JobEvent::Failed(error));
     Some(change)
 }
 

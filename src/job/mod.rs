@@ -22,18 +22,18 @@
 //! queued    --> waiting   : submit, look
 //! queued    --> ready     : look
 //! queued    --> archived  : submit, import, look
-//! queued    --> failed    : submit, takeover, check, look
+//! queued    --> failed    : submit, takeover, check, look, import
 //! queued    --> cancelled : cancel
 //! waiting   --> waiting   : poll, skip, clock, account, late
 //! waiting   --> queued    : poll
 //! waiting   --> ready     : poll
 //! waiting   --> archived  : poll, import
-//! waiting   --> failed    : poll
+//! waiting   --> failed    : poll, import
 //! waiting   --> cancelled : cancel
 //! ready     --> ready     : fetch, skip, clock, account, late, look, compare
 //! ready     --> queued    : fetch, look, compare
 //! ready     --> archived  : fetch, import, look, compare
-//! ready     --> failed    : fetch, look, compare
+//! ready     --> failed    : fetch, look, compare, import
 //! ready     --> cancelled : cancel
 //! archived  --> archived  : late, release
 //! failed    --> failed    : late, release
@@ -51,7 +51,7 @@
 //! | `check`, `look`, `compare` | [`decide()`] | `decide/` |
 //! | `takeover` | [`unanswered`] | `decide/submit.rs` |
 //! | `cancel`, `late` | [`cancel()`], [`supersede`], [`late`] | `cancel.rs` |
-//! | `import` | [`import_known`], [`import_unknown`] | `import.rs` |
+//! | `import` | [`import_known`], [`import_unknown`], [`end_of_copied`] | `import.rs` |
 //! | `clock` | [`correct_clock`] | `clock.rs` |
 //! | `release` | [`released`] | `hold.rs` |
 //!
@@ -100,7 +100,7 @@ pub use create::{
 pub use decide::{archived_instead, decide, decide_as_seen, unanswered};
 pub use event::{JobEvent, SourceEvent};
 pub use hold::{JobHold, hold_of_restored, hold_of_safety, releasable, released};
-pub use import::{ArchivedJob, import_known, import_unknown};
+pub use import::{ArchivedJob, end_of_copied, import_known, import_unknown};
 pub use kinds::{ErrorKind, EventKind, FailureKind, WaitReason};
 pub use listing::{ActivityKind, ListedVersion, RemoteActivity, VersionState};
 pub use orphan::orphan_has_ended;

@@ -92,7 +92,23 @@ pub fn claim(
     {
         return Some(wait_for_quota(job, until, &format!("job {id} goes first"), now));
     }
-    Some(intend(job, limits, now))
+    Some(look_again(job, now).unwrap_or_else(|| intend(job, limits, now)))
+}
+
+/// A change whose look is no longer recent goes back to it; `None` for every other job.
+fn look_again(job: &Job, now: DateTime<Utc>) -> Option<Change> {
+    let before = job.stage().before()?;
+    let seen = job.restore.as_ref().and_then(|restore| restore.seen.as_ref());
+    if seen.is_some_and(|seen| seen.is_recent(now)) {
+        return None;
+    }
+    let mut change = Change::of(job, Mover::Claim);
+    change.job.due_at = now;
+    change.job.wait = TimeDelta::zero();
+    if let Some(restore) = &mut change.job.restore {
+        restore.stage = before;
+    }
+    Some(change)
 }
 
 /// The intent to submit: stored before the request is sent, so that the database shows that a

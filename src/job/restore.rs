@@ -1,9 +1,13 @@
 //! What a restore is to do, and what it has learnt so far.
 
 use super::{ListedVersion, RemoteActivity, Stage, VersionState, words};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+
+/// For how long a look at what the service lists is good enough to send a change.
+const LOOK_IS_RECENT: TimeDelta = TimeDelta::minutes(1);
 
 words! {
     /// What a restore is to achieve.
@@ -94,6 +98,9 @@ pub struct Restore {
 /// What the service listed, by identifiers in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
+    /// When it was listed; `None` where an older version of Nightjar did not store it.
+    #[serde(default)]
+    pub looked_at: Option<DateTime<Utc>>,
     /// The account's loads, publications and rollbacks.
     pub activities: BTreeSet<String>,
     /// The data source's versions.
@@ -119,11 +126,11 @@ pub struct Looked {
 }
 
 impl Looked {
-    /// What is to be remembered of it.
-    pub fn seen(&self) -> Seen {
+    /// What is to be remembered of it, which was read at this instant.
+    pub fn seen(&self, at: DateTime<Utc>) -> Seen {
         let activities = self.activities.iter().map(|it| it.id.to_ascii_lowercase());
         let versions = self.versions.iter().map(|it| it.id.to_ascii_lowercase());
-        Seen { activities: activities.collect(), versions: versions.collect() }
+        Seen { looked_at: Some(at), activities: activities.collect(), versions: versions.collect() }
     }
 
     /// The first version in this state.
@@ -138,6 +145,12 @@ impl Looked {
 }
 
 impl Seen {
+    /// Whether a change may be sent because of it: it is not older than a minute, and not of the
+    /// future. Another user may have changed what is listed since.
+    pub fn is_recent(&self, now: DateTime<Utc>) -> bool {
+        self.looked_at.is_some_and(|at| at <= now && now - at <= LOOK_IS_RECENT)
+    }
+
     /// Whether this activity was listed.
     pub fn has_activity(&self, id: &str) -> bool {
         self.activities.contains(&id.to_ascii_lowercase())

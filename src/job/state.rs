@@ -64,7 +64,7 @@ words! {
         Late = "late",
         /// A user's cancel.
         Cancel = "cancel",
-        /// The import of a snapshot that the history does not know.
+        /// The import of a snapshot or of an older history: what the archive or the copy shows.
         Import = "import",
         /// A scheduled time that passes while the job is live.
         Skip = "skip",
@@ -112,18 +112,18 @@ pub const EDGES: &[Edge] = {
         edge(Some(Queued), Waiting, &[Submit, Look]),
         edge(Some(Queued), Ready, &[Look]),
         edge(Some(Queued), Archived, &[Submit, Import, Look]),
-        edge(Some(Queued), Failed, &[Submit, Takeover, Check, Look]),
+        edge(Some(Queued), Failed, &[Submit, Takeover, Check, Look, Import]),
         edge(Some(Queued), Cancelled, &[Cancel]),
         edge(Some(Waiting), Waiting, &[Poll, Skip, Clock, Account, Late]),
         edge(Some(Waiting), Queued, &[Poll]),
         edge(Some(Waiting), Ready, &[Poll]),
         edge(Some(Waiting), Archived, &[Poll, Import]),
-        edge(Some(Waiting), Failed, &[Poll]),
+        edge(Some(Waiting), Failed, &[Poll, Import]),
         edge(Some(Waiting), Cancelled, &[Cancel]),
         edge(Some(Ready), Ready, &[Fetch, Skip, Clock, Account, Late, Look, Compare]),
         edge(Some(Ready), Queued, &[Fetch, Look, Compare]),
         edge(Some(Ready), Archived, &[Fetch, Import, Look, Compare]),
-        edge(Some(Ready), Failed, &[Fetch, Look, Compare]),
+        edge(Some(Ready), Failed, &[Fetch, Look, Compare, Import]),
         edge(Some(Ready), Cancelled, &[Cancel]),
         edge(Some(Archived), Archived, &[Late, Release]),
         edge(Some(Failed), Failed, &[Late, Release]),

@@ -54,6 +54,10 @@ impl Recovery<'_> {
         let in_archive = self.archive.highest_job().map_err(|error| self.cannot_rebuild(error))?;
         let highest = in_archive.max(highest);
         let Draft { store, copy } = self.draft(highest).await?;
+        if copy.is_some() {
+            // They may have ended since: what they would send now could undo what came later.
+            store.end_copied_restores(self.clock.now()).await?;
+        }
         let imported = self.import(&store).await?;
         // Closed, it is one file.
         store.close().await;

@@ -3,7 +3,7 @@
 
 use super::jobs::find;
 use super::persist::persist;
-use super::row::at;
+use super::row::{self, at};
 use super::schedules::has_job;
 use super::{Result, Store};
 use crate::job::{self, ArchivedJob};
@@ -25,6 +25,27 @@ impl Store {
                     imported += usize::from(import_archived(db, &archived, now).await?);
                 }
                 Ok(imported)
+            })
+        })
+        .await
+    }
+
+    /// Ends the restores that are live in this copy of an older history.
+    pub async fn end_copied_restores(&self, now: DateTime<Utc>) -> Result<()> {
+        self.write(move |db| {
+            Box::pin(async move {
+                let rows = sqlx::query(
+                    "SELECT * FROM jobs INDEXED BY jobs_restores \
+                     WHERE operation = 'restore' AND finished_at IS NULL",
+                )
+                .fetch_all(&mut *db)
+                .await?;
+                for row in &rows {
+                    if let Some(change) = job::end_of_copied(&row::job(row)?, now) {
+                        persist(db, change, None, now).await?;
+                    }
+                }
+                Ok(())
             })
         })
         .await

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::failpoint::{self, Point};
-use crate::job::{ErrorKind, Goal, Restore, RestoredSnapshot, VersionState};
+use crate::job::{ErrorKind, Goal, Restore, RestoredSnapshot, Stage, VersionState};
 use crate::manifest::Role;
+use crate::recovery::{Check, Recovery};
 use crate::simulator::{Changes, LoadOperation, Versions};
 use crate::store::Creation;
 
@@ -75,6 +76,19 @@ impl Morning {
         let job = self.store.job(id).await.unwrap().unwrap();
         assert!(job.state.is_final(), "{job:?}");
         job
+    }
+
+    /// Goes on until the job is in this stage.
+    async fn until_stage(&self, id: i64, stage: Stage) {
+        for _ in 0..100 {
+            let job = self.store.job(id).await.unwrap().unwrap();
+            if job.stage() == stage {
+                return;
+            }
+            self.machine.mock.set(job.due_at.max(self.machine.clock.now()));
+            self.engine.tick().await.unwrap();
+        }
+        panic!("job {id} never comes to {stage}");
     }
 
     pub(super) fn versions(&self) -> Versions {
@@ -290,14 +304,7 @@ async fn a_backup_whose_target_changes_begins_again_and_files_nothing_under_a_wr
 async fn a_cancelled_restore_keeps_its_safety_backup_held_and_releases_its_snapshot() {
     let morning = Morning::new().await;
     let id = morning.create(morning.restore()).await.id;
-    loop {
-        morning.engine.tick().await.unwrap();
-        let job = morning.store.job(id).await.unwrap().unwrap();
-        if job.stage() == crate::job::Stage::Verify {
-            break;
-        }
-        morning.machine.mock.set(job.due_at.max(morning.machine.clock.now()));
-    }
+    morning.until_stage(id, Stage::Verify).await;
     assert!(morning.is_held(&morning.snapshot.path));
     let now = morning.machine.clock.now();
     assert_eq!(morning.store.cancel(id, now).await.unwrap(), crate::store::Cancelled::Now);
@@ -310,6 +317,40 @@ async fn a_cancelled_restore_keeps_its_safety_backup_held_and_releases_its_snaps
     assert!(morning.publishes(&wrong()));
     let timeline = morning.timeline(&job).await;
     assert!(timeline.iter().any(|line| line.contains("stays staged; nothing was published")));
+}
+
+#[tokio::test]
+async fn a_restore_that_ended_after_the_database_s_copy_sends_nothing_when_that_is_used() {
+    let morning = Morning::new().await;
+    let id = morning.create(morning.restore()).await.id;
+    morning.until_stage(id, Stage::Verify).await;
+    morning.store.keep_copy(morning.machine.clock.now()).await.unwrap();
+    morning.machine.until_quiet(&morning.engine, &morning.store).await;
+    assert_eq!(morning.store.job(id).await.unwrap().unwrap().state, State::Archived);
+    let Morning { mut machine, engine, store, snapshot } = morning;
+    drop(engine);
+    store.close().await;
+    // Another user has published something else since.
+    machine.simulator.set_data("One", wrong());
+    let settings = machine.settings();
+    for end in ["", "-wal", "-shm"] {
+        let file = settings.state_dir.join(format!("{}{end}", crate::store::FILE));
+        assert!(std::fs::remove_file(&file).is_ok() || !end.is_empty());
+    }
+    let count = |machine: &Machine| {
+        [Kind::Create, Kind::Load, Kind::Commit].map(|it| machine.simulator.count(it))
+    };
+    let before = count(&machine);
+    let recovery = Recovery::new(&settings, machine.clock.clone());
+    recovery.open(Check::Quick, None).await.unwrap().close().await;
+    let (engine, store) = machine.start().await;
+    machine.until_quiet(&engine, &store).await;
+    let morning = Morning { machine, engine, store, snapshot };
+    let job = morning.store.job(id).await.unwrap().unwrap();
+    assert_eq!((job.state, error_of(&job)), (State::Failed, Some(ErrorKind::Storage)));
+    assert_eq!(count(&morning.machine), before, "nothing was asked for again");
+    assert!(morning.publishes(&wrong()));
+    assert!(!morning.is_held(&morning.snapshot.path));
 }
 
 #[tokio::test]

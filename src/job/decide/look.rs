@@ -82,8 +82,9 @@ impl Next<'_> {
             let message = listed(change, published.as_deref(), staged);
             self.event(JobEvent::Looked { message });
         }
+        let now = self.now;
         self.restore(|it| {
-            it.seen = Some(looked.seen());
+            it.seen = Some(looked.seen(now));
             it.unsettled = None;
             it.published_before = it.published_before.take().or(published);
         });

@@ -66,6 +66,8 @@ enum Incident {
     /// It is cancelled, and then its step ends.
     Late(Outcomes),
     Import,
+    /// The database is replaced by a copy that was made now.
+    Copy,
     Skip,
     Wake,
     /// The clock was set back by so many seconds.
@@ -164,6 +166,7 @@ fn any_incident() -> impl Strategy<Value = Incident> {
         1 => Just(Incident::Cancel),
         2 => any_step().prop_map(Incident::Late),
         1 => Just(Incident::Import),
+        1 => Just(Incident::Copy),
         1 => Just(Incident::Skip),
         2 => Just(Incident::Wake),
         1 => (1..9_000_000i64).prop_map(Incident::Clock),
@@ -242,6 +245,7 @@ fn happen(job: &Job, incident: &Incident, now: DateTime<Utc>) -> Vec<Change> {
             cancelled.iter().cloned().chain(late(stored, &decided)).collect()
         }
         Incident::Import => import_known(job, &archived_job(job)).into_iter().collect(),
+        Incident::Copy => end_of_copied(job, now).into_iter().collect(),
         Incident::Skip if job.state.is_final() => Vec::new(),
         Incident::Skip => vec![account_for(Some(job), 8, by_schedule(), scheduled, now)],
         Incident::Wake => wake(job, now).into_iter().collect(),
@@ -313,7 +317,7 @@ fn random_walks_make_the_moves_of_the_table_and_no_other() {
     assert!(unknown.is_legal() && unknown.job().scheduled_for.is_none());
     seen.insert((unknown.from(), unknown.job().state, unknown.by()));
     let mut stages = BTreeSet::new();
-    for number in 0..1000 {
+    for number in 0..2000 {
         let incidents = walks.new_tree(&mut runner).unwrap().current();
         walk(new.job(), &incidents, &mut seen, &mut stages);
         if number % 2 == 1 {
@@ -326,13 +330,15 @@ fn random_walks_make_the_moves_of_the_table_and_no_other() {
         restore.publish |= number % 2 == 0;
         if number % 6 == 3 {
             restore.stage = Stage::Verify;
+            restore.publish = number % 12 == 3;
             restore.version = Some("abc".into());
         }
         let new = create_restore(7, by_schedule(), restore, start());
         assert!(new.is_legal());
         // Longer, and mostly without what ends it early: otherwise few come far.
         let incidents = long_walks.new_tree(&mut runner).unwrap().current();
-        let calm = |it: &Incident| !matches!(it, Incident::Cancel | Incident::Late(_));
+        let calm =
+            |it: &Incident| !matches!(it, Incident::Cancel | Incident::Copy | Incident::Late(_));
         let incidents: Vec<_> =
             incidents.into_iter().filter(|it| calm(it) || number % 5 == 0).collect();
         walk(new.job(), &incidents, &mut seen, &mut stages);

@@ -114,7 +114,7 @@ fn unsettled(answered: bool) -> Job {
     let job = Job { remote, first_submitted_at: Some(start()), ..job };
     with(job, |it| {
         let listed = looked(&["older"], &[("Old", VersionState::Published)]);
-        it.seen = Some(listed.seen());
+        it.seen = Some(listed.seen(start()));
         it.unsettled = Some(Unsettled { answered });
         it.verify = false;
     })
@@ -127,14 +127,14 @@ fn a_load_is_sent_only_after_a_look_that_is_stored_with_it() {
     let found = looked(&["older"], &[("Old", Published), ("stale", Staged)]);
     let change = after(&job, Outcome::Looked(found.clone()), 0);
     assert_eq!(place(&change), (Stage::Load, State::Queued));
-    assert_eq!(restore(&change).seen, Some(found.seen()));
+    assert_eq!(restore(&change).seen, Some(found.seen(start())));
     assert_eq!(restore(&change).published_before.as_deref(), Some("Old"));
     assert!(!change.intends_to_submit());
     let message = "version Old is published; the load replaces the staged version stale";
     assert_eq!(change.events[0].message(), message);
     let intended = claim(&change.job, &limits(1), &Usage::default(), start()).unwrap();
     assert!(intended.intends_to_submit());
-    assert_eq!(restore(&intended).seen, Some(found.seen()));
+    assert_eq!(restore(&intended).seen, Some(found.seen(start())));
     // A wait for quota makes the look stale.
     let usage = Usage { running: vec![start()], started: vec![start()], first: Vec::new() };
     let waits = claim(&change.job, &limits(1), &usage, start()).unwrap();
@@ -145,6 +145,7 @@ fn a_load_is_sent_only_after_a_look_that_is_stored_with_it() {
 #[test]
 fn a_restore_that_looks_first_keeps_the_next_free_place() {
     let job = Job { remote: None, attempts: 0, ..at(Goal::Load, Stage::Load, State::Queued) };
+    let job = with(job, |it| it.seen = Some(looked(&[], &[]).seen(start())));
     let full = Usage { running: vec![start()], started: vec![start()], first: Vec::new() };
     let waits = claim(&job, &limits(1), &full, start()).unwrap().job;
     assert!(goes_first(&job) && goes_first(&waits));
@@ -162,6 +163,56 @@ fn a_restore_that_looks_first_keeps_the_next_free_place() {
     assert!(claim(&other(waits.id + 1), &limits(2), &usage, start()).unwrap().intends_to_submit());
     assert!(claim(&other(waits.id - 1), &limits(1), &usage, start()).unwrap().intends_to_submit());
     assert!(claim(&job, &limits(1), &usage, start()).unwrap().intends_to_submit());
+}
+
+#[test]
+fn a_change_whose_look_is_not_recent_is_looked_at_again() {
+    use VersionState::{Older, Published, Staged};
+    for (stage, listed) in [
+        (Stage::BeforeLoad, ("old", Published)),
+        (Stage::BeforePublish, ("abc", Staged)),
+        (Stage::BeforeRollBack, ("abc", Older)),
+    ] {
+        let job = Job { remote: None, attempts: 0, ..at(Goal::Load, stage, State::Queued) };
+        let decided = after(&job, Outcome::Looked(looked(&[], &[listed])), 0).job;
+        assert_eq!(Some(decided.stage()), stage.change());
+        for (seconds, is_sent) in [(0, true), (60, true), (61, false), (-1, false), (9000, false)] {
+            let now = start() + TimeDelta::seconds(seconds);
+            let change = claim(&decided, &limits(1), &Usage::default(), now).unwrap();
+            assert!(change.is_legal());
+            assert_eq!(change.intends_to_submit(), is_sent, "{stage} {seconds}");
+            assert_eq!(change.keeps_lease(), is_sent, "{stage} {seconds}");
+            if !is_sent {
+                assert_eq!(place(&change), (stage, State::Queued));
+                assert_eq!((change.job.due_at, change.job.attempts), (now, 0));
+            }
+        }
+        // What an older version of Nightjar stored has no time.
+        let unknown = with(decided, |it| it.seen.as_mut().unwrap().looked_at = None);
+        assert!(
+            !claim(&unknown, &limits(1), &Usage::default(), start()).unwrap().intends_to_submit()
+        );
+    }
+}
+
+#[test]
+fn a_restore_that_is_live_in_an_older_copy_of_the_history_ends_there() {
+    for (stage, state) in [
+        (Stage::Check, State::Queued),
+        (Stage::Load, State::Waiting),
+        (Stage::Verify, State::Ready),
+        (Stage::Publish, State::Queued),
+    ] {
+        let job = at(Goal::Load, stage, state);
+        let change = end_of_copied(&job, start()).unwrap();
+        assert!(change.is_legal());
+        assert_eq!(ended_as(&change), Some(ErrorKind::Storage));
+        assert!(!change.job().is_submitting());
+        let said = change.events[0].message();
+        assert!(said.contains("`nightjar versions stores` shows"), "{said}");
+        assert_eq!(end_of_copied(change.job(), start()), None);
+    }
+    assert_eq!(end_of_copied(&super::job(State::Waiting), start()), None, "backups go on");
 }
 
 #[test]
@@ -318,7 +369,7 @@ fn a_completed_load_is_awaited_in_the_list_and_then_compared() {
     use VersionState::{Published, Staged};
     let waiting = with(at(Goal::Load, Stage::Load, State::Waiting), |it| {
         it.version = Some("abc".into());
-        it.seen = Some(looked(&[], &[("old", Published), ("stale", Staged)]).seen());
+        it.seen = Some(looked(&[], &[("old", Published), ("stale", Staged)]).seen(start()));
     });
     let applied =
         |failed| polled(Progress::Applied { processed: Some(3), failed, error_log_url: None });
