@@ -25,6 +25,7 @@ pub enum SelectError {
         /// Its path.
         text: String,
         /// Why not.
+        #[source]
         error: io::Error,
     },
     /// The archive cannot be read.

@@ -179,7 +179,9 @@ impl Counting {
     /// Whether any process downloads a result now, or should.
     async fn is_downloading(&self) -> Result<bool, StoreError> {
         let live = self.store.live_jobs().await?;
-        Ok(live.iter().any(|job| job.step() == Some(JobStep::Fetch) && job.waiting.is_none()))
+        Ok(live
+            .iter()
+            .any(|job| job.step().is_some_and(JobStep::downloads) && job.waiting.is_none()))
     }
 
     /// Removes what is kept about contents that the archive no longer has.

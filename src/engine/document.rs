@@ -8,6 +8,7 @@ use crate::service::LoadDocument;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
@@ -30,24 +31,61 @@ pub(super) struct RestoredDocument {
     pub(super) entities: u64,
 }
 
+/// Why a document cannot be loaded.
+#[derive(Debug)]
+pub(super) enum DocumentError {
+    /// The snapshot is not what was to be restored. Another try would find the same.
+    Unusable(String),
+    /// It cannot be read now.
+    Unreadable(String),
+}
+
+impl DocumentError {
+    fn of(is_unreadable: bool, message: String) -> DocumentError {
+        match is_unreadable {
+            true => DocumentError::Unreadable(message),
+            false => DocumentError::Unusable(message),
+        }
+    }
+}
+
+/// Whether an error, or what caused it, is one that the operating system reports and that may pass:
+/// every one but that a file is not there.
+fn is_of_disk(error: &(dyn Error + 'static)) -> bool {
+    let causes =
+        std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source());
+    causes.filter_map(|error| error.downcast_ref::<io::Error>()).any(|error| {
+        let inner = error.get_ref().is_some_and(|inner| is_of_disk(inner));
+        inner || error.raw_os_error().is_some() && error.kind() != io::ErrorKind::NotFound
+    })
+}
+
 impl RestoredDocument {
     /// Reads the whole snapshot of this manifest, and finds the entities of these primary keys: all
     /// where none is named.
     ///
     /// # Errors
-    /// A sentence: the snapshot is gone or damaged, is not the one of this digest, or lacks a key.
+    /// The snapshot is gone or damaged, is not the one of this digest, lacks a key, or cannot be
+    /// read now.
     pub(super) fn find(
         archive: &Archive,
         manifest: &Path,
         sha256: &str,
         only: &[String],
-    ) -> Result<RestoredDocument, String> {
+    ) -> Result<RestoredDocument, DocumentError> {
         let path = manifest.to_string_lossy();
-        let snapshot = archive.select(&path).map_err(|error| error.to_string())?;
+        let snapshot = archive.select(&path).map_err(|error| {
+            let is_away = manifest.parent().is_some_and(|folder| !folder.exists());
+            DocumentError::of(is_away || is_of_disk(&error), error.to_string())
+        })?;
         if snapshot.manifest.content.sha256 != sha256 {
-            return Err(format!("{path} is another snapshot than when the restore was asked for"));
+            let message = format!("{path} is another snapshot than when the restore was asked for");
+            return Err(DocumentError::Unusable(message));
         }
-        let damaged = |error: &dyn std::fmt::Display| format!("{path} is damaged: {error}");
+        let damaged = |error: &(dyn Error + 'static)| match is_of_disk(error) {
+            true => DocumentError::Unreadable(format!("{path} cannot be read: {error}")),
+            false => DocumentError::Unusable(format!("{path} is damaged: {error}")),
+        };
         let mut content =
             archive.proven_content(&snapshot, &|_| {}).map_err(|error| damaged(&error))?;
         let Content { bytes, .. } = snapshot.manifest.content;
@@ -76,10 +114,15 @@ impl RestoredDocument {
             if let Some(key) = missing.first() {
                 let others = missing.len() - 1;
                 let more = if others == 0 { String::new() } else { format!(", nor {others} more") };
-                return Err(format!("the snapshot has no entity with the key {key:?}{more}"));
+                let message = format!("the snapshot has no entity with the key {key:?}{more}");
+                return Err(DocumentError::Unusable(message));
             }
         }
-        content.finish().map_err(|error| damaged(&error))?;
+        // Read here, where an error of the disk is known as one.
+        io::copy(&mut (&mut content).take(bytes), &mut io::sink())
+            .map_err(|error| damaged(&error))?;
+        let differs = |what: String| DocumentError::Unusable(format!("{path} is damaged: {what}"));
+        content.finish().map_err(differs)?;
         Ok(document)
     }
 

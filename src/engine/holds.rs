@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::archive::{Archive, Hold};
 use crate::failpoint::{self, Point};
-use crate::job::{Job, JobHold, releasable};
+use crate::job::{Job, JobHold, hold_of_restored, releasable};
 use crate::manifest::{MANIFEST_SUFFIX, Name};
 use crate::store::StoreError;
 use chrono::{DateTime, Utc};
@@ -34,31 +34,78 @@ pub(super) fn hold(archive: &Archive, hold: &JobHold, now: DateTime<Utc>) -> io:
     archive.hold(&source, name, &Hold { reason: hold.reason.clone(), since: now })
 }
 
-/// Releases a job's hold, if it is the job's.
-fn release(archive: &Archive, hold: &JobHold) -> io::Result<()> {
+/// Releases a job's hold, if it is the job's. Where a live restore needs the same snapshot, the
+/// hold becomes that one's instead.
+fn release(
+    archive: &Archive,
+    hold: &JobHold,
+    needed: &[JobHold],
+    now: DateTime<Utc>,
+) -> io::Result<()> {
     let Some((source, name)) = place(archive, &hold.manifest) else { return Ok(()) };
-    if archive.hold_of(&source, name).is_some_and(|held| held.reason == hold.reason) {
-        failpoint::hit(Point::HoldRelease, &hold.manifest)?;
-        archive.unhold(&source, name)?;
+    if archive.hold_of(&source, name).is_none_or(|held| held.reason != hold.reason) {
+        return Ok(());
     }
-    Ok(())
+    failpoint::hit(Point::HoldRelease, &hold.manifest)?;
+    let is_same = |other: &&JobHold| {
+        place(archive, &other.manifest).is_some_and(|place| place == (source.clone(), name))
+    };
+    match needed.iter().find(is_same) {
+        Some(other) => {
+            archive.hold(&source, name, &Hold { reason: other.reason.clone(), since: now })
+        }
+        None => archive.unhold(&source, name).map(drop),
+    }
 }
 
 impl Engine {
     /// Releases the holds of restores that have ended. What cannot be released now is released
-    /// later.
-    pub(super) async fn release_holds(&self) -> Result<(), StoreError> {
-        for job in self.shared.store.unreleased().await? {
-            let archive = self.shared.archive.clone();
-            let holds = releasable(&job);
-            let work = move || holds.iter().try_for_each(|hold| release(&archive, hold));
+    /// later: that keeps nothing else from going on.
+    pub(super) async fn release_holds(&self) {
+        if let Err(error) = self.try_release_holds().await {
+            tracing::warn!(%error, "the holds of ended restores stay for now");
+        }
+    }
+
+    async fn try_release_holds(&self) -> Result<(), StoreError> {
+        let store = &self.shared.store;
+        for job in store.unreleased().await? {
+            // Read for each: what another restore needs is held for that one from now on.
+            let live = store.live_jobs().await?;
+            let needed: Vec<JobHold> = live.iter().filter_map(hold_of_restored).collect();
+            let (archive, holds, now) = (self.shared.archive.clone(), releasable(&job), self.now());
+            let work =
+                move || holds.iter().try_for_each(|hold| release(&archive, hold, &needed, now));
             match tokio::task::spawn_blocking(work).await {
-                Ok(Ok(())) => self.shared.store.mark_released(job.id, self.now()).await?,
+                Ok(Ok(())) => store.mark_released(job.id, self.now()).await?,
                 Ok(Err(error)) => warn(&job, &error),
                 Err(panicked) => warn(&job, &panicked),
             }
         }
         Ok(())
+    }
+
+    /// Holds the snapshot that a job restores, or releases it again if the job has ended meanwhile:
+    /// nothing else would.
+    pub(super) async fn hold_restored(&self, job: &Job) -> io::Result<()> {
+        let Some(wanted) = hold_of_restored(job) else { return Ok(()) };
+        let (archive, now) = (self.shared.archive.clone(), self.now());
+        let work = move || hold(&archive, &wanted, now);
+        tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+        match self.shared.store.job(job.id).await {
+            Ok(Some(stored)) if stored.state.is_final() => self.release_again(&stored).await,
+            Ok(_) => Ok(()),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    async fn release_again(&self, ended: &Job) -> io::Result<()> {
+        let Some(held) = hold_of_restored(ended) else { return Ok(()) };
+        let live = self.shared.store.live_jobs().await.map_err(io::Error::other)?;
+        let needed: Vec<JobHold> = live.iter().filter_map(hold_of_restored).collect();
+        let (archive, now) = (self.shared.archive.clone(), self.now());
+        let work = move || release(&archive, &held, &needed, now);
+        tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
     }
 }
 

@@ -1,6 +1,6 @@
 //! Steps in flight.
 
-use crate::job::{Job, State};
+use crate::job::{Job, JobStep};
 use crate::printable;
 use crate::store::StoreError;
 use futures_util::FutureExt;
@@ -73,7 +73,7 @@ impl InFlight {
             Finished { serial, job: job_id, result }
         });
         if !job.state.is_final() {
-            let is_fetch = job.state == State::Ready;
+            let is_fetch = job.step().is_some_and(JobStep::downloads);
             self.steps.insert(job_id, Step { serial, is_fetch, handle });
         }
     }

@@ -1,8 +1,7 @@
 //! The steps of a restore that no backup has: check, look, change, compare.
 
-use super::document::RestoredDocument;
+use super::document::{DocumentError, RestoredDocument};
 use super::fetch::cannot_file;
-use super::holds;
 use super::step::{Effect, Work};
 use super::{Engine, EngineConfig};
 use crate::archive::{Received, panic_message};
@@ -10,7 +9,6 @@ use crate::diff::{self, Archived, Diff, DiffError, Keys, Options, Unfiled, Until
 use crate::failpoint::Point;
 use crate::job::{
     self, ErrorKind, Failure, FailureKind, Job, JobStep, Looked, Outcome, Restore, Stage,
-    hold_of_restored,
 };
 use crate::manifest::{Manifest, Name};
 use crate::service::{ExportService, Listing, LoadLimits, LoadMode, Restoring, Submitted, Target};
@@ -33,8 +31,22 @@ fn refused(kind: ErrorKind, message: impl Into<String>) -> Outcome {
     Outcome::Refused { kind, message: message.into() }
 }
 
+/// The work on a request ended before anything was sent, and its intent is taken back. That is no
+/// failure of the service, and is not counted as one.
+fn not_sent() -> Outcome {
+    let message = "stopped before the request was sent";
+    Outcome::Failed(Failure::new(FailureKind::Local, message))
+}
+
 fn no_way_back() -> Outcome {
     refused(ErrorKind::Rejected, "the source's service does not support loading data")
+}
+
+/// Whether the folder of the snapshot is not there, as when its disk is not mounted: then the
+/// snapshot is not known to be gone.
+fn is_away(restore: &Restore) -> bool {
+    let folder = restore.snapshot.as_ref().and_then(|it| it.manifest.parent());
+    folder.is_some_and(|folder| !folder.exists())
 }
 
 /// What a job's exports are of: the source's own target, or a version of it.
@@ -76,9 +88,17 @@ impl Engine {
                            it publishes is another one";
             return Some(refused(ErrorKind::Rejected, message).into());
         }
-        let (engine, job, limits) = (self.clone(), work.job.clone(), restoring.limits());
-        let checking =
-            tokio::task::spawn_blocking(move || engine.check_now(&job, &restore, limits));
+        if let Err(error) = self.hold_restored(work.job).await {
+            let outcome = match error.kind() {
+                io::ErrorKind::NotFound if !is_away(&restore) => {
+                    refused(ErrorKind::NotFound, format!("the snapshot is gone: {error}"))
+                }
+                _ => cannot_file(&error),
+            };
+            return Some(outcome.into());
+        }
+        let (engine, limits) = (self.clone(), restoring.limits());
+        let checking = tokio::task::spawn_blocking(move || engine.check_now(&restore, limits));
         let outcome = tokio::select! {
             checked = checking => checked.unwrap_or_else(|error| Outcome::Panicked(panic_message(error))),
             () = work.handle.cancel.cancelled() => return None,
@@ -86,22 +106,11 @@ impl Engine {
         (!self.fails_at(Point::RestoreChecked)).then_some(outcome.into())
     }
 
-    fn check_now(&self, job: &Job, restore: &Restore, limits: LoadLimits) -> Outcome {
+    fn check_now(&self, restore: &Restore, limits: LoadLimits) -> Outcome {
         if restore.publish && restore.verify && !restore.safety && !restore.only.is_empty() {
             let message = "without the safety backup, the entities that are not named would be \
                            published without being compared";
             return refused(ErrorKind::Rejected, message);
-        }
-        let archive = &self.shared.archive;
-        if let Some(hold) = hold_of_restored(job)
-            && let Err(error) = holds::hold(archive, &hold, self.now())
-        {
-            return match error.kind() {
-                io::ErrorKind::NotFound => {
-                    refused(ErrorKind::NotFound, format!("the snapshot is gone: {error}"))
-                }
-                _ => cannot_file(&error),
-            };
         }
         let document = match self.document(restore) {
             Ok(document) => document,
@@ -136,7 +145,10 @@ impl Engine {
         };
         let archive = &self.shared.archive;
         RestoredDocument::find(archive, &snapshot.manifest, &snapshot.sha256, &restore.only)
-            .map_err(|message| refused(ErrorKind::Corrupt, message))
+            .map_err(|error| match error {
+                DocumentError::Unusable(message) => refused(ErrorKind::Corrupt, message),
+                DocumentError::Unreadable(message) => Outcome::Storage(message),
+            })
     }
 
     /// Reads what the service lists.
@@ -149,7 +161,7 @@ impl Engine {
             return None;
         }
         let looked = tokio::select! {
-            looked = self.listed(listing, restoring, work.target) => looked,
+            looked = self.listed(listing, restoring, work) => looked,
             () = work.handle.cancel.cancelled() => return None,
         };
         let outcome = looked.map_or_else(Outcome::Failed, Outcome::Looked);
@@ -160,8 +172,9 @@ impl Engine {
         &self,
         listing: &dyn Listing,
         restoring: &dyn Restoring,
-        target: &Target,
+        work: &Work<'_>,
     ) -> Result<Looked, Failure> {
+        let target = work.target;
         // A load that ends between the two is in the second.
         let activities = restoring.activities(self.now()).await?;
         let versions = match listing.versions(target, self.now()).await {
@@ -173,7 +186,9 @@ impl Engine {
             let message = format!("the service lists more than {LISTED} jobs or versions");
             return Err(Failure::new(FailureKind::Protocol, message));
         }
-        Ok(Looked { name: target.origin().name().to_owned(), activities, versions })
+        let others = self.shared.store.remote_ids_of_others(work.job.id).await;
+        let others = others.map_err(|error| Failure::new(FailureKind::Local, error.to_string()))?;
+        Ok(Looked { name: target.origin().name().to_owned(), activities, versions, others })
     }
 
     /// Sends the request for a change. `None` when it was cancelled before it was sent, or its
@@ -185,9 +200,18 @@ impl Engine {
         let document = match stage {
             Stage::Load => {
                 let (engine, restore) = (self.clone(), restore.clone());
-                let found = tokio::task::spawn_blocking(move || engine.document(&restore)).await;
+                let finding = tokio::task::spawn_blocking(move || engine.document(&restore));
+                let found = tokio::select! {
+                    found = finding => found,
+                    () = work.handle.cancel.cancelled() => return Some(not_sent().into()),
+                };
                 match found {
                     Ok(Ok(document)) => Some(document),
+                    // The archive cannot be read now: nothing was sent.
+                    Ok(Err(Outcome::Storage(message))) => {
+                        let failure = Failure::new(FailureKind::Local, message);
+                        return Some(Outcome::Failed(failure).into());
+                    }
                     Ok(Err(outcome)) => return Some(outcome.into()),
                     Err(panicked) => {
                         return Some(refused(ErrorKind::Protocol, panic_message(panicked)).into());

@@ -149,7 +149,7 @@ impl Engine {
         self.correct_clock(&mut run, true).await?;
         self.apply_config(&mut run, config).await?;
         self.reap_dead_workers().await?;
-        self.release_holds().await?;
+        self.release_holds().await;
         Ok(run)
     }
 
@@ -276,7 +276,7 @@ impl Engine {
     pub(super) async fn sweep_database(&self, run: &mut Run) -> Result<(), StoreError> {
         self.correct_clock(run, true).await?;
         self.reap_dead_workers().await?;
-        self.release_holds().await?;
+        self.release_holds().await;
         self.release_idle(run).await
     }
 

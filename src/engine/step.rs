@@ -165,7 +165,7 @@ impl Engine {
             }
             self.publish(change.job(), change.events());
             if change.job().state.is_final() && !is_backup {
-                self.release_holds().await?;
+                self.release_holds().await;
             }
             if change.job().state.is_final() {
                 tokio::select! {

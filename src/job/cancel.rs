@@ -25,6 +25,9 @@ pub fn is_too_late_to_cancel(job: &Job) -> bool {
 /// What an unfinished restore leaves at the service.
 pub(super) fn left_behind(job: &Job) -> Option<String> {
     let restore = job.restore.as_ref()?;
+    if let (true, Some(version)) = (restore.published_elsewhere, &restore.version) {
+        return Some(format!("version {version} was published, but not by this restore"));
+    }
     match (restore.stage, &restore.version, &restore.unsettled) {
         (Stage::Backup | Stage::Check | Stage::Safety, ..) => None,
         (Stage::BeforeLoad, _, None) => None,
@@ -91,6 +94,16 @@ pub fn late(stored: &Job, decided: &Change) -> Option<Change> {
         change.job.state = State::Archived;
         change.job.snapshot = Some(snapshot.clone());
         change.events.push(JobEvent::ArchivedBeforeCancel);
+        return Some(change);
+    }
+    if decided.from_stage == Stage::Safety
+        && let Some(safety) = decided.job.snapshot.as_ref().filter(|_| stored.snapshot.is_none())
+    {
+        // It stays held, so the job names it.
+        change.job.snapshot = Some(safety.clone());
+        change.remote = decided.remote.clone();
+        let note = "the safety backup was in the archive before the restore ended; it stays held";
+        change.events.push(JobEvent::Note(note.to_owned()));
         return Some(change);
     }
     decided.record?;

@@ -20,6 +20,12 @@ pub fn hold_of_restored(job: &Job) -> Option<JobHold> {
     Some(JobHold { manifest: snapshot.manifest.clone(), reason })
 }
 
+/// The job that holds the snapshot which it restores for this reason; `None` for any other hold.
+pub fn restoring_job(reason: &str) -> Option<i64> {
+    let (job, rest) = reason.strip_prefix("job ")?.split_once(' ')?;
+    job.parse().ok().filter(|_| rest.starts_with("restores this snapshot to "))
+}
+
 /// The hold of a job's safety backup, whose manifest this is.
 pub fn hold_of_safety(job: &Job, manifest: &Path) -> JobHold {
     let reason = format!(

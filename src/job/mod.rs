@@ -99,7 +99,7 @@ pub use create::{
 };
 pub use decide::{archived_instead, decide, decide_as_seen, unanswered};
 pub use event::{JobEvent, SourceEvent};
-pub use hold::{JobHold, hold_of_restored, hold_of_safety, releasable, released};
+pub use hold::{JobHold, hold_of_restored, hold_of_safety, releasable, released, restoring_job};
 pub use import::{ArchivedJob, end_of_copied, import_known, import_unknown};
 pub use kinds::{ErrorKind, EventKind, FailureKind, WaitReason};
 pub use listing::{ActivityKind, ListedVersion, RemoteActivity, VersionState};

@@ -90,6 +90,9 @@ pub struct Restore {
     /// it first looked. If another one is published later, nothing is sent any more.
     #[serde(default)]
     pub published_before: Option<String>,
+    /// Whether another user has published the version that was loaded.
+    #[serde(default)]
+    pub published_elsewhere: bool,
     /// Whether its holds are released. Only an ended job's are.
     #[serde(default)]
     pub released: bool,
@@ -123,6 +126,8 @@ pub struct Looked {
     pub activities: Vec<RemoteActivity>,
     /// The data source's versions; empty where it does not exist.
     pub versions: Vec<ListedVersion>,
+    /// Identifiers, in lower case, of remote jobs that Nightjar has started for other jobs.
+    pub others: BTreeSet<String>,
 }
 
 impl Looked {
@@ -131,6 +136,11 @@ impl Looked {
         let activities = self.activities.iter().map(|it| it.id.to_ascii_lowercase());
         let versions = self.versions.iter().map(|it| it.id.to_ascii_lowercase());
         Seen { looked_at: Some(at), activities: activities.collect(), versions: versions.collect() }
+    }
+
+    /// Whether another job of Nightjar has started this remote job.
+    pub fn is_of_another(&self, id: &str) -> bool {
+        self.others.contains(&id.to_ascii_lowercase())
     }
 
     /// The first version in this state.
@@ -179,6 +189,7 @@ impl Restore {
             unsettled: None,
             version: None,
             published_before: None,
+            published_elsewhere: false,
             released: false,
         }
     }

@@ -49,6 +49,13 @@ pub enum JobStep {
     Compare,
 }
 
+impl JobStep {
+    /// Whether it downloads a result, which may take hours.
+    pub fn downloads(self) -> bool {
+        matches!(self, JobStep::Fetch | JobStep::Compare)
+    }
+}
+
 /// Every step: what a job in this state of this stage does next.
 pub const STEPS: &[(Stage, State, JobStep)] = &[
     (Stage::Backup, State::Queued, JobStep::Submit),

@@ -2,6 +2,7 @@
 
 use super::{Recovery, RecoveryError};
 use crate::archive::Snapshot;
+use crate::job::restoring_job;
 use crate::manifest::Role;
 use crate::settings::Source;
 use crate::store::{ArchivedJob, Store};
@@ -28,8 +29,23 @@ impl Recovery<'_> {
             // Oldest first: of two that claim one scheduled time, the first has it.
             let jobs = snapshots.rev().map(|it| archived(it, account.clone()));
             imported += store.import_archived(jobs.collect(), self.clock.now()).await?;
+            self.release_lost_holds(store, &name).await?;
         }
         Ok(imported)
+    }
+
+    /// Releases what restores hold that have ended or are not in the history: nothing else would.
+    async fn release_lost_holds(&self, store: &Store, source: &str) -> Result<(), RecoveryError> {
+        for snapshot in self.archive.snapshots(source).map_err(|error| self.unreadable(error))? {
+            let name = snapshot.manifest.name();
+            let hold = self.archive.hold_of(source, name);
+            let Some(job) = hold.and_then(|hold| restoring_job(&hold.reason)) else { continue };
+            let is_live = store.job(job).await?.is_some_and(|job| !job.state.is_final());
+            if !is_live && let Err(error) = self.archive.unhold(source, name) {
+                tracing::warn!(job, snapshot = %name, %error, "the hold of a restore stays");
+            }
+        }
+        Ok(())
     }
 
     /// Moves a source's schedule up to its archived snapshots.
@@ -85,12 +101,40 @@ fn archived(snapshot: Snapshot, account: String) -> ArchivedJob {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::SnapshotMeta;
+    use crate::archive::{Hold, SnapshotMeta};
     use crate::clock::Clock;
     use crate::recovery::{Check, Reindexed};
     use crate::store::Filter;
     use crate::tests::fixtures::{file_with, settings, snapshot_meta};
     use chrono::{TimeDelta, TimeZone};
+
+    #[tokio::test]
+    async fn holds_of_restores_that_no_history_knows_are_released() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let settings = settings(folder.path());
+        let noon = Utc.with_ymd_and_hms(2026, 11, 25, 12, 0, 0).unwrap();
+        let recovery = Recovery::new(&settings, Clock::manual(noon).0);
+        recovery.archive.prepare().unwrap();
+        let reasons = [
+            "job 9 restores this snapshot to stores",
+            "safety backup of job 9: what stores published before the restore",
+            "job 9 restores nothing",
+            "mine",
+        ];
+        for (job, reason) in (1..).zip(reasons) {
+            let meta = snapshot_meta(job, noon);
+            let name = crate::manifest::Name::new(meta.created_at, job);
+            file_with(&recovery.archive, meta, 5).await;
+            let hold = Hold { reason: reason.into(), since: noon };
+            recovery.archive.hold("stores", name, &hold).unwrap();
+        }
+        recovery.reindex().await.unwrap();
+        let held: Vec<String> = (1..=4)
+            .map(|job| crate::manifest::Name::new(noon, job))
+            .filter_map(|name| Some(recovery.archive.hold_of("stores", name)?.reason))
+            .collect();
+        assert_eq!(held, reasons[1..]);
+    }
 
     #[tokio::test]
     async fn a_safety_backup_becomes_no_job_and_another_version_moves_no_schedule() {

@@ -182,17 +182,20 @@ impl Store {
 }
 
 /// Both statements scan the index of live jobs by due time, from its beginning, and no further than
-/// needed.
+/// needed. Both ask for downloads apart ([`JobStep::downloads`]).
 const NEXT_DUE: &str = "SELECT due_at FROM jobs INDEXED BY jobs_due \
     WHERE finished_at IS NULL AND lease_owner IS NULL \
-      AND ((state = 'ready' AND ?2) OR (state <> 'ready' AND ?1)) \
+      AND iif(state = 'ready' AND coalesce(restore ->> '$.stage', 'backup') \
+                IN ('backup', 'safety', 'verify'), ?2, ?1) \
       AND (?3 IS NULL OR id IN (SELECT value FROM json_each(?3))) \
       AND source NOT IN (SELECT value FROM json_each(?4)) \
     ORDER BY due_at LIMIT 1";
 const LEASE: &str = "UPDATE jobs SET lease_owner = ?1 WHERE id IN ( \
       SELECT id FROM jobs INDEXED BY jobs_due \
       WHERE finished_at IS NULL AND due_at <= ?2 \
-        AND lease_owner IS NULL AND (state = 'ready') = ?3 \
+        AND lease_owner IS NULL \
+        AND (state = 'ready' AND coalesce(restore ->> '$.stage', 'backup') \
+               IN ('backup', 'safety', 'verify')) = ?3 \
         AND (?4 IS NULL OR id IN (SELECT value FROM json_each(?4))) \
         AND source NOT IN (SELECT value FROM json_each(?5)) \
       ORDER BY due_at LIMIT ?6) \

@@ -8,6 +8,7 @@ use crate::job::{self, Change, Job, NewJob, Restore, ScheduledTime, State};
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnection;
+use std::collections::BTreeSet;
 
 /// The result of a cancel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,16 +136,22 @@ impl Store {
         .await
     }
 
-    /// Ended restores whose holds are not released yet.
+    /// Ended restores whose holds are not released yet. One that cannot be decoded is logged and
+    /// left out: it must not keep the others.
     pub async fn unreleased(&self) -> Result<Vec<Job>> {
         let rows = sqlx::query(
             "SELECT * FROM jobs INDEXED BY jobs_restores \
              WHERE operation = 'restore' AND finished_at IS NOT NULL \
-               AND restore ->> '$.released' = 0",
+               AND json_valid(restore) AND restore ->> '$.released' = 0",
         )
         .fetch_all(&self.readers)
         .await?;
-        Ok(rows.iter().map(row::job).collect::<sqlx::Result<_>>()?)
+        let decoded = |row| {
+            row::job(row)
+                .inspect_err(|error| tracing::warn!(%error, "a restore cannot be decoded"))
+                .ok()
+        };
+        Ok(rows.iter().filter_map(decoded).collect())
     }
 
     /// Stores that an ended restore's holds are released.
@@ -159,6 +166,21 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// The identifiers, in lower case, of the changes that were started for other jobs than this
+    /// one.
+    pub async fn remote_ids_of_others(&self, id: i64) -> Result<BTreeSet<String>> {
+        let rows = sqlx::query(
+            "SELECT lower(r.remote_id) FROM jobs j INDEXED BY jobs_restores \
+             CROSS JOIN remote_jobs r ON r.job = j.id \
+             WHERE j.operation = 'restore' AND j.id <> ? AND r.is_change \
+               AND r.remote_id IS NOT NULL",
+        )
+        .bind(id)
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>()?)
     }
 
     /// A source's newest restore.

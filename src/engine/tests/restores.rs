@@ -1,6 +1,7 @@
 //! Restores against the simulated service, which lies, loses answers and has other users.
 
 use super::*;
+use crate::engine::in_flight::StepHandle;
 use crate::failpoint::{self, Point};
 use crate::job::{ErrorKind, Goal, Restore, RestoredSnapshot, Stage, VersionState};
 use crate::manifest::Role;
@@ -351,6 +352,88 @@ async fn a_restore_that_ended_after_the_database_s_copy_sends_nothing_when_that_
     assert_eq!(count(&morning.machine), before, "nothing was asked for again");
     assert!(morning.publishes(&wrong()));
     assert!(!morning.is_held(&morning.snapshot.path));
+}
+
+#[tokio::test]
+async fn a_snapshot_that_another_restore_needs_stays_held_for_that_one() {
+    let morning = Morning::new().await;
+    let now = morning.machine.clock.now();
+    let elsewhere = NewJob { source: "elsewhere".into(), ..by_hand() };
+    let other = morning.store.create_restore(elsewhere, morning.restore(), now).await.unwrap();
+    let Creation::Created(other) = other else { panic!("{other:?}") };
+    let id = morning.create(morning.restore()).await.id;
+    let mut job = morning.store.job(id).await.unwrap().unwrap();
+    for _ in 0..100 {
+        morning.machine.mock.set(job.due_at.max(morning.machine.clock.now()));
+        morning.engine.tick().await.unwrap();
+        job = morning.store.job(id).await.unwrap().unwrap();
+        if job.state.is_final() {
+            break;
+        }
+    }
+    assert_eq!(job.state, State::Archived, "{:?}", morning.timeline(&job).await);
+    let name = morning.snapshot.manifest.name();
+    let hold = morning.archive().hold_of("one", name).unwrap();
+    assert_eq!(hold.reason, crate::job::hold_of_restored(&other).unwrap().reason);
+    morning.store.cancel(other.id, now).await.unwrap();
+    morning.engine.release_holds().await;
+    assert!(!morning.is_held(&morning.snapshot.path));
+}
+
+#[tokio::test]
+async fn a_hold_that_comes_after_the_end_of_its_restore_is_released_again() {
+    let morning = Morning::new().await;
+    let job = morning.create(morning.restore()).await;
+    morning.store.cancel(job.id, morning.machine.clock.now()).await.unwrap();
+    morning.engine.release_holds().await;
+    assert_eq!(morning.store.unreleased().await.unwrap(), []);
+    morning.engine.hold_restored(&job).await.unwrap();
+    assert!(!morning.is_held(&morning.snapshot.path));
+}
+
+#[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "a folder is away as if its disk were not mounted")]
+async fn an_archive_that_is_away_makes_a_restore_wait_and_does_not_fail_it() {
+    let morning = Morning::new().await;
+    let id = morning.create(morning.restore()).await.id;
+    let folder = morning.archive().folder("one");
+    let away = folder.with_file_name("away");
+    std::fs::rename(&folder, &away).unwrap();
+    morning.engine.tick().await.unwrap();
+    let job = morning.store.job(id).await.unwrap().unwrap();
+    assert_eq!(job.waiting.map(|wait| wait.why), Some(crate::job::WaitReason::Storage));
+    std::fs::rename(&away, &folder).unwrap();
+    morning.machine.until_quiet(&morning.engine, &morning.store).await;
+    let job = morning.store.job(id).await.unwrap().unwrap();
+    assert_eq!(job.state, State::Archived, "{:?}", morning.timeline(&job).await);
+}
+
+#[tokio::test]
+async fn a_stop_before_a_load_is_sent_takes_its_intent_back() {
+    let morning = Morning::new().await;
+    let id = morning.create(morning.restore()).await.id;
+    morning.until_stage(id, Stage::BeforeLoad).await;
+    let engine = &morning.engine;
+    let before = morning.store.job(id).await.unwrap().unwrap();
+    morning.machine.mock.set(before.due_at.max(morning.machine.clock.now()));
+    let next = async || {
+        let now = morning.machine.clock.now();
+        morning.store.claim(claim(engine), now).await.unwrap().jobs.pop().unwrap()
+    };
+    let looks = next().await;
+    engine.work(&engine.config(), looks, &StepHandle::default()).await.unwrap();
+    let sends = next().await;
+    assert_eq!((sends.stage(), sends.is_submitting()), (Stage::Load, true));
+    let stopped = StepHandle::default();
+    stopped.cancel.cancel();
+    engine.work(&engine.config(), sends, &stopped).await.unwrap();
+    let job = morning.store.job(id).await.unwrap().unwrap();
+    assert_eq!((job.stage(), job.state), (Stage::BeforeLoad, State::Queued));
+    assert_eq!((job.attempts, job.failures, job.remote.as_ref()), (before.attempts, 0, None));
+    assert_eq!(job.restore.as_ref().unwrap().unsettled, None);
+    assert_eq!(morning.posts(Kind::Load), 0);
+    morning.machine.until_quiet(engine, &morning.store).await;
+    assert_eq!((morning.posts(Kind::Load), morning.publishes(&good())), (1, true));
 }
 
 #[tokio::test]

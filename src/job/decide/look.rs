@@ -188,9 +188,9 @@ impl Next<'_> {
         let seen = restore.seen.clone().unwrap_or_default();
         let staged = looked.first(VersionState::Staged);
         let other = staged.filter(|it| !seen.has_version(&it.id)).map(|it| it.id.clone());
-        let is_listed = restore.version.as_ref().is_some_and(|id| looked.version(id).is_some());
+        let listed = restore.version.as_ref().and_then(|id| looked.version(id));
         let ours = match (&restore.version, other) {
-            (Some(id), _) if is_listed => id.clone(),
+            (Some(id), _) if listed.is_some() => id.clone(),
             // The service gave the load no identifier.
             (None, Some(id)) => {
                 self.restore(Restore::require_verification);
@@ -213,7 +213,22 @@ impl Next<'_> {
                 return;
             }
         };
-        self.event(JobEvent::Looked { message: format!("version {ours} is loaded") });
+        match listed.map(|it| it.state) {
+            Some(VersionState::Staged) | None => {
+                self.event(JobEvent::Looked { message: format!("version {ours} is loaded") });
+            }
+            Some(VersionState::Published) => {
+                let note = format!("version {ours} is loaded, and another user has published it");
+                self.event(JobEvent::Note(note));
+                self.restore(|it| it.published_elsewhere = true);
+            }
+            Some(VersionState::Older) => {
+                self.restore(|it| it.published_elsewhere = true);
+                let message =
+                    format!("another user has published version {ours}, and then another one");
+                return self.fail(ErrorKind::Rejected, &message);
+            }
+        }
         self.restore(|it| it.version = Some(ours));
         if self.state_of_restore().verify {
             return self.begin_stage(Stage::Verify);
@@ -230,6 +245,10 @@ impl Next<'_> {
             return self.begin_stage(Stage::BeforePublish);
         }
         let version = restore.version.unwrap_or_default();
+        if restore.published_elsewhere {
+            let message = format!("version {version} is loaded, and another user has published it");
+            return self.restored(message);
+        }
         let source = &self.change.job.source;
         let message = format!(
             "version {version} is staged and not published; `nightjar publish {source} {version}` \
@@ -314,11 +333,13 @@ fn trace(seen: &Seen, looked: &Looked, kind: ActivityKind) -> Trace {
         let name = it.name.as_ref();
         let is_name = name.is_none_or(|name| name.eq_ignore_ascii_case(&looked.name));
         // A version that was there before has its own load, however late that is listed.
-        is_kind && is_name && !seen.has_activity(&it.id) && !seen.has_version(&it.id)
+        let is_new = !seen.has_activity(&it.id) && !seen.has_version(&it.id);
+        is_kind && is_name && is_new && !looked.is_of_another(&it.id)
     };
     let mut activities = looked.activities.iter().filter(may_be_ours);
     let staged = looked.first(VersionState::Staged).filter(|_| kind == ActivityKind::Load);
-    let staged = staged.filter(|it| !seen.has_version(&it.id)).map(|it| it.id.clone());
+    let staged = staged.filter(|it| !seen.has_version(&it.id) && !looked.is_of_another(&it.id));
+    let staged = staged.map(|it| it.id.clone());
     match (activities.next(), activities.next(), staged) {
         (None, _, None) => Trace::None,
         (None, _, Some(id)) => Trace::Staged(id),

@@ -93,7 +93,11 @@ pub fn decide(
         },
     }
     if next.change.job.state == State::Failed && next.change.remote != RemoteEffect::Refused {
-        next.change.events.extend(left_behind(job).map(JobEvent::Note));
+        let mut left = job.clone();
+        if let (Some(left), Some(now)) = (&mut left.restore, &next.change.job.restore) {
+            left.published_elsewhere = now.published_elsewhere;
+        }
+        next.change.events.extend(left_behind(&left).map(JobEvent::Note));
     }
     next.change
 }
@@ -200,6 +204,8 @@ impl<'a> Next<'a> {
         let job = &mut self.change.job;
         job.state = state;
         job.finished_at = Some(self.now);
+        // Long lists, which nothing asks for any more.
+        self.restore(|it| it.seen = None);
         self.due_in(Duration::ZERO);
     }
 

@@ -1,6 +1,7 @@
 //! The decisions that only restores have.
 
 use super::*;
+use std::collections::BTreeSet;
 
 pub(super) fn restore_for(goal: Goal) -> Restore {
     let mut restore = Restore::new(goal, "stores".into());
@@ -43,6 +44,7 @@ fn looked(activities: &[&str], versions: &[(&str, VersionState)]) -> Looked {
         name: "Stores".into(),
         activities: activities.iter().map(|id| activity(id)).collect(),
         versions: versions.iter().map(|(id, state)| version(id, *state)).collect(),
+        others: BTreeSet::new(),
     }
 }
 
@@ -61,7 +63,8 @@ pub(super) fn any_look() -> impl Strategy<Value = Outcome> {
         .prop_map(|(id, state)| version(id, state));
     let versions = prop::collection::vec(version, 0..3);
     (prop::collection::vec(linked, 0..2), versions).prop_map(|(activities, versions)| {
-        Outcome::Looked(Looked { name: "Stores".into(), activities, versions })
+        let others = BTreeSet::new();
+        Outcome::Looked(Looked { name: "Stores".into(), activities, versions, others })
     })
 }
 
@@ -362,6 +365,12 @@ fn a_job_of_another_data_source_is_not_taken_for_ours() {
         let change = after(&unsettled(false), Outcome::Looked(found), 60);
         assert_eq!(change.job.state == State::Waiting, taken);
     }
+    let others = BTreeSet::from(["new".to_owned()]);
+    for versions in [&[][..], &[("NEW", VersionState::Staged)][..]] {
+        let found = Looked { others: others.clone(), ..looked(&["NEW"], versions) };
+        let change = after(&unsettled(false), Outcome::Looked(found), 60);
+        assert_eq!(place(&change), (Stage::BeforeLoad, State::Queued), "another job's own");
+    }
 }
 
 #[test]
@@ -391,6 +400,32 @@ fn a_completed_load_is_awaited_in_the_list_and_then_compared() {
     assert_eq!(place(&listed), (Stage::Verify, State::Queued));
     assert_eq!((listed.job.attempts, listed.job.attempts_of_stage()), (1, 0));
     assert_eq!((listed.job.first_submitted_at, &listed.job.remote), (None, &None));
+}
+
+#[test]
+fn a_loaded_version_that_another_user_has_published_is_not_called_staged() {
+    use VersionState::{Older, Published, Staged};
+    let ready = |publish| {
+        with(at(Goal::Load, Stage::Load, State::Ready), |it| {
+            it.version = Some("abc".into());
+            it.seen = Some(looked(&[], &[("old", Published)]).seen(start()));
+            (it.publish, it.verify) = (publish, false);
+        })
+    };
+    let look = |publish, versions: Versions<'_>| {
+        after(&ready(publish), Outcome::Looked(looked(&[], versions)), 1)
+    };
+    let said = |change: &Change| change.events.last().unwrap().message();
+    let staged = look(false, &[("old", Published), ("abc", Staged)]);
+    assert!(said(&staged).contains("is staged and not published"), "{}", said(&staged));
+    let published = look(false, &[("abc", Published), ("old", Older)]);
+    assert_eq!(published.job.state, State::Archived);
+    assert_eq!(said(&published), "version abc is loaded, and another user has published it");
+    let asked_for = look(true, &[("abc", Published), ("old", Older)]);
+    assert_eq!(place(&asked_for), (Stage::BeforePublish, State::Queued));
+    let replaced = look(true, &[("new", Published), ("abc", Older)]);
+    assert_eq!(ended_as(&replaced), Some(ErrorKind::Rejected));
+    assert_eq!(said(&replaced), "version abc was published, but not by this restore");
 }
 
 #[test]
@@ -477,7 +512,10 @@ fn a_safety_backup_that_arrives_after_a_cancel_does_not_make_the_restore_archive
     let decided = after(&job, filed, 0);
     assert_eq!(place(&decided), (Stage::BeforeLoad, State::Queued));
     let cancelled = cancel(&job, start()).unwrap();
-    assert!(late(cancelled.job(), &decided).is_none_or(|it| it.job.state == State::Cancelled));
+    let named = late(cancelled.job(), &decided).unwrap();
+    assert_eq!(named.job.state, State::Cancelled);
+    assert_eq!(named.job.snapshot, decided.job.snapshot, "it is held, and can be found");
+    assert!(named.is_legal() && late(named.job(), &decided).is_none());
 }
 
 #[test]

@@ -43,6 +43,51 @@ async fn hold_of(store: &Store, id: i64) -> (Option<WaitReason>, DateTime<Utc>) 
 }
 
 #[tokio::test]
+async fn only_a_step_that_downloads_waits_for_a_free_download() {
+    use crate::job::{Goal, JobStep, Restore, STEPS, Seen, Stage};
+    for (stage, state, step) in STEPS {
+        let (_folder, store) = store().await;
+        if *stage == Stage::Backup {
+            made(&store, "stores").await;
+        } else {
+            let seen = Some(Seen { looked_at: Some(noon()), ..Seen::default() });
+            let restore = Restore::new(Goal::Load, "stores".into());
+            let restore = Restore { stage: *stage, seen, ..restore };
+            store.create_restore(new_job("stores"), restore, noon()).await.unwrap();
+        }
+        let word = state.as_str();
+        let set = sqlx::query("UPDATE jobs SET state = ?").bind(word);
+        store.write(move |db| Box::pin(set.execute(db))).await.unwrap();
+        let due = async |requests, fetches| {
+            store.next_due(requests, fetches, None, &[]).await.unwrap().is_some()
+        };
+        let found = (due(true, false).await, due(false, true).await);
+        let is_download = matches!(step, JobStep::Fetch | JobStep::Compare);
+        assert_eq!(found, (!is_download, is_download), "{stage} {state}");
+        let asked = Claim {
+            fetches: u32::from(!is_download),
+            requests: u32::from(is_download),
+            ..claim("a")
+        };
+        assert_eq!(
+            store.claim(asked, noon()).await.unwrap(),
+            Claimed::default(),
+            "{stage} {state}"
+        );
+        let asked = Claim {
+            fetches: u32::from(is_download),
+            requests: u32::from(!is_download),
+            ..claim("a")
+        };
+        assert_ne!(
+            store.claim(asked, noon()).await.unwrap(),
+            Claimed::default(),
+            "{stage} {state}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_claim_writes_the_intent_to_submit_and_takes_the_job_from_others() {
     let (_folder, store) = store().await;
     let job = submitting(&store, "stores", "a").await;

@@ -91,6 +91,42 @@ async fn what_was_filed_before_the_cancel_stays_archived() {
 }
 
 #[tokio::test]
+async fn an_ended_restore_that_cannot_be_decoded_does_not_keep_the_others() {
+    use crate::job::{Goal, Restore};
+    let (_folder, store) = store().await;
+    for (source, spoil) in
+        [("a", "'{\"released\":false}'"), ("b", "'no JSON'"), ("stores", "restore")]
+    {
+        let restore = Restore::new(Goal::Load, "x".into());
+        store.create_restore(new_job(source), restore, noon()).await.unwrap();
+        let set = format!(
+            "UPDATE jobs SET restore = {spoil}, state = 'failed', finished_at = 1, \
+                           error_kind = 'storage', error_message = 'm' WHERE source = '{source}'"
+        );
+        let set = sqlx::query(sqlx::AssertSqlSafe(set));
+        store.write(move |db| Box::pin(set.execute(db))).await.unwrap();
+    }
+    let sources: Vec<_> =
+        store.unreleased().await.unwrap().into_iter().map(|job| job.source).collect();
+    assert_eq!(sources, ["stores"]);
+}
+
+#[tokio::test]
+async fn changes_of_other_jobs_are_known_by_their_identifiers() {
+    let (_folder, store) = store().await;
+    let add = "INSERT INTO remote_jobs (job, account, started_at, remote_id, is_change) \
+               VALUES (1, 'contoso', 1, 'Ours', 1), (2, 'contoso', 1, 'Theirs', 1), \
+                      (2, 'contoso', 1, 'export', 0), (2, 'contoso', 1, NULL, 1)";
+    for source in ["one", "two"] {
+        let restore = crate::job::Restore::new(crate::job::Goal::Load, "x".into());
+        store.create_restore(new_job(source), restore, noon()).await.unwrap();
+    }
+    store.write(move |db| Box::pin(sqlx::query(add).execute(db))).await.unwrap();
+    let others = store.remote_ids_of_others(1).await.unwrap();
+    assert_eq!(others, BTreeSet::from(["theirs".to_owned()]));
+}
+
+#[tokio::test]
 async fn the_history_is_listed_newest_first_and_by_source_and_state() {
     let (_folder, store) = store().await;
     let one = made(&store, "one").await;
