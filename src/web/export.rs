@@ -79,7 +79,8 @@ pub(super) async fn show(
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{source}-{name}{ending}\"")),
     ];
     if method == Method::HEAD {
-        return head.into_response();
+        // Its length is not known before it is made. An empty body would say that it is 0.
+        return (head, Body::from_stream(stream::pending::<io::Result<Bytes>>())).into_response();
     }
     let Ok(permit) = state.exports.0.try_acquire_owned() else {
         return retry_later("other exports are being sent; try again later\n".to_owned());

@@ -133,6 +133,9 @@ fn a_source_a_job_and_a_snapshot_have_pages_that_link_to_each_other() {
     assert!(raw.head.contains("content-disposition: attachment; filename=\""), "{}", raw.head);
     let head = page.ask("HEAD", &format!("{href}/data"), "localhost");
     assert!(head.head.contains(&format!("content-length: {}\r\n", data.len())), "{}", head.head);
+    let head = page.ask("HEAD", &format!("{href}/export/csv"), "localhost");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert!(!head.head.to_lowercase().contains("content-length"), "{}", head.head);
     let foreign = "localhost\r\nSec-Fetch-Site: cross-site";
     assert_eq!(page.ask("GET", &format!("{href}/data"), foreign).status, 403);
     for path in [
