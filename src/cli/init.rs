@@ -2,7 +2,7 @@
 
 use super::{Common, Problem, archive, discover, exit, output};
 use crate::config::{self, Environment, parse};
-use crate::discovery::{Names, Proposal, SCHEDULE, compare, name_for, proposals};
+use crate::discovery::{Names, Proposal, Proposals, SCHEDULE, compare, name_for, proposals};
 use crate::files;
 use crate::secret::Key;
 use crate::settings::{KeySource, Settings};
@@ -87,8 +87,11 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
         written.map_err(|error| cannot_write(path, &error))?;
         output::note(format!("The key is in {}, readable only by its owner.", path.display()));
     }
+    let mut impossible = 0;
     if answers.lists {
-        answers.sources = listed(settings, &answers, key_file).await?;
+        let found = listed(settings, &answers, key_file).await?;
+        impossible = found.impossible.len();
+        answers.sources = found.sources;
         read_back(&answers.text(), &file, &folder)?;
     }
     let text = answers.text();
@@ -102,11 +105,22 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
     written.map_err(|error| cannot_write(&file, &error))?;
     output::line(file.display().to_string())?;
     if answers.lists {
-        let count = output::count(answers.sources.len(), "data source");
-        output::note(format!("{} has {count}: each is backed up now.", answers.account));
+        output::note(all_listed(&answers.account, answers.sources.len(), impossible));
     }
     eprintln!("{}", answers.next_steps(&folder, &file));
     Ok(exit::DONE)
+}
+
+/// How many of the account's data sources the configuration backs up.
+fn all_listed(account: &str, sources: usize, impossible: usize) -> String {
+    let count = output::count(sources.saturating_add(impossible), "data source");
+    match impossible {
+        0 => format!("{account} has {count}: the configuration backs up each of them."),
+        _ => format!(
+            "{account} has {count}: the configuration backs up {sources} of them, and cannot have \
+             the other {impossible}."
+        ),
+    }
 }
 
 /// Reads a configuration as it will be read from its file.
@@ -129,12 +143,12 @@ fn cannot_write(path: &Path, error: &io::Error) -> Problem {
     ))
 }
 
-/// A source for each data source that the account has.
+/// A source for each data source that the account has: at least one.
 async fn listed(
     mut settings: Settings,
     answers: &Answers,
     key_file: Option<PathBuf>,
-) -> Result<Vec<Proposal>, Problem> {
+) -> Result<Proposals, Problem> {
     let Some(key_file) = key_file.filter(|file| file.exists()) else {
         let place = match answers.key.file(Path::new("")) {
             Some(file) => format!("put the master key into {} first", file.display()),
@@ -154,7 +168,7 @@ async fn listed(
     let found = proposals(&comparison, &account, &answers.schedule, &mut names);
     discover::note_impossible(&account, &found.impossible);
     match found.sources.is_empty() {
-        false => Ok(found.sources),
+        false => Ok(found),
         true => Err(Problem::failed(format!(
             "{} lists no data source that could be backed up; nothing was written",
             account.name
@@ -319,18 +333,20 @@ impl Answers {
             }
             (_, None) => String::new(),
         };
+        let is_default = file == Path::new(config::DEFAULT_FILE);
+        let config = match is_default {
+            true => String::new(),
+            false => format!("--config {} ", file.display()),
+        };
         if matches!(self.key, KeyPlace::KeysFolder(_)) {
             return format!(
-                "Next:\n{key}  nightjar check\n  systemctl restart nightjar\n  nightjar backup \
-                 --no-wait\nNo alerts are configured yet: see docs/notifications.md."
+                "Next:\n{key}  nightjar {config}check\n  systemctl restart nightjar\n  nightjar \
+                 {config}backup --no-wait\nNo alerts are configured yet: see docs/notifications.md."
             );
         }
-        let (config, then) = if file == Path::new(config::DEFAULT_FILE) {
-            (String::new(), "systemctl enable --now nightjar".to_owned())
-        } else {
-            let config = format!("--config {} ", file.display());
-            let then = format!("nightjar {config}daemon");
-            (config, then)
+        let then = match is_default {
+            true => "systemctl enable --now nightjar".to_owned(),
+            false => format!("nightjar {config}daemon"),
         };
         format!(
             "Next:\n{key}  nightjar {config}check --online\n  nightjar {config}backup\n  {then}\n\
@@ -389,6 +405,43 @@ fn ask_key(account: &str) -> Result<Option<Key>, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn data_sources_that_cannot_be_configured_are_not_called_backed_up() {
+        for (sources, impossible, said) in [
+            (1, 0, "main has 1 data source: the configuration backs up each of them."),
+            (
+                3,
+                1,
+                "main has 4 data sources: the configuration backs up 3 of them, and cannot have \
+                 the other 1.",
+            ),
+        ] {
+            assert_eq!(all_listed("main", sources, impossible), said);
+        }
+    }
+
+    #[test]
+    fn the_next_steps_name_a_file_that_is_not_at_the_default_path() {
+        for key in [KeyPlace::KeysFolder("main".into()), KeyPlace::Credential("key".into())] {
+            let answers = Answers {
+                account: "main".into(),
+                endpoint: None,
+                key,
+                schedule: SCHEDULE.into(),
+                timezone: "UTC".into(),
+                sources: Vec::new(),
+                lists: true,
+            };
+            let steps = |file: &str| answers.next_steps(Path::new("/srv"), Path::new(file));
+            let elsewhere = steps("/srv/n.toml");
+            for command in ["check", "backup"] {
+                let named = format!("nightjar --config /srv/n.toml {command}");
+                assert!(elsewhere.contains(&named), "{elsewhere}");
+            }
+            assert!(!steps(config::DEFAULT_FILE).contains("--config"));
+        }
+    }
 
     #[test]
     fn an_address_gives_id_and_name() {
