@@ -240,6 +240,10 @@ fn any_failure() -> impl Strategy<Value = Outcome> {
         Outcome::Failed(Failure {
             retry_after: wish.map(Duration::from_secs),
             maybe_started: maybe && matches!(kind, FailureKind::Lost | FailureKind::Protocol),
+            answered: !matches!(
+                kind,
+                FailureKind::Local | FailureKind::NotSent | FailureKind::Lost
+            ),
             ..Failure::new(kind, "x")
         })
     })
