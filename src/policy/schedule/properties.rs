@@ -164,7 +164,11 @@ proptest! {
         let mut last = since;
         for _ in 0..20 {
             let next = schedule.next_after(last, zone).unwrap();
-            let theirs = croner.find_next_occurrence(&last.with_timezone(&zone), false).unwrap();
+            // croner gives up where a zone leaves out a whole day, as Kiritimati did in 1994.
+            let Ok(theirs) = croner.find_next_occurrence(&last.with_timezone(&zone), false) else {
+                prop_assert!(wall_clock(next, zone) - wall_clock(last, zone) > DAY);
+                break;
+            };
             // A gap that begins before midnight may end on a day that is not named: croner then
             // passes over the time, the contract does not.
             let (before, shown) = (wall_clock(next - SECOND, zone), wall_clock(next, zone));
