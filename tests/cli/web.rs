@@ -400,10 +400,11 @@ fn the_labels_of_every_metric_are_documented() {
     // Nothing has changed since the one before.
     setup.backup();
     let page = Page::of(setup);
-    // Only the daemon's first look gives this metric a value.
+    // Only the daemon's first look gives these metrics a value, and a scrape may come between.
     let metrics = until("the first look", || {
         let metrics = page.get("/metrics").body;
-        metrics.contains("nightjar_sources_unprotected{").then_some(metrics)
+        let of_looks = ["nightjar_sources_unprotected{", "nightjar_source_vanished{"];
+        of_looks.iter().all(|name| metrics.contains(name)).then_some(metrics)
     });
     let mut there: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for line in metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
