@@ -29,6 +29,7 @@ mod tests;
 mod ticking;
 mod timers;
 mod unchanged;
+mod verify;
 mod versions;
 mod workers;
 

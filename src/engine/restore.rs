@@ -1,33 +1,22 @@
-//! The steps of a restore that no backup has: check, look, change, compare.
+//! The steps of a restore before the staged version is compared: check, look, change. Comparing is
+//! in `verify`.
 
 use super::document::{DocumentError, RestoredDocument};
 use super::fetch::cannot_file;
 use super::step::{Effect, Work};
 use super::{Engine, EngineConfig};
-use crate::archive::{Received, panic_message};
-use crate::diff::{self, Archived, Diff, DiffError, Keys, Options, Unfiled, Until};
+use crate::archive::panic_message;
 use crate::failpoint::Point;
-use crate::job::{
-    self, ErrorKind, Failure, FailureKind, Job, JobStep, Looked, Outcome, Restore, Stage,
-};
-use crate::manifest::{Manifest, Name};
-use crate::service::{ExportService, Listing, LoadLimits, LoadMode, Restoring, Submitted, Target};
+use crate::job::{ErrorKind, Failure, FailureKind, Job, JobStep, Looked, Outcome, Restore, Stage};
+use crate::service::{ExportService, Listing, LoadMode, LoadRules, Restoring, Submitted, Target};
 use crate::settings::Source;
-use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 /// Identifiers that a look keeps, at most. A service lists the jobs of some days.
 const LISTED: usize = 5_000;
-/// Changes that are kept to name the first of them.
-const EXAMPLES: u64 = 3;
-/// Columns that a service may add by itself, where the snapshot's schema lacks them.
-const COMPUTED: [&str; 2] = ["Latitude", "Longitude"];
 
 /// Why a step cannot be taken, however often it is tried.
-fn refused(kind: ErrorKind, message: impl Into<String>) -> Outcome {
+pub(super) fn refused(kind: ErrorKind, message: impl Into<String>) -> Outcome {
     Outcome::Refused { kind, message: message.into() }
 }
 
@@ -38,7 +27,7 @@ fn not_sent() -> Outcome {
     Outcome::Failed(Failure::new(FailureKind::Local, message))
 }
 
-fn no_way_back() -> Outcome {
+pub(super) fn cannot_load() -> Outcome {
     refused(ErrorKind::Rejected, "the source's service does not support loading data")
 }
 
@@ -82,7 +71,7 @@ impl Engine {
     /// Reads the snapshot that is to be restored, after it is held.
     pub(super) async fn check(&self, work: &Work<'_>) -> Option<Effect> {
         let restore = work.job.restore.clone()?;
-        let Some(restoring) = work.service.restoring() else { return Some(no_way_back().into()) };
+        let Some(restoring) = work.service.restoring() else { return Some(cannot_load().into()) };
         if work.source.target.origin().version.is_some() {
             let message = "the destination is configured as one version of its data source: what \
                            it publishes is another one";
@@ -97,8 +86,8 @@ impl Engine {
             };
             return Some(outcome.into());
         }
-        let (engine, limits) = (self.clone(), restoring.limits());
-        let checking = tokio::task::spawn_blocking(move || engine.check_now(&restore, limits));
+        let (engine, rules) = (self.clone(), restoring.rules());
+        let checking = tokio::task::spawn_blocking(move || engine.check_now(&restore, &rules));
         let outcome = tokio::select! {
             checked = checking => checked.unwrap_or_else(|error| Outcome::Panicked(panic_message(error))),
             () = work.handle.cancel.cancelled() => return None,
@@ -106,7 +95,7 @@ impl Engine {
         (!self.fails_at(Point::RestoreChecked)).then_some(outcome.into())
     }
 
-    fn check_now(&self, restore: &Restore, limits: LoadLimits) -> Outcome {
+    fn check_now(&self, restore: &Restore, rules: &LoadRules) -> Outcome {
         if restore.publish && restore.verify && !restore.safety && !restore.only.is_empty() {
             let message = "without the safety backup, the entities that are not named would be \
                            published without being compared";
@@ -117,11 +106,11 @@ impl Engine {
             Err(outcome) => return outcome,
         };
         let (bytes, entities) = (document.length(), document.entities);
-        if bytes > limits.bytes || entities > limits.entities {
+        if bytes > rules.bytes || entities > rules.entities {
             let message = format!(
                 "the service takes {} bytes and {} entities in one load, and this is {bytes} bytes \
                  and {entities} entities",
-                limits.bytes, limits.entities
+                rules.bytes, rules.entities
             );
             return refused(ErrorKind::Rejected, message);
         }
@@ -139,7 +128,7 @@ impl Engine {
         Outcome::Checked { message, notes }
     }
 
-    fn document(&self, restore: &Restore) -> Result<RestoredDocument, Outcome> {
+    pub(super) fn document(&self, restore: &Restore) -> Result<RestoredDocument, Outcome> {
         let Some(snapshot) = &restore.snapshot else {
             return Err(refused(ErrorKind::Protocol, "the restore names no snapshot"));
         };
@@ -155,7 +144,7 @@ impl Engine {
     pub(super) async fn look(&self, work: &Work<'_>) -> Option<Effect> {
         let (Some(listing), Some(restoring)) = (work.service.listing(), work.service.restoring())
         else {
-            return Some(no_way_back().into());
+            return Some(cannot_load().into());
         };
         if self.fails_at(Point::RestoreLook) {
             return None;
@@ -195,7 +184,7 @@ impl Engine {
     /// answer is lost.
     pub(super) async fn submit_change(&self, work: &Work<'_>, stage: Stage) -> Option<Effect> {
         let (Some(restoring), Some(restore)) = (work.service.restoring(), &work.job.restore) else {
-            return Some(no_way_back().into());
+            return Some(cannot_load().into());
         };
         let document = match stage {
             Stage::Load => {
@@ -256,184 +245,4 @@ impl Engine {
         let outcome = answer.map_or_else(Outcome::Failed, Outcome::Submitted);
         (!self.fails_at(after)).then_some(outcome.into())
     }
-
-    /// Fetches the staged version and compares it with what was to be restored.
-    pub(super) async fn compare_staged(&self, work: &Work<'_>) -> Option<Effect> {
-        let job = work.job;
-        let name = Name::new(job.submitted_at(), job.id);
-        let received = tokio::select! {
-            received = self.receive(work, name) => received,
-            () = work.handle.cancel.cancelled() => return None,
-        };
-        let (received, events) = match received {
-            Ok(received) => received,
-            Err(outcome) => return Some(outcome.into()),
-        };
-        let stop = work.handle.cancel.child_token();
-        let (engine, config, job) = (self.clone(), work.config.clone(), job.clone());
-        let source = work.source.name.clone();
-        let comparing = tokio::task::spawn_blocking(move || {
-            engine.compare_now(&config, &source, &job, name, received, &stop)
-        });
-        let outcome = match comparing.await {
-            Ok(outcome) => outcome?,
-            Err(panicked) => Outcome::Panicked(panic_message(panicked)),
-        };
-        if self.fails_at(Point::VerifyCompared) {
-            return None;
-        }
-        Some(Effect { outcome, events })
-    }
-
-    /// `None` when it was stopped.
-    fn compare_now(
-        &self,
-        config: &EngineConfig,
-        source: &str,
-        job: &Job,
-        name: Name,
-        received: Received,
-        stop: &CancellationToken,
-    ) -> Option<Outcome> {
-        let compared = match &received.validation {
-            Err(error) => Err((ErrorKind::Corrupt, error.to_string())),
-            Ok(summary) => match job::wrong_number(summary.entities, job.expected()) {
-                Some(message) => Err((ErrorKind::Incomplete, message)),
-                None => Ok(summary.entities),
-            },
-        };
-        let entities = match compared {
-            Ok(entities) => entities,
-            Err((kind, message)) => {
-                let message = self.kept_aside(source, job, name, received, message);
-                return Some(Outcome::Unproven { kind, message });
-            }
-        };
-        let Some(restore) = &job.restore else { return None };
-        let document = match self.document(restore) {
-            Ok(document) => document,
-            Err(outcome) => return Some(outcome),
-        };
-        let folder = &config.settings.state_dir;
-        let compared = self.differences(job, restore, &document, &received, folder, stop);
-        if stop.is_cancelled() {
-            return None;
-        }
-        match compared {
-            Ok(None) => {
-                let what = match (restore.only.is_empty(), &job.snapshot) {
-                    (true, _) => "is equal to the snapshot".to_owned(),
-                    (false, Some(_)) => "has the chosen entities of the snapshot, and the others \
-                                         as they were published"
-                        .to_owned(),
-                    (false, None) => "has the chosen entities of the snapshot; the others were \
-                                      not compared, because there is no safety backup"
-                        .to_owned(),
-                };
-                let message = format!("the staged version of {entities} entities {what}");
-                Some(Outcome::Verified { message })
-            }
-            Ok(Some(difference)) => {
-                let message = format!("the staged version is not what was loaded: {difference}");
-                let message = self.kept_aside(source, job, name, received, message);
-                Some(refused(ErrorKind::Corrupt, message))
-            }
-            Err(error @ DiffError::Spill(_)) => Some(Outcome::Storage(error.to_string())),
-            Err(error) => {
-                let message = format!("the staged version cannot be compared: {error}");
-                let message = self.kept_aside(source, job, name, received, message);
-                Some(refused(ErrorKind::Corrupt, message))
-            }
-        }
-    }
-
-    fn kept_aside(
-        &self,
-        source: &str,
-        job: &Job,
-        name: Name,
-        received: Received,
-        message: String,
-    ) -> String {
-        let archive = &self.shared.archive;
-        match archive.quarantine(source, name, job.attempts, false, received) {
-            Ok(path) => format!("{message} (kept aside as {})", path.display()),
-            Err(error) => format!("{message} (it could not be kept aside: {error})"),
-        }
-    }
-
-    /// What differs between the staged version and what it should be, in a sentence.
-    fn differences(
-        &self,
-        job: &Job,
-        restore: &Restore,
-        document: &RestoredDocument,
-        received: &Received,
-        folder: &Path,
-        stop: &CancellationToken,
-    ) -> Result<Option<String>, DiffError> {
-        let archive = &self.shared.archive;
-        let compare = |snapshot: &crate::archive::Snapshot, keys: Keys| {
-            let options = Options {
-                ignore: computed(&snapshot.manifest),
-                keys,
-                ..Options::beside_work(folder.to_owned(), EXAMPLES)
-            };
-            let old = Archived::new(archive, snapshot, &|_| {});
-            let compared = diff::compare(
-                &Until { document: old, stop },
-                &Until { document: Unfiled(received), stop },
-                &options,
-            );
-            compared.and_then(
-                |diff| if diff.differs() { difference(&diff).map(Some) } else { Ok(None) },
-            )
-        };
-        let only: Arc<BTreeSet<String>> = Arc::new(restore.only.iter().cloned().collect());
-        if only.is_empty() {
-            return compare(&document.snapshot, Keys::All);
-        }
-        if let Some(found) = compare(&document.snapshot, Keys::Only(Arc::clone(&only)))? {
-            return Ok(Some(found));
-        }
-        let Some(safety) = &job.snapshot else { return Ok(None) };
-        let safety = archive.select(&safety.to_string_lossy()).map_err(|error| {
-            let document = "the safety backup".to_owned();
-            DiffError::Damaged { document, what: error.to_string() }
-        })?;
-        let found = compare(&safety, Keys::Except(only))?;
-        Ok(found.map(|found| format!("entities that were not to be changed differ: {found}")))
-    }
-}
-
-/// The columns that a service computes, if this snapshot lacks them.
-fn computed(manifest: &Manifest) -> BTreeSet<String> {
-    let has = |name: &str| manifest.columns.iter().any(|column| column.name == name);
-    COMPUTED.into_iter().filter(|name| !has(name)).map(str::to_owned).collect()
-}
-
-/// What differs, with the first keys.
-fn difference(diff: &Diff) -> Result<String, DiffError> {
-    let counts = diff.counts();
-    let mut parts = vec![format!(
-        "{} entities added, {} removed, {} changed",
-        counts.added, counts.removed, counts.changed
-    )];
-    let columns = diff.columns();
-    for (names, what) in
-        [(&columns.added, "added"), (&columns.removed, "missing"), (&columns.retyped, "retyped")]
-    {
-        if !names.is_empty() {
-            parts.push(format!("columns {what}: {}", names.join(", ")));
-        }
-    }
-    let mut keys = Vec::new();
-    let mut changes = diff.changes()?;
-    while let Some(change) = changes.next_change()? {
-        keys.push(change.entity().key().unwrap_or("without a key").to_owned());
-    }
-    if !keys.is_empty() {
-        parts.push(format!("the first: {}", keys.join(", ")));
-    }
-    Ok(parts.join("; "))
 }

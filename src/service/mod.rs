@@ -29,7 +29,7 @@ mod restoring;
 pub use self::kind::{
     AccountSettings, DEFAULT, KINDS, ServiceKind, UnknownService, connect, named,
 };
-pub use self::restoring::{ListedSource, Listing, LoadDocument, LoadLimits, LoadMode, Restoring};
+pub use self::restoring::{ListedSource, Listing, LoadDocument, LoadMode, LoadRules, Restoring};
 pub use crate::job::{
     ActivityKind, Failure, FailureKind, ListedVersion, OtherJob, Polled, Progress, RemoteActivity,
     Submitted, VersionState,

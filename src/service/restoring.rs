@@ -75,19 +75,33 @@ impl std::fmt::Debug for LoadDocument {
     }
 }
 
-/// The most that the service takes in one load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LoadLimits {
-    /// Bytes of the document.
+/// What the service's documents say about loads.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadRules {
+    /// The most bytes in one load. A larger one is not tried.
     pub bytes: u64,
-    /// Entities in it.
+    /// The most entities in one load. A larger one is not tried.
     pub entities: u64,
+    /// The longest primary key that is documented, in characters.
+    pub key_length: usize,
+    /// The longest text that is documented, in characters.
+    pub text_length: usize,
+    /// The most columns that are documented, without those that the service computes.
+    pub columns: usize,
+    /// Whether the documents allow a column of this name.
+    pub allows_column: fn(&str) -> bool,
+    /// The root element's name in downloads, if no documented load has it.
+    pub download_root: Option<&'static str>,
+    /// Columns that the service may add by itself, where the schema lacks them.
+    pub computed_columns: &'static [&'static str],
+    /// How long it keeps a staged version, in days.
+    pub staged_days: u32,
 }
 
 /// A service that supports loading data.
 pub trait Restoring: Send + Sync {
-    /// What it takes.
-    fn limits(&self) -> LoadLimits;
+    /// What is documented about its loads.
+    fn rules(&self) -> LoadRules;
 
     /// Loads a document as the data source's staged version. The request is sent at most once.
     ///

@@ -8,7 +8,7 @@ use nightjar::format::{DATASET, Format};
 use nightjar::manifest::Origin;
 use nightjar::service::{
     Download, ExportService, Failure, FailureKind, ListedSource, ListedVersion, Listing,
-    LoadDocument, LoadLimits, LoadMode, Polled, RemoteActivity, Restoring, Submitted, Target,
+    LoadDocument, LoadMode, LoadRules, Polled, RemoteActivity, Restoring, Submitted, Target,
 };
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -185,8 +185,18 @@ impl Listing for Service {
 }
 
 impl Restoring for Service {
-    fn limits(&self) -> LoadLimits {
-        LoadLimits { bytes: 300_000_000, entities: 200_000 }
+    fn rules(&self) -> LoadRules {
+        LoadRules {
+            bytes: 300_000_000,
+            entities: 200_000,
+            key_length: 50,
+            text_length: 2_560,
+            columns: 350,
+            allows_column: |_| true,
+            download_root: None,
+            computed_columns: &[],
+            staged_days: 30,
+        }
     }
 
     fn load<'a>(

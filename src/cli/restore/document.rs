@@ -5,14 +5,11 @@ use super::head::Head;
 use crate::archive::{Archive, Snapshot};
 use crate::cli::Problem;
 use crate::cli::output::bytes_bar;
-use crate::dataset::{DocumentLimits, Element, Entity, Reader, ValidationError, Value};
+use crate::dataset::{DocumentLimits, Entity, Reader, ValidationError, Value};
+use crate::service::LoadRules;
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read};
 
-/// The longest primary key ("Load Data Source Data Schema and Sample Input"), in characters.
-const LONGEST_KEY: usize = 50;
-/// The longest text (the same page), in characters.
-const LONGEST_TEXT: usize = 2_560;
 /// The most bytes of a head that are read for what the schema declares.
 const LARGEST_HEAD: u64 = 4 << 20;
 
@@ -64,6 +61,7 @@ pub(super) fn read(
     archive: &Archive,
     snapshot: &Snapshot,
     only: &BTreeSet<&str>,
+    rules: &LoadRules,
 ) -> Result<Document, Problem> {
     let name = format!("{}@{}", snapshot.manifest.source, snapshot.manifest.name());
     let damaged = |what: &dyn std::fmt::Display| {
@@ -80,7 +78,7 @@ pub(super) fn read(
     let bar = bytes_bar(length);
     let progress = |bytes| bar.set_position(bytes);
     let mut content = archive.proven_content(snapshot, &progress).map_err(unreadable)?;
-    let surveyed = survey(&mut content, length, only).map_err(|error| damaged(&error))?;
+    let surveyed = survey(&mut content, length, only, rules).map_err(|error| damaged(&error))?;
     content.finish().map_err(|what| damaged(&what))?;
     bar.finish_and_clear();
     let (mut document, head_bytes) = surveyed;
@@ -99,6 +97,7 @@ fn survey(
     content: impl BufRead,
     max_bytes: u64,
     only: &BTreeSet<&str>,
+    rules: &LoadRules,
 ) -> Result<(Document, u64), ValidationError> {
     let limits = DocumentLimits { max_bytes, ..DocumentLimits::default() };
     let mut reader = Reader::open(content, &limits)?;
@@ -122,7 +121,7 @@ fn survey(
             missing.remove(key);
         }
         document.entities += 1;
-        document.note(&entity);
+        document.note(&entity, rules);
         let begin = entity.offset();
         document.bytes += reader.position() - begin;
     }
@@ -131,25 +130,21 @@ fn survey(
 }
 
 impl Document {
-    fn note(&mut self, entity: &Entity<'_>) {
+    fn note(&mut self, entity: &Entity<'_>, rules: &LoadRules) {
         let key_column = entity.entity_type().and_then(|it| it.key());
         for element in entity.elements() {
             let Value::Text(text) = element.value() else { continue };
-            self.note_text(entity, &element, text, element.column() == key_column);
-        }
-    }
-
-    fn note_text(&mut self, entity: &Entity<'_>, element: &Element<'_>, text: &str, is_key: bool) {
-        if looks_like_markup(text) {
-            self.markup.note(element.name(), entity);
-        }
-        // A character has at least a byte: most texts are short enough without counting.
-        let is_longer = |most: usize| text.len() > most && text.chars().count() > most;
-        if is_key && is_longer(LONGEST_KEY) {
-            self.long_keys.note(element.name(), entity);
-        }
-        if is_longer(LONGEST_TEXT) {
-            self.long_texts.note(element.name(), entity);
+            if looks_like_markup(text) {
+                self.markup.note(element.name(), entity);
+            }
+            // A character has at least a byte: most texts are short enough without counting.
+            let is_longer = |most: usize| text.len() > most && text.chars().count() > most;
+            if element.column() == key_column && is_longer(rules.key_length) {
+                self.long_keys.note(element.name(), entity);
+            }
+            if is_longer(rules.text_length) {
+                self.long_texts.note(element.name(), entity);
+            }
         }
     }
 }
@@ -169,6 +164,7 @@ fn looks_like_markup(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::doubts::tests::rules;
     use super::*;
 
     fn text(values: &[&str]) -> String {
@@ -180,7 +176,7 @@ mod tests {
 
     fn surveyed(document: &str, only: &[&str]) -> Document {
         let only = only.iter().copied().collect();
-        survey(document.as_bytes(), 1 << 20, &only).unwrap().0
+        survey(document.as_bytes(), 1 << 20, &only, &rules()).unwrap().0
     }
 
     #[test]
@@ -198,8 +194,8 @@ mod tests {
 
     #[test]
     fn doubtful_values_are_counted_with_the_first_of_them() {
-        let long = "k".repeat(LONGEST_KEY + 1);
-        let name = "é".repeat(LONGEST_TEXT);
+        let long = "k".repeat(rules().key_length + 1);
+        let name = "é".repeat(rules().text_length);
         let document = surveyed(
             &text(&[
                 "<ID>a</ID><Name>1 &lt; 2 &gt; 1</Name>",

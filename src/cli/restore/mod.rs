@@ -1,6 +1,7 @@
 //! `nightjar restore`: loads a snapshot back into its service.
 
 mod document;
+mod doubts;
 mod head;
 mod plan;
 
@@ -53,11 +54,11 @@ impl Arguments {
 pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Problem> {
     let settings = common.settings()?;
     let destination = Destination::connect(&settings, &arguments.to)?;
-    let limits = destination.restoring()?.limits();
+    let rules = destination.restoring()?.rules();
     let archive = archive(&settings);
     let snapshot = archive.select(&arguments.snapshot)?;
     let only: BTreeSet<&str> = arguments.only.iter().map(String::as_str).collect();
-    let document = document::read(&archive, &snapshot, &only)?;
+    let document = document::read(&archive, &snapshot, &only, &rules)?;
     let versions = destination.versions().await?;
     let target = Target {
         source: &destination.source.name,
@@ -65,7 +66,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments) -> Result<u8, Pr
         account: &destination.source.account,
         fixed_version: destination.source.target.origin().version.as_deref(),
         versions: versions.as_deref(),
-        limits,
+        rules,
     };
     let name = format!("{}@{}", snapshot.manifest.source, snapshot.manifest.name());
     let chosen = Chosen {

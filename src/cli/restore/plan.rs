@@ -1,17 +1,10 @@
 //! What a restore will do, from what is known before it: shown, and then carried out.
 
-use super::document::{Document, Found};
+use super::document::Document;
+use super::doubts::doubts;
 use crate::cli::destination::{first, named};
-use crate::cli::output::count;
 use crate::dataset::Unproven;
-use crate::service::{ListedVersion, LoadLimits, VersionState};
-
-/// The root element of every download in the service's documents.
-const GENERIC_ROOT: &str = "MainRoot";
-/// The longest name of a property ("Load Data Source Data Schema and Sample Input"), in characters.
-const LONGEST_NAME: usize = 50;
-/// The most properties beside latitude and longitude (the same page).
-const MOST_COLUMNS: usize = 350;
+use crate::service::{ListedVersion, LoadRules, VersionState};
 
 /// What the user asked for.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +43,7 @@ pub(super) struct Target<'a> {
     pub(super) fixed_version: Option<&'a str>,
     /// What the service has; `None` where it knows no such data source.
     pub(super) versions: Option<&'a [ListedVersion]>,
-    pub(super) limits: LoadLimits,
+    pub(super) rules: LoadRules,
 }
 
 /// What is to be shown before a restore.
@@ -101,7 +94,7 @@ pub(super) fn plan(
 }
 
 fn check(document: &Document, target: &Target<'_>, asked: Asked) -> Result<(), Refusal> {
-    let Target { source, remote_name, limits, .. } = target;
+    let Target { source, remote_name, rules, .. } = target;
     if let Some(key) = document.missing.first() {
         let more = match document.missing.len() - 1 {
             0 => String::new(),
@@ -115,16 +108,16 @@ fn check(document: &Document, target: &Target<'_>, asked: Asked) -> Result<(), R
              restore changes what is published: name a source that is configured without a version"
         )));
     }
-    if document.bytes > limits.bytes {
+    if document.bytes > rules.bytes {
         return Err(Refusal::Impossible(format!(
             "the service takes at most {} bytes in one load, and this is {} bytes",
-            limits.bytes, document.bytes
+            rules.bytes, document.bytes
         )));
     }
-    if document.entities > limits.entities {
+    if document.entities > rules.entities {
         return Err(Refusal::Impossible(format!(
             "the service takes at most {} entities in one load, and these are {}",
-            limits.entities, document.entities
+            rules.entities, document.entities
         )));
     }
     if asked.only && asked.publish && asked.verify && !asked.safety {
@@ -213,7 +206,8 @@ fn steps(target: &Target<'_>, asked: Asked, entities: &str) -> Vec<String> {
         (true, None) => "The staged version is PUBLISHED.".to_owned(),
         (false, _) => format!(
             "The staged version stays staged, and queries answer as before, until `nightjar \
-             publish {source} JOB_ID` publishes it. The service deletes it after 30 days."
+             publish {source} JOB_ID` publishes it. The service deletes it after {} days.",
+            target.rules.staged_days
         ),
     });
     steps
@@ -269,79 +263,11 @@ fn warnings(
                 .to_owned(),
         );
     }
-    warnings.extend(doubts(document));
+    warnings.extend(doubts(document, &target.rules));
     warnings
 }
 
-/// What the service's documents doubt about a document. It is loaded as it is all the same.
-fn doubts(document: &Document) -> Vec<String> {
-    let mut doubts = Vec::new();
-    if document.head.has_https_namespace {
-        doubts.push(
-            "the schema's namespace begins with https; the service's documents show loads with \
-             http, and do not say whether it takes the other one back"
-                .to_owned(),
-        );
-    }
-    let root = &document.root;
-    if document.head.data_set.as_ref() == Some(root) {
-        doubts.push(format!(
-            "the root element and the data set are both called {root}; the service's documents \
-             demand different names"
-        ));
-    } else if root == GENERIC_ROOT {
-        doubts.push(format!(
-            "the root element has the generic name {root}, as in downloads; the service's \
-             documents show loads with a name of their own, and do not say whether it takes this \
-             one back"
-        ));
-    }
-    let found = |found: &Found, what: &str, said: &str| {
-        let (column, key) = found.first.as_ref()?;
-        let values = counted(found.count, "value", "values");
-        Some(format!("{values} {what} (the first in {column} of entity {key}); {said}"))
-    };
-    doubts.extend(found(
-        &document.markup,
-        "with what looks like HTML",
-        "the service's documents say that it cannot be stored",
-    ));
-    doubts.extend(found(
-        &document.long_keys,
-        "of the primary key longer than 50 characters",
-        "the service's documents allow no longer ones",
-    ));
-    doubts.extend(found(
-        &document.long_texts,
-        "longer than 2,560 characters",
-        "the service's documents allow no longer ones",
-    ));
-    let names: Vec<_> = document.columns.iter().filter(|name| !is_documented(name)).collect();
-    if let Some(name) = names.first() {
-        doubts.push(format!(
-            "{} that the service's documents do not allow in a load, such as {name}",
-            count(names.len(), "column name")
-        ));
-    }
-    let is_coordinate = |name: &&String| ["latitude", "longitude"].contains(&&*name.to_lowercase());
-    let columns = document.columns.iter().filter(|name| !is_coordinate(name)).count();
-    if columns > MOST_COLUMNS {
-        doubts.push(format!(
-            "{columns} columns; the service's documents allow {MOST_COLUMNS} beside latitude and \
-             longitude"
-        ));
-    }
-    doubts
-}
-
-/// Whether a column may have this name ("Property name requirements").
-fn is_documented(name: &str) -> bool {
-    let begins = name.starts_with(|first: char| first.is_alphabetic() || first == '_');
-    let is_plain = name.chars().all(|c| c.is_alphanumeric() || c == '_');
-    begins && is_plain && !name.starts_with("__") && name.chars().count() <= LONGEST_NAME
-}
-
-fn counted(number: u64, one: &str, several: &str) -> String {
+pub(super) fn counted(number: u64, one: &str, several: &str) -> String {
     match number {
         1 => format!("1 {one}"),
         number => format!("{number} {several}"),
@@ -350,7 +276,7 @@ fn counted(number: u64, one: &str, several: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::head::Head;
+    use super::super::doubts::tests::{document, rules};
     use super::*;
 
     const ALL: Asked = Asked { only: false, publish: true, safety: true, verify: true };
@@ -362,17 +288,6 @@ mod tests {
         suspicious: &[],
         unproven: &[],
     };
-
-    fn document() -> Document {
-        Document {
-            root: "Places".into(),
-            head: Head { has_https_namespace: false, data_set: Some("Data".into()) },
-            columns: vec!["EntityID".into(), "Latitude".into()],
-            bytes: 1000,
-            entities: 20,
-            ..Document::default()
-        }
-    }
 
     fn version(id: &str, state: VersionState) -> ListedVersion {
         ListedVersion { id: id.to_owned(), state, date: None }
@@ -389,7 +304,7 @@ mod tests {
             account: "contoso",
             fixed_version: None,
             versions,
-            limits: LoadLimits { bytes: 1000, entities: 20 },
+            rules: LoadRules { bytes: 1000, entities: 20, ..rules() },
         }
     }
 
@@ -477,50 +392,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_doubtful_is_a_warning() {
+    fn what_is_doubtful_about_the_snapshot_is_a_warning() {
         let versions = versions();
-        let warnings = |snapshot: &Chosen<'_>, document: &Document| {
-            plan(snapshot, document, &target(Some(&versions)), ALL).unwrap().warnings
+        let warnings = |snapshot: &Chosen<'_>| {
+            plan(snapshot, &document(), &target(Some(&versions)), ALL).unwrap().warnings
         };
-        let found = Found { count: 2, first: Some(("Name".into(), "a".into())) };
-        let https = Head { has_https_namespace: true, data_set: None };
-        let same_name = Head { has_https_namespace: false, data_set: Some("Places".into()) };
-        for (document, words) in [
-            (Document { head: https, ..document() }, "begins with https"),
-            (Document { root: "MainRoot".into(), ..document() }, "generic name MainRoot"),
-            (Document { head: same_name, ..document() }, "both called Places"),
-            (
-                Document { markup: found.clone(), ..document() },
-                "2 values with what looks like HTML",
-            ),
-            (Document { long_keys: found.clone(), ..document() }, "longer than 50"),
-            (Document { long_texts: found, ..document() }, "longer than 2,560"),
-            (Document { columns: vec!["__x".into()], ..document() }, "1 column name that"),
-            (Document { columns: vec!["c".into(); 351], ..document() }, "351 columns"),
-        ] {
-            let warnings = warnings(&SNAPSHOT, &document);
-            assert!(warnings.len() == 1 && has(&warnings, words), "{words}: {warnings:?}");
-        }
         let suspicious = ["half of it is gone".to_owned()];
         let unproven = [Unproven::Keys];
         let other = Chosen { source: "others", suspicious: &suspicious, ..SNAPSHOT };
         let other = Chosen { unproven: &unproven, ..other };
-        let others = warnings(&other, &document());
+        let others = warnings(&other);
         assert!(has(&others, "suspicious: half of it is gone"), "{others:?}");
         assert!(has(&others, "of another source, others"), "{others:?}");
         assert!(has(&others, "primary keys could not be validated"), "{others:?}");
         assert_eq!(others.len(), 3);
-        let renamed = warnings(&Chosen { remote_name: "Shops", ..SNAPSHOT }, &document());
+        let renamed = warnings(&Chosen { remote_name: "Shops", ..SNAPSHOT });
         assert_eq!(renamed, ["the snapshot is of the data source Shops; stores is Stores today"]);
-    }
-
-    #[test]
-    fn documented_column_names_are_letters_digits_and_underscores() {
-        for name in ["a", "_a", "A1_", "é"] {
-            assert!(is_documented(name), "{name}");
-        }
-        for name in ["", "1a", "__a", "a-b", "a.b", &"x".repeat(51)] {
-            assert!(!is_documented(name), "{name}");
-        }
     }
 }

@@ -56,13 +56,7 @@ impl Next<'_> {
         // Whatever comes next, the service's lists are read before anything is sent.
         self.restore(|it| it.stage = before);
         match failure.kind {
-            FailureKind::Quota => {
-                let backoff = self.policy.poll.wait(self.change.job.rounds, self.random);
-                self.change.job.rounds += 1;
-                self.change.job.failures = 0;
-                let wait = no_sooner(backoff, failure.retry_after);
-                self.wait_for(WaitReason::Limit, message, wait);
-            }
+            FailureKind::Quota => self.wait_for_limit(failure),
             FailureKind::Local => self.local_trouble(WaitReason::Local, message),
             FailureKind::NotSent => {
                 self.retry_up_to(self.policy.attempts, ErrorKind::Unavailable, failure);

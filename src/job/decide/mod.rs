@@ -231,6 +231,15 @@ impl<'a> Next<'a> {
         self.wait_for(why, message, wait);
     }
 
+    /// Retries a submission that the service refused because of the account's limits.
+    fn wait_for_limit(&mut self, failure: &Failure) {
+        let backoff = self.policy.poll.wait(self.change.job.rounds, self.random);
+        self.change.job.rounds += 1;
+        self.change.job.failures = 0;
+        let wait = no_sooner(backoff, failure.retry_after);
+        self.wait_for(WaitReason::Limit, &failure.message, wait);
+    }
+
     /// Retries the step after a transient failure.
     fn retry(&mut self, failure: &Failure) {
         let backoff = self.policy.retry.wait(self.change.job.failures, self.random);

@@ -1,6 +1,6 @@
 //! What follows from a submission.
 
-use super::{Next, no_sooner};
+use super::Next;
 use crate::job::{
     Change, ErrorKind, Failure, FailureKind, Job, JobEvent, Mover, Policy, RemoteEffect, RemoteJob,
     Stage, State, Submitted, WaitReason,
@@ -72,16 +72,9 @@ impl Next<'_> {
             return self.resubmit(kind, message, failure.retry_after);
         }
         self.change.remote = RemoteEffect::Refused;
-        job.attempts = job.attempts.saturating_sub(1);
-        job.remote = None;
+        self.take_back_attempt();
         match failure.kind {
-            FailureKind::Quota => {
-                let backoff = self.policy.poll.wait(self.change.job.rounds, self.random);
-                self.change.job.rounds += 1;
-                self.change.job.failures = 0;
-                let wait = no_sooner(backoff, failure.retry_after);
-                self.wait_for(WaitReason::Limit, message, wait);
-            }
+            FailureKind::Quota => self.wait_for_limit(failure),
             FailureKind::Local => self.local_trouble(WaitReason::Local, message),
             FailureKind::Credentials => self.fail(ErrorKind::Credentials, message),
             FailureKind::NotFound if stage == Stage::Safety => {

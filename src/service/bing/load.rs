@@ -7,7 +7,7 @@ use super::submit::sent;
 use super::{Bing, CONTROL_LIMIT, DataSource, JSON, data_source};
 use crate::service::http::Upload;
 use crate::service::{
-    Failure, FailureKind, LoadDocument, LoadLimits, LoadMode, Polled, RemoteActivity, Restoring,
+    Failure, FailureKind, LoadDocument, LoadMode, LoadRules, Polled, RemoteActivity, Restoring,
     Submitted, Target,
 };
 use chrono::{DateTime, Utc};
@@ -16,14 +16,27 @@ use futures_util::future::BoxFuture;
 /// "Geocode and Data Source Limits": 300 MB of uncompressed data. The documents do not say which
 /// megabyte; the larger one leaves the doubtful cases to the service.
 const MAX_BYTES: u64 = 300 << 20;
-/// "Geocode and Data Source Limits", enterprise keys.
-const MAX_ENTITIES: u64 = 200_000;
+/// The rest of what is documented: "Geocode and Data Source Limits" (enterprise keys), "Load Data
+/// Source Data Schema and Sample Input" (lengths, columns), "Publish a Staged Data Source" (days).
+const RULES: LoadRules = LoadRules {
+    bytes: MAX_BYTES,
+    entities: 200_000,
+    key_length: 50,
+    text_length: 2_560,
+    columns: 350,
+    allows_column,
+    download_root: Some("MainRoot"),
+    computed_columns: &["Latitude", "Longitude"],
+    staged_days: 30,
+};
+/// The longest name of a column, in characters.
+const LONGEST_NAME: usize = 50;
 /// "Create a Load Data Source Job and Input Entity Data": the content type of `input=xml`.
 const XML: &str = "application/xml";
 
 impl Restoring for Bing {
-    fn limits(&self) -> LoadLimits {
-        LoadLimits { bytes: MAX_BYTES, entities: MAX_ENTITIES }
+    fn rules(&self) -> LoadRules {
+        RULES
     }
 
     fn load<'a>(
@@ -99,5 +112,27 @@ impl Bing {
         let response = self.clients.post(with_key, JSON, upload).await.map_err(sent)?;
         let reply = self.read(response, url, CONTROL_LIMIT).await?;
         self.started(&reply, RequestKind::Load, now)
+    }
+}
+
+/// Whether a column may have this name ("Property name requirements").
+fn allows_column(name: &str) -> bool {
+    let begins = name.starts_with(|first: char| first.is_alphabetic() || first == '_');
+    let is_plain = name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    begins && is_plain && !name.starts_with("__") && name.chars().count() <= LONGEST_NAME
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documented_column_names_are_letters_digits_and_underscores() {
+        for name in ["a", "_a", "A1_", "é"] {
+            assert!(allows_column(name), "{name}");
+        }
+        for name in ["", "1a", "__a", "a-b", "a.b", &"x".repeat(51)] {
+            assert!(!allows_column(name), "{name}");
+        }
     }
 }
