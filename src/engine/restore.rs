@@ -191,8 +191,10 @@ impl Engine {
                 let (engine, restore) = (self.clone(), restore.clone());
                 let finding = tokio::task::spawn_blocking(move || engine.document(&restore));
                 let found = tokio::select! {
-                    found = finding => found,
+                    // A stop comes first, even when the document is found at the same moment.
+                    biased;
                     () = work.handle.cancel.cancelled() => return Some(not_sent().into()),
+                    found = finding => found,
                 };
                 match found {
                     Ok(Ok(document)) => Some(document),
