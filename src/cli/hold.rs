@@ -1,9 +1,11 @@
 //! `nightjar hold` and `nightjar unhold`: exempting a snapshot from retention.
 
 use super::output;
-use super::{Common, Problem, archive, clock, exit};
+use super::{Common, Problem, archive, clock, exit, reading};
 use crate::archive::{Archive, Hold};
+use crate::job::restoring_job;
 use crate::manifest::Name;
+use crate::settings::Settings;
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -50,11 +52,29 @@ pub(super) fn hold(common: &Common, arguments: &HoldArguments) -> Result<u8, Pro
     Ok(exit::DONE)
 }
 
-pub(super) fn unhold(common: &Common, arguments: &UnholdArguments) -> Result<u8, Problem> {
-    let archive = archive(&common.settings()?);
+pub(super) async fn unhold(common: &Common, arguments: &UnholdArguments) -> Result<u8, Problem> {
+    let settings = common.settings()?;
+    let archive = archive(&settings);
     let (source, name) = chosen(&archive, &arguments.snapshot)?;
+    if let Some(hold) = archive.hold_of(&source, name)
+        && let Some(job) = restoring_job(&hold.reason)
+        && is_live(&settings, job).await
+    {
+        return Err(Problem::failed(format!(
+            "{source}@{} stays held: {}, and has not ended; `nightjar cancel {job}` ends it",
+            name.timestamp(),
+            hold.reason
+        )));
+    }
     let was_held = archive.unhold(&source, name).map_err(Problem::failed)?;
     let now = if was_held { "is no longer held" } else { "was not held" };
     output::line(format!("{source}@{} {now}.", name.timestamp()))?;
     Ok(exit::DONE)
+}
+
+/// Whether the history has a live job of this number. Without a history that can be read none is:
+/// holds belong to the archive, which needs none.
+async fn is_live(settings: &Settings, id: i64) -> bool {
+    let job = reading(settings, async |it| it.job(id).await).await;
+    job.ok().flatten().is_some_and(|detail| !detail.job.state.is_final())
 }

@@ -233,7 +233,7 @@ async fn run(cli: Cli) -> Result<u8, Problem> {
         Command::Rollback(arguments) => publish::rollback(common, arguments).await,
         Command::Prune(arguments) => prune::run(common, arguments),
         Command::Hold(arguments) => hold::hold(common, arguments),
-        Command::Unhold(arguments) => hold::unhold(common, arguments),
+        Command::Unhold(arguments) => hold::unhold(common, arguments).await,
         Command::Notify(arguments) => notify::run(common, arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
     }

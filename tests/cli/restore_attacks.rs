@@ -50,6 +50,23 @@ fn a_source_has_one_live_job() {
 }
 
 #[test]
+fn a_snapshot_stays_held_until_its_restore_is_done() {
+    let setup = wrong_load_with(Changes { pending_polls: 60, ..Changes::default() });
+    let restore = restoring(&setup);
+    let refused = setup.run(&["unhold", "stores@1"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("`nightjar cancel 2` ends it"), "{refused:?}");
+    assert_eq!(restore.end().code, 0);
+    let free = setup.run(&["unhold", "stores@1"]);
+    assert_eq!((free.code, free.stdout.contains("was not held")), (0, true), "{free:?}");
+    // A hold of a job that no history knows is the archive's alone.
+    let reason = "job 99 restores this snapshot to stores";
+    assert_eq!(setup.run(&["hold", "stores@1", "--reason", reason]).code, 0);
+    let free = setup.run(&["unhold", "stores@1"]);
+    assert!(free.stdout.contains("is no longer held"), "{free:?}");
+}
+
+#[test]
 fn a_restore_that_is_killed_anywhere_is_finished_by_the_same_command() {
     // The moment by what the service has been asked for so far.
     let moments: [(Kind, usize); 6] = [

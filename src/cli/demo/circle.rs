@@ -1,4 +1,4 @@
-//! `nightjar demo --restore`: the way back. A colleague loads a wrong file, the next backup shows
+//! `nightjar demo --restore`: a restore. A colleague loads a wrong file, the next backup shows
 //! what it changed, and the snapshot from before is put back: staged, compared, published.
 
 use super::{DATA_SOURCE, SOURCE};

@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     /// The folder to create everything in
     #[arg(long, value_name = "FOLDER", default_value = "nightjar-demo")]
     dir: PathBuf,
-    /// Also show the way back: damage the source, see it, restore the snapshot, publish it
+    /// Also show a restore: damage the source, see it, load the snapshot, compare, publish it
     #[arg(long)]
     restore: bool,
 }
@@ -104,7 +104,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<u8, Problem> {
     conclude(&typed, &snapshot)
 }
 
-/// With the way back there are more remote jobs to wait for.
+/// With a restore there are more remote jobs to wait for.
 fn scenario(restores: bool) -> Scenario {
     let pending_polls = if restores { 1 } else { 3 };
     let changes = Changes { pending_polls, ..Changes::default() };
