@@ -78,7 +78,7 @@ fn dies_at(point: Point, nth: u32) -> Option<Setup> {
 }
 
 /// The failpoints that only restores, publications and rollbacks reach.
-const OF_RESTORES: [Point; 12] = [
+pub(crate) const OF_RESTORES: [Point; 12] = [
     Point::RestoreChecked,
     Point::RestoreLook,
     Point::RestoreLooked,

@@ -4,6 +4,7 @@ mod fetch;
 mod kinds;
 mod moves;
 mod poll;
+mod restore_ends;
 mod restores;
 mod submit;
 mod transitions;

@@ -155,17 +155,21 @@ fn numbers(seed: u64) -> impl Iterator<Item = f64> {
     })
 }
 
+/// A file with an index that has no entry yet, opened as pages.
+fn empty_index(file: &Path) -> (IndexRoots, Pages) {
+    script(file, "CREATE VIRTUAL TABLE i USING rtree(id, minx, maxx, miny, maxy)");
+    let mut opened = Opened::at(file);
+    let [nodes, rows, parents] =
+        ["i_node", "i_rowid", "i_parent"].map(|table| root(&mut opened, table));
+    drop(opened);
+    (IndexRoots { nodes, rows, parents }, Pages::open(file).unwrap())
+}
+
 /// Packs an index of so many boxes, and compares its answers with those of looking at each.
 fn check_index(count: usize, group: usize) {
     let folder = folder();
     let file = folder.path().join("file");
-    script(&file, "CREATE VIRTUAL TABLE i USING rtree(id, minx, maxx, miny, maxy)");
-    let mut opened = Opened::at(&file);
-    let [nodes, rows, parents] =
-        ["i_node", "i_rowid", "i_parent"].map(|table| root(&mut opened, table));
-    drop(opened);
-    let mut pages = Pages::open(&file).unwrap();
-    let roots = IndexRoots { nodes, rows, parents };
+    let (roots, mut pages) = empty_index(&file);
     let mut index = SpatialIndex::grouped(roots, group, &mut pages).unwrap();
     let mut random = numbers(count as u64 + 1);
     let mut number = || random.next().unwrap();
@@ -238,13 +242,8 @@ fn a_packed_index_answers_as_looking_at_every_box_does() {
 fn bounds_are_rounded_outwards() {
     let folder = folder();
     let file = folder.path().join("file");
-    script(&file, "CREATE VIRTUAL TABLE i USING rtree(id, minx, maxx, miny, maxy)");
-    let mut opened = Opened::at(&file);
-    let [nodes, rows, parents] =
-        ["i_node", "i_rowid", "i_parent"].map(|table| root(&mut opened, table));
-    drop(opened);
-    let mut pages = Pages::open(&file).unwrap();
-    let mut index = SpatialIndex::at(IndexRoots { nodes, rows, parents }, &mut pages).unwrap();
+    let (roots, mut pages) = empty_index(&file);
+    let mut index = SpatialIndex::at(roots, &mut pages).unwrap();
     let bounds = Bounds { west: 0.1, south: -0.1, east: 0.1, north: -0.1 };
     index.add(1, bounds, &mut pages).unwrap();
     let bounds = Bounds { west: -1e300, south: 5e-324, east: 1e300, north: 5e-324 };
